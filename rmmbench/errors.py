@@ -1,0 +1,77 @@
+"""What a person did, gave or has that a command cannot go on with, and the exit code of each.
+
+    RmmbenchError
+    ├── UsageError            2   a request: a flag, a value, a name
+    │   └── UnknownNameError  2   a name that no registry holds
+    ├── ProfileError          2   a profile file
+    ├── RunError              2   a run directory: not one, locked, foreign, full
+    ├── NotComparableError    5   records of different machines, versions or profiles
+    └── NoBaselineError       6   nothing to compare with
+
+Library functions raise ValueError or TypeError for wrong arguments. Messages are one line: what must
+hold, what was given, what to do. They are caught once, in `rmmbench.cli`.
+"""
+
+import difflib
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes that scripts and CI may rely on."""
+
+    OK = 0
+    FAULT = 1
+    USAGE = 2
+    REGRESSION = 3
+    NOT_ENOUGH_EVIDENCE = 4
+    NOT_COMPARABLE = 5
+    NO_BASELINE = 6
+    SOME_FAILED = 7
+    INTERRUPTED = 130
+
+
+class RmmbenchError(Exception):
+    """A request that cannot be met, told in one line."""
+
+    exit_code = Exit.USAGE
+
+
+class UsageError(RmmbenchError):
+    """A flag, value or combination that makes no sense."""
+
+
+class UnknownNameError(UsageError):
+    """A name that no registry holds."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        """Say which `kind` of thing `name` is not, and what there is instead."""
+        known = list(known)
+        message = f"no {kind} named '{name}'{did_you_mean(name, known)}"
+        super().__init__(f"{message}; choose from: {', '.join(known)}")
+
+
+class ProfileError(RmmbenchError):
+    """A profile file that cannot be read or does not say what it must."""
+
+
+class RunError(RmmbenchError):
+    """A run directory that cannot be used."""
+
+
+class NotComparableError(RmmbenchError):
+    """Two runs whose records say different things."""
+
+    exit_code = Exit.NOT_COMPARABLE
+
+
+class NoBaselineError(RmmbenchError):
+    """A check without anything to check against."""
+
+    exit_code = Exit.NO_BASELINE
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the nearest of `known`, or nothing where none is near."""
+    nearest = difflib.get_close_matches(given, list(known), n=1)
+    return f"; did you mean '{nearest[0]}'?" if nearest else ""

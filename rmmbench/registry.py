@@ -1,0 +1,63 @@
+"""Names for the entries of an open set, one file each, imported only when asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Generic, TypeVar, cast
+
+from rmmbench.errors import UnknownNameError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a registered thing is, and what it is in half a line.
+
+    Attributes:
+        target: "module:attribute", the module relative to the registry's package.
+        summary: What `rmmbench list` prints beside the name.
+    """
+
+    target: str
+    summary: str
+
+
+class Registry(Generic[T]):
+    """The entries of one folder by name.
+
+    Names and summaries cost no import, so that a command can list and check them without torch.
+    """
+
+    def __init__(self, kind: str, package: str, entries: Mapping[str, Entry]) -> None:
+        """Hold the `entries` of `package`; `kind` is the word that errors use for one of them."""
+        self.kind = kind
+        self._package = package
+        self._entries = dict(entries)
+
+    def names(self) -> list[str]:
+        """Return the registered names, in the order of their lines."""
+        return list(self._entries)
+
+    def summaries(self) -> dict[str, str]:
+        """Return each name's summary."""
+        return {name: entry.summary for name, entry in self._entries.items()}
+
+    def check(self, name: str) -> str:
+        """Return `name` if it is registered.
+
+        Raises:
+            UnknownNameError: If it is not; the message has the nearest name and all of them.
+        """
+        if name not in self._entries:
+            raise UnknownNameError(self.kind, name, self._entries)
+        return name
+
+    def get(self, name: str) -> T:
+        """Import and return the entry called `name`.
+
+        Raises:
+            UnknownNameError: If there is none.
+        """
+        module, attribute = self._entries[self.check(name)].target.split(":")
+        return cast("T", getattr(import_module(f"{self._package}.{module}"), attribute))

@@ -1,0 +1,224 @@
+"""A run directory: run.json says what was asked, records.jsonl what came of it, a line a case.
+
+records.jsonl is the one source of truth. It is only ever appended to, a whole line at a time, flushed to
+the disk; a line that was torn by a crash is dropped when the run goes on.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rmmbench.errors import RunError
+from rmmbench.profile import Profile
+from rmmbench.record import SCHEMA_VERSION, Environment, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN_FILE, RECORDS_FILE, LOCK_FILE = "run.json", "records.jsonl", ".lock"
+
+
+class RunInfo(BaseModel):
+    """What a run directory says of itself.
+
+    Attributes:
+        profile_name: As it was asked for.
+        profile: With the command line's changes in it.
+        profile_hash: Of the cases; two runs with one hash measured the same things.
+        command: The command line.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    rmmbench: str
+    profile_name: str
+    profile: Profile
+    profile_hash: str
+    environment: Environment
+    command: str
+    started_at: str
+
+
+class Run:
+    """A run directory on disk."""
+
+    def __init__(self, path: Path, info: RunInfo) -> None:
+        """Stand for the directory at `path`; `create` and `open` make one."""
+        self.path = path
+        self.info = info
+
+    @classmethod
+    def create(cls, path: Path, info: RunInfo) -> "Run":
+        """Make a run directory, or open the one that is there if it measures the same.
+
+        Raises:
+            RunError: If `path` holds another run or something else, or cannot be written.
+        """
+        if (path / RUN_FILE).exists():
+            run = cls.open(path)
+            run._same_as(info)
+            return run
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"{path} is not empty and not a run directory; give another with --out")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            partial = path / f"{RUN_FILE}.partial"
+            partial.write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            partial.replace(path / RUN_FILE)
+        except OSError as error:
+            raise RunError(
+                f"{path} cannot be written: {error.strerror}; free space or give --out"
+            ) from error
+        return cls(path, info)
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """Open the run directory at `path`.
+
+        Raises:
+            RunError: If it is not one, or of another schema version.
+        """
+        file = path / RUN_FILE
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+        except OSError:
+            hint = "give the directory that `rmmbench sweep` wrote"
+            raise RunError(f"{path} is not a run directory: it has no {RUN_FILE}; {hint}") from None
+        except ValueError as error:
+            raise RunError(f"{file} must be JSON: {error}") from None
+        _same_schema(file, data)
+        try:
+            return cls(path, RunInfo.model_validate(data))
+        except ValidationError as error:
+            raise RunError(f"{file} is not of a run: {_fault(error)}") from None
+
+    def records(self) -> list[Record]:
+        """Return every record, in the order they were made; a torn last line is not one.
+
+        Raises:
+            RunError: If another line is no record.
+        """
+        file = self.path / RECORDS_FILE
+        if not file.exists():
+            return []
+        lines = file.read_bytes().split(b"\n")
+        # What follows the last newline was never finished.
+        return [
+            _record(file, number, line) for number, line in enumerate(lines[:-1], 1) if line.strip()
+        ]
+
+    def append(self, record: Record) -> None:
+        """Write one record to the end of records.jsonl and to the disk.
+
+        Raises:
+            RunError: If it cannot be written; the records before it stand.
+        """
+        import os
+
+        file = self.path / RECORDS_FILE
+        try:
+            with file.open("ab") as stream:
+                stream.write(record.model_dump_json().encode() + b"\n")
+                stream.flush()
+                if file.is_file():
+                    os.fsync(stream.fileno())
+        except OSError as error:
+            reason = f"{file} cannot be written: {error.strerror}"
+            raise RunError(f"{reason}; free space and run the same command to go on") from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory alone, with whatever a crash left half-written removed.
+
+        Raises:
+            RunError: If another sweep holds it.
+        """
+        lock = FileLock(self.path / LOCK_FILE, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunError(
+                f"{self.path} is in use by another sweep; wait for it or give --out"
+            ) from None
+        try:
+            self._drop_torn_line()
+            yield
+        finally:
+            lock.release()
+
+    def copy_to(self, path: Path) -> None:
+        """Copy run.json and the records to `path`, replacing what is there."""
+        path.mkdir(parents=True, exist_ok=True)
+        for name in (RUN_FILE, RECORDS_FILE):
+            shutil.copyfile(self.path / name, path / name)
+
+    def _drop_torn_line(self) -> None:
+        file = self.path / RECORDS_FILE
+        if not file.is_file():
+            return
+        data = file.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            with file.open("r+b") as stream:
+                stream.truncate(whole)
+
+    def _same_as(self, info: RunInfo) -> None:
+        if self.info.profile_hash != info.profile_hash:
+            there = f"{self.path} holds other cases (profile '{self.info.profile_name}')"
+            raise RunError(f"{there}; give another directory with --out")
+        for name in ("gpu", "torch", "transformers"):
+            old, new = getattr(self.info.environment, name), getattr(info.environment, name)
+            if old != new:
+                there = f"{self.path} was measured with {name} {old}, here it is {new}"
+                raise RunError(f"{there}; give another directory with --out")
+
+
+def frame(records: Iterable[Record]) -> "pd.DataFrame":
+    """Return the records as a table, one row a case, with what only a comparison in the cell can tell.
+
+    Adds to `Record.row`: `saving`, the fraction of exact's peak_allocated_bytes in the same cell that is
+    saved, and `saved_bytes_saving`, the same of saved_bytes. Missing numbers are NA.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame([record.row() for record in records])
+    if table.empty:
+        return table
+    exact = table[table["method"] == "exact"].drop_duplicates("cell").set_index("cell")
+    for column, name in (("saving", "peak_allocated_bytes"), ("saved_bytes_saving", "saved_bytes")):
+        reference = pd.to_numeric(table["cell"].map(exact[name]))
+        table[column] = 1 - pd.to_numeric(table[name]) / reference
+    return table
+
+
+def _record(file: Path, number: int, line: bytes) -> Record:
+    try:
+        data = json.loads(line)
+    except ValueError:
+        raise RunError(f"{file}:{number} is not JSON; remove the line, the others stand") from None
+    _same_schema(f"{file}:{number}", data)
+    try:
+        return Record.model_validate(data)
+    except ValidationError as error:
+        raise RunError(
+            f"{file}:{number} is not a record: {_fault(error)}; remove the line"
+        ) from None
+
+
+def _same_schema(where: object, data: Any) -> None:
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        hint = "measure again, or use the rmmbench that wrote it"
+        raise RunError(f"{where} must have schema_version {SCHEMA_VERSION}, got {version}; {hint}")
+
+
+def _fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"

@@ -1,0 +1,67 @@
+"""How numbers in SI units are written for people, and read from them. Records hold SI units only."""
+
+import re
+
+KIB, MIB, GIB = 2**10, 2**20, 2**30
+
+_SUFFIXES = {
+    "": 1,
+    "B": 1,
+    "KIB": KIB,
+    "MIB": MIB,
+    "GIB": GIB,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+}
+
+
+def gib(n_bytes: float) -> float:
+    """Return `n_bytes` in GiB."""
+    return n_bytes / GIB
+
+
+def format_bytes(n_bytes: float | None) -> str:
+    """Return bytes with the binary unit that reads best: "11.35 GiB", "64.0 MiB", "–" for None."""
+    if n_bytes is None:
+        return "–"
+    for size, name, digits in ((GIB, "GiB", 2), (MIB, "MiB", 1), (KIB, "KiB", 1)):
+        if abs(n_bytes) >= size:
+            return f"{n_bytes / size:.{digits}f} {name}"
+    return f"{n_bytes:.0f} B"
+
+
+def format_seconds(seconds: float | None) -> str:
+    """Return a duration with the unit that reads best: "1:02:03", "45 s", "12.3 ms", "–" for None."""
+    if seconds is None:
+        return "–"
+    if seconds >= 60:
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d} min"
+    if seconds >= 10:
+        return f"{seconds:.0f} s"
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
+
+
+def format_percent(fraction: float | None, *, signed: bool = False) -> str:
+    """Return a fraction as a percentage with one digit: 0.063 as "6.3 %", "–" for None."""
+    if fraction is None:
+        return "–"
+    return f"{100 * fraction:{'+' if signed else ''}.1f} %"
+
+
+def parse_bytes(text: str) -> int:
+    """Return the bytes that a text such as "16GiB", "16 GB" or "1048576" names.
+
+    Raises:
+        ValueError: If the text is not a number with one of the units B, KiB, MiB, GiB, KB, MB, GB.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2].upper() not in _SUFFIXES:
+        raise ValueError(
+            f"a memory size must be a number and a unit, such as '16GiB', got '{text}'"
+        )
+    return round(float(match[1]) * _SUFFIXES[match[2].upper()])

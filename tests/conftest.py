@@ -1,0 +1,128 @@
+"""Golden records: what the tests of `check`, `figures` and `cli` read, made without torch."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rmmbench.profile import Profile
+from rmmbench.record import Case, Environment, Memory, Record, Timing
+from rmmbench.store import Run, RunInfo
+from rmmbench.units import GIB
+
+ENVIRONMENT = Environment(
+    rmmbench="0.1.0",
+    python="3.11.7",
+    torch="2.13.0+cpu",
+    transformers="5.23.0",
+    system="Linux",
+    processor="Golden CPU",
+    cpu_count=2,
+    memory_bytes=24 * GIB,
+    torch_threads=2,
+    gpu=None,
+    gpu_memory_bytes=None,
+    cuda=None,
+    driver=None,
+)
+
+PROFILE = Profile.model_validate(
+    {
+        "version": 1,
+        "title": "Golden",
+        "device_limit": {"name": "V100", "memory": "16GiB"},
+        "grid": [{"model": ["roberta-tiny"], "task": ["mrpc"], "rho": [0.5]}],
+        "published": [
+            {"task": "mrpc", "batch_size": 16, "peak_gib": 11.3, "source": "Table 3, left"},
+            {
+                "task": "mrpc",
+                "batch_size": 16,
+                "rho": 0.5,
+                "sketch": "gaussian",
+                "peak_gib": 10.6,
+                "saved_percent": 6.3,
+                "source": "Table 3, left",
+            },
+        ],
+    }
+)
+
+
+@pytest.fixture
+def make_record() -> Callable[..., Record]:
+    """Build a record of a case that went well; keywords change the case, outcome or measures."""
+
+    def make(
+        *,
+        peak: int | None = 10 * GIB,
+        saved: int = 8 * GIB,
+        step_seconds: tuple[float, ...] = (),
+        reference_step_seconds: tuple[float, ...] = (),
+        outcome: str = "ok",
+        environment: Environment = ENVIRONMENT,
+        **settings: Any,
+    ) -> Record:
+        data = {"model": "roberta-tiny", "task": "mrpc", "batch_size": 16, "seq_len": 103}
+        data |= {"memory_device": "predict" if peak else None}
+        data |= {"time_device": "cpu" if step_seconds else None}
+        case = Case.model_validate(data | settings)
+        memory = timing = None
+        if peak is not None and outcome == "ok":
+            memory = Memory(
+                device=case.memory_device or "predict",
+                peak_allocated_bytes=peak,
+                cold_peak_allocated_bytes=peak,
+                resting_bytes=GIB,
+                saved_bytes=saved,
+            )
+        if step_seconds and outcome == "ok":
+            median = sorted(step_seconds)[len(step_seconds) // 2]
+            reference = sorted(reference_step_seconds or step_seconds)[len(step_seconds) // 2]
+            timing = Timing(
+                device="cpu",
+                step_seconds=step_seconds,
+                reference_step_seconds=reference_step_seconds,
+                samples_per_second=case.batch_size / median,
+                relative_throughput=reference / median,
+                spread=0.01,
+            )
+        return Record(
+            key=case.key,
+            case=case,
+            outcome=outcome,
+            reason=None if outcome == "ok" else "it was told to fail",
+            environment=environment,
+            memory=memory,
+            timing=timing,
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Run]:
+    """Write records into a run directory of their own."""
+
+    def make(
+        *records: Record,
+        name: str = "run",
+        profile: Profile = PROFILE,
+        profile_hash: str = "golden",
+        environment: Environment = ENVIRONMENT,
+    ) -> Run:
+        info = RunInfo(
+            rmmbench="0.1.0",
+            profile_name="golden",
+            profile=profile,
+            profile_hash=profile_hash,
+            environment=environment,
+            command="rmmbench sweep golden",
+            started_at="2026-11-22T12:00:00+00:00",
+        )
+        run = Run.create(tmp_path / name, info)
+        for record in records:
+            run.append(record)
+        return run
+
+    return make
