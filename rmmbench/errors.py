@@ -2,7 +2,7 @@
 
     RmmbenchError
     ├── UsageError            2   a request: a flag, a value, a name
-    │   └── UnknownNameError  2   a name that no registry holds
+    │   └── UnknownNameError  2   a name that no registry holds; a ValueError too
     ├── ProfileError          2   a profile file
     ├── RunError              2   a run directory: not one, locked, foreign, full
     ├── NotComparableError    5   records of different machines, versions or profiles
@@ -41,7 +41,7 @@ class UsageError(RmmbenchError):
     """A flag, value or combination that makes no sense."""
 
 
-class UnknownNameError(UsageError):
+class UnknownNameError(UsageError, ValueError):
     """A name that no registry holds."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:

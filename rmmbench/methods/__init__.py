@@ -1,0 +1,27 @@
+"""Ways of saving memory, one file each. To add one: add its file, and its line here."""
+
+from rmmbench.methods.method import Method
+from rmmbench.registry import Entry, Registry
+
+METHODS: Registry[type[Method]] = Registry(
+    "method",
+    __name__,
+    {
+        "exact": Entry("exact:Exact", "the unchanged model; the reference"),
+        "rmm": Entry("rmm:RMM", "every linear layer keeps a sketch of its input"),
+    },
+)
+
+
+def names() -> list[str]:
+    """Return the names of all methods."""
+    return METHODS.names()
+
+
+def get(name: str) -> Method:
+    """Return the method called `name`.
+
+    Raises:
+        UnknownNameError: A ValueError, if there is none.
+    """
+    return METHODS.get(name)()

@@ -1,0 +1,118 @@
+"""Turn the linear layers of a model into sketched ones, in place."""
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from torch import nn
+
+from rmmbench.nn.conv1d import RMMConv1D
+from rmmbench.nn.linear import RMMLinear, Sketched
+from rmmbench.nn.size import SketchSettings
+
+M = TypeVar("M", bound=nn.Module)
+
+logger = logging.getLogger("rmmbench")
+
+
+def convert(
+    model: M,
+    *,
+    sketch: str = "gaussian",
+    rho: float | None = None,
+    include: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+    **settings: Any,
+) -> M:
+    """Make the linear layers of a model keep a sketch of their input, and return the model.
+
+    Layers of exactly the types `torch.nn.Linear` and transformers' `Conv1D` become `RMMLinear` and
+    `RMMConv1D`; subclasses are left alone. The module objects stay the same, and with them parameters,
+    ties, requires_grad, hooks and every other reference. What was converted is logged at INFO by the
+    logger "rmmbench", and `converted_layers` lists it.
+
+    Args:
+        model: Changed in place.
+        sketch: A name of `rmmbench.sketches.names()`.
+        rho: Compression rate proj_dim / rows, in (0, 1].
+        include: Patterns of qualified names ("*.attention.*"); only layers that match one.
+        exclude: Patterns; no layer that matches one.
+        settings: proj_dim, min_proj_dim and max_proj_dim, as `rmm_linear` takes them.
+
+    Raises:
+        ValueError: If the settings make no sense, or no layer is left to convert.
+    """
+    chosen = SketchSettings(sketch, rho, **settings).checked()
+    include, exclude = _patterns(include), _patterns(exclude)
+    layers = {name: layer for name, layer in model.named_modules() if _target(layer) is not None}
+    matching = {
+        name: layer
+        for name, layer in layers.items()
+        if (not include or _matches(name, include)) and not _matches(name, exclude)
+    }
+    if not matching:
+        raise ValueError(_nothing_to_convert(layers, include, exclude, converted_layers(model)))
+    for layer in matching.values():
+        target = _target(layer)
+        assert target is not None
+        # A change of class keeps the object, and so every reference, tie and hook.
+        layer.__class__ = target
+        layer.settings, layer.exact = chosen, False  # type: ignore[assignment]
+    names = ", ".join(matching)
+    logger.info("%d of %d linear layers keep a %s sketch: %s", len(matching), len(layers), sketch, names)
+    return model
+
+
+def converted_layers(model: nn.Module) -> dict[str, Sketched]:
+    """Return the sketched layers of a model by qualified name."""
+    return {name: layer for name, layer in model.named_modules() if isinstance(layer, Sketched)}
+
+
+@contextmanager
+def exact_layers(model: nn.Module) -> Iterator[None]:
+    """Let the sketched layers of a model be exact for a while."""
+    layers = converted_layers(model).values()
+    before = [layer.exact for layer in layers]
+    try:
+        for layer in layers:
+            layer.exact = True
+        yield
+    finally:
+        for layer, exact in zip(layers, before, strict=True):
+            layer.exact = exact
+
+
+def _target(layer: nn.Module) -> type[nn.Module] | None:
+    if type(layer) is nn.Linear:
+        return RMMLinear
+    # A model that has the layer has imported its module.
+    transformers = sys.modules.get("transformers.pytorch_utils")
+    if transformers is not None and type(layer) is transformers.Conv1D:
+        return RMMConv1D
+    return None
+
+
+def _patterns(given: str | Iterable[str] | None) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given or ())
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _nothing_to_convert(
+    layers: dict[str, nn.Module],
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    converted: dict[str, Sketched],
+) -> str:
+    if layers:
+        given = f"include={list(include)}, exclude={list(exclude)}"
+        names = ", ".join(list(layers)[:5])
+        return f"no layer matches {given}; the model's {len(layers)} linear layers are: {names} …"
+    if converted:
+        return f"all {len(converted)} linear layers of the model are sketched already"
+    return "the model has no torch.nn.Linear or transformers Conv1D to convert"

@@ -1,0 +1,91 @@
+"""RMMLinear: `torch.nn.Linear`, with a sketch of its input kept in place of the input."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
+from torch import Tensor, nn
+
+from rmmbench.nn.functional import sketched_linear
+from rmmbench.nn.size import SketchSettings
+
+
+class Sketched:
+    """What a sketched layer has beside its parameters.
+
+    Attributes:
+        settings: Which sketch, and how large.
+        exact: While true the layer is the exact one.
+    """
+
+    settings: SketchSettings
+    exact: bool
+    training: bool
+
+    def apply_linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return input · weightᵀ + bias, sketched while training; in eval mode nothing is drawn."""
+        if self.exact or not self.training:
+            return F.linear(input, weight, bias)
+        return sketched_linear(input, weight, bias, self.settings)
+
+    def describe_settings(self) -> str:
+        """Return the settings as `repr` shows them."""
+        given = self.settings._asdict().items()
+        defaults = SketchSettings._field_defaults
+        shown = [f"{k}={v}" for k, v in given if k == "sketch" or v != defaults[k]]
+        return ", ".join(shown + ["exact"] * self.exact)
+
+
+class RMMLinear(Sketched, nn.Linear):
+    """A linear layer that keeps proj_dim × in_features elements of its input for the weight gradient.
+
+    Its parameters, their names and its outputs are `torch.nn.Linear`'s.
+
+    Args:
+        in_features: Size of the last dimension of the input.
+        out_features: Size of the last dimension of the output.
+        bias: Whether there is a bias.
+        device: Of the parameters.
+        dtype: Of the parameters.
+        settings: As `rmm_linear` takes them: sketch, rho, proj_dim, min_proj_dim, max_proj_dim.
+
+    Raises:
+        ValueError: If the settings make no sense; see `rmm_linear`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **settings: Any,
+    ) -> None:
+        """Make the parameters as `torch.nn.Linear` does."""
+        super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
+        self.settings = SketchSettings(**settings).checked()
+        self.exact = False
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear, **settings: Any) -> "RMMLinear":
+        """Return a sketched layer with the very parameters of `linear`, its mode and its device.
+
+        Raises:
+            TypeError: If `linear` is not a `torch.nn.Linear`.
+            ValueError: If the settings make no sense; see `rmm_linear`.
+        """
+        if not isinstance(linear, nn.Linear):
+            raise TypeError(f"linear must be a torch.nn.Linear, got {type(linear).__name__}")
+        layer = cls(linear.in_features, linear.out_features, False, device="meta", **settings)
+        layer.weight, layer.bias = linear.weight, linear.bias
+        return layer.train(linear.training)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the linear map of `input`, shape (*, in_features) to (*, out_features)."""
+        return self.apply_linear(input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Return nn.Linear's description and the sketch."""
+        return f"{super().extra_repr()}, {self.describe_settings()}"

@@ -1,0 +1,34 @@
+"""Sketches whose S has independent entries: drawn in blocks of columns, applied, forgotten."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from rmmbench.sketches.sketch import WORKSPACE_BYTES, Sketch
+
+# A block is drawn in float32 and may need a copy in x's dtype.
+_BLOCK_ELEMENTS = WORKSPACE_BYTES // 8
+
+
+class DenseSketch(Sketch):
+    """S with independent entries of mean 0 and variance 1 / proj_dim; B·B_proj·N work."""
+
+    def _project(self, x: Tensor, proj_dim: int, generator: torch.Generator) -> Tensor:
+        x_proj = x.new_empty(proj_dim, x.shape[1])
+        columns = max(1, _BLOCK_ELEMENTS // x.shape[0])
+        for start in range(0, proj_dim, columns):
+            block = x_proj[start : start + columns]
+            # One segment, but for more rows than fit into a block.
+            for number, segment in enumerate(x.split(_BLOCK_ELEMENTS)):
+                entries = self._entries(block.shape[0], segment, generator).mul_(proj_dim**-0.5)
+                entries = entries.to(x.dtype)
+                if number == 0:
+                    torch.mm(entries, segment, out=block)
+                else:
+                    block.addmm_(entries, segment)
+        return x_proj
+
+    @abstractmethod
+    def _entries(self, columns: int, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Return `columns` columns of S for the rows of x, as rows, with entries of variance 1."""

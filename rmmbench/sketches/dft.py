@@ -1,0 +1,23 @@
+"""The paper's DFT sketch, real-valued: rows of the real Fourier basis, so that x_proj has B_proj real rows."""
+
+import torch
+from torch import Tensor
+
+from rmmbench.sketches._subsampled import SubsampledTransform
+
+
+class DFT(SubsampledTransform):
+    """The constant row, then cosine and sine of each frequency in turn, then the alternating row.
+
+    Row 2j − 1 is (2/B)^½ cos(2πjm/B) and row 2j the sine; row 0, and for even B the last, have B^−½.
+    """
+
+    def _spectrum(self, x: Tensor, signs: Tensor) -> Tensor:
+        return torch.fft.rfft((x * signs).T.contiguous())
+
+    def _places(self, picked: Tensor, rows: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        places = torch.where(picked == 0, 0, picked + 1)
+        # The real parts of the first and, for even B, the middle frequency stand alone.
+        alone = (picked == 0) | ((picked == rows - 1) & (rows % 2 == 0))
+        scales = torch.full_like(places, (2 / rows) ** 0.5, dtype=dtype)
+        return places, scales.masked_fill_(alone, rows**-0.5)
