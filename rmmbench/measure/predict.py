@@ -1,0 +1,134 @@
+"""Memory without a device: the training step runs on fake tensors, and live storages are added up.
+
+What a kernel takes for itself is not seen, nor is CUDA's rounding of each tensor up to 512 bytes, nor
+cuBLAS's workspace. A sketch's own temporaries are: its operators are looked into.
+"""
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedOperatorException,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from rmmbench import sketches
+from rmmbench.measure.saved import saved_tensors
+from rmmbench.measure.step import Prepare
+from rmmbench.nn import ops
+from rmmbench.record import Memory
+
+
+class CannotPredictError(RuntimeError):
+    """A model whose step depends on values, which fake tensors do not have."""
+
+
+class LiveBytes(TorchDispatchMode):
+    """Within it, every storage that is made counts from its birth to its death.
+
+    Attributes:
+        live: Bytes alive now.
+        peak: The most since it was last set.
+    """
+
+    def __init__(self) -> None:
+        """Start from nothing."""
+        super().__init__()
+        self.live = self.peak = 0
+        self._alive: dict[int, weakref.ref[Any]] = {}
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run the operator and count what it made."""
+        if func in _SKETCHING:
+            with self:
+                return _SKETCHING[func](*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_iter(result):
+            if isinstance(tensor, Tensor):
+                self._count(tensor)
+        return result
+
+    def _count(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._alive:
+            self._alive[key] = weakref.ref(storage, lambda _: self._forget(key, size))
+            self.live += size
+            self.peak = max(self.peak, self.live)
+
+    def _forget(self, key: int, size: int) -> None:
+        del self._alive[key]
+        self.live -= size
+
+
+def predict_memory(prepare: Prepare) -> Memory:
+    """Return the memory of a training step on a device that is not there.
+
+    Args:
+        prepare: Builds the step; called where tensors are fake and on "cpu".
+
+    Raises:
+        CannotPredictError: If the step asks for the value of a tensor.
+    """
+    try:
+        with FakeTensorMode(), LiveBytes() as count:
+            return _measure(prepare, count)
+    except (
+        DataDependentOutputException,
+        DynamicOutputShapeException,
+        UnsupportedOperatorException,
+    ) as error:
+        operator = getattr(error, "func", error)
+        remedy = "measure it on --device cpu or cuda"
+        raise CannotPredictError(
+            f"fake tensors cannot follow this model: {operator} needs real data; {remedy}"
+        ) from error
+
+
+def _measure(prepare: Prepare, count: LiveBytes) -> Memory:
+    step = prepare()
+    peaks = []
+    for _ in range(3):
+        count.peak = count.live
+        step()
+        peaks.append(count.peak)
+    resting = count.live
+    with saved_tensors(step.model) as saved:
+        loss = step.forward()
+    del loss
+    return Memory(
+        device="predict",
+        peak_allocated_bytes=max(peaks[1:]),
+        cold_peak_allocated_bytes=peaks[0],
+        resting_bytes=resting,
+        saved_bytes=saved.total_bytes(),
+    )
+
+
+def _sketch(x: Tensor, proj_dim: int, name: str, seed: Tensor | None) -> tuple[Tensor, Tensor]:
+    x_proj = sketches.get(name).project(x, proj_dim, seed=0)
+    return x_proj, torch.empty((), dtype=torch.int64)
+
+
+def _project(x: Tensor, proj_dim: int, name: str, seed: Tensor) -> Tensor:
+    return sketches.get(name).project(x, proj_dim, seed=0)
+
+
+# Bytes do not depend on the seed, and a fake one has no value.
+_SKETCHING: dict[Any, Callable[..., Any]] = {
+    ops.sketch._opoverload: _sketch,
+    ops.project._opoverload: _project,
+}

@@ -1,0 +1,67 @@
+"""One training step: what is measured."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+LEARNING_RATE = 1e-5
+
+
+@dataclass
+class TrainingStep:
+    """A model, a batch and an optimizer; called, it does one whole training step.
+
+    Attributes:
+        autocast: The dtype of autocast; None runs in the parameters' own.
+    """
+
+    model: nn.Module
+    batch: Mapping[str, Tensor]
+    optimizer: Optimizer
+    autocast: torch.dtype | None = None
+
+    def forward(self) -> Tensor:
+        """Return the loss."""
+        with self._autocast():
+            output = self.model(**self.batch)
+        loss: Tensor = output if isinstance(output, Tensor) else output.loss
+        return loss
+
+    def __call__(self) -> None:
+        """Do forward and backward pass, let the optimizer step, and drop the gradients."""
+        self.forward().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.drop_gradients()
+
+    def drop_gradients(self) -> None:
+        """Let go of all gradients, those of the batch too."""
+        self.optimizer.zero_grad(set_to_none=True)
+        for tensor in self.batch.values():
+            tensor.grad = None
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        if self.autocast is None:
+            return nullcontext()
+        device_type = next(self.model.parameters()).device.type
+        return torch.autocast(device_type, dtype=self.autocast)
+
+
+Prepare = Callable[[], TrainingStep]
+"""Builds everything for a training step on the device that is current."""
+
+
+def make_optimizer(name: str, parameters: Iterable[nn.Parameter], *, foreach: bool) -> Optimizer:
+    """Return the optimizer called `name`, on the parameters that are trained.
+
+    Args:
+        name: "adam", "adamw" or "sgd" (plain).
+        parameters: Those without requires_grad are left out.
+        foreach: Whether all parameters are updated together, PyTorch's default on a GPU.
+    """
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    kinds: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
+    return kinds[name](trained, lr=LEARNING_RATE, foreach=foreach)

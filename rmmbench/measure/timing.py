@@ -1,0 +1,99 @@
+"""Time of whole training steps: the method's and exact's in turn, so that drift meets both alike."""
+
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+
+from rmmbench.measure.step import TrainingStep
+from rmmbench.record import Timing, TimingSettings
+
+Reference = Callable[[], AbstractContextManager[None]]
+"""Gives a context in which the step's model is exact."""
+
+
+def time_steps(
+    step: TrainingStep,
+    batch_size: int,
+    device: Literal["cuda", "cpu"],
+    settings: TimingSettings,
+    reference: Reference | None = None,
+) -> Timing:
+    """Time steps until they are steady, or the settings' limits are reached.
+
+    Args:
+        step: On `device`.
+        batch_size: Samples a step.
+        device: Where the clock is: CUDA events, or the system's.
+        settings: How long.
+        reference: What to take turns with; None where the step is exact itself.
+
+    Returns:
+        Every sample, and what follows from the medians.
+    """
+    clock = _cuda_seconds if device == "cuda" else _cpu_seconds
+    contexts: list[Reference] = [nullcontext] if reference is None else [nullcontext, reference]
+    for _ in range(settings.warmup_steps):
+        for context in contexts:
+            with context():
+                clock(step)
+    samples: list[list[float]] = [[] for _ in contexts]
+    deadline = time.monotonic() + settings.max_seconds
+    for number in range(settings.max_steps):
+        if number >= settings.min_steps and _is_done(samples, deadline, settings):
+            break
+        turns = list(zip(contexts, samples, strict=True))
+        # Whoever goes first changes each time, as a warmed cache or a slowing clock favours one.
+        for context, seconds in turns if number % 2 == 0 else reversed(turns):
+            with context():
+                seconds.append(clock(step))
+    return _timing(samples, batch_size, device)
+
+
+def spread(seconds: list[float]) -> float:
+    """Return the standard error of the median as a fraction of it, from the interquartile range.
+
+    It is 1.253 σ / √n for normal samples, where the interquartile range is 1.349 σ. One sample: 1.
+    """
+    if len(seconds) < 2:
+        return 1.0
+    low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    return 1.253 * (high - low) / 1.349 / len(seconds) ** 0.5 / median
+
+
+def _is_done(samples: list[list[float]], deadline: float, settings: TimingSettings) -> bool:
+    steady = all(spread(seconds) <= settings.target_spread for seconds in samples)
+    return steady or time.monotonic() >= deadline
+
+
+def _timing(
+    samples: list[list[float]], batch_size: int, device: Literal["cuda", "cpu"]
+) -> Timing:
+    medians = [statistics.median(seconds) for seconds in samples]
+    return Timing(
+        device=device,
+        step_seconds=tuple(samples[0]),
+        reference_step_seconds=tuple(samples[1]) if len(samples) > 1 else (),
+        samples_per_second=batch_size / medians[0],
+        relative_throughput=medians[-1] / medians[0],
+        spread=max(spread(seconds) for seconds in samples),
+    )
+
+
+def _cpu_seconds(step: TrainingStep) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def _cuda_seconds(step: TrainingStep) -> float:
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda.synchronize()
+    start.record()  # type: ignore[no-untyped-call]
+    step()
+    end.record()  # type: ignore[no-untyped-call]
+    end.synchronize()
+    return float(start.elapsed_time(end)) / 1e3

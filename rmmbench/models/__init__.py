@@ -1,0 +1,39 @@
+"""Models to measure, one file a family. To add one: add its file, and its line here.
+
+A model is named "name" or "name:argument", such as "roberta-base", "linear:768x3072",
+"hf:path/to/config" or "import:package.module:factory".
+"""
+
+from rmmbench.models.model import Builder, Built
+from rmmbench.record import Case
+from rmmbench.registry import Entry, Registry
+
+MODELS: Registry[Builder] = Registry(
+    "model",
+    __name__,
+    {
+        "roberta-base": Entry("roberta:base", "RoBERTa, 125 M parameters, classification head"),
+        "roberta-large": Entry("roberta:large", "RoBERTa, 355 M parameters, classification head"),
+        "roberta-tiny": Entry("roberta:tiny", "RoBERTa, 0.5 M parameters, for quick runs"),
+        "mlp": Entry("mlp:mlp", "linear layers and GELU; mlp:IN-HIDDEN-…-OUT"),
+        "linear": Entry("linear:linear", "one linear layer; linear:INxOUT"),
+        "hf": Entry("huggingface:from_name", "any transformers model; hf:DIRECTORY-OR-CONFIG-NAME"),
+        "import": Entry("imported:from_path", "your own; import:package.module:factory"),
+    },
+)
+
+
+def names() -> list[str]:
+    """Return the names of all model families."""
+    return MODELS.names()
+
+
+def build(case: Case) -> Built:
+    """Return the case's model and its batch maker.
+
+    Raises:
+        UnknownNameError: If no family has the name.
+        ValueError: If the family cannot make what the case asks for.
+    """
+    name, _, argument = case.model.partition(":")
+    return MODELS.get(name)(argument, case)

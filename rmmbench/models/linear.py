@@ -1,0 +1,45 @@
+"""One linear layer by itself, in the place it has in a network: its input is an activation."""
+
+import re
+
+import torch
+from torch import Tensor, nn
+
+from rmmbench.models.model import Built
+from rmmbench.record import Case
+
+
+class OneLinear(nn.Module):
+    """A linear layer whose input and output gradients are both asked for, as inside a network."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        """Make the layer."""
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+
+    def forward(self, input: Tensor, output_gradient: Tensor) -> Tensor:
+        """Return a loss whose gradient at the layer's output is `output_gradient`."""
+        # Doubling keeps nothing for its own backward pass, so the layer alone decides what is held.
+        output = self.linear(input * 2)
+        return torch.sum(output * output_gradient)
+
+
+def linear(argument: str, case: Case) -> Built:
+    """Build "linear:INxOUT", 768x3072 where no size is given; batch_size × seq_len are the rows.
+
+    Raises:
+        ValueError: If the argument is not two sizes.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)", argument or "768x3072")
+    if match is None or "0" in match.groups():
+        raise ValueError(f"linear must be given as linear:INxOUT, got 'linear:{argument}'")
+    in_features, out_features = int(match[1]), int(match[2])
+    leading = (case.batch_size, case.seq_len) if case.seq_len else (case.batch_size,)
+
+    def make_batch() -> dict[str, Tensor]:
+        return {
+            "input": torch.randn(*leading, in_features).requires_grad_(),
+            "output_gradient": torch.randn(*leading, out_features),
+        }
+
+    return Built(OneLinear(in_features, out_features), make_batch)
