@@ -8,8 +8,8 @@
     ├── NotComparableError    5   records of different machines, versions or profiles
     └── NoBaselineError       6   nothing to compare with
 
-Library functions raise ValueError or TypeError for wrong arguments. Messages are one line: what must
-hold, what was given, what to do. They are caught once, in `rmmbench.cli`.
+Library functions raise ValueError or TypeError for wrong arguments. Messages are one line: what
+must hold, what was given, what to do. They are caught once, in `rmmbench.cli`.
 """
 
 import difflib

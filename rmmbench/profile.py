@@ -1,15 +1,16 @@
-"""A profile: one question as data. A TOML file names a grid; here it becomes the cases to measure."""
+"""A profile: one question as data. A TOML file names a grid; here it becomes cases to measure."""
 
+import hashlib
 import itertools
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_mean
-from rmmbench.record import Case, TimingSettings
+from rmmbench.record import Case, Count, Name, Rho, TimingSettings
 from rmmbench.tasks import TASKS
 from rmmbench.units import parse_bytes
 
@@ -30,23 +31,23 @@ class Grid(_Strict):
     seq_len; for the others it is one more leading dimension.
     """
 
-    model: tuple[str, ...] = Field(min_length=1)
+    model: tuple[Name, ...] = Field(min_length=1)
     task: tuple[str, ...] = ()
-    batch_size: tuple[int, ...] = ()
-    seq_len: tuple[int, ...] = ()
+    batch_size: tuple[Count, ...] = ()
+    seq_len: tuple[Count, ...] = ()
     dtype: tuple[Literal["float32", "bfloat16"], ...] = ("float32",)
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     attention: Literal["eager", "sdpa"] = "eager"
     method: tuple[str, ...] = ("rmm",)
     sketch: tuple[str, ...] = ("gaussian",)
-    rho: tuple[float, ...] = ()
-    proj_dim: tuple[int, ...] = ()
-    min_proj_dim: int = 1
-    max_proj_dim: int | None = None
+    rho: tuple[Rho, ...] = ()
+    proj_dim: tuple[Count, ...] = ()
+    min_proj_dim: Count = 1
+    max_proj_dim: Count | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     seed: int = 0
-    measure: tuple[Literal["memory", "time"], ...] = ("memory", "time")
+    measure: tuple[Literal["memory", "time"], ...] = Field(default=("memory", "time"), min_length=1)
 
     @field_validator("task")
     @classmethod
@@ -103,20 +104,29 @@ class Profile(_Strict):
     title: str
     figures: tuple[str, ...] = ()
     device: Literal["auto", "cuda", "cpu", "predict"] = "auto"
-    time_limit_seconds: float = Field(900.0, gt=0)
+    time_limit_seconds: float = Field(default=900.0, gt=0)
     device_limit: DeviceLimit | None = None
     timing: TimingSettings = TimingSettings()
     grid: tuple[Grid, ...] = Field(min_length=1)
     published: tuple[Published, ...] = ()
 
     def overridden(self, axes: Mapping[str, tuple[Any, ...]]) -> "Profile":
-        """Return this profile with the given axes (flags of the command line) in every grid."""
+        """Return this profile with the given axes (flags of the command line) in every grid.
+
+        Raises:
+            UsageError: If a flag's value cannot be.
+        """
         axes = {name: values for name, values in axes.items() if values}
         if "rho" in axes:
             axes["proj_dim"] = ()
         data = self.model_dump()
         data["grid"] = [grid | axes for grid in data["grid"]]
-        return _validated(data, "the command line")
+        try:
+            return Profile.model_validate(data)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            flag = next(part for part in reversed(fault["loc"]) if isinstance(part, str))
+            raise UsageError(f"--{flag.replace('_', '-')}{_what(fault)}") from None
 
     def cases(self, memory_device: str | None, time_device: str | None) -> list[Case]:
         """Return every case once, the exact one of a cell before the others.
@@ -169,37 +179,50 @@ def load(name_or_path: str) -> Profile:
     return _validated(data, str(path))
 
 
+def cases_hash(cases: Iterable[Case]) -> str:
+    """Return twelve hexadecimal digits that name a set of cases, in whatever order."""
+    keys = "\n".join(sorted(case.key for case in cases))
+    return hashlib.sha256(keys.encode()).hexdigest()[:12]
+
+
 def _validated(data: Mapping[str, Any], source: str) -> Profile:
     try:
         return Profile.model_validate(data)
     except ValidationError as error:
-        raise ProfileError(f"{source}: {_first_fault(error)}") from None
+        fault = error.errors()[0]
+        keys = [str(part) for part in fault["loc"] if isinstance(part, str)]
+        where = f" in [{'.'.join(keys[:-1])}]" if keys[1:] else ""
+        if fault["type"] == "extra_forbidden":
+            known = _fields(keys[:-1])
+            hint = f"{did_you_mean(keys[-1], known)}; keys are: {', '.join(known)}"
+            raise ProfileError(f"{source}: unknown key '{keys[-1]}'{where}{hint}") from None
+        if fault["type"] == "missing":
+            raise ProfileError(f"{source}: key '{keys[-1]}'{where} must be given") from None
+        raise ProfileError(f"{source}: {keys[-1]}{where}{_what(fault)}") from None
 
 
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors()[0]
-    *parents, key = fault["loc"]
-    section = ".".join(str(part) for part in parents if isinstance(part, str))
-    where = f" in [{section}]" if section else ""
-    if fault["type"] == "extra_forbidden":
-        known = _fields(parents)
-        return f"unknown key '{key}'{where}{did_you_mean(str(key), known)}; keys are: {', '.join(known)}"
-    if fault["type"] == "missing":
-        return f"key '{key}'{where} must be given"
-    message = fault["msg"].removeprefix("Value error, ")
-    name = key if isinstance(key, str) else parents[-1]
-    given = f", got {fault['input']!r}" if fault["type"] != "value_error" else ""
-    return f"{name}{where}: {message}{given}"
+def _what(fault: Mapping[str, Any]) -> str:
+    """Return " must be so and so, got that" of pydantic's words for a fault."""
+    if fault["type"] == "value_error":
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        return f" {message}" if message.startswith("must") else f": {message}"
+    words = {
+        "tuple_type": "must be an array",
+        "too_short": "must have at least one value",
+        "string_too_short": "must not be empty",
+    }
+    message = str(fault["msg"]).replace("Input should", "must")
+    return f" {words.get(fault['type'], message)}, got {fault['input']!r}"
 
 
-def _fields(parents: list[int | str]) -> list[str]:
+def _fields(parents: list[str]) -> list[str]:
     tables: dict[str, type[BaseModel]] = {
         "grid": Grid,
         "published": Published,
         "timing": TimingSettings,
         "device_limit": DeviceLimit,
     }
-    table = tables[str(parents[0])] if parents else Profile
+    table = tables[parents[0]] if parents else Profile
     return list(table.model_fields)
 
 
@@ -220,7 +243,7 @@ def _combinations(grid: Grid) -> Iterator[dict[str, Any]]:
 
 def _settings(grid: Grid) -> Iterator[dict[str, Any]]:
     """Yield each method's settings; exact, which every cell has already, is left out."""
-    limits = {"min_proj_dim": grid.min_proj_dim, "max_proj_dim": grid.max_proj_dim}
+    limits: dict[str, Any] = {"min_proj_dim": grid.min_proj_dim, "max_proj_dim": grid.max_proj_dim}
     limits |= {"include": grid.include, "exclude": grid.exclude}
     sizes = [{"rho": rho} for rho in grid.rho] + [{"proj_dim": size} for size in grid.proj_dim]
     for method in grid.method:
@@ -236,9 +259,5 @@ def _case(data: Mapping[str, Any]) -> Case:
         return Case.model_validate(data)
     except ValidationError as error:
         fault = error.errors()[0]
-        message = fault["msg"].removeprefix("Value error, ")
-        name = fault["loc"][-1]
-        if str(name) in message:
-            raise UsageError(message) from None
-        given = f", got {fault['input']!r}" if fault["type"] != "value_error" else ""
-        raise UsageError(f"{name} {message[0].lower()}{message[1:]}{given}") from None
+        name = "".join(map(str, fault["loc"]))
+        raise UsageError(f"{name}{_what(fault)}".removeprefix(": ")) from None

@@ -1,27 +1,44 @@
 """One measured case: what was asked, where it ran, what came of it. One line of JSON each.
 
-Numbers are in SI units, named in the field. A number that is not there is null and `missing` says why.
+Numbers are in SI units, named in the field. A number that is not there is null and `missing` says
+why.
 """
 
 import hashlib
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
-    field_validator,
     model_validator,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 Device = Literal["cuda", "cpu", "predict"]
 Outcome = Literal["ok", "out_of_memory", "error", "timeout", "skipped"]
 Name = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _in_unit_interval(rho: float) -> float:
+    if not 0 < rho <= 1:
+        raise ValueError(f"must be in (0, 1], got {rho:g}")
+    return rho
+
+
+def _positive(count: int) -> int:
+    if count < 1:
+        raise ValueError(f"must be at least 1, got {count}")
+    return count
+
+
+Rho = Annotated[float, Field(strict=True), AfterValidator(_in_unit_interval)]
+Count = Annotated[int, Field(strict=True), AfterValidator(_positive)]
 
 
 class _Strict(BaseModel):
@@ -40,11 +57,11 @@ class TimingSettings(_Strict):
             below this.
     """
 
-    warmup_steps: int = Field(2, ge=1)
-    min_steps: int = Field(7, ge=1)
-    max_steps: int = Field(50, ge=1)
-    max_seconds: float = Field(20.0, gt=0)
-    target_spread: float = Field(0.01, gt=0)
+    warmup_steps: int = Field(default=2, ge=1)
+    min_steps: int = Field(default=7, ge=1)
+    max_steps: int = Field(default=50, ge=1)
+    max_seconds: float = Field(default=20.0, gt=0)
+    target_spread: float = Field(default=0.01, gt=0)
 
     @model_validator(mode="after")
     def _ordered(self) -> "TimingSettings":
@@ -76,17 +93,17 @@ class Case(_Strict):
 
     model: Name
     task: str | None = None
-    batch_size: int
-    seq_len: int | None = None
+    batch_size: Count
+    seq_len: Count | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     attention: Literal["eager", "sdpa"] = "eager"
     method: Name = "exact"
     sketch: str | None = None
-    rho: float | None = None
-    proj_dim: int | None = None
-    min_proj_dim: int = 1
-    max_proj_dim: int | None = None
+    rho: Rho | None = None
+    proj_dim: Count | None = None
+    min_proj_dim: Count = 1
+    max_proj_dim: Count | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     memory_device: Device | None = None
@@ -94,19 +111,12 @@ class Case(_Strict):
     seed: int = 0
     timing: TimingSettings = TimingSettings()
 
-    @field_validator("rho")
-    @classmethod
-    def _rho_in_range(cls, rho: float | None) -> float | None:
-        if rho is not None and not 0 < rho <= 1:
-            raise ValueError(f"rho must be in (0, 1], got {rho:g}")
-        return rho
-
-    @field_validator("batch_size", "seq_len", "proj_dim", "min_proj_dim", "max_proj_dim")
-    @classmethod
-    def _positive(cls, value: int | None) -> int | None:
-        if value is not None and value < 1:
-            raise ValueError(f"must be at least 1, got {value}")
-        return value
+    @model_validator(mode="after")
+    def _ordered(self) -> "Case":
+        if self.max_proj_dim is not None and self.max_proj_dim < self.min_proj_dim:
+            limit = f"at least min_proj_dim ({self.min_proj_dim})"
+            raise ValueError(f"max_proj_dim must be {limit}, got {self.max_proj_dim}")
+        return self
 
     @property
     def key(self) -> str:
@@ -115,7 +125,7 @@ class Case(_Strict):
 
     @property
     def cell(self) -> str:
-        """What this case shares with the exact one beside it: everything but the method's settings."""
+        """What this case shares with the exact one beside it: all but the method's settings."""
         return _digest(self.as_exact().model_dump(mode="json"))
 
     @property
@@ -164,8 +174,8 @@ class Memory(_Strict):
     """Bytes of one training step.
 
     Attributes:
-        device: What the figures are from: the caching allocator (cuda), the allocator's events (cpu), or
-            fake tensors (predict).
+        device: What the figures are from: the caching allocator (cuda), the allocator's events
+            (cpu), or fake tensors (predict).
         peak_allocated_bytes: Highest sum of live tensors during a warmed-up step.
         cold_peak_allocated_bytes: The same for the first step.
         resting_bytes: Live between steps: parameters, buffers, optimizer state, the batch.
@@ -193,7 +203,8 @@ class Timing(_Strict):
         step_seconds: The method's.
         reference_step_seconds: Exact's, pair by pair; empty where the case is exact.
         samples_per_second: batch_size ÷ the median of `step_seconds`.
-        relative_throughput: Median of `reference_step_seconds` ÷ median of `step_seconds`; 1 for exact.
+        relative_throughput: Median of `reference_step_seconds` ÷ median of `step_seconds`; 1 for
+            exact.
         spread: Standard error of the median step, as a fraction of it.
     """
 

@@ -59,5 +59,9 @@ class Registry(Generic[T]):
         Raises:
             UnknownNameError: If there is none.
         """
-        module, attribute = self._entries[self.check(name)].target.split(":")
-        return cast("T", getattr(import_module(f"{self._package}.{module}"), attribute))
+        attribute = self._entries[self.check(name)].target.split(":")[1]
+        return cast("T", getattr(import_module(self.module(name)), attribute))
+
+    def module(self, name: str) -> str:
+        """Return the full name of the module that the entry called `name` is in."""
+        return f"{self._package}.{self._entries[self.check(name)].target.split(':')[0]}"

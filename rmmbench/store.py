@@ -1,7 +1,7 @@
 """A run directory: run.json says what was asked, records.jsonl what came of it, a line a case.
 
-records.jsonl is the one source of truth. It is only ever appended to, a whole line at a time, flushed to
-the disk; a line that was torn by a crash is dropped when the run goes on.
+records.jsonl is the one source of truth. It is only ever appended to, a whole line at a time,
+flushed to the disk; a line that was torn by a crash is dropped when the run goes on.
 """
 
 import json
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rmmbench.errors import RunError
 from rmmbench.profile import Profile
-from rmmbench.record import SCHEMA_VERSION, Environment, Record
+from rmmbench.record import SCHEMA_VERSION, Conditions, Environment, Memory, Record, Timing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,11 +65,13 @@ class Run:
             run = cls.open(path)
             run._same_as(info)
             return run
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        # What a sweep that was killed right here may have left.
+        partial = path / f"{RUN_FILE}.partial"
+        leftovers = {partial, path / LOCK_FILE}
+        if path.exists() and (not path.is_dir() or set(path.iterdir()) - leftovers):
             raise RunError(f"{path} is not empty and not a run directory; give another with --out")
         try:
             path.mkdir(parents=True, exist_ok=True)
-            partial = path / f"{RUN_FILE}.partial"
             partial.write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
             partial.replace(path / RUN_FILE)
         except OSError as error:
@@ -106,7 +108,7 @@ class Run:
             RunError: If another line is no record.
         """
         file = self.path / RECORDS_FILE
-        if not file.exists():
+        if not file.is_file():
             return []
         lines = file.read_bytes().split(b"\n")
         # What follows the last newline was never finished.
@@ -138,7 +140,7 @@ class Run:
         """Hold the directory alone, with whatever a crash left half-written removed.
 
         Raises:
-            RunError: If another sweep holds it.
+            RunError: If another sweep holds it, or it cannot be locked.
         """
         lock = FileLock(self.path / LOCK_FILE, blocking=False)
         try:
@@ -147,6 +149,9 @@ class Run:
             raise RunError(
                 f"{self.path} is in use by another sweep; wait for it or give --out"
             ) from None
+        except OSError as error:
+            reason = f"{self.path} cannot be locked: {error.strerror}"
+            raise RunError(f"{reason}; give another directory with --out") from error
         try:
             self._drop_torn_line()
             yield
@@ -154,10 +159,13 @@ class Run:
             lock.release()
 
     def copy_to(self, path: Path) -> None:
-        """Copy run.json and the records to `path`, replacing what is there."""
+        """Copy run.json and the records to `path`; what is there stays until both are whole."""
         path.mkdir(parents=True, exist_ok=True)
-        for name in (RUN_FILE, RECORDS_FILE):
-            shutil.copyfile(self.path / name, path / name)
+        names = (RUN_FILE, RECORDS_FILE)
+        for name in names:
+            shutil.copyfile(self.path / name, path / f"{name}.partial")
+        for name in names:
+            (path / f"{name}.partial").replace(path / name)
 
     def _drop_torn_line(self) -> None:
         file = self.path / RECORDS_FILE
@@ -181,21 +189,39 @@ class Run:
 
 
 def frame(records: Iterable[Record]) -> "pd.DataFrame":
-    """Return the records as a table, one row a case, with what only a comparison in the cell can tell.
+    """Return the records as a table, one row a case, with what only a look at its cell can tell.
 
-    Adds to `Record.row`: `saving`, the fraction of exact's peak_allocated_bytes in the same cell that is
-    saved, and `saved_bytes_saving`, the same of saved_bytes. Missing numbers are NA.
+    Adds to `Record.row`: `saving`, the fraction of exact's peak_allocated_bytes in the same cell
+    that is saved, and `saved_bytes_saving`, the same of saved_bytes. Missing numbers are NA, and
+    integers stay integers beside them. Of a case that was measured again the last record counts.
     """
     import pandas as pd
 
-    table = pd.DataFrame([record.row() for record in records])
+    latest = {record.key: record for record in records}
+    table = pd.DataFrame([record.row() for record in latest.values()])
     if table.empty:
         return table
+    table = table.astype({name: _dtype(name) for name in table.columns})
     exact = table[table["method"] == "exact"].drop_duplicates("cell").set_index("cell")
     for column, name in (("saving", "peak_allocated_bytes"), ("saved_bytes_saving", "saved_bytes")):
-        reference = pd.to_numeric(table["cell"].map(exact[name]))
-        table[column] = 1 - pd.to_numeric(table[name]) / reference
+        reference = table["cell"].map(exact[name]).astype("Int64")
+        reference = reference.mask(reference == 0)
+        table[column] = (1 - table[name] / reference).astype("Float64")
     return table
+
+
+_INTEGERS = {"batch_size", "seq_len", "proj_dim", "foreign_processes", *Memory.model_fields}
+_FRACTIONS = {"rho", *Timing.model_fields, *Conditions.model_fields}
+
+
+def _dtype(column: str) -> str:
+    if column == "throttle_reasons":
+        return "object"
+    if column == "device":
+        return "string"
+    if column in _INTEGERS:
+        return "Int64"
+    return "Float64" if column in _FRACTIONS else "string"
 
 
 def _record(file: Path, number: int, line: bytes) -> Record:

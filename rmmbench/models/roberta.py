@@ -3,6 +3,7 @@
 from typing import Any
 
 import transformers
+import transformers.models.roberta.modeling_roberta  # transformers itself would not until it is used
 
 from rmmbench.models.huggingface import from_config
 from rmmbench.models.model import Built

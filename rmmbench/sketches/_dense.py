@@ -9,6 +9,8 @@ from rmmbench.sketches.sketch import WORKSPACE_BYTES, Sketch
 
 # A block is drawn in float32 and may need a copy in x's dtype.
 _BLOCK_ELEMENTS = WORKSPACE_BYTES // 8
+# Smaller blocks than the workspace allows where S is small, so that it is not the peak of a small model.
+_BLOCKS, _FEWEST_COLUMNS = 8, 64
 
 
 class DenseSketch(Sketch):
@@ -16,7 +18,9 @@ class DenseSketch(Sketch):
 
     def _project(self, x: Tensor, proj_dim: int, generator: torch.Generator) -> Tensor:
         x_proj = x.new_empty(proj_dim, x.shape[1])
-        columns = max(1, _BLOCK_ELEMENTS // x.shape[0])
+        # Of rows and proj_dim alone: X and Y must meet the same blocks of the same S.
+        columns = max(_FEWEST_COLUMNS, -(-proj_dim // _BLOCKS))
+        columns = max(1, min(columns, _BLOCK_ELEMENTS // x.shape[0]))
         for start in range(0, proj_dim, columns):
             block = x_proj[start : start + columns]
             # One segment, but for more rows than fit into a block.

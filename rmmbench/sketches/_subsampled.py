@@ -33,7 +33,7 @@ class SubsampledTransform(Sketch):
         places, scales = self._places(picked, rows, dtype)
         scales *= (rows / proj_dim) ** 0.5
         x_proj = x.new_empty(proj_dim, features)
-        width = _columns_at_once(rows, signs.element_size())
+        width = _columns_at_once(rows, features, signs.element_size())
         for start in range(0, features, width):
             columns = slice(start, start + width)
             spectrum = self._spectrum(x[:, columns], signs)
@@ -63,6 +63,8 @@ class SubsampledTransform(Sketch):
         return moments.signed * (rows - proj_dim) / (proj_dim * (rows - 1))
 
 
-def _columns_at_once(rows: int, element_bytes: int) -> int:
+def _columns_at_once(rows: int, features: int, element_bytes: int) -> int:
     column_bytes = rows * _COPIES_PER_COLUMN * element_bytes
-    return max(1, (WORKSPACE_BYTES - rows * _FIXED_BYTES_PER_ROW) // column_bytes)
+    limit = (WORKSPACE_BYTES - rows * _FIXED_BYTES_PER_ROW) // column_bytes
+    # An eighth of X where that is less, so that the copies are not the peak of a small model.
+    return max(1, min(limit, max(16, -(-features // 8))))

@@ -1,0 +1,88 @@
+"""What a sweep will do: the cases, on devices that are there, with names that exist."""
+
+from importlib import import_module
+from typing import Literal, NamedTuple
+
+from rmmbench.errors import UnknownNameError, UsageError
+from rmmbench.methods import METHODS
+from rmmbench.models import MODELS
+from rmmbench.profile import Profile
+from rmmbench.record import Case, Device, Environment
+from rmmbench.sketches import SKETCHES
+from rmmbench.sweep import process
+
+TimeDevice = Literal["cuda", "cpu"] | None
+
+
+class Plan(NamedTuple):
+    """What a sweep will do.
+
+    Attributes:
+        cases: In the order they are measured.
+        environment: The machine they are measured on.
+        left_out: Cells of the profile that the device has nothing to say of.
+    """
+
+    cases: list[Case]
+    environment: Environment
+    left_out: int
+
+
+def make_plan(profile: Profile, device: str) -> Plan:
+    """Look at the machine, and return what a sweep of `profile` does on `device`.
+
+    Args:
+        profile: With the command line's changes in it.
+        device: "cuda", "cpu", "predict", or "auto".
+
+    Raises:
+        UsageError: If the device is not here, a name is unknown, a model cannot be made, or nothing
+            is left to measure.
+    """
+    every_case = profile.cases("predict", "cpu")
+    check_names(every_case)
+    models = sorted({case.model.partition(":")[0] for case in every_case})
+    process.preload(MODELS.module(name) for name in models)
+    environment = process.call(_environment)
+    cases = profile.cases(*resolve(device, environment))
+    if not cases:
+        raise UsageError(f"device '{device}' has nothing to measure here: this profile asks for time")
+    return Plan(cases, environment, len(every_case) - len(cases))
+
+
+def check_names(cases: list[Case]) -> None:
+    """Raise UnknownNameError for a model, method or sketch that does not exist."""
+    for case in cases:
+        MODELS.check(case.model.partition(":")[0])
+        METHODS.check(case.method)
+        if case.sketch is not None:
+            SKETCHES.check(case.sketch)
+
+
+def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeDevice]:
+    """Return where memory and time come from.
+
+    "auto" is the GPU where there is one; else memory is predicted and time measured on the CPU.
+
+    Raises:
+        UsageError: If the device is unknown, or "cuda" and there is none.
+    """
+    has_gpu = environment.gpu is not None
+    if device == "cuda" and not has_gpu:
+        what = "torch sees no GPU" if environment.cuda else "this torch is built without CUDA"
+        raise UsageError(f"--device cuda needs a GPU, and {what}; use predict, cpu or auto")
+    devices: dict[str, tuple[Device | None, TimeDevice]] = {
+        "cuda": ("cuda", "cuda"),
+        "cpu": ("cpu", "cpu"),
+        "predict": ("predict", None),
+        "auto": ("cuda", "cuda") if has_gpu else ("predict", "cpu"),
+    }
+    if device not in devices:
+        raise UnknownNameError("device", device, devices)
+    return devices[device]
+
+
+def _environment() -> Environment:
+    module = import_module("rmmbench.measure.environment")
+    found: Environment = module.environment()
+    return found

@@ -1,0 +1,35 @@
+"""Measure what a run directory has no record of yet, and keep each record as it comes."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from rmmbench.record import Case
+from rmmbench.store import Run
+from rmmbench.sweep.events import Event, Finished
+
+
+class Launcher(Protocol):
+    """Something that measures cases: this machine, or many."""
+
+    def run(self, cases: Sequence[Case]) -> Iterator[Event]:
+        """Yield what happens, until every case is finished."""
+
+
+def remaining(run: Run, cases: Sequence[Case]) -> list[Case]:
+    """Return the cases that the run has no record of."""
+    done = {record.key for record in run.records()}
+    return [case for case in cases if case.key not in done]
+
+
+def sweep(run: Run, cases: Sequence[Case], launcher: Launcher) -> Iterator[Event]:
+    """Measure the cases that are left, and yield what happens; a record is on disk before it is told.
+
+    The run's lock must be held.
+
+    Raises:
+        RunError: If a record cannot be written; those before it stand.
+    """
+    for event in launcher.run(remaining(run, cases)):
+        if isinstance(event, Finished):
+            run.append(event.record)
+        yield event
