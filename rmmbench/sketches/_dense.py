@@ -31,6 +31,7 @@ class DenseSketch(Sketch):
                     torch.mm(entries, segment, out=block)
                 else:
                     block.addmm_(entries, segment)
+                del entries  # before the next is drawn
         return x_proj
 
     @abstractmethod
