@@ -1,4 +1,4 @@
-"""Train with less memory: keep a random sketch of a linear layer's input, and measure what that costs.
+"""Train with less memory: keep a sketch of a linear layer's input, and measure what it costs.
 
     import rmmbench
     rmmbench.convert(model, sketch="gaussian", rho=0.5)

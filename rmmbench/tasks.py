@@ -1,7 +1,7 @@
 """Workloads by GLUE task: what the paper fine-tunes on, as shapes.
 
-Lengths are the longest example of the task after RoBERTa's tokenizer, the model's limit of 512 where
-examples are longer; batch sizes are those of the Fairseq recipe that the paper takes its settings from.
+Lengths are the longest example of the task after RoBERTa's tokenizer, or the model's limit of 512;
+batch sizes are those of the Fairseq recipe that the paper takes its settings from.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How numbers in SI units are written for people, and read from them. Records hold SI units only."""
+"""How numbers in SI units are written for people, and read from them; records hold SI units."""
 
 import re
 
@@ -32,10 +32,10 @@ def format_bytes(n_bytes: float | None) -> str:
 
 
 def format_seconds(seconds: float | None) -> str:
-    """Return a duration with the unit that reads best: "1:02:03", "45 s", "12.3 ms", "–" for None."""
+    """Return a duration in the unit that reads best: "1:02:03", "45 s", "12.3 ms", "–" for None."""
     if seconds is None:
         return "–"
-    if seconds >= 60:
+    if round(seconds) >= 60:
         minutes, rest = divmod(round(seconds), 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d} min"

@@ -2,8 +2,11 @@
 
 import sys
 
+from typing import Annotated
+
 import typer
 
+import rmmbench
 from rmmbench.cli.check import check
 from rmmbench.cli.doctor import doctor
 from rmmbench.cli.export import export
@@ -14,11 +17,30 @@ from rmmbench.cli.table import table
 from rmmbench.errors import RmmbenchError
 
 app = typer.Typer(
-    help=__import__("rmmbench").__doc__,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        print(rmmbench.__version__)  # noqa: T201 -- the command line prints
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Tell how many bytes each way of saving memory in training saves, and what it costs.
+
+    Begin with `rmmbench sweep quick`, then `rmmbench plot runs/quick-auto`.
+    """
+
+
 app.command()(sweep)
 app.command()(plot)
 app.command()(table)

@@ -78,7 +78,7 @@ def _running(event: Working) -> str:
 def _line(console: Console, record: "Record") -> None:
     case = record.case
     if not console.is_terminal:
-        figures = record.outcome
+        figures: str = record.outcome
         if record.memory:
             figures = format_bytes(record.memory.peak_allocated_bytes)
         if record.timing:

@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from rmmbench.store import Run
     from rmmbench.sweep import Plan
 
-_EPILOG = """
-Examples:\n
-  rmmbench sweep quick\n
-  rmmbench sweep figure2 --device predict\n
-  rmmbench sweep quick --model hf:gpt2 --rho 0.5,0.1 --sketch dct\n
-  rmmbench sweep my-profile.toml --dry-run
-"""
-
 
 def sweep(
     profile: Annotated[str, typer.Argument(help="A name of `rmmbench list profiles`, or a path.")],
@@ -44,8 +36,15 @@ def sweep(
 ) -> None:
     """Measure memory and time over a profile's grid of models, batch sizes, ρ and sketches.
 
-    Each case runs in a process of its own and leaves a record in the run directory. Run again, the
-    same command goes on where it stopped. Exit code 7 says that some cases failed.
+    Each case runs in a process of its own and leaves a record in the run directory. The same
+    command, run again, goes on where it stopped. Exit code 7 says that some cases failed.
+
+    \b
+    Examples:
+      rmmbench sweep quick
+      rmmbench sweep figure2 --device predict
+      rmmbench sweep quick --model hf:gpt2 --rho 0.5,0.1 --sketch dct --out runs/gpt2
+      rmmbench sweep my-profile.toml --dry-run
     """
     from rmmbench import profile as profiles
     from rmmbench.sweep import make_plan
@@ -75,7 +74,9 @@ def _words(given: list[str] | None) -> tuple[str, ...]:
     return tuple(word.strip() for text in given or () for word in text.split(",") if word.strip())
 
 
-def _numbers(flag: str, given: list[str] | None, kind: type[int] | type[float]) -> tuple[float, ...]:
+def _numbers(
+    flag: str, given: list[str] | None, kind: type[int] | type[float]
+) -> tuple[float, ...]:
     try:
         return tuple(kind(word) for word in _words(given))
     except ValueError:
@@ -114,7 +115,9 @@ def _measure(run: "Run", plan: "Plan") -> "list[Record]":
     with run.locked():
         left = remaining(run, plan.cases)
         if len(left) < len(plan.cases):
-            _tell(f"{run.path} has {len(plan.cases) - len(left)} of {len(plan.cases)} cases already")
+            _tell(
+                f"{run.path} has {len(plan.cases) - len(left)} of {len(plan.cases)} cases already"
+            )
         launcher = LocalLauncher(
             plan.environment,
             time_limit_seconds=run.info.profile.time_limit_seconds,
@@ -130,7 +133,9 @@ def _report(run: "Run", records: "list[Record]") -> None:
     show(run)
     for record in records:
         for warning in record.warnings:
-            _tell(f"warning: {record.case.model} {record.case.shape} {record.case.label}: {warning}")
+            _tell(
+                f"warning: {record.case.model} {record.case.shape} {record.case.label}: {warning}"
+            )
     failed = [record for record in records if record.outcome != "ok"]
     for record in failed:
         case = record.case
@@ -144,6 +149,3 @@ def _report(run: "Run", records: "list[Record]") -> None:
 
 def _tell(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201 -- the command line prints
-
-
-sweep.__doc__ = (sweep.__doc__ or "") + _EPILOG

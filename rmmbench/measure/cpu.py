@@ -30,7 +30,8 @@ class Allocation(NamedTuple):
 def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
     """Return the memory of a training step on the CPU, and what is doubtful about it.
 
-    Everything from the making of the model on happens under the profiler, so every byte has its event.
+    Everything from the making of the model on happens under the profiler, so every byte has its
+    event.
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         step = prepare()
@@ -42,7 +43,7 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         addresses = saved.addresses()
         # Freed last, so that whatever lies at a saved address at the end of the forward pass is it.
         del loss, saved, step
-    tree = profiler.profiler.kineto_results.experimental_event_tree()  # type: ignore[union-attr]
+    tree = profiler.profiler.kineto_results.experimental_event_tree()
     events, phases = _events(tree)
     peaks = [_peak(events, *phases[name]) for name in _PHASES[:3]]
     start, end = phases[_PHASES[3]]

@@ -1,4 +1,4 @@
-"""Time of whole training steps: the method's and exact's in turn, so that drift meets both alike."""
+"""Time of whole training steps: the method's and exact's in turn, so that both drift alike."""
 
 import statistics
 import time
@@ -61,7 +61,7 @@ def spread(seconds: list[float]) -> float:
     if len(seconds) < 2:
         return 1.0
     low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
-    return 1.253 * (high - low) / 1.349 / len(seconds) ** 0.5 / median
+    return float(1.253 * (high - low) / 1.349 / len(seconds) ** 0.5 / median)
 
 
 def _is_done(samples: list[list[float]], deadline: float, settings: TimingSettings) -> bool:
@@ -69,9 +69,7 @@ def _is_done(samples: list[list[float]], deadline: float, settings: TimingSettin
     return steady or time.monotonic() >= deadline
 
 
-def _timing(
-    samples: list[list[float]], batch_size: int, device: Literal["cuda", "cpu"]
-) -> Timing:
+def _timing(samples: list[list[float]], batch_size: int, device: Literal["cuda", "cpu"]) -> Timing:
     medians = [statistics.median(seconds) for seconds in samples]
     return Timing(
         device=device,
@@ -90,10 +88,10 @@ def _cpu_seconds(step: TrainingStep) -> float:
 
 
 def _cuda_seconds(step: TrainingStep) -> float:
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     torch.cuda.synchronize()
-    start.record()  # type: ignore[no-untyped-call]
+    start.record()
     step()
-    end.record()  # type: ignore[no-untyped-call]
+    end.record()
     end.synchronize()
     return float(start.elapsed_time(end)) / 1e3

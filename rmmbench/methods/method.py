@@ -1,4 +1,4 @@
-"""What a way of saving memory is: a change of a model, and a switch back to exact to time against."""
+"""What a way of saving memory is: a change of a model, and a switch back to time against."""
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager

@@ -10,7 +10,7 @@ from rmmbench.record import Case
 
 
 class RMM(Method):
-    """Converts every linear layer that the case's patterns let through, each with a sketch of its own."""
+    """Converts each linear layer that the case's patterns let through, Q, K and V separately."""
 
     def apply(self, model: nn.Module, case: Case) -> int:
         """Convert the model's linear layers and return how many there are."""

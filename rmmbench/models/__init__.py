@@ -14,7 +14,7 @@ MODELS: Registry[Builder] = Registry(
     {
         "roberta-base": Entry("roberta:base", "RoBERTa, 125 M parameters, classification head"),
         "roberta-large": Entry("roberta:large", "RoBERTa, 355 M parameters, classification head"),
-        "roberta-tiny": Entry("roberta:tiny", "RoBERTa, 0.5 M parameters, for quick runs"),
+        "roberta-tiny": Entry("roberta:tiny", "RoBERTa, 0.6 M parameters, for quick runs"),
         "mlp": Entry("mlp:mlp", "linear layers and GELU; mlp:IN-HIDDEN-…-OUT"),
         "linear": Entry("linear:linear", "one linear layer; linear:INxOUT"),
         "hf": Entry("huggingface:from_name", "any transformers model; hf:DIRECTORY-OR-CONFIG-NAME"),

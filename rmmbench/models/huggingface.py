@@ -10,12 +10,12 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from transformers.initialization import no_init_weights
 
-from rmmbench.errors import UnknownNameError
+from rmmbench.errors import did_you_mean
 from rmmbench.models.model import Built
 from rmmbench.record import Case
 
 # Of the heads that can be trained on a config, the first that its kind has.
-_HEADS = (
+_HEADS: tuple[Any, ...] = (
     transformers.AutoModelForSequenceClassification,
     transformers.AutoModelForCausalLM,
     transformers.AutoModelForMaskedLM,
@@ -38,58 +38,92 @@ def from_name(argument: str, case: Case) -> Built:
     encoder-decoders, and a classifier for encoders.
 
     Raises:
-        ValueError: If there is no such config, or the model has no head that this can train.
+        ValueError: If there is no such config, the model has no head that this can train, or
+            seq_len is missing or too long for it.
     """
-    if (Path(argument) / "config.json").is_file():
-        config = transformers.AutoConfig.from_pretrained(argument, local_files_only=True)
-    elif argument in transformers.CONFIG_MAPPING:
-        config = transformers.AutoConfig.for_model(argument)
-    elif "/" in argument or not argument:
-        need = "a directory with a config.json, or a config name such as 'gpt2'"
-        raise ValueError(f"hf: must be followed by {need}, got '{argument}'")
-    else:
-        raise UnknownNameError("transformers config", argument, transformers.CONFIG_MAPPING)
+    config = _config(argument)
     return from_config(config, _head(config), case)
 
 
 def from_config(config: Any, head: Any, case: Case) -> Built:
     """Build the model of `config` with the given automatic head, and batches of random inputs."""
     text_config = config.get_text_config()
-    longest = getattr(text_config, "max_position_embeddings", None)
-    if case.seq_len and longest and case.seq_len > longest:
-        raise ValueError(f"seq_len must be at most the model's {longest}, got {case.seq_len}")
     text_config.use_cache = False  # keys and values are kept for generating, not for training
+    if head is transformers.AutoModelForSequenceClassification and text_config.pad_token_id is None:
+        # Classifiers look for the padding after a text, though no batch here has any.
+        text_config.pad_token_id = 0
     model = _with_head(config, head, case.attention)
     if head is transformers.AutoModelForImageClassification:
         return Built(model, _image_batches(config, case))
     if case.seq_len is None:
         raise ValueError(f"{case.model} reads tokens: it needs seq_len, or a task")
+    longest = _longest(text_config, model)
+    if longest is not None and case.seq_len > longest:
+        raise ValueError(f"seq_len must be at most the model's {longest}, got {case.seq_len}")
     return Built(model, _token_batches(config, head, case))
 
 
+def _config(argument: str) -> Any:
+    file = Path(argument) / "config.json"
+    if argument and file.is_file():
+        try:
+            return transformers.AutoConfig.from_pretrained(
+                argument, local_files_only=True, trust_remote_code=False
+            )
+        except (OSError, ValueError) as error:
+            why = str(error).strip().splitlines()[0]
+            raise ValueError(f"{file} must be a config that transformers knows: {why}") from error
+    if argument in transformers.CONFIG_MAPPING:
+        return transformers.AutoConfig.for_model(argument)
+    hint = "a directory with a config.json, or a config name of transformers such as 'gpt2'"
+    if not argument or "/" in argument or Path(argument).is_dir():
+        raise ValueError(f"hf: must be followed by {hint}, got '{argument}'")
+    nearest = did_you_mean(argument, transformers.CONFIG_MAPPING)
+    raise ValueError(f"no transformers config named '{argument}'{nearest}; give {hint}")
+
+
 def _head(config: Any) -> Any:
-    for architecture in config.architectures or ():
-        for ending, head in _HEAD_OF_ENDING.items():
-            if architecture.endswith(ending):
-                return head
+    heads = [
+        head
+        for architecture in config.architectures or ()
+        for ending, head in _HEAD_OF_ENDING.items()
+        if architecture.endswith(ending)
+    ]
+    masked: Any = transformers.AutoModelForMaskedLM
     if config.is_encoder_decoder:
-        return transformers.AutoModelForSeq2SeqLM
-    heads = list(_HEADS)
-    if type(config) not in transformers.AutoModelForMaskedLM._model_mapping:
+        heads.append(transformers.AutoModelForSeq2SeqLM)
+    elif type(config) in masked._model_mapping:
+        heads += _HEADS
+    else:
         # Decoders have classification heads too, but are made to predict the next token.
-        heads.remove(transformers.AutoModelForSequenceClassification)
+        heads += _HEADS[1:]
     for head in heads:
         if type(config) in head._model_mapping:
             return head
     raise ValueError(f"transformers has no head to train a '{config.model_type}' with")
 
 
+def _longest(config: Any, model: Any) -> int | None:
+    longest: int | None = getattr(config, "max_position_embeddings", None)
+    if longest is None:
+        return None
+    # RoBERTa and its kin count positions from the one after the padding token's.
+    reserved = [
+        module.padding_idx + 1
+        for name, module in model.named_modules()
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+    ]
+    return longest - max(reserved, default=0)
+
+
 def _with_head(config: Any, head: Any, attention: str) -> Any:
+    # Configs may name another dtype; the case's is float32, or autocast from it.
+    settings = {"attn_implementation": attention, "dtype": torch.float32}
     if not isinstance(torch.empty(0), FakeTensor):
-        return head.from_config(config, attn_implementation=attention)
+        return head.from_config(config, **settings)
     # Some initialisations ask for values, which fake tensors do not have.
     with no_init_weights():
-        model = head.from_config(config, attn_implementation=attention)
+        model = head.from_config(config, **settings)
     model.tie_weights()
     return model
 
@@ -113,12 +147,15 @@ def _token_batches(config: Any, head: Any, case: Case) -> Callable[[], dict[str,
 
 
 def _image_batches(config: Any, case: Case) -> Callable[[], dict[str, Tensor]]:
-    size = config.image_size
+    config_of_images = getattr(config, "vision_config", config)
+    # Convolutional networks take any size.
+    size = getattr(config_of_images, "image_size", 224)
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
+    channels = config_of_images.num_channels
 
     def make_batch() -> dict[str, Tensor]:
         return {
-            "pixel_values": torch.randn(case.batch_size, config.num_channels, height, width),
+            "pixel_values": torch.randn(case.batch_size, channels, height, width),
             "labels": _class_labels(config, case.batch_size),
         }
 

@@ -12,8 +12,8 @@ from rmmbench.record import Case
 def from_path(argument: str, case: Case) -> Built:
     """Build "import:package.module:factory" by calling factory(batch_size=…, seq_len=…).
 
-    The factory returns (model, make_batch); see `rmmbench.models.model.Built`. The working directory
-    can be imported from.
+    The factory returns (model, make_batch); see `rmmbench.models.model.Built`. The working
+    directory can be imported from.
 
     Raises:
         ValueError: If it cannot be imported, or what it returns is not that pair.
@@ -21,7 +21,9 @@ def from_path(argument: str, case: Case) -> Built:
     module_name, _, attribute = argument.partition(":")
     where = f"import:{argument}"
     if not module_name or not attribute:
-        raise ValueError(f"a model of your own is named import:package.module:factory, got '{where}'")
+        raise ValueError(
+            f"a model of your own is named import:package.module:factory, got '{where}'"
+        )
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:

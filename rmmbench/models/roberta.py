@@ -3,7 +3,7 @@
 from typing import Any
 
 import transformers
-import transformers.models.roberta.modeling_roberta  # transformers itself would not until it is used
+import transformers.models.roberta.modeling_roberta  # it would be loaded only when it is used
 
 from rmmbench.models.huggingface import from_config
 from rmmbench.models.model import Built

@@ -6,7 +6,7 @@ from rmmbench.nn.linear import Sketched
 
 
 class RMMConv1D(Sketched, nn.Module):
-    """What `convert` makes of transformers' `Conv1D`: weight of shape (in_features, out_features)."""
+    """transformers' `Conv1D`, converted: weight of shape (in_features, out_features)."""
 
     nf: int
     weight: nn.Parameter

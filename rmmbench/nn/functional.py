@@ -1,10 +1,11 @@
 """The linear map whose weight gradient is estimated from a sketch of its input.
 
-    Bershatsky, Mikhalev, Katrutsa, Gusak, Merkulov, Oseledets (2022): Memory-Efficient Backpropagation
-    through Large Linear Layers. arXiv 2201.13195.
+Bershatsky, Mikhalev, Katrutsa, Gusak, Merkulov, Oseledets (2022): Memory-Efficient Backpropagation
+through Large Linear Layers. arXiv 2201.13195.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -49,10 +50,10 @@ def rmm_linear(
         Shape (*, out_features), in the dtype `torch.nn.functional.linear` would give.
 
     Raises:
-        ValueError: If rho is outside (0, 1], not exactly one of rho and proj_dim is given, a size is
-            below 1, or the sketch is unknown.
+        ValueError: If rho is outside (0, 1], not exactly one of rho and proj_dim is given, a
+            size is below 1, or the sketch is unknown.
 
-    Saves for backward: proj_dim × in_features elements and one 8-byte seed; the weight is not copied.
+    Saves for backward: proj_dim × in_features elements and one 8-byte seed.
     """
     settings = SketchSettings(sketch, rho, proj_dim, min_proj_dim, max_proj_dim).checked()
     return sketched_linear(input, weight, bias, settings, seed)
@@ -75,8 +76,8 @@ def sketched_linear(
     # Autocast ends at an autograd function; what F.linear would cast is cast here.
     input, weight = _as_autocast(input), _as_autocast(weight)
     bias = None if bias is None else _as_autocast(bias)
-    output: Tensor = _RMMLinearFunction.apply(input, weight, bias, settings, seed)  # type: ignore[no-untyped-call]
-    return output
+    apply: Callable[..., Tensor] = _RMMLinearFunction.apply
+    return apply(input, weight, bias, settings, seed)
 
 
 class _RMMLinearFunction(torch.autograd.Function):

@@ -37,7 +37,7 @@ class Sketched:
 
 
 class RMMLinear(Sketched, nn.Linear):
-    """A linear layer that keeps proj_dim × in_features elements of its input for the weight gradient.
+    """A linear layer that keeps proj_dim × in_features numbers of its input for the gradient.
 
     Its parameters, their names and its outputs are `torch.nn.Linear`'s.
 

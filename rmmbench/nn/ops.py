@@ -1,8 +1,9 @@
 """Sketching as two operators that torch.compile cannot look into.
 
-If S or its seed were drawn by torch operations inside a compiled region, the partitioner would draw them
-again in the backward pass, and the gradient would silently be noise. `rmmbench::sketch` draws the seed
-inside and returns it beside x_proj; both are saved, so the backward pass has the S of the forward pass.
+If S or its seed were drawn by torch operations inside a compiled region, the partitioner would draw
+them again in the backward pass, and the gradient would silently be noise. `rmmbench::sketch` draws
+the seed inside and returns it beside x_proj; both are saved, so the backward pass has the S of the
+forward pass.
 """
 
 import torch

@@ -1,7 +1,7 @@
-"""Where seeds come from: a stream of the project's own, so that dropout and shuffling stay as they were.
+"""Where seeds come from: a stream of its own, so that dropout and shuffling stay as they were.
 
-The n-th seed is a hash of torch's initial seed, the process's rank and n. Nothing of torch's generators is
-read or changed but the number that `torch.manual_seed` was given.
+The n-th seed is a hash of torch's initial seed, the process's rank and n. Nothing of torch's
+generators is read or changed but the number that `torch.manual_seed` was given.
 """
 
 import itertools

@@ -46,10 +46,10 @@ class SketchSettings(NamedTuple):
         return self
 
     def proj_dim_for(self, rows: int) -> int:
-        """Return min(rows, clamp(ceil(rho · rows), min_proj_dim, max_proj_dim)); 0 only for 0 rows."""
+        """Return min(rows, clamp(ceil(rho · rows), min_proj_dim, max_proj_dim)); 0 for no rows."""
         wanted = self.proj_dim
         if self.rho is not None:
-            # Looked up in a dict, rho is a constant to torch.compile: as a symbol (dynamic=True) it
+            # As a dict's key, rho is a constant to torch.compile: as a symbol (dynamic=True) it
             # could not enter the autograd function.
             (rho,) = {self.rho: None}
             wanted = math.ceil(rho * rows)

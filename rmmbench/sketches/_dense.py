@@ -9,7 +9,7 @@ from rmmbench.sketches.sketch import WORKSPACE_BYTES, Sketch
 
 # A block is drawn in float32 and may need a copy in x's dtype.
 _BLOCK_ELEMENTS = WORKSPACE_BYTES // 8
-# Smaller blocks than the workspace allows where S is small, so that it is not the peak of a small model.
+# Smaller blocks where S is small, so that it is not the peak of a small model.
 _BLOCKS, _FEWEST_COLUMNS = 8, 64
 
 
@@ -24,7 +24,7 @@ class DenseSketch(Sketch):
         for start in range(0, proj_dim, columns):
             block = x_proj[start : start + columns]
             # One segment, but for more rows than fit into a block.
-            for number, segment in enumerate(x.split(_BLOCK_ELEMENTS)):
+            for number, segment in enumerate(torch.split(x, _BLOCK_ELEMENTS)):
                 entries = self._entries(block.shape[0], segment, generator).mul_(proj_dim**-0.5)
                 entries = entries.to(x.dtype)
                 if number == 0:

@@ -1,7 +1,8 @@
 """Sketches by a fast orthonormal transform: random row signs, the transform, rows of it kept.
 
-SᵀX = (B / B_proj)^½ · R F D X, with D random signs, F orthonormal and R rows taken without replacement, so
-that the error goes to 0 as ρ goes to 1. Both transforms here are read off one real FFT of length B.
+SᵀX = (B / B_proj)^½ · R F D X, with D random signs, F orthonormal and R rows taken without
+replacement, so that the error goes to 0 as ρ goes to 1. Both transforms here are read off one real
+FFT of length B.
 """
 
 from abc import abstractmethod
@@ -20,16 +21,16 @@ _FIXED_BYTES_PER_ROW = 32
 class SubsampledTransform(Sketch):
     """An orthonormal transform of the rows, of which proj_dim are kept; B·N·log B work.
 
-    Beyond about a million rows one column no longer fits the workspace, which then grows by 52 bytes a
-    row, less than 2 % of X at 768 features.
+    Beyond about a million rows one column no longer fits the workspace, which then grows by 52
+    bytes a row, less than 2 % of X at 768 features.
     """
 
     def _project(self, x: Tensor, proj_dim: int, generator: torch.Generator) -> Tensor:
         rows, features = x.shape
         dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-        drawn = {"generator": generator, "device": x.device}
-        signs = torch.randint(0, 2, (rows, 1), dtype=dtype, **drawn).mul_(2).sub_(1)
-        picked = torch.randperm(rows, **drawn)[:proj_dim].clone()
+        signs = torch.randint(0, 2, (rows, 1), generator=generator, dtype=dtype, device=x.device)
+        signs.mul_(2).sub_(1)
+        picked = torch.randperm(rows, generator=generator, device=x.device)[:proj_dim].clone()
         places, scales = self._places(picked, rows, dtype)
         scales *= (rows / proj_dim) ** 0.5
         x_proj = x.new_empty(proj_dim, features)
@@ -44,13 +45,13 @@ class SubsampledTransform(Sketch):
 
     @abstractmethod
     def _spectrum(self, x: Tensor, signs: Tensor) -> Tensor:
-        """Return complex numbers of shape (columns, rows // 2 + 1) that hold the whole transform."""
+        """Return complex numbers, shape (columns, rows // 2 + 1), that hold the transform."""
 
     @abstractmethod
     def _places(self, picked: Tensor, rows: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return where the transform's `picked` rows stand among the spectrum's parts, and their scales.
+        """Return where the transform's `picked` rows stand in the spectrum, and their scales.
 
-        The parts are real and imaginary in turn, so row places are 2·frequency or 2·frequency + 1.
+        Real and imaginary parts in turn, the places are 2·frequency and 2·frequency + 1.
         """
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:

@@ -21,7 +21,7 @@ class DCT(SubsampledTransform):
         folded = signs.new_empty(columns, rows)
         torch.mul(x[::2].T, signs[::2].T, out=folded[:, :middle])
         folded[:, middle:] = (x[1::2] * signs[1::2]).flip(0).T
-        spectrum = torch.fft.rfft(folded)
+        spectrum: Tensor = torch.fft.rfft(folded)
         frequencies = torch.arange(rows // 2 + 1, device=x.device, dtype=signs.dtype)
         turns = torch.polar(torch.ones_like(frequencies), frequencies * (-math.pi / (2 * rows)))
         return spectrum.mul_(turns)

@@ -1,4 +1,4 @@
-"""The paper's DFT sketch, real-valued: rows of the real Fourier basis, so that x_proj has B_proj real rows."""
+"""The paper's DFT sketch, on the real Fourier basis, so that x_proj has B_proj real rows."""
 
 import torch
 from torch import Tensor
@@ -9,11 +9,13 @@ from rmmbench.sketches._subsampled import SubsampledTransform
 class DFT(SubsampledTransform):
     """The constant row, then cosine and sine of each frequency in turn, then the alternating row.
 
-    Row 2j − 1 is (2/B)^½ cos(2πjm/B) and row 2j the sine; row 0, and for even B the last, have B^−½.
+    Row 2j − 1 is (2/B)^½ cos(2πjm/B) and row 2j the sine; row 0, and for even B the last, have
+    B^−½.
     """
 
     def _spectrum(self, x: Tensor, signs: Tensor) -> Tensor:
-        return torch.fft.rfft((x * signs).T.contiguous())
+        spectrum: Tensor = torch.fft.rfft((x * signs).T.contiguous())
+        return spectrum
 
     def _places(self, picked: Tensor, rows: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         places = torch.where(picked == 0, 0, picked + 1)

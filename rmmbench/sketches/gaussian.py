@@ -1,7 +1,7 @@
 """The paper's Gaussian sketch: independent normal entries of standard deviation B_proj^−½.
 
-Its variance is (a + g) / B_proj. Eq. 11 of the paper has (a − g) / B_proj, which leaves out the cross terms
-and the fourth moment.
+Its variance is (a + g) / B_proj. Eq. 11 of the paper has (a − g) / B_proj, which leaves out the
+cross terms and the fourth moment.
 """
 
 import torch

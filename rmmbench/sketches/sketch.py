@@ -1,7 +1,7 @@
 """What a sketch is: a random B × B_proj matrix S with E[S Sᵀ] = I that is never stored.
 
-One law holds for all, and one test holds them to it: over the seeds, project(y)ᵀ project(x) has the mean
-yᵀx, and its squared error ‖project(y)ᵀ project(x) − yᵀx‖²_F has the mean `variance`.
+One law holds for all, and one test holds them to it: over the seeds, project(y)ᵀ project(x) has the
+mean yᵀx, and its squared error ‖project(y)ᵀ project(x) − yᵀx‖²_F has the mean `variance`.
 """
 
 from abc import ABC, abstractmethod
@@ -48,8 +48,8 @@ class Sketch(ABC):
     def project(self, x: "Tensor", proj_dim: int, seed: "int | Tensor") -> "Tensor":
         """Return SᵀX for the S of shape (rows, proj_dim) that `seed` names.
 
-        The same seed, rows and proj_dim give the same S for any x on one device. project(eye) is Sᵀ.
-        Not differentiable.
+        The same seed, rows and proj_dim give the same S for any x on one device. project(eye) is
+        Sᵀ. Not differentiable.
 
         Args:
             x: Shape (rows, features), of any floating-point dtype.

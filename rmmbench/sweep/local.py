@@ -37,9 +37,7 @@ class LocalLauncher:
                 while waiting and len(running) < jobs:
                     case = waiting.pop()
                     yield Started(case)
-                    running.append(
-                        CaseProcess(case, self._environment, self._time_limit_seconds)
-                    )
+                    running.append(CaseProcess(case, self._environment, self._time_limit_seconds))
                 left = min(process.seconds_left for process in running)
                 wait([p.receiver for p in running], timeout=max(0, min(_TICK_SECONDS, left)))
                 for process in list(running):

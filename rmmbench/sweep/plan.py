@@ -46,7 +46,9 @@ def make_plan(profile: Profile, device: str) -> Plan:
     environment = process.call(_environment)
     cases = profile.cases(*resolve(device, environment))
     if not cases:
-        raise UsageError(f"device '{device}' has nothing to measure here: this profile asks for time")
+        raise UsageError(
+            f"device '{device}' has nothing to measure here: this profile asks for time"
+        )
     return Plan(cases, environment, len(every_case) - len(cases))
 
 

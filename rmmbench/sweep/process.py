@@ -119,7 +119,9 @@ class CaseProcess:
         return self._without_figures("error", f"the process {how}{said}")
 
     def _without_figures(self, outcome: Outcome, reason: str) -> Record:
-        missing = dict.fromkeys(("memory", "timing", "conditions"), "the case's process ended first")
+        missing = dict.fromkeys(
+            ("memory", "timing", "conditions"), "the case's process ended first"
+        )
         return Record(
             key=self.case.key,
             case=self.case,

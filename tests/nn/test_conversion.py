@@ -77,7 +77,7 @@ def test_shared_module_is_converted_once() -> None:
     ],
 )
 def test_patterns(include: object, exclude: object, expected: list[str]) -> None:
-    """include and exclude choose layers by qualified name."""
+    """Patterns of include and exclude choose layers by qualified name."""
     model = rmmbench.convert(small_model(), rho=0.5, include=include, exclude=exclude)
     assert list(converted_layers(model)) == expected
 

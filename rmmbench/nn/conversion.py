@@ -30,9 +30,9 @@ def convert(
     """Make the linear layers of a model keep a sketch of their input, and return the model.
 
     Layers of exactly the types `torch.nn.Linear` and transformers' `Conv1D` become `RMMLinear` and
-    `RMMConv1D`; subclasses are left alone. The module objects stay the same, and with them parameters,
-    ties, requires_grad, hooks and every other reference. What was converted is logged at INFO by the
-    logger "rmmbench", and `converted_layers` lists it.
+    `RMMConv1D`; subclasses are left alone. The module objects stay the same, and with them
+    parameters, ties, requires_grad, hooks and every other reference. What was converted is logged
+    at INFO by the logger "rmmbench", and `converted_layers` lists it.
 
     Args:
         model: Changed in place.
@@ -60,9 +60,10 @@ def convert(
         assert target is not None
         # A change of class keeps the object, and so every reference, tie and hook.
         layer.__class__ = target
-        layer.settings, layer.exact = chosen, False  # type: ignore[assignment]
+        layer.settings, layer.exact = chosen, False
     names = ", ".join(matching)
-    logger.info("%d of %d linear layers keep a %s sketch: %s", len(matching), len(layers), sketch, names)
+    counts = len(matching), len(layers)
+    logger.info("%d of %d linear layers keep a %s sketch: %s", *counts, sketch, names)
     return model
 
 

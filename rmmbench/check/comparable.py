@@ -1,0 +1,92 @@
+"""Whether two runs measured the same things on the same machine, so that they can be compared."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from rmmbench.errors import NotComparableError
+from rmmbench.record import Environment, Record
+from rmmbench.store import RunInfo
+
+Pair = tuple[Record, Record]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that should be the same in both runs and is not; `name` is for `--allow`."""
+
+    name: str
+    baseline: str
+    run: str
+
+    def __str__(self) -> str:
+        return f"{self.name} differs: {self.baseline} in the baseline, {self.run} in the run"
+
+
+def differences(baseline: RunInfo, run: RunInfo, pairs: Iterable[Pair]) -> list[Difference]:
+    """Return what differs between two runs, or between the two records of one case, each once.
+
+    The GPU matters to the cases that used one; builds of one torch version count as the same.
+
+    Args:
+        baseline: What the baseline says of itself.
+        run: What the run says of itself.
+        pairs: The records of the cases that are in both, the baseline's first.
+    """
+    found = dict.fromkeys(_differing("torch", baseline.environment, run.environment))
+    for old, new in pairs:
+        for name in ("gpu", "torch") if "cuda" in old.case.device else ("torch",):
+            found |= dict.fromkeys(_differing(name, old.environment, new.environment))
+    if baseline.profile_hash != run.profile_hash:
+        found[Difference("profile", _profile(baseline), _profile(run))] = None
+    return list(found)
+
+
+def require(found: Sequence[Difference], allow: Collection[str]) -> tuple[str, ...]:
+    """Return what differs and is allowed to, as warnings.
+
+    Raises:
+        NotComparableError: If something differs whose name is not in `allow`.
+    """
+    refused = [difference for difference in found if difference.name not in allow]
+    if refused:
+        flags = " ".join(dict.fromkeys(f"--allow {difference.name}" for difference in refused))
+        facts = "; ".join(str(difference) for difference in refused)
+        raise NotComparableError(f"{facts}; compare all the same with {flags}")
+    return tuple(f"{difference} (allowed)" for difference in found)
+
+
+def other_processor(baseline: Record, run: Record) -> str | None:
+    """Return how the processors differ that one case was timed on; None if not, or on a GPU."""
+    if run.timing is None or run.timing.device != "cpu":
+        return None
+    old, new = baseline.environment, run.environment
+    if old.processor != new.processor:
+        return f"timed on another processor: {old.processor} then, {new.processor} now"
+    if old.torch_threads != new.torch_threads:
+        return f"timed on {old.torch_threads} threads then, {new.torch_threads} now"
+    return None
+
+
+def transformers_warnings(pairs: Iterable[Pair]) -> tuple[str, ...]:
+    """Return a warning for each change of transformers between cases whose memory is compared."""
+    changes = {
+        (old.environment.transformers or "none", new.environment.transformers or "none"): None
+        for old, new in pairs
+        if old.memory and new.memory
+    }
+    return tuple(
+        f"transformers differs: {old} in the baseline, {new} in the run; "
+        "its models may need more or less memory"
+        for old, new in changes
+        if old != new
+    )
+
+
+def _differing(name: str, baseline: Environment, run: Environment) -> list[Difference]:
+    before, now = (getattr(environment, name) or "none" for environment in (baseline, run))
+    same = before.partition("+")[0] == now.partition("+")[0]
+    return [] if same else [Difference(name, before, now)]
+
+
+def _profile(info: RunInfo) -> str:
+    return f"'{info.profile_name}' ({info.profile_hash})"

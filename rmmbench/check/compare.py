@@ -1,0 +1,125 @@
+"""Compares two sets of records, case by case."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from rmmbench.check import throughput
+from rmmbench.check.comparable import Pair, other_processor, transformers_warnings
+from rmmbench.check.report import CaseResult, Finding, Report, Verdict
+from rmmbench.record import Record
+from rmmbench.units import MIB
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """How much worse a case may become, as fractions of the baseline.
+
+    Attributes:
+        memory_floor_bytes: Memory may always change by this much.
+    """
+
+    memory: float = 0.01
+    throughput: float = 0.1
+    memory_floor_bytes: float = 2 * MIB
+
+    def __post_init__(self) -> None:
+        for name in ("memory", "throughput"):
+            value = getattr(self, name)
+            if math.isnan(value) or not 0 <= value < 1:
+                limits = "must be at least 0 and below 1"
+                raise ValueError(f"the {name} tolerance {limits}, got {value:g}")
+
+
+def matched(baseline: Iterable[Record], run: Iterable[Record]) -> list[Pair]:
+    """Return the two records of every case that is in both; of a case's several the last."""
+    old, new = _by_key(baseline), _by_key(run)
+    return [(old[key], new[key]) for key in old if key in new]
+
+
+def compare(
+    baseline: Iterable[Record], run: Iterable[Record], tolerances: Tolerances | None = None
+) -> Report:
+    """Compare every case of the baseline with the run's, and name those that are new.
+
+    Whether the two are comparable at all is for `rmmbench.check.comparable` to say.
+    """
+    limits = tolerances or Tolerances()
+    old, new = _by_key(baseline), _by_key(run)
+    cases = []
+    for key in old | new:
+        case = (new.get(key) or old[key]).case
+        found = tuple(_findings(old.get(key), new.get(key), limits))
+        cases.append(CaseResult(key, case, found))
+    return Report(tuple(cases), transformers_warnings(matched(old.values(), new.values())))
+
+
+def _by_key(records: Iterable[Record]) -> dict[str, Record]:
+    return {record.key: record for record in records}
+
+
+def _findings(old: Record | None, new: Record | None, limits: Tolerances) -> Iterator[Finding]:
+    if old is None or new is None or not old.outcome == new.outcome == "ok":
+        yield _outcome(old, new)
+        return
+    for what in ("peak_allocated_bytes", "saved_bytes"):
+        before, now = getattr(old.memory, what, None), getattr(new.memory, what, None)
+        if before is None or now is None:
+            yield from _half(what, before, now, new, "memory")
+        else:
+            yield _memory(what, before, now, new, limits)
+    yield from _throughput(old, new, limits.throughput)
+
+
+def _outcome(old: Record | None, new: Record | None) -> Finding:
+    """Judge a case that is not ok, or not there, on one side at least."""
+    if new is None:
+        assert old is not None
+        return Finding(old.case, "outcome", Verdict.MISSING, old.outcome, None)
+    before = old.outcome if old else None
+    if old is None:
+        verdict = Verdict.NEW
+    elif new.outcome == before:
+        verdict = Verdict.SAME
+    else:
+        # To fail another way than before is a change that somebody has to look at.
+        verdict = Verdict.IMPROVED if new.outcome == "ok" else Verdict.FAILED
+    return Finding(new.case, "outcome", verdict, before, new.outcome, reason=new.reason)
+
+
+def _half(
+    what: str, before: float | None, now: float | None, new: Record, section: str
+) -> Iterator[Finding]:
+    """Yield the finding on a number that one side only has; nothing where neither has it."""
+    if before is not None:
+        reason = new.missing.get(f"{section}.{what}") or new.missing.get(section)
+        yield Finding(new.case, what, Verdict.MISSING, before, None, reason=reason)
+    elif now is not None:
+        yield Finding(new.case, what, Verdict.NEW, None, now)
+
+
+def _memory(what: str, before: int, now: int, new: Record, limits: Tolerances) -> Finding:
+    relative = limits.memory * before
+    limit = max(relative, limits.memory_floor_bytes)
+    verdict = Verdict.SAME
+    if abs(now - before) > limit:
+        verdict = Verdict.REGRESSED if now > before else Verdict.IMPROVED
+    tolerance = limits.memory if limit == relative else None
+    return Finding(new.case, what, verdict, before, now, limit, tolerance)
+
+
+def _throughput(old: Record, new: Record, tolerance: float) -> Iterator[Finding]:
+    """Yield the finding on relative throughput; nothing for a case that has no reference."""
+    what = "relative_throughput"
+    before, now = throughput.measured(old.timing), throughput.measured(new.timing)
+    if before is None or now is None:
+        values = before.value if before else None, now.value if now else None
+        yield from _half(what, *values, new, "timing")
+        return
+    reason = other_processor(old, new)
+    if reason:
+        verdict = Verdict.NOT_COMPARABLE
+    else:
+        verdict, reason = throughput.judge(before, now, tolerance)
+    limit = tolerance * before.value
+    yield Finding(new.case, what, verdict, before.value, now.value, limit, tolerance, reason)

@@ -1,0 +1,134 @@
+"""What a comparison found: findings, gathered by case, and what they amount to."""
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rmmbench.errors import Exit
+from rmmbench.record import Case
+
+
+class Verdict(StrEnum):
+    """What a comparison says of one measure or one case, the gravest first."""
+
+    FAILED = "failed"
+    MISSING = "missing"
+    REGRESSED = "regressed"
+    NOT_ENOUGH_EVIDENCE = "not enough evidence"
+    IMPROVED = "improved"
+    NEW = "new"
+    SAME = "same"
+    NOT_COMPARABLE = "not comparable"
+
+    @property
+    def gravity(self) -> int:
+        """The place in the list above; 0 is the gravest."""
+        return list(Verdict).index(self)
+
+
+FAILING = frozenset({Verdict.FAILED, Verdict.MISSING, Verdict.REGRESSED})
+UNREMARKABLE = frozenset({Verdict.SAME, Verdict.NOT_COMPARABLE})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One measure of one case, in the baseline and now.
+
+    Attributes:
+        what: The field compared: "peak_allocated_bytes", "saved_bytes", "relative_throughput", or
+            "outcome".
+        baseline, now: Its values, in the field's unit; None where there is none.
+        limit: How far `now` may be from `baseline`, in the field's unit.
+        tolerance: The fraction of `baseline` that `limit` is; None where the limit is a fixed size.
+        reason: What the numbers alone do not tell.
+    """
+
+    case: Case
+    what: str
+    verdict: Verdict
+    baseline: float | str | None = None
+    now: float | str | None = None
+    limit: float | None = None
+    tolerance: float | None = None
+    reason: str | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """`now` less `baseline`, where both are numbers."""
+        if isinstance(self.baseline, str | None) or isinstance(self.now, str | None):
+            return None
+        return self.now - self.baseline
+
+    @property
+    def change(self) -> float | None:
+        """The difference as a fraction of the baseline; None where that is 0 or not a number."""
+        if self.difference is None or isinstance(self.baseline, str) or not self.baseline:
+            return None
+        return self.difference / self.baseline
+
+    @property
+    def excess(self) -> float:
+        """How many times its limit the difference is."""
+        return abs(self.difference or 0) / self.limit if self.limit else 0.0
+
+    def order(self) -> tuple[int, float]:
+        """Return what sorts findings: the gravest first, then those furthest beyond their limit."""
+        return self.verdict.gravity, -round(self.excess, 6)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """The findings on one case; none where nothing of it was measured."""
+
+    key: str
+    case: Case
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The gravest of its findings'."""
+        verdicts = [finding.verdict for finding in self.findings]
+        return min(verdicts, key=lambda verdict: verdict.gravity, default=Verdict.SAME)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a comparison found.
+
+    Attributes:
+        warnings: What makes the comparison itself doubtful.
+        run, baseline: What was compared, as people know it.
+        strict: Whether "not enough evidence" is a failure.
+    """
+
+    cases: tuple[CaseResult, ...]
+    warnings: tuple[str, ...] = ()
+    run: str = "the run"
+    baseline: str = "the baseline"
+    strict: bool = False
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Every finding, the gravest first, those furthest beyond their limit before others."""
+        found = [finding for case in self.cases for finding in case.findings]
+        return tuple(sorted(found, key=Finding.order))
+
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        """How many cases have each verdict, the gravest first."""
+        counts = Counter(case.verdict for case in self.cases)
+        return {verdict: counts[verdict] for verdict in Verdict if counts[verdict]}
+
+    @property
+    def exit_code(self) -> Exit:
+        """The exit code of `rmmbench check`."""
+        verdicts = set(self.counts)
+        if verdicts & FAILING:
+            return Exit.REGRESSION
+        if self.strict and Verdict.NOT_ENOUGH_EVIDENCE in verdicts:
+            return Exit.NOT_ENOUGH_EVIDENCE
+        return Exit.OK
+
+    def fails(self, verdict: Verdict) -> bool:
+        """Whether one such verdict makes the whole check fail."""
+        return verdict in FAILING or (self.strict and verdict is Verdict.NOT_ENOUGH_EVIDENCE)

@@ -1,0 +1,193 @@
+"""`rmmbench check`: did memory or speed get worse than in the baseline?"""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from rmmbench.errors import Exit, NoBaselineError, RmmbenchError, UsageError
+
+if TYPE_CHECKING:
+    from rmmbench.check.report import Report
+    from rmmbench.store import Run
+
+
+class MayDiffer(StrEnum):
+    """What `--allow` lets differ between a run and its baseline."""
+
+    GPU = "gpu"
+    TORCH = "torch"
+    PROFILE = "profile"
+
+
+def check(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory that sweep wrote.")],
+    against: Annotated[
+        str, typer.Option(metavar="BASELINE", help="A run directory, or the name of a shipped one.")
+    ],
+    memory_tolerance: Annotated[
+        str, typer.Option(metavar="PERCENT", help="How much memory may rise; 2 MiB it always may.")
+    ] = "1%",
+    throughput_tolerance: Annotated[
+        str, typer.Option(metavar="PERCENT", help="How much relative throughput may fall.")
+    ] = "10%",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail where there is not enough evidence.")
+    ] = False,
+    allow: Annotated[
+        list[MayDiffer] | None,
+        typer.Option(metavar="gpu|torch|profile", help="Compare though this differs; repeatable."),
+    ] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Make RUN the baseline, whatever it says.")
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show every case, not only those that changed.")
+    ] = False,
+    junit: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write JUnit XML; - is stdout.")
+    ] = None,
+    markdown: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write Markdown; - is stdout.")
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write JSON; - is stdout.")
+    ] = None,
+) -> None:
+    """Compare a run with a baseline; fail if memory or relative throughput got worse.
+
+    Under GitHub Actions, also annotate the commit and add to the summary of the step.
+
+    Exit codes:
+      0 fine
+      3 a case regressed, failed or is missing
+      4 not enough evidence, with --strict
+      5 not comparable
+      6 no baseline
+
+    Examples:
+      rmmbench check runs/ci --against ci
+      rmmbench check runs/ci --against main --junit check.xml
+      rmmbench check runs/ci --against main --markdown -
+      rmmbench check runs/ci --against main --allow torch
+      rmmbench check runs/ci --against main --save
+    """
+    from rmmbench.check import baseline as baselines
+    from rmmbench.check.compare import Tolerances
+    from rmmbench.check.runs import compare_runs
+    from rmmbench.store import Run
+
+    tolerances = Tolerances(
+        memory=_fraction("--memory-tolerance", memory_tolerance),
+        throughput=_fraction("--throughput-tolerance", throughput_tolerance),
+    )
+    files = _files(junit=junit, markdown=markdown, json=json)
+    measured = Run.open(run)
+    path = baselines.find(against)
+    try:
+        baseline = baselines.open_baseline(path)
+        report = compare_runs(baseline, measured, tolerances, allow=allow or (), strict=strict)
+    except RmmbenchError as error:
+        if not save:
+            raise
+        if not isinstance(error, NoBaselineError):
+            _say(f"not compared: {error}")
+    else:
+        _show(report, files, every)
+        if not save:
+            _annotate(report, sys.stderr if "-" in files.values() else sys.stdout)
+            _finish(report)
+            return
+    baselines.save(measured, path)
+    _tell_saved(measured, path)
+
+
+def _files(**paths: str | None) -> dict[str, str]:
+    """Return the files that were asked for, by format."""
+    files = {name: path for name, path in paths.items() if path is not None}
+    if list(files.values()).count("-") > 1:
+        raise UsageError("only one of --junit, --markdown and --json can go to stdout (-)")
+    return files
+
+
+def _fraction(flag: str, text: str) -> float:
+    """Read "5%" or "0.05"."""
+    number, percent, rest = text.partition("%")
+    try:
+        value = float(number) / (100 if percent else 1)
+    except ValueError:
+        value = -1.0
+    if rest.strip() or not 0 <= value < 1:
+        raise UsageError(f"{flag} must be from 0 to below 100 %, such as 5% or 0.05, got '{text}'")
+    return value
+
+
+def _show(report: "Report", files: dict[str, str], every: bool) -> None:
+    """Write the files that were asked for, and the table; one that goes to stdout has it alone."""
+    from rich.console import Console
+
+    from rmmbench.check import WRITERS, terminal
+
+    stream = sys.stderr if "-" in files.values() else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else terminal.WIDTH
+    console = Console(file=stream, width=width, highlight=False, soft_wrap=False)
+    console.print(terminal.render(report, every=every))
+    for name, path in files.items():
+        text = WRITERS.get(name)(report)
+        if path == "-":
+            sys.stdout.write(text)
+        else:
+            _write(f"--{name}", Path(path), text)
+
+
+def _write(flag: str, path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{flag} {path} cannot be written: {error.strerror}") from error
+
+
+def _annotate(report: "Report", stream: TextIO) -> None:
+    """Tell GitHub Actions, where this runs there."""
+    from rmmbench.check import github
+
+    if os.environ.get("GITHUB_ACTIONS"):
+        stream.write(github.write(report))
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        try:
+            github.add_summary(report, Path(summary))
+        except OSError as error:
+            # The verdict matters more than where it is shown.
+            _say(f"warning: the step summary {summary} cannot be written: {error.strerror}")
+
+
+def _finish(report: "Report") -> None:
+    from rmmbench.check.wording import line
+
+    if not report.exit_code:
+        return
+    count = sum(report.fails(case.verdict) for case in report.cases)
+    what = "regressed, failed or are missing"
+    if report.exit_code is Exit.NOT_ENOUGH_EVIDENCE:
+        what = "have not enough evidence"
+    worst = line(report.findings[0])
+    _say(f"error: {count} of {len(report.cases)} cases {what}; the gravest: {worst}")
+    raise typer.Exit(report.exit_code)
+
+
+def _tell_saved(run: "Run", path: Path) -> None:
+    outcomes = {record.key: record.outcome for record in run.records()}
+    failed = sum(outcome != "ok" for outcome in outcomes.values())
+    if failed:
+        what = f"{failed} of {len(outcomes)} cases of {run.path} are not ok"
+        _say(f"warning: {what}; the baseline now expects them to fail")
+    _say(f"{run.path} is now the baseline {path}")
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

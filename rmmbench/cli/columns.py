@@ -1,0 +1,125 @@
+"""The columns of the paper's Table 3 as text, published numbers beside measured ones."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rmmbench import published
+from rmmbench.labels import EXACT, kind, place
+from rmmbench.profile import Profile
+from rmmbench.rows import CELL, KIND, Row, kept, telling
+from rmmbench.units import GIB, MIB, format_percent
+
+WHERE = tuple(name for name in CELL if name not in ("batch_size", "seq_len"))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of text, one cell a case.
+
+    Attributes:
+        heading: Of one line or two.
+        cells: "" where there is nothing to say.
+        is_number: Whether cells are set to the right.
+    """
+
+    heading: str
+    cells: tuple[str, ...]
+    is_number: bool = True
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows by place and size; in a cell exact first, then from most to least kept."""
+    places = list(dict.fromkeys(place(row, WHERE) for row in rows))
+    kinds = list(dict.fromkeys(kind(row, KIND) for row in rows))
+
+    def order(row: Row) -> tuple[object, ...]:
+        cell = (places.index(place(row, WHERE)), row["batch_size"], row["seq_len"] or 0)
+        how = (kinds.index(kind(row, KIND)), [-size for size in kept(row)])
+        return (*cell, row["cell"], row["method"] != "exact", *how)
+
+    return sorted(rows, key=order)
+
+
+def columns(rows: Sequence[Row], profile: Profile) -> list[Column]:
+    """Return the columns in which some cell says something, for rows that are `in_order`."""
+    return [column for column in (*_names(rows), *_numbers(rows, profile)) if any(column.cells)]
+
+
+def _names(rows: Sequence[Row]) -> list[Column]:
+    where = telling(rows, WHERE)
+    how = telling([row for row in rows if row["method"] != "exact"], KIND)
+    starts = [i == 0 or row["cell"] != rows[i - 1]["cell"] for i, row in enumerate(rows)]
+
+    def once(text: Callable[[Row], str]) -> tuple[str, ...]:
+        return tuple(text(row) if is_new else "" for row, is_new in zip(rows, starts, strict=True))
+
+    has_lengths = any(row["seq_len"] for row in rows)
+    return [
+        Column(where[0] if len(where) == 1 else "", once(lambda row: place(row, where)), False),
+        Column("batch×length" if has_lengths else "batch", once(_shape), False),
+        Column("sketch", tuple(_kind(row, how) for row in rows), False),
+        Column("ρ", tuple(f"{row['rho']:g}" if row["rho"] else "" for row in rows)),
+        Column("proj_dim", tuple(str(row["proj_dim"] or "") for row in rows)),
+    ]
+
+
+def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column]:
+    papers = [published.find(profile, row, "peak_gib") for row in rows]
+    highest = max((row["peak_allocated_bytes"] or 0 for row in rows), default=0)
+    is_small = highest < GIB and not any(papers)
+    unit, size, digits = ("MiB", MIB, 1) if is_small else ("GiB", GIB, 2)
+
+    def column(heading: str, text: Callable[[Row], str]) -> Column:
+        return Column(heading, tuple(text(row) for row in rows))
+
+    return [
+        column(f"peak\n{unit}", lambda row: _peak(row, size, digits)),
+        Column("paper's\nGiB", tuple("" if paper is None else f"{paper:g}" for paper in papers)),
+        column("saved", lambda row: _saved(row, row["saving"])),
+        column("paper's\nsaved", lambda row: _saved(row, published.saving(profile, row))),
+        column("relative\nthroughput", _throughput),
+        column("paper's\nrelative", lambda row: _relative(profile, row)),
+        column("samples/s", lambda row: _per_second(row["samples_per_second"])),
+    ]
+
+
+def _shape(row: Row) -> str:
+    return place(row, ("batch_size", "seq_len")).removeprefix("batch ")
+
+
+def _kind(row: Row, columns: Sequence[str]) -> str:
+    return EXACT if row["method"] == "exact" else kind(row, columns)
+
+
+def _peak(row: Row, size: int, digits: int) -> str:
+    if row["peak_allocated_bytes"] is not None:
+        return f"{row['peak_allocated_bytes'] / size:.{digits}f}"
+    return _outcome(row) if row["memory_device"] else ""
+
+
+def _throughput(row: Row) -> str:
+    if row["relative_throughput"] is not None:
+        return f"{row['relative_throughput']:.3f}"
+    said_already = row["memory_device"] and row["peak_allocated_bytes"] is None
+    return _outcome(row) if row["time_device"] and not said_already else ""
+
+
+def _outcome(row: Row) -> str:
+    return "" if row["outcome"] == "ok" else str(row["outcome"]).replace("_", " ")
+
+
+def _saved(row: Row, saving: float | None) -> str:
+    return "" if saving is None or row["method"] == "exact" else format_percent(saving)
+
+
+def _relative(profile: Profile, row: Row) -> str:
+    ratio = published.relative_throughput(profile, row)
+    return "" if ratio is None else f"{ratio:.3f}"
+
+
+def _per_second(value: float | None) -> str:
+    if value is None:
+        return ""
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.3g}"

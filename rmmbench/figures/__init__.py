@@ -1,0 +1,32 @@
+"""Figures, one file each, drawn from records. To add one: add its file, and its line here."""
+
+from rmmbench.figures._write import FORMATS, write
+from rmmbench.figures.figure import Figure, FigureData
+from rmmbench.registry import Entry, Registry
+
+__all__ = ["FIGURES", "FORMATS", "Figure", "FigureData", "get", "names", "write"]
+
+FIGURES: Registry[type[Figure]] = Registry(
+    "figure",
+    __name__,
+    {
+        "figure2": Entry("figure2:Figure2", "peak memory by batch size, relative throughput by ρ"),
+        "table3-memory": Entry("table3_memory:Table3Memory", "peak memory saved by task and ρ"),
+        "table3-matmul": Entry("table3_matmul:Table3Matmul", "step time by sketch and ρ"),
+        "linear": Entry("linear:Linear", "one layer: throughput and saved bytes by rows and ρ"),
+    },
+)
+
+
+def names() -> list[str]:
+    """Return the names of all figures."""
+    return FIGURES.names()
+
+
+def get(name: str) -> Figure:
+    """Return the figure called `name`.
+
+    Raises:
+        UnknownNameError: A ValueError, if there is none.
+    """
+    return FIGURES.get(name)()

@@ -1,0 +1,92 @@
+"""Figures as files: an HTML page that needs no network, or an image drawn by a local browser."""
+
+from collections.abc import Mapping
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rmmbench.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure as Drawing
+
+# What the page may load: nothing but itself, and the picture that its download button makes.
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; form-action 'none'"
+)
+# plotly adds a button that uploads the chart, unless told not to.
+SETTINGS = {"displaylogo": False, "showSendToCloud": False, "responsive": False}
+FORMATS = ("html", "png", "svg", "pdf")
+PNG_SCALE = 2  # pixels for each of the figure's, so that it stays sharp on a screen in a talk
+
+
+def write(drawings: "Mapping[Path, Drawing]", file_format: str) -> None:
+    """Write each figure to its path, whole or not at all; folders are made.
+
+    Raises:
+        UnknownNameError: If the format is none of `FORMATS`.
+        UsageError: If an image needs what is not here, or a file cannot be written.
+    """
+    if file_format not in FORMATS:
+        raise UnknownNameError("format", file_format, FORMATS)
+    if file_format == "html":
+        contents = {path: _page(drawing).encode() for path, drawing in drawings.items()}
+    else:
+        contents = _images(drawings, file_format)
+    for path, content in contents.items():
+        _write(path, content)
+
+
+def _page(drawing: "Drawing") -> str:
+    """Return a page that has in it all that it takes to show the figure, and may fetch nothing."""
+    page = drawing.to_html(include_plotlyjs=True, include_mathjax=False, config=SETTINGS)
+    title = f"<title>{escape(drawing.layout.meta['title'])}</title>"
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    return str(page).replace("<head>", f"<head>\n    {policy}\n    {title}", 1)
+
+
+def _images(drawings: "Mapping[Path, Drawing]", file_format: str) -> dict[Path, bytes]:
+    """Return each figure as an image; one browser draws them all."""
+    import asyncio
+
+    needs = f"--format {file_format} needs"
+    if find_spec("kaleido") is None:
+        hint = "pip install 'rmmbench[images]' or use --format html"
+        raise UsageError(f"{needs} the package kaleido, which is not installed; {hint}")
+    from kaleido.errors import BrowserFailedError, ChromeNotFoundError
+
+    try:
+        return asyncio.run(_drawn_by_browser(drawings, file_format))
+    except ChromeNotFoundError:
+        hint = "install one or use --format html"
+        raise UsageError(f"{needs} a Chrome or Chromium, and none was found; {hint}") from None
+    except BrowserFailedError:
+        hint = "mend it or use --format html"
+        raise UsageError(f"{needs} a Chrome or Chromium, and it did not start; {hint}") from None
+
+
+async def _drawn_by_browser(
+    drawings: "Mapping[Path, Drawing]", file_format: str
+) -> dict[Path, bytes]:
+    from kaleido import Kaleido
+
+    options = {"format": file_format, "scale": PNG_SCALE if file_format == "png" else 1}
+    # By default it fetches MathJax from the network, which no figure here has a use for.
+    async with Kaleido(mathjax=False) as browser:
+        return {path: await browser.calc_fig(each, options) for path, each in drawings.items()}
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        reason = f"{path} cannot be written: {error.strerror}"
+        raise UsageError(f"{reason}; free space or give another --out") from error
+    finally:
+        if partial.is_file():
+            partial.unlink()

@@ -1,0 +1,53 @@
+"""What every figure gives: whether a run's records allow it, and the drawing."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rmmbench.profile import Profile
+from rmmbench.record import Environment
+from rmmbench.rows import Row, read_rows
+from rmmbench.store import Run
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure as Drawing
+
+
+@dataclass(frozen=True)
+class FigureData:
+    """What a figure is drawn from.
+
+    Attributes:
+        rows: One a case.
+        profile: With the published numbers, and the device limit where memory is predicted.
+        environment: Where the run was made.
+        synthetic: What of the workload is made up.
+    """
+
+    rows: tuple[Row, ...]
+    profile: Profile
+    environment: Environment
+    synthetic: str = ""
+
+    @classmethod
+    def of(cls, run: Run) -> "FigureData":
+        """Read a run directory."""
+        records = run.records()
+        synthetic = "; ".join(dict.fromkeys(record.synthetic for record in records))
+        return cls(tuple(read_rows(records)), run.info.profile, run.info.environment, synthetic)
+
+
+class Figure(ABC):
+    """A drawing that some runs allow.
+
+    Laws: `draw` works where `lacks` returns None; what is drawn is in the rows or the profile; no
+    two cases are drawn as one; a case that has no number is marked, or counted in the footnote.
+    """
+
+    @abstractmethod
+    def lacks(self, data: FigureData) -> str | None:
+        """Return what is needed, as "figure2 needs ..." goes on; None if the records have it."""
+
+    @abstractmethod
+    def draw(self, data: FigureData) -> "Drawing":
+        """Return the figure, of a fixed size."""

@@ -1,0 +1,93 @@
+"""How cases are named for people: the name has what tells them apart, the caption the rest."""
+
+from collections.abc import Collection, Iterable
+
+from rmmbench.record import Environment
+from rmmbench.rows import Row
+from rmmbench.tasks import TASKS
+
+EXACT = "No RMM"
+
+_WORDS = {
+    "batch_size": "batch {}",
+    "seq_len": "{} tokens",
+    "attention": "{} attention",
+    "seed": "seed {}",
+}
+_LIMITS = {"min_proj_dim": "≥", "max_proj_dim": "≤"}
+
+
+def task(name: str) -> str:
+    """Return a task's name as the paper prints it: "MRPC" for "mrpc"."""
+    return TASKS[name].label if name in TASKS else name
+
+
+def place(row: Row, columns: Iterable[str]) -> str:
+    """Return what is measured, as far as `columns` say: "roberta-base · MRPC · 128×98"."""
+    names = [name for name in columns if row[name] is not None]
+    if row["seq_len"] is None and "attention" in names:
+        names.remove("attention")
+    parts = {name: _WORDS.get(name, "{}").format(row[name]) for name in names}
+    if "task" in parts:
+        parts["task"] = task(row["task"])
+    if "batch_size" in parts and "seq_len" in parts:
+        parts["batch_size"] = f"{row['batch_size']}×{row['seq_len']}"
+        del parts["seq_len"]
+    elif "batch_size" in parts and row["model"].startswith("linear:"):
+        parts["batch_size"] = f"{row['batch_size']} rows"
+    return " · ".join(parts.values())
+
+
+def rate(row: Row) -> str:
+    """Return how much is kept: "ρ=0.5", "proj_dim=64", or "" for a case without a rate."""
+    if row["proj_dim"] is not None:
+        return f"proj_dim={row['proj_dim']}"
+    return f"ρ={row['rho']:g}" if row["rho"] is not None else ""
+
+
+def kind(row: Row, columns: Collection[str] = ()) -> str:
+    """Return the sketch, or the method that has none, and what else of SETTINGS `columns` name."""
+    parts = [str(row["sketch"] or row["method"])]
+    for name, sign in _LIMITS.items():
+        if name in columns and row[name] is not None:
+            parts.append(f"proj_dim{sign}{row[name]}")
+    patterns = [name for name in ("include", "exclude") if name in columns and row[name]]
+    return " ".join(parts + [f"{name} {' '.join(row[name])}" for name in patterns])
+
+
+def setting(row: Row, columns: Collection[str] = ("sketch",)) -> str:
+    """Return how memory is saved: "gaussian ρ=0.5", "No RMM" for exact.
+
+    The kind is left out where no column asks for it and there is a rate to tell the case by.
+    """
+    if row["method"] == "exact":
+        return EXACT
+    named = set(columns) - {"rho", "proj_dim"} or not rate(row)
+    return " ".join(filter(None, [kind(row, columns) if named else "", rate(row)]))
+
+
+def provenance(
+    rows: Iterable[Row],
+    environment: Environment,
+    synthetic: str,
+    subjects: Collection[str] = ("memory", "time"),
+) -> str:
+    """Return in a sentence or two where the rows' numbers are from and what in them is made up.
+
+    Only the numbers called `subjects` are spoken of.
+    """
+    rows = list(rows)
+    where = {
+        "predict": "predicted on fake tensors",
+        "cpu": f"measured on {environment.processor or 'a CPU'}",
+        "cuda": f"measured on {environment.gpu}",
+    }
+    by_source: dict[str, list[str]] = {}
+    for subject in subjects:
+        devices = {row[f"{subject}_device"] for row in rows} - {None}
+        for device in sorted(devices):
+            by_source.setdefault(where[device], []).append(subject)
+    sources = "; ".join(f"{' and '.join(what)} {how}" for how, what in by_source.items())
+    dtypes = ", ".join(sorted({row["dtype"] for row in rows}))
+    said = [f"{sources} with torch {environment.torch}, {dtypes}", synthetic]
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in said if text)

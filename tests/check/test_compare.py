@@ -1,0 +1,195 @@
+"""Two sets of records become the right findings."""
+
+import pytest
+
+from rmmbench.check.compare import Tolerances, compare
+from rmmbench.check.report import Verdict
+from rmmbench.errors import Exit
+from rmmbench.units import GIB, MIB
+
+GAUSSIAN = {"method": "rmm", "sketch": "gaussian", "rho": 0.5}
+PAIRS = (1.0, 1.01, 0.99, 1.0, 1.02, 1.0, 1.0, 0.98)
+
+
+def only(report):
+    """The verdicts of a report on one case, by what was compared."""
+    (case,) = report.cases
+    return {finding.what: finding.verdict for finding in case.findings}
+
+
+def test_same_records_are_the_same(make_record):
+    """A run compared with itself passes with every case the same."""
+    records = [make_record(), make_record(**GAUSSIAN, step_seconds=PAIRS)]
+    report = compare(records, records)
+    assert report.counts == {Verdict.SAME: 2}
+    assert report.exit_code is Exit.OK
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "verdict"),
+    [
+        (10 * GIB, 10 * GIB + GIB // 10, Verdict.SAME),
+        (10 * GIB, 10 * GIB + GIB // 10 + 1, Verdict.REGRESSED),
+        (10 * GIB, 10 * GIB - GIB // 10, Verdict.SAME),
+        (10 * GIB, 10 * GIB - GIB // 10 - 1, Verdict.IMPROVED),
+        (10 * MIB, 12 * MIB, Verdict.SAME),
+        (10 * MIB, 12 * MIB + 1, Verdict.REGRESSED),
+        (10 * MIB, 8 * MIB - 1, Verdict.IMPROVED),
+    ],
+)
+def test_memory_limit(make_record, before, now, verdict):
+    """Peak memory may change by 1 % or 2 MiB, whichever is larger, and by no byte more."""
+    report = compare([make_record(peak=before)], [make_record(peak=now)])
+    assert only(report) == {"peak_allocated_bytes": verdict, "saved_bytes": Verdict.SAME}
+
+
+def test_saved_bytes_are_held_too(make_record):
+    """Saved bytes that rise are a regression where the peak stays."""
+    report = compare([make_record()], [make_record(saved=9 * GIB)])
+    assert only(report)["saved_bytes"] is Verdict.REGRESSED
+    assert report.exit_code is Exit.REGRESSION
+
+
+def test_nothing_saved_before(make_record):
+    """A baseline of zero bytes has a limit and a difference, and no percentage."""
+    report = compare([make_record(saved=0)], [make_record(saved=3 * MIB)])
+    finding = report.findings[0]
+    assert finding.verdict is Verdict.REGRESSED
+    assert finding.change is None
+    assert finding.difference == 3 * MIB
+
+
+def test_memory_tolerance_is_a_fraction(make_record):
+    """A wider tolerance lets through what the default does not."""
+    before, now = [make_record()], [make_record(peak=11 * GIB)]
+    assert compare(before, now).exit_code is Exit.REGRESSION
+    assert compare(before, now, Tolerances(memory=0.1)).exit_code is Exit.OK
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
+def test_tolerance_out_of_range(value):
+    """A tolerance must be a fraction, and the message has what was given."""
+    with pytest.raises(ValueError, match=f"memory tolerance must be .* below 1, got {value:g}"):
+        Tolerances(memory=value)
+
+
+def test_slower_case_regresses(make_record):
+    """Relative throughput that clearly fell by more than the tolerance is a regression."""
+    slow = tuple(1.2 * step for step in PAIRS)
+    timed = {"reference_step_seconds": PAIRS, **GAUSSIAN}
+    report = compare(
+        [make_record(step_seconds=PAIRS, **timed)], [make_record(step_seconds=slow, **timed)]
+    )
+    finding = report.findings[0]
+    assert (finding.what, finding.verdict) == ("relative_throughput", Verdict.REGRESSED)
+    assert finding.change == pytest.approx(1 / 1.2 - 1)
+    assert report.exit_code is Exit.REGRESSION
+
+
+def test_slower_machine_does_not_regress(make_record):
+    """A run on a machine at half the speed, where exact is slower too, is the same."""
+    half = tuple(2 * step for step in PAIRS)
+    before = make_record(step_seconds=PAIRS, reference_step_seconds=PAIRS, **GAUSSIAN)
+    now = make_record(step_seconds=half, reference_step_seconds=half, **GAUSSIAN)
+    assert only(compare([before], [now]))["relative_throughput"] is Verdict.SAME
+
+
+def test_exact_has_no_relative_throughput(make_record):
+    """Exact is not compared with itself: its own times say nothing that lasts."""
+    before, now = make_record(step_seconds=PAIRS), make_record(step_seconds=(9.0,) * 8)
+    assert "relative_throughput" not in only(compare([before], [now]))
+
+
+def test_little_evidence_fails_only_if_strict(make_record):
+    """Too few pairs are a failure of their own, and only where that was asked for."""
+    from dataclasses import replace
+
+    few = make_record(step_seconds=(1.0,), reference_step_seconds=(1.0,), **GAUSSIAN)
+    report = compare([few], [few])
+    assert only(report)["relative_throughput"] is Verdict.NOT_ENOUGH_EVIDENCE
+    assert report.exit_code is Exit.OK
+    assert replace(report, strict=True).exit_code is Exit.NOT_ENOUGH_EVIDENCE
+
+
+@pytest.mark.parametrize("change", [{"processor": "Another CPU"}, {"torch_threads": 64}])
+def test_other_processor(make_record, change):
+    """Times of another processor are not compared, memory still is, and nothing fails for it."""
+    timed = {"step_seconds": PAIRS, "reference_step_seconds": PAIRS, **GAUSSIAN}
+    slow = timed | {"step_seconds": tuple(3 * step for step in PAIRS)}
+    before = make_record(**timed)
+    elsewhere = before.environment.model_copy(update=change)
+    now = make_record(environment=elsewhere, peak=11 * GIB, **slow)
+    found = only(compare([before], [now]))
+    assert found["relative_throughput"] is Verdict.NOT_COMPARABLE
+    assert found["peak_allocated_bytes"] is Verdict.REGRESSED
+    alone = compare([before], [make_record(environment=elsewhere, **slow)])
+    assert alone.counts == {Verdict.SAME: 1}
+
+
+def test_missing_case_fails(make_record):
+    """A case of the baseline that the run lacks fails the check, whatever its outcome was."""
+    records = [make_record(), make_record(outcome="out_of_memory", **GAUSSIAN)]
+    report = compare(records, [])
+    assert report.counts == {Verdict.MISSING: 2}
+    assert report.exit_code is Exit.REGRESSION
+
+
+def test_new_case_passes(make_record):
+    """A case that only the run has is told of and fails nothing, even where it is not ok."""
+    report = compare([make_record()], [make_record(), make_record(outcome="error", **GAUSSIAN)])
+    assert report.counts == {Verdict.NEW: 1, Verdict.SAME: 1}
+    assert report.exit_code is Exit.OK
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "verdict"),
+    [
+        ("ok", "out_of_memory", Verdict.FAILED),
+        ("ok", "skipped", Verdict.FAILED),
+        ("out_of_memory", "out_of_memory", Verdict.SAME),
+        ("out_of_memory", "error", Verdict.FAILED),
+        ("timeout", "ok", Verdict.IMPROVED),
+    ],
+)
+def test_outcome(make_record, before, now, verdict):
+    """Only a case that fails as it did before, or no longer fails, passes."""
+    report = compare([make_record(outcome=before)], [make_record(outcome=now)])
+    assert only(report) == {"outcome": verdict}
+
+
+def test_number_that_is_no_longer_measured(make_record):
+    """A case that is ok but lost a number of the baseline fails, with the record's own reason."""
+    lost = make_record().model_copy(update={"memory": None, "missing": {"memory": "no allocator"}})
+    report = compare([make_record()], [lost])
+    assert report.counts == {Verdict.MISSING: 1}
+    assert report.findings[0].reason == "no allocator"
+    assert compare([lost], [make_record()]).counts == {Verdict.NEW: 1}
+
+
+def test_last_record_of_a_key_wins(make_record):
+    """Of two records of one case the later one is compared."""
+    again = [make_record(peak=20 * GIB), make_record()]
+    assert compare([make_record()], again).counts == {Verdict.SAME: 1}
+
+
+def test_gravest_comes_first(make_record):
+    """Findings stand in the order of what a person should look at."""
+    cells = [{"batch_size": size} for size in (1, 2, 3)]
+    before = [make_record(**cell) for cell in cells]
+    now = [
+        make_record(peak=11 * GIB, **cells[0]),
+        make_record(peak=15 * GIB, **cells[1]),
+        make_record(outcome="error", **cells[2]),
+    ]
+    order = [finding.case.batch_size for finding in compare(before, now).findings]
+    assert order[:3] == [3, 2, 1]
+
+
+def test_transformers_is_warned_of(make_record):
+    """Another transformers is a warning where memory is compared, and only there."""
+    before = make_record()
+    other = before.environment.model_copy(update={"transformers": "5.99.0"})
+    (warning,) = compare([before], [make_record(environment=other)]).warnings
+    assert warning.startswith("transformers differs: 5.23.0 in the baseline, 5.99.0 in the run")
+    failed = make_record(environment=other, outcome="error")
+    assert compare([before], [failed]).warnings == ()

@@ -1,0 +1,282 @@
+"""`rmmbench check`: its exit codes, what it prints where, and what it writes."""
+
+import json
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+
+from rmmbench.check import baseline as baselines
+from rmmbench.cli import main
+from rmmbench.store import RUN_FILE, Run
+from rmmbench.units import GIB
+
+RMM = {"method": "rmm", "sketch": "dct", "rho": 0.1}
+
+
+@pytest.fixture(autouse=True)
+def outside_github(monkeypatch, tmp_path):
+    """Run in a folder of its own, as on a machine that is not GitHub's."""
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def check(monkeypatch, capsys):
+    """Run `rmmbench check` with arguments; return its exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rmmbench", "check", *map(str, arguments)])
+        with pytest.raises(SystemExit) as raised:
+            main()
+        return raised.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def baseline(make_run, make_record):
+    """A baseline of two cases at ./baseline."""
+    return make_run(make_record(), make_record(**RMM), name="baseline")
+
+
+@pytest.fixture
+def worse(make_run, make_record):
+    """A run at ./worse in which one of the two cases takes 14 % more memory."""
+    return make_run(make_record(), make_record(peak=int(11.4 * GIB), **RMM), name="worse")
+
+
+def test_same(check, baseline):
+    """A run that holds its baseline prints the counts, and exits with 0."""
+    assert check("baseline", "--against", "baseline") == (0, "2 cases: 2 same\n", "")
+
+
+def test_regression(check, baseline, worse):
+    """A regression exits with 3: the table is on stdout, one line with the worst on stderr."""
+    code, out, err = check("worse", "--against", "baseline")
+    assert code == 3
+    assert "10.00 GiB   11.40 GiB   +14.0 %   1.0 %   regressed" in out
+    assert out.endswith("2 cases: 1 regressed, 1 same\n")
+    assert err == (
+        "error: 1 of 2 cases regressed, failed or are missing; the gravest: "
+        "peak_allocated_bytes rose 14.0 % (limit 1.0 %): "
+        "model=roberta-tiny task=mrpc batch_size=16 seq_len=103 sketch=dct rho=0.1\n"
+    )
+
+
+def test_missing_case(check, baseline, make_run, make_record):
+    """A run that stopped halfway does not pass."""
+    make_run(make_record(), name="half")
+    code, _, err = check("half", "--against", "baseline")
+    assert code == 3
+    assert "the case is missing, was ok: " in err
+
+
+@pytest.mark.parametrize("text", ["15%", "15 %", "0.15"])
+def test_tolerance(check, baseline, worse, text):
+    """A tolerance is a percentage or a fraction."""
+    assert check("worse", "--against", "baseline", "--memory-tolerance", text)[0] == 0
+
+
+@pytest.mark.parametrize("text", ["5", "100%", "-1%", "nan", "much", "5%x", ""])
+@pytest.mark.parametrize("flag", ["--memory-tolerance", "--throughput-tolerance"])
+def test_bad_tolerance(check, baseline, flag, text):
+    """What is no tolerance is refused, with how one is written; 5 is not taken for 500 %."""
+    code, out, err = check("baseline", "--against", "baseline", f"{flag}={text}")
+    assert (code, out) == (2, "")
+    expected = f"{flag} must be from 0 to below 100 %, such as 5% or 0.05, got '{text}'"
+    assert err == f"error: {expected}\n"
+
+
+def test_strict(check, make_run, make_record):
+    """Too little evidence passes, and exits with 4 where that was asked for."""
+    make_run(make_record(step_seconds=(1.0,), reference_step_seconds=(1.0,), **RMM), name="few")
+    code, out, err = check("few", "--against", "few")
+    assert (code, err) == (0, "")
+    assert "for more evidence, measure both again with more steps" in out
+    code, _, err = check("few", "--against", "few", "--strict")
+    assert code == 4
+    assert err.startswith("error: 1 of 1 cases have not enough evidence; the gravest: relative_")
+
+
+def test_not_comparable(check, baseline, make_run, make_record):
+    """Another torch exits with 5 and one line with the flag; that flag compares all the same."""
+    other = make_record().environment.model_copy(update={"torch": "2.14.0"})
+    make_run(
+        make_record(environment=other), make_record(environment=other, **RMM), environment=other
+    )
+    code, out, err = check("run", "--against", "baseline")
+    assert (code, out) == (5, "")
+    assert err == (
+        "error: torch differs: 2.13.0+cpu in the baseline, 2.14.0 in the run; "
+        "compare all the same with --allow torch\n"
+    )
+    code, out, _ = check("run", "--against", "baseline", "--allow", "torch", "--allow", "gpu")
+    assert code == 0
+    assert "warning: torch differs: " in out
+
+
+def test_unknown_allowance(check, baseline):
+    """Only what may differ can be allowed to, and the message has all of it."""
+    code, _, err = check("baseline", "--against", "baseline", "--allow", "python")
+    assert code == 2
+    assert all(name in err for name in ("gpu", "torch", "profile"))
+
+
+def test_no_baseline(check, worse):
+    """Without a baseline the exit code is 6, and the line says how to make one."""
+    code, _, err = check("worse", "--against", "nowhere")
+    assert code == 6
+    assert err == "error: no baseline at nowhere; make this run the baseline with --save\n"
+
+
+def test_what_is_no_run(check, baseline, tmp_path):
+    """A run, or a baseline, that is not a run directory is wrong input."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "code.py").touch()
+    for run, against in (("src", "baseline"), ("baseline", "src"), ("nowhere", "baseline")):
+        code, _, err = check(run, "--against", against)
+        assert code == 2
+        assert "is not a run directory: it has no run.json" in err
+
+
+def test_baseline_of_another_schema(check, baseline, worse):
+    """A baseline that another version wrote is refused in one line, and can be replaced."""
+    file = baseline.path / RUN_FILE
+    file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    code, _, err = check("worse", "--against", "baseline")
+    assert code == 2
+    assert "must have schema_version 1, got 99" in err
+    code, _, err = check("worse", "--against", "baseline", "--save")
+    assert code == 0
+    assert err.startswith("not compared: ")
+    assert check("worse", "--against", "baseline")[0] == 0
+
+
+def test_run_without_records(check, baseline, make_run):
+    """A run in which nothing was measured is wrong input, and never becomes a baseline."""
+    make_run(name="empty")
+    for flags in ([], ["--save"]):
+        code, _, err = check("empty", "--against", "baseline", *flags)
+        assert code == 2
+        assert "error: empty has no records; measure some with `rmmbench sweep`" in err
+    assert len(Run.open(baseline.path).records()) == 2
+
+
+def test_save_shows_what_changes(check, baseline, worse):
+    """Saving compares with the old baseline for information, and exits with 0."""
+    code, out, err = check("worse", "--against", "baseline", "--save")
+    assert (code, err) == (0, "worse is now the baseline baseline\n")
+    assert "2 cases: 1 regressed, 1 same" in out
+    assert Run.open(baseline.path).records() == worse.records()
+
+
+def test_save_the_first(check, worse):
+    """The first baseline is made without a complaint that there was none."""
+    expected = (0, "", "worse is now the baseline baselines/main\n")
+    assert check("worse", "--against", "baselines/main", "--save") == expected
+    assert check("worse", "--against", "baselines/main")[0] == 0
+
+
+def test_save_what_failed(check, make_run, make_record):
+    """A run with failed cases can be the baseline, and it is said that they are then expected."""
+    make_run(make_record(), make_record(outcome="out_of_memory", **RMM))
+    code, _, err = check("run", "--against", "main", "--save")
+    assert code == 0
+    assert "warning: 1 of 2 cases of run are not ok; the baseline now expects them to fail" in err
+    assert check("run", "--against", "main")[0] == 0
+
+
+def test_baseline_by_name(check, worse, monkeypatch, tmp_path, make_run, make_record):
+    """A shipped baseline is found by its name."""
+    make_run(make_record(), make_record(**RMM), name="shipped/ci")
+    monkeypatch.setattr(baselines, "_FOLDERS", (tmp_path / "shipped",))
+    assert check("worse", "--against", "ci")[0] == 3
+
+
+def test_files(check, baseline, worse, tmp_path):
+    """Every report is written, in folders that are made for it, also where the check fails."""
+    flags = {
+        "--junit": "out/deep/check.xml",
+        "--markdown": "out/check.md",
+        "--json": "out/check.json",
+    }
+    arguments = [text for pair in flags.items() for text in pair]
+    assert check("worse", "--against", "baseline", *arguments)[0] == 3
+    assert ElementTree.parse("out/deep/check.xml").find("testsuite").get("failures") == "1"
+    assert (tmp_path / "out" / "check.md").read_text().startswith("### rmmbench check failed")
+    data = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert (data["run"], data["baseline"], data["passed"]) == ("worse", "baseline", False)
+
+
+def test_data_on_stdout_stands_alone(check, baseline, worse, monkeypatch):
+    """A report that goes to stdout has it to itself: the table and annotations go to stderr."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    code, out, err = check("worse", "--against", "baseline", "--json", "-")
+    assert code == 3
+    assert json.loads(out)["counts"] == {"regressed": 1, "same": 1}
+    assert "regressed" in err
+    assert "::error " in err
+    code, out, err = check("worse", "--against", "baseline", "--json", "-", "--markdown", "-")
+    assert (code, out) == (2, "")
+    assert "only one of --junit, --markdown and --json can go to stdout (-)" in err
+
+
+def test_file_that_cannot_be_written(check, baseline, worse):
+    """A path that cannot be written is named with its flag."""
+    code, _, err = check("worse", "--against", "baseline", "--junit", "worse/run.json/check.xml")
+    assert code == 2
+    assert "error: --junit worse/run.json/check.xml cannot be written: " in err
+
+
+def test_github(check, baseline, worse, monkeypatch, tmp_path):
+    """Under GitHub Actions it annotates and adds to the step's summary; not so with --save."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    _, out, _ = check("worse", "--against", "baseline")
+    assert "\n::error title=rmmbench check - regressed::peak_allocated_bytes rose 14.0 %25" in out
+    assert "### rmmbench check failed" in (tmp_path / "summary.md").read_text()
+    assert "::error" not in check("worse", "--against", "baseline", "--save")[1]
+
+
+def test_github_summary_that_cannot_be_written(check, baseline, worse, monkeypatch, tmp_path):
+    """The verdict stands where the summary cannot be written, and that is said."""
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
+    code, _, err = check("worse", "--against", "baseline")
+    assert code == 3
+    assert "warning: the step summary " in err
+
+
+def test_as_a_process(baseline, worse):
+    """The installed command line exits with the right code and prints no traceback."""
+    command = [sys.executable, "-m", "rmmbench", "check", "worse", "--against", "baseline"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "regressed" in done.stdout
+    assert done.stderr.startswith("error: 1 of 2 cases")
+    assert "Traceback" not in done.stderr
+
+
+def test_needs_no_heavy_library(baseline, worse):
+    """A check imports neither torch nor anything else that would make it slow."""
+    code = (
+        "import sys, rmmbench.cli\n"
+        "sys.argv = ['rmmbench', 'check', 'worse', '--against', 'baseline', '--junit', 'x.xml']\n"
+        "try:\n    rmmbench.cli.main()\n"
+        "except SystemExit as end:\n    assert end.code == 3, end.code\n"
+        "heavy = {'torch', 'transformers', 'pandas', 'plotly', 'scipy', 'numpy'}\n"
+        "print('imported:', sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("imported: []\n")
+
+
+def test_help(check):
+    """The help has the exit codes and commands to copy."""
+    code, out, _ = check("--help")
+    assert code == 0
+    assert "3 a case regressed, failed or is missing" in out
+    assert "rmmbench check runs/ci --against ci" in out

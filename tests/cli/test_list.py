@@ -1,0 +1,60 @@
+"""`rmmbench list` names what profiles and flags take."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from rmmbench import profile
+from rmmbench.cli import app
+from rmmbench.errors import UnknownNameError
+from rmmbench.figures import FIGURES
+from rmmbench.methods import METHODS
+from rmmbench.models import MODELS
+from rmmbench.sketches import SKETCHES
+
+SUMMARIES = {
+    "models": MODELS.summaries(),
+    "sketches": SKETCHES.summaries(),
+    "methods": METHODS.summaries(),
+    "figures": FIGURES.summaries(),
+    "profiles": {name: profile.load(name).title for name in profile.names()},
+}
+
+
+@pytest.mark.parametrize("kind", SUMMARIES)
+def test_every_name_has_a_line_with_its_summary(kind):
+    """A line is the name, spaces and the summary, in the registry's order, without colours."""
+    result = CliRunner().invoke(app, ["list", kind])
+    assert result.exit_code == 0
+    lines = [line.split(maxsplit=1) for line in result.stdout.splitlines()]
+    assert lines == [[name, summary] for name, summary in SUMMARIES[kind].items()]
+
+
+@pytest.mark.parametrize("kind", SUMMARIES)
+def test_json_is_names_with_summaries(kind):
+    """Machines get one object."""
+    result = CliRunner().invoke(app, ["list", kind, "--json"])
+    assert json.loads(result.stdout) == SUMMARIES[kind]
+
+
+def test_an_unknown_kind_is_named_with_the_nearest():
+    """A slip gives the right word and all there are, and is wrong usage."""
+    error = CliRunner().invoke(app, ["list", "sketchs"]).exception
+    assert isinstance(error, UnknownNameError)
+    assert error.exit_code == 2
+    assert str(error).startswith("no kind named 'sketchs'; did you mean 'sketches'?; choose from: ")
+
+
+@pytest.mark.parametrize("kind", SUMMARIES)
+def test_listing_imports_nothing_heavy(kind):
+    """Names are listed where neither torch nor plotly can be imported."""
+    program = (
+        "import sys; sys.modules |= dict.fromkeys(['torch', 'plotly', 'transformers', 'pandas']); "
+        f"sys.argv = ['rmmbench', 'list', {kind!r}]; from rmmbench.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == len(SUMMARIES[kind])

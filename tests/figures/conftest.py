@@ -1,0 +1,151 @@
+"""Golden runs for the figures: one that allows all of them, and what a figure draws, in short."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from rmmbench.figures import FigureData, get
+from rmmbench.profile import Profile
+from rmmbench.units import GIB
+
+RATES = (0.5, 0.1)
+
+
+def rmm(rho, sketch="gaussian", **more):
+    """Settings of a case of the method rmm."""
+    return {"method": "rmm", "sketch": sketch, "rho": rho, **more}
+
+
+@pytest.fixture
+def memory_cases(make_record):
+    """Memory at three batch sizes: exact takes 2 GiB and 0.1 a sample, ρ = 0.5 half as much."""
+
+    def make(sketches=("gaussian",), rates=RATES, sizes=(16, 32, 64), **settings):
+        records = []
+        for size in sizes:
+            peak = lambda rho, size=size: round((2 + 0.1 * size * rho) * GIB)  # noqa: E731
+            records.append(make_record(peak=peak(1), batch_size=size, **settings))
+            records += [
+                make_record(peak=peak(rho), batch_size=size, **rmm(rho, sketch), **settings)
+                for sketch in sketches
+                for rho in rates
+            ]
+        return records
+
+    return make
+
+
+@pytest.fixture
+def timed_cases(make_record):
+    """Step times at two ρ: 1.25 × exact's throughput at ρ = 0.1, 0.8 × at ρ = 0.5."""
+
+    def make(sketches=("gaussian",), **settings):
+        settings = {"peak": None, **settings}
+        exact = (1.0,) * 3
+        return [
+            make_record(step_seconds=exact, **settings),
+            *(
+                make_record(
+                    step_seconds=(seconds,) * 3,
+                    reference_step_seconds=exact,
+                    **rmm(rho, sketch),
+                    **settings,
+                )
+                for sketch in sketches
+                for rho, seconds in ((0.5, 1.25), (0.1, 0.8))
+            ),
+        ]
+
+    return make
+
+
+@pytest.fixture
+def linear_cases(make_record):
+    """One layer with memory and time: ρ of what exact keeps is kept."""
+
+    def make(sizes=(1024, 4096), sketches=("gaussian", "dct"), model="linear:768x3072"):
+        cell = {"model": model, "task": None, "seq_len": None}
+        records = []
+        for size in sizes:
+            saved = size * 768 * 4
+            exact = {"step_seconds": (1.0,) * 3, "batch_size": size, **cell}
+            records.append(make_record(saved=saved, **exact))
+            for sketch in sketches:
+                for rho in RATES:
+                    timed = {"step_seconds": (0.5 + rho,) * 3, "reference_step_seconds": (1.0,) * 3}
+                    settings = exact | timed | rmm(rho, sketch)
+                    records.append(make_record(saved=round(saved * rho), **settings))
+        return records
+
+    return make
+
+
+@pytest.fixture
+def wide_run(make_run, memory_cases, timed_cases, linear_cases):
+    """A run that allows every figure."""
+    return make_run(
+        *memory_cases(task="cola", seq_len=47),
+        *timed_cases(),
+        *timed_cases(task="cola", seq_len=47, batch_size=8),
+        *linear_cases(),
+    )
+
+
+@pytest.fixture
+def draw(make_run):
+    """Draw a figure of some records, and read what is in it."""
+
+    def make(name, records, **run):
+        data = FigureData.of(make_run(*records, **run))
+        assert get(name).lacks(data) is None
+        return read(get(name).draw(data))
+
+    return make
+
+
+def read(drawing):
+    """Return a drawing's points by name, with the marks apart, and its words and looks."""
+    lines, hollow, crosses = {}, [], []
+    for trace in drawing.data:
+        points = [(x, y) for x, y in zip(trace.x, trace.y, strict=True) if y is not None]
+        if trace.name == "published":
+            hollow += points
+        elif trace.name == "out of memory":
+            crosses += points
+        elif points:
+            lines.setdefault((trace.xaxis, trace.name), []).extend(points)
+    return SimpleNamespace(
+        drawing=drawing,
+        lines={name: points for (_, name), points in lines.items()},
+        by_axis=lines,
+        hollow=hollow,
+        crosses=crosses,
+        levels=[shape.y0 for shape in drawing.layout.shapes],
+        words=[note.text for note in drawing.layout.annotations],
+        note=drawing.layout.annotations[-1].text.replace("<br>", " "),
+        looks=[
+            (trace.xaxis, trace.line.color, trace.line.dash, trace.marker.symbol)
+            for trace in drawing.data
+            if trace.type == "scatter" and "lines" in trace.mode
+        ],
+        title=drawing.layout.title.text,
+        legend=[trace.name for trace in drawing.data if trace.showlegend is not False],
+    )
+
+
+@pytest.fixture
+def profile_with(make_run):
+    """Change keys of the golden profile, which otherwise has no published rows here."""
+    golden = make_run(name="golden").info.profile
+
+    def make(**changes):
+        return Profile.model_validate(golden.model_dump() | {"published": ()} | changes)
+
+    return make
+
+
+@pytest.fixture
+def on_cuda(make_record):
+    """The environment of a machine with a GPU of 16 GiB."""
+    gpu = {"gpu": "Golden GPU", "gpu_memory_bytes": 16 * GIB}
+    return make_record().environment.model_copy(update=gpu)

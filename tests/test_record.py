@@ -1,0 +1,209 @@
+"""A measured case, and the name that it keeps."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from rmmbench.record import Case, Conditions, Memory, Record, TimingSettings
+
+SETTINGS = {
+    "model": "roberta-tiny",
+    "task": "mrpc",
+    "batch_size": 16,
+    "seq_len": 103,
+    "method": "rmm",
+    "sketch": "dct",
+    "rho": 0.5,
+    "memory_device": "predict",
+}
+CASE = Case.model_validate(SETTINGS)
+
+
+@pytest.mark.parametrize("rho", [0, -0.1, 1.5, float("nan"), float("inf"), "0.5", True])
+def test_rho_is_in_the_unit_interval(rho):
+    """A rate that is no number above 0 and up to 1 makes no case."""
+    with pytest.raises(ValidationError, match="rho"):
+        Case.model_validate(SETTINGS | {"rho": rho})
+
+
+@pytest.mark.parametrize(
+    "name", ["batch_size", "seq_len", "proj_dim", "min_proj_dim", "max_proj_dim"]
+)
+@pytest.mark.parametrize("count", [0, -1, 2.5, "4", True])
+def test_counts_are_positive_integers(name, count):
+    """A size of nothing, of a part or of a text makes no case."""
+    with pytest.raises(ValidationError, match=name):
+        Case.model_validate(SETTINGS | {name: count})
+
+
+def test_the_interval_of_proj_dim_is_ordered():
+    """An interval that ends before it begins makes no case."""
+    with pytest.raises(ValidationError, match=r"must be at least min_proj_dim \(8\), got 4"):
+        Case.model_validate(SETTINGS | {"min_proj_dim": 8, "max_proj_dim": 4})
+
+
+def test_more_steps_than_the_most_cannot_be_asked_for():
+    """Timing settings that contradict each other are refused."""
+    with pytest.raises(ValidationError, match=r"at least min_steps \(9\), got 3"):
+        TimingSettings(min_steps=9, max_steps=3)
+
+
+def test_an_unknown_field_is_refused():
+    """A record of another make is not read as one of ours."""
+    with pytest.raises(ValidationError, match="colour"):
+        Case.model_validate(SETTINGS | {"colour": "red"})
+
+
+def test_a_case_does_not_change():
+    """A case keeps what its key stands for."""
+    with pytest.raises(ValidationError, match="frozen"):
+        CASE.rho = 0.1
+
+
+def test_the_key_is_the_same_in_another_process():
+    """A key depends on the settings alone, not on their order, the process or the hash seed."""
+    reverse = dict(reversed(SETTINGS.items()))
+    program = f"from rmmbench.record import Case; print(Case.model_validate({reverse!r}).key)"
+    run = [sys.executable, "-c", program]
+    printed = {
+        subprocess.check_output(run, env={"PYTHONHASHSEED": seed}, text=True).strip()
+        for seed in "12"
+    }
+    assert printed == {CASE.key}
+    assert len(CASE.key) == 12
+
+
+def test_the_key_survives_json():
+    """A case that was read back is the same case."""
+    read = Case.model_validate(json.loads(CASE.model_dump_json()))
+    assert read == CASE
+    assert read.key == CASE.key
+
+
+def test_a_whole_number_is_the_same_rate():
+    """A profile may say 1 for 1.0."""
+    one, also_one = (Case.model_validate(SETTINGS | {"rho": rho}) for rho in (1, 1.0))
+    assert one.key == also_one.key
+
+
+OTHERS = {
+    "model": "mlp",
+    "task": None,
+    "batch_size": 17,
+    "seq_len": 104,
+    "dtype": "bfloat16",
+    "optimizer": "sgd",
+    "attention": "sdpa",
+    "method": "checkpoint",
+    "sketch": "dft",
+    "rho": 0.25,
+    "proj_dim": 7,
+    "min_proj_dim": 2,
+    "max_proj_dim": 99,
+    "include": ("a",),
+    "exclude": ("b",),
+    "memory_device": "cpu",
+    "time_device": "cpu",
+    "seed": 1,
+    "timing": {"min_steps": 3},
+}
+OF_THE_METHOD = {"method", "sketch", "rho", "proj_dim", "min_proj_dim", "max_proj_dim"}
+OF_THE_METHOD |= {"include", "exclude"}
+
+
+def test_every_field_of_a_case_is_tried():
+    """The two tests below leave no field out."""
+    assert set(OTHERS) == set(Case.model_fields)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_setting_is_in_the_key(name):
+    """Cases that differ in anything have different keys."""
+    assert Case.model_validate(SETTINGS | {name: OTHERS[name]}).key != CASE.key
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_cell_is_all_but_the_methods_settings(name):
+    """A case is compared with the exact one that ran on the same model, batch and device."""
+    other = Case.model_validate(SETTINGS | {name: OTHERS[name]})
+    assert (other.cell == CASE.cell) == (name in OF_THE_METHOD)
+    assert other.as_exact().cell == other.cell
+
+
+def test_the_exact_case_has_nothing_of_the_method():
+    """The reference of every case in a cell is one and the same."""
+    exact = CASE.as_exact()
+    assert (exact.method, exact.sketch, exact.rho) == ("exact", None, None)
+    assert exact.as_exact() == exact
+    assert exact.key != CASE.key
+
+
+@pytest.mark.parametrize(
+    ("settings", "label"),
+    [
+        ({}, "dct ρ=0.5"),
+        ({"rho": None, "proj_dim": 64}, "dct proj_dim=64"),
+        ({"method": "exact", "sketch": None, "rho": None}, "exact"),
+    ],
+)
+def test_a_label_names_the_method_as_people_do(settings, label):
+    """The label has the sketch and its size, or the method where there is no sketch."""
+    assert Case.model_validate(SETTINGS | settings).label == label
+
+
+@pytest.mark.parametrize(
+    ("memory", "time", "device"),
+    [
+        ("cuda", "cuda", "cuda"),
+        ("predict", "cpu", "predict+cpu"),
+        ("predict", None, "predict"),
+        (None, "cpu", "cpu"),
+    ],
+)
+def test_a_device_says_where_each_number_is_from(memory, time, device):
+    """Where memory and time come from two places, both are named."""
+    case = Case.model_validate(SETTINGS | {"memory_device": memory, "time_device": time})
+    assert case.device == device
+
+
+def test_a_record_survives_json(make_record):
+    """What was written is read back equal, the missing numbers and their reasons included."""
+    record = make_record(step_seconds=(0.1, 0.2, 0.3), rho=0.5, method="rmm", sketch="dct")
+    record = record.model_copy(
+        update={
+            "conditions": Conditions(throttle_reasons=("sw_power_cap",)),
+            "missing": {"conditions.power_watts": "NVML: Not Supported"},
+        }
+    )
+    assert Record.model_validate(json.loads(record.model_dump_json())) == record
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_no_number_is_nan(number):
+    """A number that is not there is null; NaN and infinity are refused."""
+    with pytest.raises(ValidationError, match="finite"):
+        Conditions(power_watts=number)
+
+
+def test_a_row_has_the_columns_of_an_export(make_record):
+    """The flat row has what tables, figures and exports rely on, from every part of the record."""
+    row = make_record(step_seconds=(0.1,), rho=0.5, method="rmm", sketch="dct").row()
+    columns = (
+        "model, device, task, batch_size, seq_len, dtype, method, sketch, rho, outcome, "
+        "peak_allocated_bytes, saved_bytes, samples_per_second, relative_throughput"
+    )
+    assert all(row[name] is not None for name in columns.split(", "))
+    assert set(row) > set(Memory.model_fields) - {"device"}
+    assert set(row) > set(Conditions.model_fields)
+
+
+def test_a_row_of_a_failed_case_has_no_numbers(make_record):
+    """A case without memory and time has None in their columns, and its reason."""
+    row = make_record(outcome="out_of_memory").row()
+    assert row["peak_allocated_bytes"] is None
+    assert row["samples_per_second"] is None
+    assert row["outcome"] == "out_of_memory"
+    assert row["reason"]

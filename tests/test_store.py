@@ -1,0 +1,297 @@
+"""A run directory loses nothing that was measured, and takes nothing that is not its own."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from rmmbench.errors import Exit, RunError
+from rmmbench.store import LOCK_FILE, RECORDS_FILE, RUN_FILE, Run, RunInfo, frame
+from rmmbench.units import GIB
+
+
+def changed(info, **fields):
+    """Return a run's description with other fields."""
+    return RunInfo.model_validate(info.model_dump() | fields)
+
+
+@pytest.fixture
+def records(make_record):
+    """Return three records of different cases."""
+    return [make_record(batch_size=size) for size in (4, 8, 16)]
+
+
+@pytest.fixture
+def run(make_run, records):
+    """Return a run directory with the three records."""
+    return make_run(*records)
+
+
+def refused(action):
+    """Return the one line with which an action on a run directory is refused."""
+    with pytest.raises(RunError) as caught:
+        action()
+    assert caught.value.exit_code == Exit.USAGE
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_was_appended_is_read_back(run, records):
+    """Records come back equal and in order, from a directory opened anew."""
+    again = Run.open(run.path)
+    assert again.records() == records
+    assert again.info == run.info
+
+
+def test_a_run_without_records_has_none(make_run):
+    """A directory in which nothing was measured yet is a run."""
+    assert make_run().records() == []
+
+
+@pytest.mark.parametrize("length", [1, 40, -1])
+def test_a_torn_last_line_is_no_record(run, records, length):
+    """What a crash left of the last line is passed over; the records before it stand."""
+    file = run.path / RECORDS_FILE
+    line = records[0].model_dump_json().encode()
+    file.write_bytes(file.read_bytes() + line[:length])
+    assert run.records() == records
+
+
+def test_a_torn_last_line_is_dropped_when_the_run_goes_on(run, records, make_record):
+    """After a crash the next record starts a line of its own."""
+    file = run.path / RECORDS_FILE
+    file.write_bytes(file.read_bytes()[:-10])
+    more = make_record(batch_size=32)
+    with run.locked():
+        run.append(more)
+    assert run.records() == [*records[:2], more]
+
+
+def test_a_run_that_is_only_read_is_not_changed(run):
+    """Reading leaves a torn line, which a running sweep may be writing, as it is."""
+    file = run.path / RECORDS_FILE
+    torn = file.read_bytes() + b'{"schema'
+    file.write_bytes(torn)
+    Run.open(run.path).records()
+    assert file.read_bytes() == torn
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"hello", "is not JSON; remove the line"),
+        (b"\xff\xfe\x00", "is not JSON; remove the line"),
+        (b'{"schema_version": 1, "colour": "red"}', "is not a record: "),
+        (b'{"schema_version": 2}', "must have schema_version 1, got 2"),
+        (b"[1, 2]", "must have schema_version 1, got None"),
+    ],
+)
+def test_a_foreign_line_is_told_with_its_place(run, line, message):
+    """A line in the middle that is no record is told by file and number, not passed over."""
+    file = run.path / RECORDS_FILE
+    first, rest = file.read_bytes().split(b"\n", 1)
+    file.write_bytes(first + b"\n" + line + b"\n" + rest)
+    told = refused(run.records)
+    assert told.startswith(f"{file}:2 ")
+    assert message in told
+
+
+def test_nan_is_no_record(run):
+    """A number that JSON has no word for makes a line foreign."""
+    file = run.path / RECORDS_FILE
+    file.write_text(file.read_text().replace('"wall_seconds":0.0', '"wall_seconds":NaN'))
+    assert f"{file}:1 is not a record: wall_seconds" in refused(run.records)
+
+
+def test_a_directory_is_used_by_one_sweep_at_a_time(run):
+    """While another process holds the lock a sweep is refused; when it has died, not."""
+    program = (
+        "import sys, time; from pathlib import Path; from rmmbench.store import Run\n"
+        "with Run.open(Path(sys.argv[1])).locked(): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(run.path)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        assert "is in use by another sweep; wait for it or give --out" in refused(
+            lambda: run.locked().__enter__()
+        )
+        other.kill()
+    with run.locked():
+        pass
+
+
+def test_the_lock_is_given_back(run):
+    """After a sweep that failed, the next one may start."""
+    with pytest.raises(KeyError), run.locked():
+        raise KeyError
+    with run.locked():
+        pass
+
+
+def test_a_directory_that_cannot_be_locked_is_told(run):
+    """Where no lock can be written no sweep begins, and the reason is the system's."""
+    (run.path / LOCK_FILE).mkdir()
+    assert "cannot be locked: Is a directory" in refused(lambda: run.locked().__enter__())
+
+
+def test_the_same_question_goes_on_in_its_directory(run, records):
+    """A sweep that is started again finds what it had measured."""
+    info = changed(run.info, command="again", started_at="2026-11-23T12:00:00+00:00")
+    again = Run.create(run.path, info)
+    assert again.records() == records
+    assert again.info == run.info
+
+
+def test_another_profile_is_refused(run):
+    """A directory holds the cases of one profile; another's would not be told apart."""
+    told = refused(lambda: Run.create(run.path, changed(run.info, profile_hash="other")))
+    assert f"{run.path} holds other cases (profile 'golden')" in told
+    assert "--out" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("gpu", "H200"), ("torch", "9.9"), ("transformers", None)]
+)
+def test_another_machine_is_refused(run, name, value):
+    """Records of another GPU, torch or transformers do not go into one directory."""
+    environment = run.info.environment.model_dump() | {name: value}
+    told = refused(lambda: Run.create(run.path, changed(run.info, environment=environment)))
+    assert f"was measured with {name} " in told
+    assert f"here it is {value}" in told
+
+
+@pytest.mark.parametrize("open_it", [True, False])
+def test_another_schema_is_refused(run, open_it):
+    """A run that another version of the schema wrote is named with both versions."""
+    file = run.path / RUN_FILE
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"schema_version": 2}))
+    told = refused(lambda: Run.open(run.path) if open_it else Run.create(run.path, run.info))
+    assert told.startswith(f"{file} must have schema_version 1, got 2; measure again")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "is not a run directory: it has no run.json"),
+        ("{", "must be JSON"),
+        ("[]", "must have schema_version 1, got None"),
+        ('{"schema_version": 1}', "is not of a run: rmmbench: "),
+    ],
+)
+def test_what_is_no_run_is_not_opened(tmp_path, text, message):
+    """A directory without a whole run.json is refused by what is wrong with it."""
+    if text is not None:
+        (tmp_path / RUN_FILE).write_text(text)
+    assert message in refused(lambda: Run.open(tmp_path))
+
+
+def test_a_path_that_leads_nowhere_is_no_run(tmp_path):
+    """A slip in a path is told as one."""
+    assert "is not a run directory" in refused(lambda: Run.open(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_nothing_else_is_written_into(run, tmp_path, kind):
+    """A sweep does not put its files among another's, and leaves those as they are."""
+    path = tmp_path / "mine"
+    thesis = path / "thesis.tex" if kind == "directory" else path
+    thesis.parent.mkdir(exist_ok=True)
+    thesis.write_text("precious")
+    told = refused(lambda: Run.create(path, run.info))
+    assert told == f"{path} is not empty and not a run directory; give another with --out"
+    assert thesis.read_text() == "precious"
+
+
+@pytest.mark.parametrize("left", [RUN_FILE + ".partial", LOCK_FILE, None])
+def test_a_sweep_killed_at_its_start_can_be_started_again(run, tmp_path, left):
+    """What is left of a directory that was about to be made is no other's."""
+    path = tmp_path / "new"
+    path.mkdir()
+    if left:
+        (path / left).write_text('{"schema_ver')
+    assert Run.create(path, run.info).records() == []
+    assert Run.open(path).info == run.info
+
+
+def test_a_place_that_cannot_be_written_is_told(run, tmp_path):
+    """A path below a file is told with the system's reason."""
+    (tmp_path / "file").touch()
+    told = refused(lambda: Run.create(tmp_path / "file" / "run", run.info))
+    assert "cannot be written: Not a directory" in told
+
+
+def test_a_device_without_space_is_told(run, records):
+    """On a full disk the append is refused with what to do, and the run is still a run."""
+    (run.path / RECORDS_FILE).unlink()
+    (run.path / RECORDS_FILE).symlink_to("/dev/full")
+    told = refused(lambda: run.append(records[0]))
+    assert "cannot be written: No space left on device" in told
+    assert "free space and run the same command to go on" in told
+    assert Run.open(run.path).info == run.info
+
+
+def test_a_disk_that_fills_costs_no_record(run, records, make_record):
+    """A record that fits only in part is refused; those before stand and the run goes on."""
+    more = make_record(batch_size=32)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, ((run.path / RECORDS_FILE).stat().st_size + 100, hard)
+    )
+    try:
+        told = refused(lambda: run.append(more))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "cannot be written: File too large" in told
+    assert run.records() == records
+    with run.locked():
+        run.append(more)
+    assert run.records() == [*records, more]
+
+
+def test_a_copy_is_the_same_run(run, records, make_run, tmp_path):
+    """A run that is made a baseline takes the place of the one that was there."""
+    older = make_run(name="baseline", profile_hash="older")
+    run.copy_to(older.path)
+    copy = Run.open(older.path)
+    assert (copy.info, copy.records()) == (run.info, records)
+    assert {file.name for file in older.path.iterdir()} == {RUN_FILE, RECORDS_FILE}
+
+
+def test_a_copy_that_fails_leaves_what_was_there(run, records, make_run, make_record):
+    """A full disk in the middle of a copy costs neither the run nor the old baseline."""
+    kept = make_record(batch_size=64)
+    older = make_run(kept, name="baseline", profile_hash="older")
+    (run.path / RECORDS_FILE).unlink()
+    with pytest.raises(FileNotFoundError):
+        run.copy_to(older.path)
+    there = Run.open(older.path)
+    assert (there.info.profile_hash, there.records()) == ("older", [kept])
+
+
+def test_a_saving_is_told_against_exact_in_the_same_cell(make_record):
+    """A case that keeps three quarters of exact's peak saves a quarter; exact saves nothing."""
+    method = {"method": "rmm", "sketch": "dct", "rho": 0.5}
+    table = frame(
+        [
+            make_record(peak=8 * GIB, saved=4 * GIB, batch_size=4),
+            make_record(peak=6 * GIB, saved=1 * GIB, batch_size=4, **method),
+            make_record(peak=80 * GIB, saved=40 * GIB, batch_size=8),
+        ]
+    )
+    assert table["saving"].tolist() == [0, 0.25, 0]
+    assert table["saved_bytes_saving"].tolist() == [0, 0.75, 0]
+
+
+def test_a_saving_without_exact_is_missing(make_record):
+    """Where exact ran out of memory no saving is made up."""
+    method = {"method": "rmm", "sketch": "dct", "rho": 0.5}
+    table = frame([make_record(outcome="out_of_memory"), make_record(**method)])
+    assert table["saving"].isna().all()
+
+
+def test_no_records_make_no_rows():
+    """A run in which nothing was measured is an empty table."""
+    assert frame([]).empty
