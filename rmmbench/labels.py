@@ -52,7 +52,7 @@ def kind(row: Row, columns: Collection[str] = ()) -> str:
         if name in columns and row[name] is not None:
             parts.append(f"proj_dim{sign}{row[name]}")
     patterns = [name for name in ("include", "exclude") if name in columns and row[name]]
-    return " ".join(parts + [f"{name} {' '.join(row[name])}" for name in patterns])
+    return " ".join(parts + [f"{name} {row[name]}" for name in patterns])
 
 
 def setting(row: Row, columns: Collection[str] = ("sketch",)) -> str:

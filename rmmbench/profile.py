@@ -61,6 +61,7 @@ class Grid(_Strict):
 class Published(_Strict):
     """A row that the paper prints, in its own units, to stand beside the measured one."""
 
+    model: str
     task: str
     batch_size: int | None = None
     sketch: str | None = None
@@ -189,7 +190,8 @@ def _validated(data: Mapping[str, Any], source: str) -> Profile:
     try:
         return Profile.model_validate(data)
     except ValidationError as error:
-        fault = error.errors()[0]
+        # A key that is misspelt is missing too: its name says more.
+        fault = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
         keys = [str(part) for part in fault["loc"] if isinstance(part, str)]
         where = f" in [{'.'.join(keys[:-1])}]" if keys[1:] else ""
         if fault["type"] == "extra_forbidden":

@@ -260,19 +260,9 @@ class Record(_Strict):
     def row(self) -> dict[str, object]:
         """Return the flat row that tables, figures and exports read, one value a column."""
         case, memory, timing = self.case, self.memory, self.timing
-        columns = (
-            "model",
-            "device",
-            "task",
-            "batch_size",
-            "seq_len",
-            "dtype",
-            "optimizer",
-            "attention",
-        )
-        row: dict[str, object] = {name: getattr(case, name) for name in columns}
-        settings = ("method", "sketch", "rho", "proj_dim", "memory_device", "time_device")
-        row |= {name: getattr(case, name) for name in settings}
+        row: dict[str, object] = case.model_dump(exclude={"timing", "include", "exclude"})
+        row |= {name: " ".join(getattr(case, name)) or None for name in ("include", "exclude")}
+        row["device"] = case.device
         row |= {"key": self.key, "cell": case.cell, "outcome": self.outcome, "reason": self.reason}
         for name in Memory.model_fields:
             if name != "device":

@@ -28,15 +28,9 @@ KIND = tuple(name for name in SETTINGS if name not in ("rho", "proj_dim"))
 
 
 def read_rows(records: Iterable[Record]) -> list[Row]:
-    """Return `store.frame`'s rows, each with every setting of its case.
-
-    What is in CELL and SETTINGS tells any two rows of one run apart.
-    """
-    by_key = {record.key: record for record in records}
-    if not by_key:
-        return []
-    rows = plain_rows(frame(by_key.values()))
-    return [row | _settings(by_key[row["key"]]) for row in rows]
+    """Return `store.frame`'s rows; what is in CELL and SETTINGS tells any two of one run apart."""
+    table = frame(records)
+    return [] if table.empty else list(plain_rows(table))
 
 
 def plain_rows(table: "pd.DataFrame") -> list[dict[str, Any]]:
@@ -75,7 +69,3 @@ def shared(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
         for name in columns
         if first.get(name) is not None and all(row[name] == first[name] for row in rows)
     ]
-
-
-def _settings(record: Record) -> dict[str, Any]:
-    return {name: getattr(record.case, name) for name in (*CELL, *SETTINGS)}

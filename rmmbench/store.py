@@ -210,7 +210,8 @@ def frame(records: Iterable[Record]) -> "pd.DataFrame":
     return table
 
 
-_INTEGERS = {"batch_size", "seq_len", "proj_dim", "foreign_processes", *Memory.model_fields}
+_INTEGERS = {"batch_size", "seq_len", "seed", "proj_dim", "min_proj_dim", "max_proj_dim"}
+_INTEGERS |= {"foreign_processes", *Memory.model_fields}
 _FRACTIONS = {"rho", *Timing.model_fields, *Conditions.model_fields}
 
 

@@ -1,5 +1,6 @@
-"""Golden records: what the tests of `check`, `figures` and `cli` read, made without torch."""
+"""Golden records, made without torch, and small configs of models that transformers builds."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,15 @@ PROFILE = Profile.model_validate(
         "device_limit": {"name": "V100", "memory": "16GiB"},
         "grid": [{"model": ["roberta-tiny"], "task": ["mrpc"], "rho": [0.5]}],
         "published": [
-            {"task": "mrpc", "batch_size": 16, "peak_gib": 11.3, "source": "Table 3, left"},
             {
+                "model": "roberta-tiny",
+                "task": "mrpc",
+                "batch_size": 16,
+                "peak_gib": 11.3,
+                "source": "Table 3, left",
+            },
+            {
+                "model": "roberta-tiny",
                 "task": "mrpc",
                 "batch_size": 16,
                 "rho": 0.5,
@@ -126,3 +134,28 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
         return run
 
     return make
+
+
+_WIDTHS = {"num_hidden_layers": 1, "hidden_size": 64, "intermediate_size": 128}
+_SMALL_CONFIGS: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_layer": 1, "n_embd": 64, "n_head": 2, "vocab_size": 500, "n_positions": 64},
+    "llama": _WIDTHS | {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 500},
+    "bert": _WIDTHS | {"num_attention_heads": 4, "vocab_size": 500},
+    "t5": {"num_layers": 1, "d_model": 64, "d_ff": 128, "num_heads": 4, "d_kv": 16}
+    | {"vocab_size": 500},
+    "vit": _WIDTHS | {"num_attention_heads": 4, "image_size": 32, "patch_size": 8},
+}
+
+
+@pytest.fixture
+def small_hf(tmp_path: Path) -> Callable[..., str]:
+    """Write the config of a small model, with changes, and return the model's name for a case."""
+
+    def written(kind: str, **changes: Any) -> str:
+        folder = tmp_path / f"small-{kind}"
+        folder.mkdir(exist_ok=True)
+        config = {"model_type": kind} | _SMALL_CONFIGS.get(kind, {}) | changes
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        return f"hf:{folder}"
+
+    return written

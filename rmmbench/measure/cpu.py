@@ -40,20 +40,20 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
                 step()
         with saved_tensors(step.model) as saved, record_function(_PHASES[3]):
             loss = step.forward()
-        addresses = saved.addresses()
+        noted = saved.sizes_by_address()
         # Freed last, so that whatever lies at a saved address at the end of the forward pass is it.
         del loss, saved, step
     tree = profiler.profiler.kineto_results.experimental_event_tree()
     events, phases = _events(tree)
     peaks = [_peak(events, *phases[name]) for name in _PHASES[:3]]
     start, end = phases[_PHASES[3]]
-    sizes = {event.address: event.size_bytes for event in events if event.nanoseconds <= end}
+    last = {event.address: event.size_bytes for event in events if event.nanoseconds <= end}
     memory = Memory(
         device="cpu",
         peak_allocated_bytes=max(peaks[1:]),
         cold_peak_allocated_bytes=peaks[0],
         resting_bytes=sum(event.size_bytes for event in events if event.nanoseconds < start),
-        saved_bytes=sum(sizes[address] for address in addresses),
+        saved_bytes=sum(_held(last.get(address), size) for address, size in noted.items()),
     )
     return memory, disagreement(peaks[1], peaks[2])
 
@@ -64,6 +64,11 @@ def disagreement(first: int, second: int) -> list[str]:
         return []
     what = f"the peaks of two warmed-up steps differ by {abs(first - second)} bytes"
     return [f"{what}: the step is not the same each time; the larger is reported"]
+
+
+def _held(allocated: int | None, storage_bytes: int) -> int:
+    # Memory that is not the allocator's (numpy's, a file's) has no event that it was taken.
+    return allocated if allocated is not None and allocated > 0 else storage_bytes
 
 
 def _events(tree: Iterable[Any]) -> tuple[list[Allocation], dict[str, tuple[int, int]]]:

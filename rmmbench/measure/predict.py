@@ -98,16 +98,30 @@ def predict_memory(prepare: Prepare) -> Memory:
     try:
         with FakeTensorMode(), LiveBytes() as count:
             return _measure(prepare, count)
-    except (
+    except Exception as error:
+        why = _why_not(error)
+        if why is None:
+            raise
+        remedy = "measure it on --device cpu or cuda"
+        raise CannotPredictError(
+            f"fake tensors cannot follow this model: {why}; {remedy}"
+        ) from error
+
+
+def _why_not(error: Exception) -> str | None:
+    """Return why fake tensors do not do, or None if the error has nothing to do with them."""
+    no_value = (
         DataDependentOutputException,
         DynamicOutputShapeException,
         UnsupportedOperatorException,
-    ) as error:
-        operator = getattr(error, "func", error)
-        remedy = "measure it on --device cpu or cuda"
-        raise CannotPredictError(
-            f"fake tensors cannot follow this model: {operator} needs real data; {remedy}"
-        ) from error
+    )
+    if isinstance(error, no_value):
+        return f"{getattr(error, 'func', error)} needs real data"
+    if "convert all Tensors to FakeTensors" in str(error):
+        return "it uses a tensor that was made outside of it"
+    if ".numpy() is not supported" in str(error) or "access data pointer" in str(error):
+        return "it hands values to something that is not torch"
+    return None
 
 
 def _measure(prepare: Prepare, count: LiveBytes) -> Memory:

@@ -30,10 +30,10 @@ class SavedTensors:
         """Return the bytes of all storages."""
         return sum(tensor.untyped_storage().nbytes() for tensor in self._by_storage.values())
 
-    def addresses(self) -> set[int]:
-        """Return where the storages start, of those that are not empty."""
-        pointers = (tensor.untyped_storage().data_ptr() for tensor in self._by_storage.values())
-        return {pointer for pointer in pointers if pointer}
+    def sizes_by_address(self) -> dict[int, int]:
+        """Return the bytes of each storage that is not empty, by where it starts."""
+        storages = [tensor.untyped_storage() for tensor in self._by_storage.values()]
+        return {storage.data_ptr(): storage.nbytes() for storage in storages if storage.nbytes()}
 
 
 @contextmanager

@@ -25,10 +25,18 @@ class TrainingStep:
     autocast: torch.dtype | None = None
 
     def forward(self) -> Tensor:
-        """Return the loss."""
+        """Return the loss.
+
+        Raises:
+            TypeError: If the model gives none.
+        """
         with self._autocast():
             output = self.model(**self.batch)
-        loss: Tensor = output if isinstance(output, Tensor) else output.loss
+        loss = output if isinstance(output, Tensor) else getattr(output, "loss", None)
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"{output!r:.60}"
+            need = "a scalar loss, or something whose `loss` is one"
+            raise TypeError(f"the model must return {need}, got {got}")
         return loss
 
     def __call__(self) -> None:

@@ -4,6 +4,8 @@ A model is named "name" or "name:argument", such as "roberta-base", "linear:768x
 "hf:path/to/config" or "import:package.module:factory".
 """
 
+from importlib import import_module
+
 from rmmbench.models.model import Builder, Built
 from rmmbench.record import Case
 from rmmbench.registry import Entry, Registry
@@ -37,3 +39,19 @@ def build(case: Case) -> Built:
     """
     name, _, argument = case.model.partition(":")
     return MODELS.get(name)(argument, case)
+
+
+def check(case: Case) -> None:
+    """Raise what `build` would, as far as it shows without memory and without the user's factory.
+
+    Raises:
+        ValueError: If the family cannot make what the case asks for.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    name, _, argument = case.model.partition(":")
+    if name == "import":
+        import_module("rmmbench.models.imported").find_factory(argument)
+        return
+    with FakeTensorMode():
+        build(case)

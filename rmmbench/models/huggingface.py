@@ -59,7 +59,7 @@ def from_config(config: Any, head: Any, case: Case) -> Built:
         raise ValueError(f"{case.model} reads tokens: it needs seq_len, or a task")
     longest = _longest(text_config, model)
     if longest is not None and case.seq_len > longest:
-        raise ValueError(f"seq_len must be at most the model's {longest}, got {case.seq_len}")
+        raise ValueError(f"seq_len must be at most {longest} for {case.model}, got {case.seq_len}")
     return Built(model, _token_batches(config, head, case))
 
 
@@ -83,7 +83,7 @@ def _config(argument: str) -> Any:
 
 
 def _head(config: Any) -> Any:
-    heads = [
+    heads: list[Any] = [
         head
         for architecture in config.architectures or ()
         for ending, head in _HEAD_OF_ENDING.items()

@@ -1,7 +1,9 @@
 """A model of the user's own, from a factory that can be imported."""
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any, cast
 
 from torch import nn
 
@@ -12,28 +14,40 @@ from rmmbench.record import Case
 def from_path(argument: str, case: Case) -> Built:
     """Build "import:package.module:factory" by calling factory(batch_size=…, seq_len=…).
 
-    The factory returns (model, make_batch); see `rmmbench.models.model.Built`. The working
-    directory can be imported from.
+    The factory returns (model, make_batch); see `rmmbench.models.model.Built`.
 
     Raises:
         ValueError: If it cannot be imported, or what it returns is not that pair.
     """
-    module_name, _, attribute = argument.partition(":")
+    made = find_factory(argument)(batch_size=case.batch_size, seq_len=case.seq_len)
     where = f"import:{argument}"
-    if not module_name or not attribute:
-        raise ValueError(
-            f"a model of your own is named import:package.module:factory, got '{where}'"
-        )
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        factory = getattr(import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        hint = "check the name, or run where the module can be imported"
-        raise ValueError(f"{where} cannot be imported: {error}; {hint}") from error
-    made = factory(batch_size=case.batch_size, seq_len=case.seq_len)
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module)):
         raise ValueError(f"{where} must return (model, make_batch), got {type(made).__name__}")
     if not callable(made[1]):
         raise ValueError(f"{where} must return make_batch as a function, got {made[1]!r:.60}")
     return Built(*made)
+
+
+def find_factory(argument: str) -> Callable[..., Any]:
+    """Import "package.module:factory"; the working directory can be imported from.
+
+    Raises:
+        ValueError: If it cannot be imported, for whatever reason, or cannot be called.
+    """
+    module_name, _, attribute = argument.partition(":")
+    where = f"import:{argument}"
+    if not module_name or not attribute:
+        form = "import:package.module:factory"
+        raise ValueError(f"a model of your own must be named {form}, got '{where}'")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        factory: Any = getattr(import_module(module_name), attribute)
+    except Exception as error:  # importing runs the user's code, which may raise anything
+        hint = "check the name, or run where the module can be imported"
+        raise ValueError(
+            f"{where} cannot be imported: {type(error).__name__}: {error}; {hint}"
+        ) from error
+    if not callable(factory):
+        raise ValueError(f"{where} must be a function, got {factory!r:.60}")
+    return cast("Callable[..., Any]", factory)

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from rmmbench.errors import UnknownNameError, UsageError
 from rmmbench.methods import METHODS
-from rmmbench.models import MODELS
+from rmmbench.models import MODELS, check
 from rmmbench.profile import Profile
 from rmmbench.record import Case, Device, Environment
 from rmmbench.sketches import SKETCHES
@@ -44,6 +44,7 @@ def make_plan(profile: Profile, device: str) -> Plan:
     models = sorted({case.model.partition(":")[0] for case in every_case})
     process.preload(MODELS.module(name) for name in models)
     environment = process.call(_environment)
+    check_models(every_case, profile.time_limit_seconds)
     cases = profile.cases(*resolve(device, environment))
     if not cases:
         raise UsageError(
@@ -59,6 +60,20 @@ def check_names(cases: list[Case]) -> None:
         METHODS.check(case.method)
         if case.sketch is not None:
             SKETCHES.check(case.sketch)
+
+
+def check_models(cases: list[Case], limit_seconds: float) -> None:
+    """Raise UsageError for a model that cannot be made as a case asks for it.
+
+    What only running can tell, such as a module that never ends its import, the case will tell.
+    """
+    shapes = {(case.model, case.task, case.seq_len, case.attention): case for case in cases}
+    try:
+        fault = process.call(_fault, list(shapes.values()), limit_seconds=limit_seconds)
+    except process.EndedError:
+        return
+    if fault is not None:
+        raise UsageError(fault)
 
 
 def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeDevice]:
@@ -88,3 +103,14 @@ def _environment() -> Environment:
     module = import_module("rmmbench.measure.environment")
     found: Environment = module.environment()
     return found
+
+
+def _fault(cases: list[Case]) -> str | None:
+    for case in cases:
+        try:
+            check(case)
+        except ValueError as error:
+            return " ".join(str(error).split())
+        except Exception:
+            continue
+    return None

@@ -1,4 +1,4 @@
-"""One case in a process of its own, which may hang, abort or be killed without harm to the sweep."""
+"""One case in a process of its own, which may hang, abort or be killed without harm to others."""
 
 import faulthandler
 import os
@@ -8,7 +8,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable
-from multiprocessing import get_context, parent_process
+from contextlib import suppress
+from multiprocessing import forkserver, get_context, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -16,29 +17,47 @@ from typing import Any
 from rmmbench.record import Case, Environment, Outcome, Record
 
 _CONTEXT = get_context("forkserver")
-_OOM_EVENTS = Path("/sys/fs/cgroup/memory.events")
+_KERNEL_COUNTS = Path("/proc/vmstat")
+# How long a process that was killed, or has said all, may take to be gone.
+_END_SECONDS = 5.0
+
+
+class EndedError(RuntimeError):
+    """A process that ended, or was ended, before it had answered."""
 
 
 def preload(modules: Iterable[str]) -> None:
     """Import these once, in the server that the cases' processes are forked from.
 
-    It never initialises CUDA. Call this before the first case.
+    It never initialises CUDA. Call this from the main thread before the first case.
     """
     _CONTEXT.set_forkserver_preload(["rmmbench.sweep.worker", *modules])
+    # Inherited by the server and all its children: of an interrupt the parent decides.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
-def call(function: Any, *args: Any) -> Any:
-    """Return function(*args) from a process of its own; what it raises is raised here."""
+def call(function: Any, *args: Any, limit_seconds: float | None = None) -> Any:
+    """Return function(*args) from a process of its own; what it raises is raised here.
+
+    Raises:
+        EndedError: If the process ends without an answer, or takes longer than `limit_seconds`.
+    """
     receiver, sender = _CONTEXT.Pipe(duplex=False)
     process = _CONTEXT.Process(target=_answer, args=(sender, function, args), daemon=True)
     process.start()
     sender.close()
     try:
+        if not receiver.poll(limit_seconds):
+            process.kill()
         answer = receiver.recv()
-    except EOFError:
-        process.join()
-        raise RuntimeError(f"the process that was asked ended with {process.exitcode}") from None
-    process.join()
+    except (EOFError, ConnectionError):
+        process.join(_END_SECONDS)
+        raise EndedError(f"the process that was asked ended with {process.exitcode}") from None
+    process.join(_END_SECONDS)
     if isinstance(answer, Exception):
         raise answer
     return answer
@@ -84,7 +103,7 @@ class CaseProcess:
                     return self._end(message)
                 self.stage = message
         except (EOFError, ConnectionError):
-            self._process.join()
+            self._process.join(_END_SECONDS)
             return self._end(self._died())
         if self.seconds_left <= 0:
             self._process.kill()
@@ -95,12 +114,12 @@ class CaseProcess:
     def kill(self) -> None:
         """End the process without a record."""
         self._process.kill()
-        self._process.join()
+        self._process.join(_END_SECONDS)
         self._output.close()
 
     def _end(self, record: Record) -> Record:
         # A process that has sent its record and will not end is not waited for.
-        self._process.join(timeout=5)
+        self._process.join(_END_SECONDS)
         self.kill()
         self.receiver.close()
         return record
@@ -150,17 +169,14 @@ def _answer(sender: Connection, function: Any, args: tuple[Any, ...]) -> None:
 
 
 def _become_worker(output: str) -> None:
-    """Send what libraries print to a file, die with the parent, and die first if memory runs out."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    """Send what libraries print to a file, die with the parent, and first if memory runs out."""
     descriptor = os.open(output, os.O_WRONLY | os.O_APPEND)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(descriptor, stream.fileno())
     faulthandler.enable()
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    try:
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    except OSError:
-        pass
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
 
 
 def _die_with_parent() -> None:
@@ -171,9 +187,9 @@ def _die_with_parent() -> None:
 
 
 def _oom_kills() -> int:
-    """Return how often the kernel killed for memory in this control group; 0 where it cannot tell."""
+    """Return how often the kernel killed for want of memory; 0 where it does not tell."""
     try:
-        lines = _OOM_EVENTS.read_text().splitlines()
+        lines = _KERNEL_COUNTS.read_text(encoding="utf-8").splitlines()
     except OSError:
         return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))

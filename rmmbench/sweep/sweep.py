@@ -22,7 +22,7 @@ def remaining(run: Run, cases: Sequence[Case]) -> list[Case]:
 
 
 def sweep(run: Run, cases: Sequence[Case], launcher: Launcher) -> Iterator[Event]:
-    """Measure the cases that are left, and yield what happens; a record is on disk before it is told.
+    """Measure the cases that are left, and yield what happens, each record once it is on disk.
 
     The run's lock must be held.
 

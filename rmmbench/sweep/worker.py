@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-import torch._dynamo  # noqa: F401 -- the first optimizer would import it, in every case anew
+import torch._dynamo  # the first optimizer would import it, in every case anew
 
 from rmmbench import methods, models
 from rmmbench.measure.conditions import GpuWatch

@@ -98,8 +98,9 @@ def test_no_two_lines_have_one_name(name, data):
 def test_every_name_is_in_a_legend(name, data):
     """Whatever is drawn is named once in a legend that is there."""
     drawing = get(name).draw(data)
-    shown = {(t.legend, t.name) for t in drawing.data if t.showlegend is not False}
-    assert {(trace.legend, trace.name) for trace in drawing.data} == shown
+    shown = [(t.legend, t.name) for t in drawing.data if t.showlegend is not False]
+    assert len(shown) == len(set(shown))
+    assert {(trace.legend, trace.name) for trace in drawing.data} == set(shown)
     assert all(legend in drawing.layout for legend, _ in shown)
 
 

@@ -35,6 +35,7 @@ def test_throughput_lines(draw, timed_cases):
         "MRPC": [(10, 1.25), (50, 0.8)],
         "CoLA": [(10, 1.25), (50, 0.8)],
     }
+    assert seen.drawing.layout.xaxis.tickvals == (10, 50)
     assert seen.levels == [1]
     assert "No RMM" in seen.words
     low, high = seen.drawing.layout.yaxis.range
@@ -208,10 +209,36 @@ def test_a_line_that_never_fits_is_in_the_legend(draw, memory_cases, make_record
 def test_published_peaks(draw, memory_cases, profile_with):
     """Published peaks of a drawn line are hollow marks; those of other tasks are not there."""
     rows = [
-        {"task": "mrpc", "batch_size": 100, "peak_gib": 11.3, "source": "Table 3"},
-        {"task": "mrpc", "batch_size": 48, "peak_gib": 5.5, "rho": 0.5, "source": "Table 3"},
-        {"task": "mrpc", "batch_size": 48, "peak_gib": 5.0, "rho": 0.2, "source": "Table 3"},
-        {"task": "qnli", "batch_size": 16, "peak_gib": 11.7, "source": "Table 3"},
+        {
+            "model": "roberta-tiny",
+            "task": "mrpc",
+            "batch_size": 100,
+            "peak_gib": 11.3,
+            "source": "Table 3",
+        },
+        {
+            "model": "roberta-tiny",
+            "task": "mrpc",
+            "batch_size": 48,
+            "peak_gib": 5.5,
+            "rho": 0.5,
+            "source": "Table 3",
+        },
+        {
+            "model": "roberta-tiny",
+            "task": "mrpc",
+            "batch_size": 48,
+            "peak_gib": 5.0,
+            "rho": 0.2,
+            "source": "Table 3",
+        },
+        {
+            "model": "roberta-tiny",
+            "task": "qnli",
+            "batch_size": 16,
+            "peak_gib": 11.7,
+            "source": "Table 3",
+        },
     ]
     seen = draw("figure2", memory_cases(), profile=profile_with(published=rows))
     assert seen.hollow == [(100, 11.3), (48, 5.5)]

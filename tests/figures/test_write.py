@@ -74,7 +74,7 @@ def test_page_is_drawn_without_network(dom):
     # In the legend a line is drawn with h, in the panel with L.
     assert len(re.findall(r'<path class="js-line"[^>]* d="M[^"h]*L', dom)) == 3 + 2
     assert dom.count('<path class="point"') >= 3 * 3 + 2 * 2
-    legend = set(re.findall(r'class="legendtext"[^>]*>([^<]+)<', dom))
+    legend = set(re.findall(r'class="legend2?text"[^>]*>([^<]+)<', dom))
     assert {"No RMM", "ρ=0.5", "ρ=0.1", "CoLA", "MRPC"} <= legend
     assert "peak memory, GiB" in dom
     assert "Inputs and labels are random." in dom
@@ -97,6 +97,30 @@ def test_images(drawing, tmp_path, file_format):
     content = path.read_bytes()
     assert content.startswith(MAGIC[file_format])
     assert len(content) > 10_000
+
+
+def test_images_take_nothing_from_the_network(drawing, tmp_path, monkeypatch):
+    """The browser is not told to fetch MathJax, and draws all figures of one call."""
+    started = []
+
+    class Browser:
+        def __init__(self, **settings):
+            started.append(settings)
+
+        async def __aenter__(self):
+            return self
+
+        async def __aexit__(self, *error):
+            pass
+
+        async def calc_fig(self, figure, options):
+            return b"drawn"
+
+    monkeypatch.setattr("kaleido.Kaleido", Browser)
+    paths = [tmp_path / "one.png", tmp_path / "two.png"]
+    write(dict.fromkeys(paths, drawing), "png")
+    assert started == [{"mathjax": False}]
+    assert [path.read_bytes() for path in paths] == [b"drawn"] * 2
 
 
 def test_formats_are_tested():

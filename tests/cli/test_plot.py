@@ -1,0 +1,137 @@
+"""`rmmbench plot`: what it draws, where to, and what it refuses."""
+
+import subprocess
+import sys
+
+import pytest
+
+from rmmbench.cli import main
+from rmmbench.units import GIB
+
+
+@pytest.fixture
+def plot(monkeypatch, capsys):
+    """Run `rmmbench plot` with arguments; return its exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rmmbench", "plot", *map(str, arguments)])
+        with pytest.raises(SystemExit) as raised:
+            main()
+        return raised.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def run(make_run, make_record):
+    """A run with peaks at two batch sizes, without RMM and at one ρ."""
+    rmm = {"method": "rmm", "sketch": "dct", "rho": 0.1}
+    return make_run(
+        *(make_record(batch_size=size, peak=size * GIB) for size in (8, 16)),
+        *(make_record(batch_size=size, peak=size * GIB // 2, **rmm) for size in (8, 16)),
+    )
+
+
+def test_all_that_the_records_allow(plot, run):
+    """Without --figure every figure that the records allow is drawn into the run directory."""
+    code, out, err = plot(run.path)
+    paths = [run.path / "figure2.html", run.path / "table3-memory.html"]
+    assert (code, err) == (0, "")
+    assert out.split() == [str(path) for path in paths]
+    assert all("plotly.js" in path.read_text(encoding="utf-8") for path in paths)
+    assert sorted(path.name for path in run.path.glob("*.html")) == [p.name for p in paths]
+
+
+def test_only_what_was_asked_for(plot, run):
+    """With --figure only that is drawn, once."""
+    code, out, _ = plot(run.path, "--figure", "figure2", "--figure", "figure2")
+    assert (code, out) == (0, f"{run.path / 'figure2.html'}\n")
+    assert not (run.path / "table3-memory.html").exists()
+
+
+def test_out_is_a_file(plot, run, tmp_path):
+    """An --out that ends in a format is the file of the one figure."""
+    path = tmp_path / "new" / "mine.html"
+    assert plot(run.path, "--figure", "figure2", "--out", path)[:2] == (0, f"{path}\n")
+    assert path.exists()
+
+
+def test_out_is_a_folder(plot, run, tmp_path):
+    """Any other --out is a folder for the figures, made where it is not there."""
+    folder = tmp_path / "figures-1.2"
+    code, out, _ = plot(run.path, "--out", folder)
+    assert code == 0
+    assert out.split() == [str(folder / "figure2.html"), str(folder / "table3-memory.html")]
+
+
+def test_a_figure_that_the_records_do_not_allow(plot, run):
+    """A figure asked for that cannot be drawn exits with 2 and says what it needs."""
+    code, out, err = plot(run.path, "--figure", "figure2", "--figure", "linear")
+    assert (code, out) == (2, "")
+    assert err == (
+        "error: linear needs relative throughput or saved bytes of a model linear:INxOUT with a ρ, "
+        "which the records do not have; sweep a profile that measures it, or leave --figure out\n"
+    )
+    assert not (run.path / "figure2.html").exists()
+
+
+def test_no_figure_at_all(plot, make_run):
+    """A run that allows no figure exits with 2 and says what each would need."""
+    path = make_run(name="empty").path
+    code, out, err = plot(path)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {path} does not have what any figure needs: figure2 peak memory")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--figure", "figur2"], "no figure named 'figur2'; did you mean 'figure2'?"),
+        (["--format", "gif"], "no format named 'gif'; choose from: html, png, svg, pdf"),
+        (["--format", "jpeg"], "no format named 'jpeg'; choose from: html, png, svg, pdf"),
+        (["--out", "figure2.jpeg"], "no format named 'jpeg'; choose from: html, png, svg, pdf"),
+        (
+            ["--format", "svg", "--out", "mine.html"],
+            "--out must end in .svg for --format svg, got 'mine.html'",
+        ),
+        (
+            ["--out", "mine.html"],
+            "--out must be a folder for more than one figure, got 'mine.html'",
+        ),
+    ],
+)
+def test_bad_input(plot, run, monkeypatch, tmp_path, arguments, message):
+    """What makes no sense exits with 2, says so in one line, and draws nothing."""
+    monkeypatch.chdir(tmp_path)
+    code, out, err = plot(run.path, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+    assert list(tmp_path.rglob("*.html")) == []
+
+
+def test_no_run_directory(plot, tmp_path):
+    """A path that is no run directory is refused by name."""
+    code, _, err = plot(tmp_path)
+    assert code == 2
+    assert err.startswith(f"error: {tmp_path} is not a run directory")
+
+
+def test_no_browser(plot, run, monkeypatch, tmp_path):
+    """Images without a browser are a line that says what to do, not a traceback."""
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "nothing"))
+    code, out, err = plot(run.path, "--format", "png")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: --format png needs a Chrome or Chromium, and none was found")
+
+
+def test_needs_no_torch(run):
+    """The whole command runs where torch is not installed."""
+    program = (
+        "import sys\nsys.modules['torch'] = sys.modules['transformers'] = None\n"
+        f"sys.argv = ['rmmbench', 'plot', {str(run.path)!r}]\n"
+        "from rmmbench.cli import main\nmain()"
+    )
+    out = subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert out.split() == [str(run.path / f"{name}.html") for name in ("figure2", "table3-memory")]

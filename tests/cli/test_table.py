@@ -1,0 +1,173 @@
+"""`rmmbench table`: what it says of a run, and that it fits the page."""
+
+import sys
+from itertools import count
+
+import pytest
+from rich.console import Console
+
+from rmmbench.cli import main
+from rmmbench.cli.columns import columns, in_order
+from rmmbench.cli.table import show
+from rmmbench.rows import read_rows
+from rmmbench.units import GIB, MIB
+
+GAUSSIAN = {"method": "rmm", "sketch": "gaussian", "rho": 0.5}
+
+
+@pytest.fixture(autouse=True)
+def no_width(monkeypatch):
+    """Print as into a pipe, whatever terminal the tests run in."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture
+def table(monkeypatch, capsys):
+    """Run `rmmbench table` with arguments; return its exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rmmbench", "table", *map(str, arguments)])
+        with pytest.raises(SystemExit) as raised:
+            main()
+        return raised.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def cells(make_run):
+    """Return the table of some records as its columns' cells by heading."""
+    numbers = count()
+
+    def make(*records):
+        run = make_run(*records, name=f"run{next(numbers)}")
+        rows = in_order(read_rows(run.records()))
+        return {
+            column.heading.replace("\n", " "): list(column.cells)
+            for column in columns(rows, run.info.profile)
+        }
+
+    return make
+
+
+def test_published_beside_measured(cells, make_record):
+    """GiB and saving stand beside what the paper has for the same case."""
+    assert cells(make_record(peak=11 * GIB), make_record(peak=10 * GIB, **GAUSSIAN)) == {
+        "batch×length": ["16×103", ""],
+        "sketch": ["No RMM", "gaussian"],
+        "ρ": ["", "0.5"],
+        "peak GiB": ["11.00", "10.00"],
+        "paper's GiB": ["11.3", "10.6"],
+        "saved": ["", "9.1 %"],
+        "paper's saved": ["", "6.3 %"],
+    }
+
+
+def test_times(cells, make_record):
+    """Where steps were timed, relative throughput and samples a second are there; no memory."""
+    timed = {"peak": None, "task": None, "step_seconds": (0.5,) * 3}
+    rmm = {"reference_step_seconds": (0.4,) * 3, **GAUSSIAN}
+    assert cells(make_record(**timed), make_record(**timed, **rmm)) == {
+        "batch×length": ["16×103", ""],
+        "sketch": ["No RMM", "gaussian"],
+        "ρ": ["", "0.5"],
+        "relative throughput": ["1.000", "0.800"],
+        "samples/s": ["32.0", "32.0"],
+    }
+
+
+def test_small_memory(cells, make_record):
+    """Where no peak reaches 1 GiB and nothing is published, memory is in MiB."""
+    seen = cells(make_record(peak=50 * MIB, task=None))
+    assert seen["peak MiB"] == ["50.0"]
+
+
+def test_failures_show_their_outcome(cells, make_record):
+    """A case that failed says how, where its first number would be."""
+    timed = {"peak": None, "step_seconds": (1.0,)}
+    seen = cells(
+        make_record(),
+        make_record(outcome="out_of_memory", **GAUSSIAN),
+        make_record(batch_size=32, **timed),
+        make_record(batch_size=32, outcome="timeout", **GAUSSIAN, **timed),
+    )
+    assert seen["peak GiB"] == ["10.00", "out of memory", "", ""]
+    assert seen["relative throughput"] == ["", "", "1.000", "timeout"]
+
+
+def test_order(cells, make_record):
+    """Cells go by size and exact comes first, however the cases came in."""
+    seen = cells(
+        make_record(batch_size=32, method="rmm", sketch="dct", rho=0.1),
+        make_record(batch_size=8),
+        make_record(batch_size=32, method="rmm", sketch="dct", rho=0.5),
+        make_record(batch_size=32),
+    )
+    assert seen["batch×length"] == ["8×103", "32×103", "", ""]
+    assert seen["sketch"] == ["No RMM", "No RMM", "dct", "dct"]
+    assert seen["ρ"] == ["", "", "0.5", "0.1"]
+
+
+def test_what_differs_is_told(cells, make_record):
+    """Models, tasks, dtypes, fixed sizes and limits are columns or names where they differ."""
+    seen = cells(make_record(), make_record(task="cola", seq_len=47))
+    assert seen["task"] == ["MRPC", "CoLA"]
+    seen = cells(make_record(), make_record(model="mlp", task=None, seq_len=None, dtype="bfloat16"))
+    assert seen["model"] == ["roberta-tiny", "mlp"]
+    seen = cells(make_record(**GAUSSIAN), make_record(**GAUSSIAN, min_proj_dim=64))
+    assert seen["sketch"] == ["gaussian proj_dim≥1", "gaussian proj_dim≥64"]
+    seen = cells(make_record(method="rmm", sketch="dct", proj_dim=64))
+    assert seen["proj_dim"] == ["64"]
+
+
+def test_command(table, make_run, make_record):
+    """The command prints the table and where its numbers are from, and why a case failed."""
+    run = make_run(make_record(), make_record(outcome="error", **GAUSSIAN))
+    code, out, err = table(run.path)
+    assert code == 0
+    assert "No RMM" in out
+    assert "error" in out
+    assert "roberta-tiny · MRPC · 16×103 · adam · eager attention" in out
+    assert "Memory predicted on fake tensors with torch 2.13.0+cpu, float32." in out
+    assert "The paper's numbers: Table 3, left." in out
+    assert err == "error: roberta-tiny 16×103 gaussian ρ=0.5: it was told to fail\n"
+
+
+def test_fits_a_pipe(table, make_run, make_record):
+    """Into a pipe the widest table goes without colour, and without breaking a cell."""
+    timed = {"step_seconds": (0.001,) * 3, "reference_step_seconds": (0.001,) * 3}
+    run = make_run(
+        *(
+            make_record(task=task, method=method, sketch=sketch, rho=rho, **timed)
+            for task in ("mrpc", "cola")
+            for method, sketch, rho in (("exact", None, None), ("rmm", "rademacher", 0.05))
+        )
+    )
+    out = table(run.path)[1]
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) <= 100
+    assert "rademacher" in out
+    assert "16,000" in out
+
+
+def test_names_are_no_markup(table, make_run, make_record):
+    """A model whose name looks like markup is printed as it is."""
+    run = make_run(make_record(model="hf:[red]x"), make_record(model="mlp", task=None))
+    assert "hf:[red]x" in table(run.path)[1]
+
+
+def test_show_takes_a_console(make_run, make_record):
+    """Other commands print the same table to a console of theirs."""
+    console = Console(record=True, width=100, quiet=False, file=sys.stderr)
+    show(make_run(make_record()), console)
+    assert "No RMM" in console.export_text()
+
+
+def test_no_records(table, make_run):
+    """A run without records is refused in one line."""
+    path = make_run(name="empty").path
+    assert table(path) == (
+        2,
+        "",
+        f"error: {path} must have records to show, and has none; run its sweep first\n",
+    )

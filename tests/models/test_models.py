@@ -1,0 +1,363 @@
+"""Each family makes a model that trains on the batches it makes; what it cannot make it names."""
+
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from rmmbench import models
+from rmmbench.errors import UnknownNameError
+from rmmbench.record import Case
+
+HF = ["gpt2", "llama", "bert", "t5", "vit"]
+
+FACTORY = """
+import torch
+from torch import nn
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.linear(x).square().mean()
+
+def model(batch_size, seq_len):
+    return Scaled(), lambda: {"x": torch.randn(batch_size, seq_len, 3)}
+
+def nothing(batch_size, seq_len):
+    return None
+
+def no_maker(batch_size, seq_len):
+    return Scaled(), {"x": torch.randn(batch_size, 3)}
+
+number = 3
+"""
+
+
+def case(model, **settings):
+    """Return a case of two samples."""
+    return Case.model_validate({"model": model, "batch_size": 2} | settings)
+
+
+def loss_of(built):
+    """Return the loss of one batch."""
+    output = built.model(**built.make_batch())
+    return output if isinstance(output, Tensor) else output.loss
+
+
+def size(model):
+    """Return how many parameters a model has, made without memory."""
+    with FakeTensorMode():
+        built = models.build(case(model, seq_len=16))
+    return sum(parameter.numel() for parameter in built.model.parameters())
+
+
+def check_trains(built):
+    """Assert that a batch gives a scalar loss, and the loss a gradient to every parameter."""
+    loss = loss_of(built)
+    assert loss.shape == ()
+    loss.backward()
+    assert [name for name, p in built.model.named_parameters() if p.grad is None] == []
+
+
+@pytest.fixture
+def factory(tmp_path, monkeypatch):
+    """Write a module of the user's own where the command runs; return the start of its names."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "of_my_own", raising=False)
+    (tmp_path / "of_my_own.py").write_text(FACTORY)
+    return "import:of_my_own"
+
+
+@pytest.mark.parametrize("name", ["roberta-tiny", "mlp", "linear"])
+def test_our_own_models_train(name):
+    """A model of ours gives a scalar loss and a gradient to every parameter."""
+    check_trains(models.build(case(name, seq_len=8)))
+
+
+@pytest.mark.parametrize("name", ["roberta-base", "roberta-large"])
+def test_large_models_train_on_fake_tensors(name):
+    """The paper's models give every parameter a gradient, without their gigabytes."""
+    with FakeTensorMode():
+        check_trains(models.build(case(name, seq_len=8)))
+
+
+@pytest.mark.parametrize("kind", HF)
+def test_models_of_a_directory_train(small_hf, kind):
+    """Any config in a directory becomes a model that trains, of images as of tokens."""
+    check_trains(models.build(case(small_hf(kind), seq_len=8)))
+
+
+def test_a_config_name_is_a_model():
+    """What transformers has a config for is a model by that name."""
+    with FakeTensorMode():
+        built = models.build(case("hf:gpt2", seq_len=8))
+    assert type(built.model).__name__ == "GPT2LMHeadModel"
+    assert built.model.config.n_layer == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("roberta-base", 124.6), ("roberta-large", 355.4), ("roberta-tiny", 0.6)]
+)
+def test_robertas_have_their_published_size(name, millions):
+    """RoBERTa with its classification head has as many parameters as the published one."""
+    assert round(size(name) / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("linear:3x5", 3 * 5 + 5),
+        ("linear", 768 * 3072 + 3072),
+        ("mlp:3-4-5", 3 * 4 + 4 + 4 * 5 + 5),
+        ("mlp", 256 * 1024 + 1024 * 1024 + 1024 * 10 + 2 * 1024 + 10),
+    ],
+)
+def test_sizes_are_in_the_name(name, parameters):
+    """Layers are as wide as the name says."""
+    assert size(name) == parameters
+
+
+@pytest.mark.parametrize("name", ["linear:3x5", "mlp:3-5"])
+@pytest.mark.parametrize(("seq_len", "leading"), [(None, (2,)), (7, (2, 7))])
+def test_rows_are_samples_times_length(name, seq_len, leading):
+    """A length is one more leading dimension where there are no tokens."""
+    batch = models.build(case(name, seq_len=seq_len)).make_batch()
+    assert batch["input"].shape == (*leading, 3)
+
+
+def test_the_linear_layer_is_as_in_a_network():
+    """Alone, the layer still owes its input a gradient, and gets one that is not all ones."""
+    built = models.build(case("linear:3x5"))
+    batch = built.make_batch()
+    built.model(**batch).backward()
+    expected = batch["output_gradient"] @ built.model.linear.weight * 2
+    torch.testing.assert_close(batch["input"].grad, expected)
+
+
+@pytest.mark.parametrize(("task", "labels"), [("mnli", 3), ("mrpc", 2), ("stsb", 1)])
+def test_a_task_sets_the_classes(task, labels):
+    """The head has the task's classes; STS-B is a regression."""
+    built = models.build(case("roberta-tiny", task=task, seq_len=8))
+    assert built.model.config.num_labels == labels
+    assert built.make_batch()["labels"].is_floating_point() == (labels == 1)
+    check_trains(built)
+
+
+def description(model: nn.Module):
+    """Return what a model consists of, and which of its parameters are one."""
+    named = dict(model.named_parameters(remove_duplicate=False))
+    by_object: dict[int, list[str]] = {}
+    for name, parameter in named.items():
+        by_object.setdefault(id(parameter), []).append(name)
+    tensors = named | dict(model.named_buffers())
+    shapes = {n: (t.shape, t.dtype, t.requires_grad) for n, t in tensors.items()}
+    return shapes, sorted(names for names in by_object.values() if len(names) > 1)
+
+
+@pytest.mark.parametrize("kind", HF)
+def test_a_predicted_model_is_the_real_one(small_hf, kind):
+    """Skipping the initialisation changes no shape, dtype, buffer or weight tie."""
+    wanted = case(small_hf(kind), seq_len=8)
+    with FakeTensorMode():
+        predicted = description(models.build(wanted).model)
+    assert predicted == description(models.build(wanted).model)
+    ties = {
+        "gpt2": [["lm_head.weight", "transformer.wte.weight"]],
+        "t5": [
+            [
+                "decoder.embed_tokens.weight",
+                "encoder.embed_tokens.weight",
+                "lm_head.weight",
+                "shared.weight",
+            ]
+        ],
+    }
+    assert [sorted(names) for names in predicted[1]] == ties.get(kind, [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "expected"),
+    [
+        ("bert", {"architectures": ["BertForMaskedLM"]}, "BertForMaskedLM"),
+        ("bert", {"architectures": ["BertForPreTraining"]}, "BertForSequenceClassification"),
+        ("bert", {}, "BertForSequenceClassification"),
+        ("gpt2", {}, "GPT2LMHeadModel"),
+        (
+            "gpt2",
+            {"architectures": ["GPT2ForSequenceClassification"], "eos_token_id": 1},
+            "GPT2ForSequenceClassification",
+        ),
+        ("t5", {}, "T5ForConditionalGeneration"),
+    ],
+)
+def test_the_head_is_the_configs_own(small_hf, kind, changes, expected):
+    """A head that the config names is used if it can be trained; else the kind's usual one."""
+    built = models.build(case(small_hf(kind, **changes), seq_len=8))
+    assert type(built.model).__name__ == expected
+    assert loss_of(built).shape == ()
+
+
+def test_parameters_are_float32_whatever_the_config_says(small_hf):
+    """A config saved in bfloat16 is measured in the case's dtype, not in its own."""
+    built = models.build(case(small_hf("llama", dtype="bfloat16"), seq_len=8))
+    assert {parameter.dtype for parameter in built.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_attention_is_the_cases(attention):
+    """The case says how attention is computed."""
+    built = models.build(case("roberta-tiny", seq_len=8, attention=attention))
+    assert built.model.config._attn_implementation == attention
+
+
+@pytest.mark.parametrize(("seq_len", "fits"), [(512, True), (513, False)])
+def test_robertas_positions_start_after_the_padding(seq_len, fits):
+    """Of RoBERTa's 514 positions 512 are for tokens; one more would be an index out of range."""
+    built = None
+    if fits:
+        built = models.build(case("roberta-tiny", seq_len=seq_len, batch_size=1))
+        assert loss_of(built).isfinite()
+    else:
+        with pytest.raises(ValueError, match="at most 512 for roberta-tiny, got 513"):
+            models.build(case("roberta-tiny", seq_len=seq_len))
+
+
+def fault(model, **settings):
+    """Return the one line with which a case is refused, by check as by build."""
+    wanted = case(model, **settings)
+    with pytest.raises(ValueError, match=r".") as by_check:
+        models.check(wanted)
+    with pytest.raises(ValueError, match=r".") as by_build:
+        models.build(wanted)
+    assert str(by_check.value) == str(by_build.value)
+    assert "\n" not in str(by_build.value)
+    return str(by_build.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        ("linear:3x", {}, "linear must be given as linear:INxOUT, got 'linear:3x'"),
+        ("linear:3x0", {}, "linear must be given as linear:INxOUT, got 'linear:3x0'"),
+        ("linear:3-4", {}, "linear must be given as linear:INxOUT, got 'linear:3-4'"),
+        ("mlp:3", {}, "mlp must be given as mlp:IN-HIDDEN-OUT, got 'mlp:3'"),
+        ("mlp:3-0-2", {}, "mlp must be given as mlp:IN-HIDDEN-OUT, got 'mlp:3-0-2'"),
+        ("roberta-tiny:2", {"seq_len": 4}, "roberta-tiny takes no argument, got '2'"),
+        ("roberta-tiny", {}, "roberta-tiny reads tokens: it needs seq_len, or a task"),
+        (
+            "hf:bret",
+            {"seq_len": 4},
+            "no transformers config named 'bret'; did you mean 'bert'?; give a directory with a "
+            "config.json, or a config name of transformers such as 'gpt2'",
+        ),
+        (
+            "hf:",
+            {"seq_len": 4},
+            "hf: must be followed by a directory with a config.json, or a config name of "
+            "transformers such as 'gpt2', got ''",
+        ),
+        ("hf:whisper", {"seq_len": 4}, "transformers has no head to train a 'whisper' with"),
+        (
+            "import:nothing",
+            {},
+            "a model of your own must be named import:package.module:factory, got 'import:nothing'",
+        ),
+    ],
+)
+def test_what_cannot_be_made_is_told(model, settings, message):
+    """The error says what must hold and what was given."""
+    assert fault(model, **settings) == message
+
+
+def test_an_unknown_family_is_named_with_the_nearest():
+    """A slip in the name gives the right one."""
+    with pytest.raises(UnknownNameError, match="no model named 'roberta'; did you mean 'roberta-"):
+        models.build(case("roberta"))
+
+
+def test_a_directory_without_a_config_is_told(tmp_path):
+    """A directory must hold a config.json."""
+    told = fault(f"hf:{tmp_path}", seq_len=4)
+    assert told.endswith(f"such as 'gpt2', got '{tmp_path}'")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "not a valid JSON file"),
+        ("{}", "should have a `model_type` key"),
+        ('{"model_type": "cold-fusion"}', "model type `cold-fusion`"),
+    ],
+)
+def test_a_config_that_transformers_does_not_know_is_told(tmp_path, text, why):
+    """A config.json that is none gives its name and transformers' first reason, in one line."""
+    (tmp_path / "config.json").write_text(text)
+    told = fault(f"hf:{tmp_path}", seq_len=4)
+    assert told.startswith(f"{tmp_path}/config.json must be a config that transformers knows: ")
+    assert why.lower() in told.lower()
+
+
+def test_a_config_with_code_of_its_own_is_not_run(small_hf):
+    """Code that a config brings along is never run, nor asked about."""
+    name = small_hf("unheard-of", auto_map={"AutoConfig": "config.Mine"})
+    assert "config.json must be a config that transformers knows: " in fault(name, seq_len=4)
+
+
+def test_a_length_beyond_the_models_is_told(small_hf):
+    """A longer text than the model has positions for is refused, not predicted."""
+    assert fault(small_hf("gpt2"), seq_len=65).startswith("seq_len must be at most 64 for hf:")
+
+
+def test_a_model_of_the_users_own(factory):
+    """A factory in the working directory gives the model, in the case's shape."""
+    built = models.build(case(f"{factory}:model", seq_len=5))
+    assert built.make_batch()["x"].shape == (2, 5, 3)
+    check_trains(built)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("of_my_own:nothing", "must return (model, make_batch), got NoneType"),
+        ("of_my_own:no_maker", "must return make_batch as a function, got {"),
+    ],
+)
+def test_a_factory_that_gives_something_else_is_told(factory, name, message):
+    """What a factory must return is said beside what it did."""
+    with pytest.raises(ValueError, match=r".") as caught:
+        models.build(case(f"import:{name}"))
+    assert str(caught.value).startswith(f"import:{name} {message}")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("of_my_own:modle", "AttributeError: module 'of_my_own' has no attribute 'modle'"),
+        ("of_my_ownn:model", "ModuleNotFoundError: No module named 'of_my_ownn'"),
+        ("broken:model", "ZeroDivisionError: division by zero"),
+        ("not_python:model", "SyntaxError: "),
+    ],
+)
+def test_a_factory_that_cannot_be_imported_is_told(factory, tmp_path, name, why):
+    """Whatever keeps a factory from being imported is told in one line with what to do."""
+    (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "not_python.py").write_text("model =")
+    told = fault(f"import:{name}")
+    assert told.startswith(f"import:{name} cannot be imported: {why}")
+    assert told.endswith("; check the name, or run where the module can be imported")
+
+
+def test_a_factory_must_be_a_function(factory):
+    """A name that is something else is told with what it is."""
+    assert fault("import:of_my_own:number") == "import:of_my_own:number must be a function, got 3"
+
+
+def test_checking_runs_no_factory(factory):
+    """A factory may take long or much memory: only the case's own process calls it."""
+    models.check(case(f"{factory}:nothing"))

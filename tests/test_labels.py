@@ -1,0 +1,93 @@
+"""Labels: how cases are named for people."""
+
+import pytest
+
+from rmmbench.labels import kind, place, provenance, rate, setting
+from rmmbench.rows import CELL, KIND, SETTINGS, read_rows
+
+
+@pytest.fixture
+def row(make_record):
+    """Make the row of one case."""
+
+    def make(**settings):
+        return read_rows([make_record(**settings)])[0]
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("settings", "columns", "text"),
+    [
+        ({}, ("model", "task"), "roberta-tiny · MRPC"),
+        ({}, ("task", "batch_size", "seq_len"), "MRPC · 16×103"),
+        ({}, ("batch_size",), "batch 16"),
+        ({}, ("seq_len", "seed"), "103 tokens · seed 0"),
+        ({"task": "mine"}, ("task",), "mine"),
+        ({"task": None, "seq_len": None}, ("model", "task", "batch_size", "seq_len", "attention"),
+         "roberta-tiny · batch 16"),
+        ({"model": "linear:8x4", "task": None, "seq_len": None, "batch_size": 4096}, CELL,
+         "linear:8x4 · 4096 rows · float32 · adam · seed 0"),
+    ],
+)  # fmt: skip
+def test_place(row, settings, columns, text):
+    """A place has what the columns ask for and the case has, tasks as the paper prints them."""
+    assert place(row(**settings), columns) == text
+
+
+@pytest.mark.parametrize(
+    ("settings", "columns", "text"),
+    [
+        ({}, (), "No RMM"),
+        ({"method": "rmm", "sketch": "dct", "rho": 0.5}, (), "ρ=0.5"),
+        ({"method": "rmm", "sketch": "dct", "rho": 0.5}, ("rho",), "ρ=0.5"),
+        ({"method": "rmm", "sketch": "dct", "rho": 0.5}, ("sketch",), "dct ρ=0.5"),
+        ({"method": "rmm", "sketch": "dct", "proj_dim": 64}, (), "proj_dim=64"),
+        ({"method": "rmm", "sketch": "dct", "rho": 0.05, "max_proj_dim": 9}, ("max_proj_dim",),
+         "dct proj_dim≤9 ρ=0.05"),
+        ({"method": "checkpoint"}, (), "checkpoint"),
+    ],
+)  # fmt: skip
+def test_setting(row, settings, columns, text):
+    """A setting always has its rate, and its kind where it is asked for or there is no rate."""
+    assert setting(row(**settings), columns) == text
+
+
+def test_kind_and_rate_are_apart(row):
+    """A kind says nothing of the rate, and a rate nothing of the kind."""
+    case = row(method="rmm", sketch="dct", rho=0.5, exclude=("*.head", "*.tail"))
+    assert kind(case) == "dct"
+    assert kind(case, KIND) == "dct proj_dim≥1 exclude *.head *.tail"
+    assert rate(case) == "ρ=0.5"
+    assert rate(row()) == ""
+
+
+@pytest.mark.parametrize(
+    ("devices", "text"),
+    [
+        (("predict", None), "Memory predicted on fake tensors with torch 2.13.0+cpu, float32."),
+        ((None, "cpu"), "Time measured on Golden CPU with torch 2.13.0+cpu, float32."),
+        (("cuda", "cuda"), "Memory and time measured on H200 with torch 2.13.0+cpu, float32."),
+        (("predict", "cpu"), "Memory predicted on fake tensors; time measured on Golden CPU "
+         "with torch 2.13.0+cpu, float32."),
+    ],
+)  # fmt: skip
+def test_provenance(row, make_record, devices, text):
+    """Provenance says of memory and time where they are from, and what is made up."""
+    case = row(memory_device=devices[0], time_device=devices[1])
+    environment = make_record().environment.model_copy(update={"gpu": "H200"})
+    said = provenance([case], environment, "inputs and labels are random")
+    assert said == f"{text} Inputs and labels are random."
+
+
+def test_provenance_of_what_is_shown(row, make_record):
+    """What is not shown is not spoken of, and every dtype is."""
+    rows = [row(time_device="cpu"), row(dtype="bfloat16")]
+    said = provenance(rows, make_record().environment, "", ["memory"])
+    assert said == "Memory predicted on fake tensors with torch 2.13.0+cpu, bfloat16, float32."
+
+
+def test_settings_tell_all(row):
+    """Asked for everything, a name says everything that is set."""
+    case = row(method="rmm", sketch="dct", rho=0.5, min_proj_dim=2, include=("a",))
+    assert setting(case, SETTINGS) == "dct proj_dim≥2 include a ρ=0.5"

@@ -1,0 +1,110 @@
+"""Published numbers find the case that they are of, and no other."""
+
+import pytest
+
+from rmmbench.profile import Profile
+from rmmbench.published import find, matches, relative_throughput, saving, sources
+from rmmbench.rows import read_rows
+
+ROWS = [
+    {
+        "model": "roberta-tiny",
+        "task": "mrpc",
+        "batch_size": 16,
+        "peak_gib": 10.0,
+        "source": "Table 3, left",
+    },
+    {
+        "model": "roberta-tiny",
+        "task": "mrpc",
+        "batch_size": 16,
+        "rho": 0.5,
+        "peak_gib": 9.0,
+        "source": "Table 3, left",
+    },
+    {"model": "roberta-tiny", "task": "mrpc", "minutes": 10.0, "source": "Table 3, right"},
+    {
+        "model": "roberta-tiny",
+        "task": "mrpc",
+        "sketch": "dct",
+        "rho": 0.5,
+        "minutes": 16.0,
+        "source": "Table 3, right",
+    },
+]
+
+
+@pytest.fixture
+def profile(make_run):
+    """The golden profile with the rows above."""
+    golden = make_run(name="golden").info.profile
+    return Profile.model_validate(golden.model_dump() | {"published": ROWS})
+
+
+@pytest.fixture
+def row(make_record):
+    """Make the row of one case; ρ makes it one of the method rmm."""
+
+    def make(rho=None, sketch="dct", **settings):
+        how = {"method": "rmm", "sketch": sketch, "rho": rho} if rho else {}
+        return read_rows([make_record(**how | settings)])[0]
+
+    return make
+
+
+def test_find(profile, row):
+    """Each field comes from the row that has it: of exact, of any sketch, of one sketch."""
+    assert find(profile, row(), "peak_gib") == 10
+    assert find(profile, row(), "minutes") == 10
+    assert find(profile, row(0.5), "peak_gib") == 9
+    assert find(profile, row(0.5, "gaussian"), "peak_gib") == 9
+    assert find(profile, row(0.5), "minutes") == 16
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"batch_size": 32},
+        {"task": "cola"},
+        {"task": None},
+        {"rho": 0.2},
+        {"method": "checkpoint"},
+    ],
+)
+def test_nothing_is_published_of_other_cases(profile, row, settings):
+    """A case that differs in what the row names is not the published one."""
+    assert find(profile, row(**settings), "peak_gib") is None
+
+
+def test_another_sketch_is_not_the_published_one(profile, row):
+    """A row that names its sketch is of that one only."""
+    assert find(profile, row(0.5, "gaussian"), "minutes") is None
+
+
+def test_a_column_can_be_left_out(profile, row):
+    """A match can leave a column aside, as a line over batch sizes does."""
+    published = profile.published[0]
+    assert not matches(published, row(batch_size=32))
+    assert matches(published, row(batch_size=32), but=("batch_size",))
+
+
+def test_saving(profile, row):
+    """The saving is as printed, or else from the published peaks; exact has none."""
+    assert saving(profile, row(0.5)) == pytest.approx(0.1)
+    printed = ROWS[1] | {"saved_percent": 10.4}
+    changed = Profile.model_validate(profile.model_dump() | {"published": [ROWS[0], printed]})
+    assert saving(changed, row(0.5)) == pytest.approx(0.104)
+    assert saving(profile, row()) is None
+    assert saving(profile, row(0.2)) is None
+
+
+def test_relative_throughput(profile, row):
+    """Published minutes without RMM ÷ those of the case."""
+    assert relative_throughput(profile, row(0.5)) == pytest.approx(10 / 16)
+    assert relative_throughput(profile, row()) == 1
+    assert relative_throughput(profile, row(0.2)) is None
+
+
+def test_sources(profile):
+    """Each source is named once."""
+    assert sources(profile) == "Table 3, left; Table 3, right"

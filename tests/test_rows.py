@@ -1,0 +1,84 @@
+"""Rows: what tells cases apart, and what they share."""
+
+import pytest
+
+from rmmbench.rows import CELL, KIND, SETTINGS, group, kept, read_rows, shared, telling
+from rmmbench.units import GIB
+
+
+def test_missing_is_none(make_record):
+    """A number that is missing is None, never NaN; integers are integers."""
+    (row,) = read_rows([make_record(outcome="out_of_memory")])
+    assert row["peak_allocated_bytes"] is row["saving"] is row["sketch"] is None
+    assert (type(row["batch_size"]), type(row["seq_len"])) == (int, int)
+
+
+def test_no_records():
+    """No records are no rows."""
+    assert read_rows([]) == []
+
+
+def test_saving_is_from_the_cell(make_record):
+    """Rows carry what only exact in the same cell tells."""
+    rows = read_rows([make_record(), make_record(peak=9 * GIB, method="rmm", rho=0.5)])
+    assert [row["saving"] for row in rows] == [0, pytest.approx(0.1)]
+
+
+def test_the_last_record_counts(make_record):
+    """Of a case that was measured again the last record is the row."""
+    rows = read_rows([make_record(outcome="timeout"), make_record(batch_size=8), make_record()])
+    assert [(row["batch_size"], row["outcome"]) for row in rows] == [(16, "ok"), (8, "ok")]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"seed": 1},
+        {"dtype": "bfloat16"},
+        {"method": "rmm", "sketch": "dct", "proj_dim": 8},
+        {"method": "rmm", "sketch": "dct", "rho": 0.5, "min_proj_dim": 2},
+        {"method": "rmm", "sketch": "dct", "rho": 0.5, "max_proj_dim": 2},
+        {"method": "rmm", "sketch": "dct", "rho": 0.5, "include": ("a",)},
+        {"method": "rmm", "sketch": "dct", "rho": 0.5, "exclude": ("a",)},
+    ],
+)
+def test_every_setting_tells_rows_apart(make_record, settings):
+    """Two cases of one run differ in some column of CELL or SETTINGS."""
+    plain = {k: v for k, v in settings.items() if k in ("method", "sketch", "rho")}
+    rows = read_rows([make_record(**plain), make_record(**settings)])
+    assert len(group(rows, (*CELL, *SETTINGS))) == 2
+
+
+def test_telling_is_short(make_record):
+    """A column that tells nothing more than those before it is left out."""
+    rows = read_rows(
+        [make_record(), make_record(task="cola", seq_len=47), make_record(model="mlp", task=None)]
+    )
+    assert telling(rows, CELL) == ["model", "task"]
+    assert telling(rows[:1], CELL) == []
+
+
+def test_shared_has_values(make_record):
+    """A column that is missing everywhere is not shared."""
+    rows = read_rows([make_record(), make_record(batch_size=8)])
+    assert "model" in shared(rows, CELL)
+    assert "batch_size" not in shared(rows, CELL)
+    assert shared(rows, KIND) == ["method", "min_proj_dim"]
+    assert shared([], CELL) == []
+
+
+def test_kept_orders_rates(make_record):
+    """Cases are ordered by ρ, those with a fixed size after them, those with neither last."""
+    records = [
+        make_record(method="rmm", rho=0.1),
+        make_record(method="rmm", proj_dim=64),
+        make_record(),
+        make_record(method="rmm", rho=0.5),
+    ]
+    ordered = sorted(read_rows(records), key=kept, reverse=True)
+    assert [(row["rho"], row["proj_dim"]) for row in ordered] == [
+        (0.5, None),
+        (0.1, None),
+        (None, 64),
+        (None, None),
+    ]
