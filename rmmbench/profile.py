@@ -138,6 +138,7 @@ class Profile(_Strict):
 
         Raises:
             UsageError: If a combination makes no case.
+            ProfileError: If a grid does not say how large a sketch is.
         """
         cases: dict[str, Case] = {}
         for grid in self.grid:
@@ -248,6 +249,8 @@ def _settings(grid: Grid) -> Iterator[dict[str, Any]]:
     limits: dict[str, Any] = {"min_proj_dim": grid.min_proj_dim, "max_proj_dim": grid.max_proj_dim}
     limits |= {"include": grid.include, "exclude": grid.exclude}
     sizes = [{"rho": rho} for rho in grid.rho] + [{"proj_dim": size} for size in grid.proj_dim]
+    if "rmm" in grid.method and not sizes:
+        raise ProfileError("a grid with method 'rmm' must give rho or proj_dim; or give --rho")
     for method in grid.method:
         if method == "rmm":
             for sketch, size in itertools.product(grid.sketch, sizes):

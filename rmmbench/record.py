@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 SCHEMA_VERSION: Final = 1
+SYNTHETIC = "inputs and labels are random"
 
 Device = Literal["cuda", "cpu", "predict"]
 Outcome = Literal["ok", "out_of_memory", "error", "timeout", "skipped"]
@@ -253,7 +254,7 @@ class Record(_Strict):
     converted: int | None = None
     missing: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
-    synthetic: str = "inputs and labels are random"
+    synthetic: str = SYNTHETIC
     started_at: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     wall_seconds: float = 0.0
 

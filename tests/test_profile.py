@@ -181,9 +181,11 @@ def test_a_method_without_settings_is_one_case():
 
 def test_a_task_fills_the_shape_that_is_not_given():
     """A task has a batch size and a length, which the grid's own go before."""
-    (case,) = grid(task=["mrpc"], batch_size=[]).cases("predict", None)
+    (case,) = grid(task=["mrpc"], batch_size=[], method=["exact"]).cases("predict", None)
     assert (case.batch_size, case.seq_len) == (16, 103)
-    (case,) = grid(task=["mrpc"], batch_size=[128], seq_len=[98]).cases("predict", None)
+    (case,) = grid(task=["mrpc"], batch_size=[128], seq_len=[98], method=["exact"]).cases(
+        "predict", None
+    )
     assert (case.batch_size, case.seq_len) == (128, 98)
 
 
@@ -204,6 +206,28 @@ def test_a_combination_that_makes_no_case_is_told(axes, message):
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("axes", [{}, {"method": ["exact", "rmm"]}])
+def test_a_sketch_must_have_a_size(axes):
+    """A grid of sketches must give rho or proj_dim, unless a flag gives it or asks for exact."""
+    unsized = grid(**axes)
+    with pytest.raises(ProfileError) as caught:
+        unsized.cases("predict", None)
+    expected = "a grid with method 'rmm' must give rho or proj_dim; or give --rho"
+    assert str(caught.value) == expected
+    labels = {
+        flag: [case.label for case in unsized.overridden({flag: values}).cases("predict", None)]
+        for flag, values in {"rho": (0.5,), "method": ("exact",)}.items()
+    }
+    assert labels == {"rho": ["exact", "gaussian ρ=0.5"], "method": ["exact"]}
+
+
+@pytest.mark.parametrize("name", profile.names())
+def test_exact_alone_can_be_asked_for(name):
+    """Every profile that ships can be measured without any method."""
+    cases = profile.load(name).overridden({"method": ("exact",)}).cases("predict", "cpu")
+    assert {case.method for case in cases} == {"exact"}
+
+
 @pytest.mark.parametrize(
     ("measure", "devices"),
     [
@@ -214,7 +238,7 @@ def test_a_combination_that_makes_no_case_is_told(axes, message):
 )
 def test_only_what_is_asked_for_is_measured(measure, devices):
     """A grid that measures memory alone makes cases without a device for time."""
-    cases = grid(measure=measure).cases("predict", "cpu")
+    cases = grid(method=["exact"], measure=measure).cases("predict", "cpu")
     assert [(case.memory_device, case.time_device) for case in cases] == devices
 
 

@@ -1,7 +1,6 @@
 """The command line: one file per command. The only place that knows Typer, prints, or exits."""
 
 import sys
-
 from typing import Annotated
 
 import typer

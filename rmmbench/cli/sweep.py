@@ -34,16 +34,18 @@ def sweep(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cases; run none.")] = False,
 ) -> None:
-    """Measure memory and time over a profile's grid of models, batch sizes, ρ and sketches.
+    """Measure memory and time over a grid of models, batch sizes, ρ and sketches.
 
-    Each case runs in a process of its own and leaves a record in the run directory. The same
-    command, run again, goes on where it stopped. Exit code 7 says that some cases failed.
+    Each case runs in a process of its own and leaves a record in the run directory.
 
-    \b
+    The same command, run again, goes on where it stopped.
+
+    Exit code 7 says that some cases failed.
+
     Examples:
       rmmbench sweep quick
       rmmbench sweep figure2 --device predict
-      rmmbench sweep quick --model hf:gpt2 --rho 0.5,0.1 --sketch dct --out runs/gpt2
+      rmmbench sweep quick --model hf:gpt2 --rho 0.5,0.1 --out runs/gpt2
       rmmbench sweep my-profile.toml --dry-run
     """
     from rmmbench import profile as profiles

@@ -25,7 +25,7 @@ def from_path(argument: str, case: Case) -> Built:
         raise ValueError(f"{where} must return (model, make_batch), got {type(made).__name__}")
     if not callable(made[1]):
         raise ValueError(f"{where} must return make_batch as a function, got {made[1]!r:.60}")
-    return Built(*made)
+    return Built(*made, synthetic="inputs and labels are what the factory makes")
 
 
 def find_factory(argument: str) -> Callable[..., Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from rmmbench.record import Case
+from rmmbench.record import SYNTHETIC, Case
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -15,10 +15,12 @@ class Built(NamedTuple):
     Attributes:
         model: Called as model(**batch), it returns a scalar loss, or something whose `loss` is one.
         make_batch: Makes the keyword arguments of one step.
+        synthetic: What of the batches is made up.
     """
 
     model: "nn.Module"
     make_batch: "Callable[[], dict[str, Tensor]]"
+    synthetic: str = SYNTHETIC
 
 
 Builder = Callable[[str, Case], Built]

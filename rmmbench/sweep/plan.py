@@ -12,6 +12,7 @@ from rmmbench.sketches import SKETCHES
 from rmmbench.sweep import process
 
 TimeDevice = Literal["cuda", "cpu"] | None
+DEVICES = ("cuda", "cpu", "predict", "auto")
 
 
 class Plan(NamedTuple):
@@ -39,17 +40,19 @@ def make_plan(profile: Profile, device: str) -> Plan:
         UsageError: If the device is not here, a name is unknown, a model cannot be made, or nothing
             is left to measure.
     """
+    if device not in DEVICES:
+        raise UnknownNameError("device", device, DEVICES)
     every_case = profile.cases("predict", "cpu")
     check_names(every_case)
     models = sorted({case.model.partition(":")[0] for case in every_case})
     process.preload(MODELS.module(name) for name in models)
     environment = process.call(_environment)
-    check_models(every_case, profile.time_limit_seconds)
     cases = profile.cases(*resolve(device, environment))
     if not cases:
         raise UsageError(
             f"device '{device}' has nothing to measure here: this profile asks for time"
         )
+    check_models(cases, profile.time_limit_seconds)
     return Plan(cases, environment, len(every_case) - len(cases))
 
 
@@ -77,12 +80,12 @@ def check_models(cases: list[Case], limit_seconds: float) -> None:
 
 
 def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeDevice]:
-    """Return where memory and time come from.
+    """Return where memory and time come from, for one of DEVICES.
 
     "auto" is the GPU where there is one; else memory is predicted and time measured on the CPU.
 
     Raises:
-        UsageError: If the device is unknown, or "cuda" and there is none.
+        UsageError: If the device is "cuda" and there is none.
     """
     has_gpu = environment.gpu is not None
     if device == "cuda" and not has_gpu:
@@ -94,8 +97,6 @@ def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeD
         "predict": ("predict", None),
         "auto": ("cuda", "cuda") if has_gpu else ("predict", "cpu"),
     }
-    if device not in devices:
-        raise UnknownNameError("device", device, devices)
     return devices[device]
 
 

@@ -20,7 +20,16 @@ from rmmbench.measure.predict import predict_memory
 from rmmbench.measure.step import TrainingStep, make_optimizer
 from rmmbench.measure.timing import time_steps
 from rmmbench.nn import manual_seed
-from rmmbench.record import Case, Conditions, Environment, Memory, Outcome, Record, Timing
+from rmmbench.record import (
+    SYNTHETIC,
+    Case,
+    Conditions,
+    Environment,
+    Memory,
+    Outcome,
+    Record,
+    Timing,
+)
 
 Announce = Callable[[str], None]
 
@@ -34,6 +43,7 @@ class Draft:
         """Start the clock for `case`; `announce` is told what is being done."""
         self.case = case
         self.announce = announce
+        self.synthetic = SYNTHETIC
         self.converted: int | None = None
         self.memory: Memory | None = None
         self.timing: Timing | None = None
@@ -61,6 +71,7 @@ class Draft:
             timing=self.timing,
             conditions=self.conditions,
             converted=self.converted,
+            synthetic=self.synthetic,
             missing=self.missing,
             warnings=tuple(self.warnings),
             wall_seconds=time.monotonic() - self._start,
@@ -105,7 +116,7 @@ def prepare(draft: Draft, device: str, *, foreach: bool) -> TrainingStep:
     torch.manual_seed(case.seed)
     manual_seed(case.seed)
     with torch.device(device):
-        model, make_batch = models.build(case)
+        model, make_batch, draft.synthetic = models.build(case)
         draft.converted = methods.get(case.method).apply(model, case)
         batch = make_batch()
     if device == "cuda":

@@ -1,4 +1,4 @@
-"""Predicted bytes are the allocator's: the two are found in ways that share nothing but the step."""
+"""Predicted bytes are the allocator's: the two ways to them share nothing but the step."""
 
 import math
 from types import SimpleNamespace
@@ -120,7 +120,7 @@ def test_a_sketched_layer_keeps_what_it_says(sketch, rows, rho):
 @pytest.mark.parametrize("sketch", SKETCHES.names())
 def test_the_sketchs_own_temporaries_count(sketch, monkeypatch):
     """Where drawing and applying S is the highest moment, the peak is that, as the allocator's."""
-    wanted = case("linear:256x8", sketch, 0.5, batch_size=2048, optimizer="sgd")
+    wanted = case("linear:32x32", sketch, 0.5, batch_size=4096, seq_len=None, optimizer="sgd")
     found = check_prediction(preparing(wanted))
     monkeypatch.setattr(LiveBytes, "_count_workspace", lambda *_: None)
     without = predict_memory(preparing(wanted))
@@ -128,6 +128,7 @@ def test_the_sketchs_own_temporaries_count(sketch, monkeypatch):
     assert found.saved_bytes == without.saved_bytes
 
 
+@pytest.mark.filterwarnings("ignore:Module is None:UserWarning")  # of dropout's, in MemTracker
 @pytest.mark.parametrize("model", ["mlp:64-256-256-8", "roberta-tiny"])
 def test_the_peak_is_that_of_torchs_own_tracker(model):
     """PyTorch's MemTracker, slower and of other make, finds the same peak of a warmed-up step."""
@@ -236,7 +237,7 @@ def test_a_storage_counts_once():
 def test_a_view_counts_its_whole_storage():
     """One column that is saved keeps the whole matrix."""
     assert saved_by(lambda x: x[:, :1].sin()) == 8 * 4 * 4
-    assert saved_by(lambda x: x[:, :1].sin() + x.T.cos()) == 8 * 4 * 4
+    assert saved_by(lambda x: x[:, :1].sin() + x.T[:, :1].cos().sum()) == 8 * 4 * 4
 
 
 def test_parameters_and_buffers_do_not_count():

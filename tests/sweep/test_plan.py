@@ -1,0 +1,126 @@
+"""A plan names only what is there: devices, methods, sketches, and models that can be made."""
+
+import pytest
+
+from rmmbench.errors import Exit, UnknownNameError, UsageError
+from rmmbench.profile import Profile
+from rmmbench.sweep import make_plan
+from rmmbench.sweep.plan import DEVICES, check_names, resolve
+
+
+def profile(**axes):
+    """Return a profile of one grid of small linear layers."""
+    grid = {"model": ["linear:8x8"], "batch_size": [4], "rho": [0.5]} | axes
+    return Profile.model_validate({"version": 1, "title": "", "grid": [grid]})
+
+
+def refused(action, kind=UsageError):
+    """Return the one line with which a plan is refused, as wrong usage."""
+    with pytest.raises(kind) as caught:
+        action()
+    assert caught.value.exit_code == Exit.USAGE
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "without", "with_gpu"),
+    [
+        ("cpu", ("cpu", "cpu"), ("cpu", "cpu")),
+        ("predict", ("predict", None), ("predict", None)),
+        ("auto", ("predict", "cpu"), ("cuda", "cuda")),
+        ("cuda", None, ("cuda", "cuda")),
+    ],
+)
+def test_devices_are_those_that_are_here(environment, device, without, with_gpu):
+    """What is asked for is used; auto is the GPU, or else a prediction and the CPU's clock."""
+    here = environment.model_copy(update={"gpu": "H200", "cuda": "13.0"})
+    assert resolve(device, here) == with_gpu
+    if without is not None:
+        assert resolve(device, environment) == without
+    assert device in DEVICES
+
+
+@pytest.mark.parametrize(
+    ("cuda", "what"), [(None, "this torch is built without CUDA"), ("13.0", "torch sees no GPU")]
+)
+def test_cuda_without_a_gpu_is_told(environment, cuda, what):
+    """A GPU that is asked for and not here is one line, with why and what else there is."""
+    here = environment.model_copy(update={"cuda": cuda})
+    expected = f"--device cuda needs a GPU, and {what}; use predict, cpu or auto"
+    assert refused(lambda: resolve("cuda", here)) == expected
+
+
+def test_an_unknown_device_is_named_with_the_nearest():
+    """A slip in the device is told before anything is looked at."""
+    told = refused(lambda: make_plan(profile(), "cude"), UnknownNameError)
+    assert told.startswith("no device named 'cude'; did you mean 'cuda'?; choose from: cuda, cpu")
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"model": ["liner:8x8"]}, "no model named 'liner'; did you mean 'linear'?"),
+        ({"method": ["rrm"]}, "no method named 'rrm'; did you mean 'rmm'?"),
+        ({"sketch": ["dct", "gausian"]}, "no sketch named 'gausian'; did you mean 'gaussian'?"),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_nearest(axes, message):
+    """Names are looked up before any process starts."""
+    cases = profile(**axes).cases("predict", None)
+    assert refused(lambda: check_names(cases), UnknownNameError).startswith(message)
+
+
+def test_a_plan_is_every_case_with_what_it_runs_on():
+    """Cases, exact first, on the device; the environment is that of a process of its own."""
+    plan = make_plan(profile(), "predict")
+    assert [(case.label, case.device) for case in plan.cases] == [
+        ("exact", "predict"),
+        ("gaussian ρ=0.5", "predict"),
+    ]
+    assert plan.left_out == 0
+    assert plan.environment.torch
+    assert plan.environment.transformers
+
+
+def test_what_a_prediction_cannot_tell_is_left_out():
+    """Cells that ask for time alone are counted, not measured; a plan of nothing is refused."""
+    cells = [profile().grid[0], profile(measure=["time"], batch_size=[8]).grid[0]]
+    mixed = profile().model_copy(update={"grid": tuple(cells)})
+    plan = make_plan(mixed, "predict")
+    assert {case.batch_size for case in plan.cases} == {4}
+    assert plan.left_out == 2
+    told = refused(lambda: make_plan(profile(measure=["time"]), "predict"))
+    assert told == "device 'predict' has nothing to measure here: this profile asks for time"
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("linear:8", "linear must be given as linear:INxOUT, got 'linear:8'"),
+        ("roberta-tiny", "roberta-tiny reads tokens: it needs seq_len, or a task"),
+        ("import:not_here:model", "import:not_here:model cannot be imported: ModuleNotFoundErr"),
+        ("import:says_much:model", "import:says_much:model cannot be imported: KeyError: 'a b'; c"),
+    ],
+)
+def test_a_model_that_cannot_be_made_is_told_before_the_sweep(
+    tmp_path, monkeypatch, model, message
+):
+    """A fault in a model's name or shape is one line at once, not a failed case each."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "says_much.py").write_text("raise KeyError('a b')")
+    assert refused(lambda: make_plan(profile(model=[model]), "predict")).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "does", ["import os; os.abort()", "import time; time.sleep(600)", "raise SystemExit"]
+)
+def test_a_module_that_ends_or_never_ends_its_import_is_left_to_its_case(
+    tmp_path, monkeypatch, does
+):
+    """A module that would take the plan's own process with it keeps no other case from running."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dangerous.py").write_text(does)
+    wanted = profile(model=["import:dangerous:model"])
+    wanted = wanted.model_copy(update={"time_limit_seconds": 1.0})
+    assert len(make_plan(wanted, "predict").cases) == 2
