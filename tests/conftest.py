@@ -1,6 +1,7 @@
 """Golden records, made without torch, and small configs of models that transformers builds."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,19 @@ def small_hf(tmp_path: Path) -> Callable[..., str]:
         return f"hf:{folder}"
 
     return written
+
+
+@pytest.fixture(scope="session")
+def wait_for() -> Callable[..., Any]:
+    """Return the first true value of a condition, asked again and again."""
+
+    def waited(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            value = condition()
+            if value:
+                return value
+            time.sleep(0.02)
+        raise AssertionError(f"this did not come true in {seconds} s")
+
+    return waited

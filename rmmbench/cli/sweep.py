@@ -68,7 +68,12 @@ def sweep(
         return
     path = out or Path("runs") / f"{Path(profile).stem}-{device}"
     run = _open(path, profile, chosen, plan)
-    records = _measure(run, plan)
+    try:
+        records = _measure(run, chosen, plan)
+    except KeyboardInterrupt:
+        kept = f"{len(run.records())} of {len(plan.cases)} cases are recorded in {path}"
+        _tell(f"interrupted: {kept}; the same command goes on")
+        raise typer.Exit(Exit.INTERRUPTED) from None
     _report(run, records)
 
 
@@ -109,7 +114,7 @@ def _open(path: Path, name: str, profile: "Profile", plan: "Plan") -> "Run":
     return Run.create(path, info)
 
 
-def _measure(run: "Run", plan: "Plan") -> "list[Record]":
+def _measure(run: "Run", profile: "Profile", plan: "Plan") -> "list[Record]":
     from rmmbench.cli.progress import show_progress
     from rmmbench.sweep import remaining, sweep
     from rmmbench.sweep.local import LocalLauncher
@@ -122,7 +127,7 @@ def _measure(run: "Run", plan: "Plan") -> "list[Record]":
             )
         launcher = LocalLauncher(
             plan.environment,
-            time_limit_seconds=run.info.profile.time_limit_seconds,
+            time_limit_seconds=profile.time_limit_seconds,
             jobs=plan.environment.cpu_count,
         )
         show_progress(sweep(run, plan.cases, launcher), left)

@@ -170,7 +170,10 @@ def _answer(sender: Connection, function: Any, args: tuple[Any, ...]) -> None:
 
 def _become_worker(output: str) -> None:
     """Send what libraries print to a file, die with the parent, and first if memory runs out."""
-    descriptor = os.open(output, os.O_WRONLY | os.O_APPEND)
+    try:
+        descriptor = os.open(output, os.O_WRONLY | os.O_APPEND)
+    except FileNotFoundError:
+        os._exit(1)  # the parent was interrupted just now, and the file went with it
     for stream in (sys.stdout, sys.stderr):
         os.dup2(descriptor, stream.fileno())
     faulthandler.enable()

@@ -1,5 +1,8 @@
 """One fork server for all sweeps of a test session, as a sweep has one for all its cases."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from rmmbench.models import MODELS
@@ -16,3 +19,22 @@ def fork_server():
 def environment(make_record):
     """Return the environment of the golden records."""
     return make_record().environment
+
+
+@pytest.fixture
+def session():
+    """Return what lists the living processes of a session by its leader's number."""
+    return living
+
+
+def living(leader):
+    """Return the processes of a session that run, and are not just waiting to be buried."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            if state not in "ZX" and os.getsid(int(entry.name)) == leader:
+                found.append(int(entry.name))
+        except (OSError, IndexError):
+            continue
+    return found
