@@ -334,6 +334,8 @@ def test_an_interrupted_sweep_keeps_its_records(folder, refused, wait_for):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Whatever runs these tests in the background may have it ignored, as a terminal never does.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     records = folder / "run" / RECORDS_FILE
     with running:

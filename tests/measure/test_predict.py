@@ -37,13 +37,13 @@ def preparing(wanted, change=lambda model: None):
     def prepare():
         torch.manual_seed(wanted.seed)
         manual_seed(wanted.seed)
-        model, make_batch = models.build(wanted)
-        change(model)
-        methods.get(wanted.method).apply(model, wanted)
+        built = models.build(wanted)
+        change(built.model)
+        methods.get(wanted.method).apply(built.model, wanted)
         return TrainingStep(
-            model.train(),
-            make_batch(),
-            make_optimizer(wanted.optimizer, model.parameters(), foreach=False),
+            built.model.train(),
+            built.make_batch(),
+            make_optimizer(wanted.optimizer, built.model.parameters(), foreach=False),
             torch.bfloat16 if wanted.dtype == "bfloat16" else None,
         )
 

@@ -1,0 +1,125 @@
+"""A case's record has what was measured, and a reason for everything that was not."""
+
+import pytest
+import torch
+
+from rmmbench.record import Case, TimingSettings
+from rmmbench.sweep.worker import is_out_of_memory, measure
+
+FAST = TimingSettings(warmup_steps=1, min_steps=2, max_steps=2)
+
+
+@pytest.fixture
+def measured(environment):
+    """Measure a case in this process; return its record and the stages that were announced."""
+
+    def record_of(**settings):
+        data = {"model": "mlp:8-16-4", "batch_size": 16, "timing": FAST} | settings
+        stages = []
+        return measure(Case.model_validate(data), environment, stages.append), stages
+
+    return record_of
+
+
+def numbers(model, prefix=""):
+    """Return the dotted paths of a record's numbers that are null."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if value is None:
+            yield prefix + name
+
+
+def test_a_whole_case(measured):
+    """Memory, time and what was converted; every null has its reason."""
+    record, stages = measured(
+        memory_device="predict", time_device="cpu", method="rmm", sketch="dct", rho=0.5
+    )
+    assert (record.outcome, record.stage, record.reason) == ("ok", None, None)
+    assert stages == ["predicting memory", "building the model", "timing steps"]
+    assert record.converted == 2
+    assert record.memory.device == "predict"
+    assert len(record.timing.step_seconds) == len(record.timing.reference_step_seconds) == 2
+    assert set(record.missing) == {"conditions", *numbers(record.memory, "memory.")}
+    assert record.wall_seconds > 0
+    assert record.warnings == ()
+
+
+def test_memory_alone(measured):
+    """What a case does not ask for is null, and the record says that it was not asked for."""
+    record, _ = measured(memory_device="cpu")
+    assert record.memory.device == "cpu"
+    assert record.missing["timing"] == record.missing["conditions"] == "memory only"
+    assert record.converted == 0
+    record, _ = measured(memory_device="predict")
+    assert record.missing["timing"] == "a prediction has no time"
+
+
+def test_time_alone(measured):
+    """A case that asks for time has no memory; exact has no one to take turns with."""
+    record, stages = measured(time_device="cpu")
+    assert record.memory is None
+    assert record.missing["memory"] == "the case asks for time only"
+    assert record.timing.reference_step_seconds == ()
+    assert stages == ["building the model", "timing steps"]
+
+
+def test_the_same_case_has_the_same_bytes(measured):
+    """Everything is made from the case's seed: a prediction repeats to the byte."""
+    settings = {"memory_device": "predict", "method": "rmm", "sketch": "gaussian", "rho": 0.5}
+    first, again = (measured(**settings)[0] for _ in range(2))
+    assert first.memory == again.memory
+
+
+@pytest.mark.parametrize(
+    ("settings", "warning"),
+    [
+        ({"attention": "sdpa"}, "attention 'sdpa' is predicted as PyTorch computes it without"),
+        ({"dtype": "bfloat16"}, "autocast is predicted with the CPU's list of operators"),
+    ],
+)
+def test_a_doubtful_prediction_says_so(measured, settings, warning):
+    """Where a GPU may differ from the prediction there is a warning with what to do."""
+    record, _ = measured(memory_device="predict", **settings)
+    (told,) = record.warnings
+    assert told.startswith(warning)
+    assert "measure on --device cuda" in told
+
+
+def test_a_model_that_cannot_be_predicted_is_an_error(measured, small_hf):
+    """DeBERTa's forward pass asks for data: the record says which operator, and what to do."""
+    widths = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 64}
+    model = small_hf("deberta-v2", num_attention_heads=2, vocab_size=50, **widths)
+    record, _ = measured(model=model, seq_len=8, memory_device="predict", time_device="cpu")
+    assert (record.outcome, record.stage) == ("error", "predicting memory")
+    assert record.reason.startswith("CannotPredictError: fake tensors cannot follow this model: ")
+    assert record.reason.endswith(" needs real data; measure it on --device cpu or cuda")
+    assert set(record.missing) == {"memory", "timing", "conditions"}
+
+
+def test_what_a_factory_makes_up_is_not_called_random(measured, tmp_path, monkeypatch):
+    """Batches of ours are random; of a user's own the record says only that they are theirs."""
+    assert "random" in measured(memory_device="predict")[0].synthetic
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "theirs.py").write_text(
+        "import torch\n"
+        "def model(batch_size, seq_len):\n"
+        "    return torch.nn.CrossEntropyLoss(torch.nn.Parameter(torch.ones(4))), lambda: {\n"
+        "        'input': torch.ones(batch_size, 4), 'target': torch.ones(batch_size).long()}\n"
+    )
+    record, _ = measured(model="import:theirs:model", time_device="cpu")
+    assert "factory" in record.synthetic
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("can't allocate memory"), False),
+    ],
+)
+def test_what_out_of_memory_is(error, expected):
+    """Only an error that says that memory ran out is one."""
+    assert is_out_of_memory(error) == expected
