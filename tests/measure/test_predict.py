@@ -22,6 +22,15 @@ HF = ["gpt2", "llama", "bert", "t5"]
 SHAPES = {"mlp:64-256-256-8": (64, None), "linear:96x64": (64, None)}
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Let steps as small as these be computed by one thread: two would wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def case(model, sketch=None, rho=0.3, **settings):
     """Return a case of the model under a sketch, or exact without one."""
     batch_size, seq_len = SHAPES.get(model, (4, 32))

@@ -318,6 +318,7 @@ def test_a_model_of_the_users_own(factory):
     """A factory in the working directory gives the model, in the case's shape."""
     built = models.build(case(f"{factory}:model", seq_len=5))
     assert built.make_batch()["x"].shape == (2, 5, 3)
+    assert built.synthetic != models.build(case("linear")).synthetic
     check_trains(built)
 
 

@@ -278,7 +278,8 @@ def test_a_process_that_gives_no_answer_is_told():
 
 
 def test_interrupts_are_the_parents():
-    """A process of a case takes no notice of Ctrl-C, from its first moment."""
-    before = signal.getsignal(signal.SIGINT)
+    """A process of a case takes no notice of Ctrl-C, from its first moment; its parent does."""
     assert process.call(signal.getsignal, signal.SIGINT) is signal.SIG_IGN
+    before = signal.getsignal(signal.SIGINT)
+    process.preload([])
     assert signal.getsignal(signal.SIGINT) is before
