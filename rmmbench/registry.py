@@ -34,6 +34,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self._package = package
         self._entries = dict(entries)
+        self._loaded: dict[str, T] = {}
 
     def names(self) -> list[str]:
         """Return the registered names, in the order of their lines."""
@@ -59,8 +60,10 @@ class Registry(Generic[T]):
         Raises:
             UnknownNameError: If there is none.
         """
-        attribute = self._entries[self.check(name)].target.split(":")[1]
-        return cast("T", getattr(import_module(self.module(name)), attribute))
+        if name not in self._loaded:
+            attribute = self._entries[self.check(name)].target.split(":")[1]
+            self._loaded[name] = cast("T", getattr(import_module(self.module(name)), attribute))
+        return self._loaded[name]
 
     def module(self, name: str) -> str:
         """Return the full name of the module that the entry called `name` is in."""

@@ -52,7 +52,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run the operator and count what it made."""
-        if func in _SKETCHING:
+        if func in ops.OPERATORS:
             self._count_workspace(*args)
         result = func(*args, **(kwargs or {}))
         for tensor in tree_iter(result):
@@ -60,15 +60,17 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._count(tensor)
         return result
 
-    def _count_workspace(self, x: Tensor, proj_dim: int, name: str, *_: Any) -> None:
+    def _count_workspace(
+        self, x: Tensor, proj_dim: int, name: str, block_rows: int | None, *_: Any
+    ) -> None:
         """Raise the peak by what sketching takes at its highest; found once for each shape."""
-        key = (name, x.shape, x.dtype, proj_dim)
+        key = (name, x.shape, x.dtype, proj_dim, block_rows)
         if key not in self._workspaces:
             live, peak = self.live, self.peak
             self.peak = live
             with self:
                 # Bytes do not depend on the seed, and a fake one has no value.
-                sketches.get(name).project(x, proj_dim, seed=0)
+                sketches.get(name, block_rows).project(x, proj_dim, seed=0)
             self._workspaces[key] = self.peak - live
             self.peak = peak
         self.peak = max(self.peak, self.live + self._workspaces[key])
@@ -143,7 +145,3 @@ def _measure(prepare: Prepare, count: LiveBytes) -> Memory:
         resting_bytes=resting,
         saved_bytes=saved.total_bytes(),
     )
-
-
-# By their operators: what torch dispatches on.
-_SKETCHING = {ops.sketch._opoverload, ops.project._opoverload}

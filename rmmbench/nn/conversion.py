@@ -11,6 +11,7 @@ from torch import nn
 
 from rmmbench.nn.conv1d import RMMConv1D
 from rmmbench.nn.linear import RMMLinear, Sketched
+from rmmbench.nn.sharing import share_inputs
 from rmmbench.nn.size import SketchSettings
 
 M = TypeVar("M", bound=nn.Module)
@@ -25,6 +26,7 @@ def convert(
     rho: float | None = None,
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
+    share: bool = True,
     **settings: Any,
 ) -> M:
     """Make the linear layers of a model keep a sketch of their input, and return the model.
@@ -40,7 +42,9 @@ def convert(
         rho: Compression rate proj_dim / rows, in (0, 1].
         include: Patterns of qualified names ("*.attention.*"); only layers that match one.
         exclude: Patterns; no layer that matches one.
-        settings: proj_dim, min_proj_dim and max_proj_dim, as `rmm_linear` takes them.
+        share: Whether layers of one module that read the same tensor (Q, K and V; gate and up) keep
+            one sketch of it between them.
+        settings: proj_dim, min_proj_dim, max_proj_dim and block_rows, as `rmm_linear` takes them.
 
     Raises:
         ValueError: If the settings make no sense, or no layer is left to convert.
@@ -55,12 +59,13 @@ def convert(
     }
     if not matching:
         raise ValueError(_nothing_to_convert(layers, include, exclude, converted_layers(model)))
-    for layer in matching.values():
+    shared = share_inputs(model, matching) if share else {}
+    for name, layer in matching.items():
         target = _target(layer)
         assert target is not None
         # A change of class keeps the object, and so every reference, tie and hook.
         layer.__class__ = target
-        layer.settings, layer.exact = chosen, False
+        layer.settings, layer.exact, layer.shared = chosen, False, shared.get(name)
     names = ", ".join(matching)
     counts = len(matching), len(layers)
     logger.info("%d of %d linear layers keep a %s sketch: %s", *counts, sketch, names)

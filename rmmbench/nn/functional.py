@@ -6,13 +6,14 @@ through Large Linear Layers. arXiv 2201.13195.
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor
 
 from rmmbench.nn import ops
+from rmmbench.nn.sharing import Kept, SharedInput
 from rmmbench.nn.size import SketchSettings
 
 
@@ -26,6 +27,7 @@ def rmm_linear(
     proj_dim: int | None = None,
     min_proj_dim: int = 1,
     max_proj_dim: int | None = None,
+    block_rows: int | None = None,
     seed: int | Tensor | None = None,
 ) -> Tensor:
     """Apply a linear map whose weight gradient is estimated from a sketch of its input.
@@ -44,19 +46,24 @@ def rmm_linear(
         proj_dim: The projection dimension itself, instead of rho.
         min_proj_dim: Lower end of the interval that proj_dim is clamped to.
         max_proj_dim: Upper end of it.
-        seed: Of S, an integer or a tensor of one on the CPU; drawn if it is None.
+        block_rows: Consecutive rows that make a block of S, for `gaussian` and `rademacher`; rows
+            of a sequence for `kronecker`, which takes input's last leading dimension if it is None.
+        seed: Of S, an integer or an int64 tensor of one; drawn if it is None.
 
     Returns:
         Shape (*, out_features), in the dtype `torch.nn.functional.linear` would give.
 
     Raises:
         ValueError: If rho is outside (0, 1], not exactly one of rho and proj_dim is given, a
-            size is below 1, or the sketch is unknown.
+            size is below 1, the sketch is unknown, or block_rows does not divide the rows.
 
-    Saves for backward: proj_dim × in_features elements and one 8-byte seed.
+    Saves for backward: proj_dim × in_features elements and one 8-byte seed; `norm-rows` instead of
+    the seed 16 bytes a row that it keeps.
     """
-    settings = SketchSettings(sketch, rho, proj_dim, min_proj_dim, max_proj_dim).checked()
-    return sketched_linear(input, weight, bias, settings, seed)
+    size = rho, proj_dim, min_proj_dim, max_proj_dim
+    return sketched_linear(
+        input, weight, bias, SketchSettings(sketch, *size, block_rows).checked(), seed
+    )
 
 
 def sketched_linear(
@@ -65,19 +72,55 @@ def sketched_linear(
     bias: Tensor | None,
     settings: SketchSettings,
     seed: int | Tensor | None = None,
+    shared: SharedInput | None = None,
 ) -> Tensor:
-    """Do what `rmm_linear` does, with settings that were checked before."""
-    rows = math.prod(input.shape[:-1])
+    """Do what `rmm_linear` does, with settings that were checked before.
+
+    With `shared`, what another layer kept of the same input is kept once.
+    """
     keeps_input = torch.is_grad_enabled() and weight.requires_grad
-    if not keeps_input or settings.proj_dim_for(rows) >= rows:
+    if not keeps_input:
         return F.linear(input, weight, bias)
-    if isinstance(seed, int):
-        seed = torch.tensor(seed)
+    proj_dim, block_rows = settings.at(input.shape)
+    if proj_dim >= math.prod(input.shape[:-1]):
+        return F.linear(input, weight, bias)
+    sketch = _Sketch(proj_dim, settings.sketch, block_rows)
     # Autocast ends at an autograd function; what F.linear would cast is cast here.
-    input, weight = _as_autocast(input), _as_autocast(weight)
+    cast = _as_autocast(input)
+    x_proj, key = _kept(input, cast, sketch, seed, shared)
     bias = None if bias is None else _as_autocast(bias)
     apply: Callable[..., Tensor] = _RMMLinearFunction.apply
-    return apply(input, weight, bias, settings, seed)
+    return apply(cast, _as_autocast(weight), bias, x_proj, key, sketch)
+
+
+class _Sketch(NamedTuple):
+    """What the operators are told of a sketch, but for its key."""
+
+    proj_dim: int
+    name: str
+    block_rows: int | None
+
+
+def _kept(
+    input: Tensor,
+    cast: Tensor,
+    sketch: _Sketch,
+    seed: int | Tensor | None,
+    shared: SharedInput | None,
+) -> Kept:
+    """Return what is kept of `input`, which autocast made `cast`: another layer's, or drawn."""
+    # A compiler makes one of calls that are alike, and sees where the tensor was changed.
+    if torch.compiler.is_compiling():
+        shared = None
+    settings = (sketch, cast.dtype)
+    kept = None if shared is None else shared.find(input, settings)
+    if kept is None:
+        x = cast.detach().reshape(-1, cast.shape[-1])
+        key = ops.draw(x, *sketch, torch.tensor(seed) if isinstance(seed, int) else seed)
+        kept = Kept(ops.project(x, *sketch, key), key)
+        if shared is not None:
+            shared.keep(input, settings, kept)
+    return kept
 
 
 class _RMMLinearFunction(torch.autograd.Function):
@@ -87,14 +130,12 @@ class _RMMLinearFunction(torch.autograd.Function):
         input: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        settings: SketchSettings,
-        seed: Tensor | None,
+        x_proj: Tensor,
+        key: Tensor,
+        sketch: _Sketch,
     ) -> Tensor:
-        x = input.reshape(-1, input.shape[-1])
-        proj_dim = settings.proj_dim_for(x.shape[0])
-        x_proj, seed = ops.sketch(x, proj_dim, settings.sketch, seed)
-        ctx.save_for_backward(x_proj, seed, weight)
-        ctx.sketch = settings.sketch
+        ctx.save_for_backward(x_proj, key, weight)
+        ctx.sketch = sketch
         return F.linear(input, weight, bias)
 
     @staticmethod
@@ -104,17 +145,18 @@ class _RMMLinearFunction(torch.autograd.Function):
                 "rmm_linear has no double backward, since its weight gradient is an estimate; "
                 "use rho=1 or torch.nn.Linear where create_graph=True is needed"
             )
-        x_proj, seed, weight = ctx.saved_tensors
+        x_proj, key, weight = ctx.saved_tensors
         grad_input = grad_weight = grad_bias = None
         y = grad_output.reshape(-1, grad_output.shape[-1])
         if ctx.needs_input_grad[0]:
             grad_input = grad_output @ weight
         if ctx.needs_input_grad[1]:
-            y_proj = ops.project(y, x_proj.shape[0], ctx.sketch, seed)
+            if ctx.needs_input_grad[2]:
+                y_proj, grad_bias = ops.project_and_sum(y, *ctx.sketch, key)
+            else:
+                y_proj = ops.project(y, *ctx.sketch, key)
             grad_weight = y_proj.T @ x_proj
-        if ctx.needs_input_grad[2]:
-            grad_bias = y.sum(0)
-        return grad_input, grad_weight, grad_bias, None, None
+        return grad_input, grad_weight, grad_bias, None, None, None
 
 
 def _as_autocast(tensor: Tensor) -> Tensor:

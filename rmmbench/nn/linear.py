@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code 
 from torch import Tensor, nn
 
 from rmmbench.nn.functional import sketched_linear
+from rmmbench.nn.sharing import SharedInput
 from rmmbench.nn.size import SketchSettings
 
 
@@ -16,17 +17,19 @@ class Sketched:
     Attributes:
         settings: Which sketch, and how large.
         exact: While true the layer is the exact one.
+        shared: What it shares with others that read the same tensor; None if it shares nothing.
     """
 
     settings: SketchSettings
     exact: bool
+    shared: SharedInput | None
     training: bool
 
     def apply_linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return input · weightᵀ + bias, sketched while training; in eval mode nothing is drawn."""
         if self.exact or not self.training:
             return F.linear(input, weight, bias)
-        return sketched_linear(input, weight, bias, self.settings)
+        return sketched_linear(input, weight, bias, self.settings, shared=self.shared)
 
     def describe_settings(self) -> str:
         """Return the settings as `repr` shows them."""
@@ -47,7 +50,8 @@ class RMMLinear(Sketched, nn.Linear):
         bias: Whether there is a bias.
         device: Of the parameters.
         dtype: Of the parameters.
-        settings: As `rmm_linear` takes them: sketch, rho, proj_dim, min_proj_dim, max_proj_dim.
+        settings: As `rmm_linear` takes them: sketch, rho, proj_dim, min_proj_dim, max_proj_dim,
+            block_rows.
 
     Raises:
         ValueError: If the settings make no sense; see `rmm_linear`.
@@ -66,7 +70,7 @@ class RMMLinear(Sketched, nn.Linear):
         """Make the parameters as `torch.nn.Linear` does."""
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
         self.settings = SketchSettings(**settings).checked()
-        self.exact = False
+        self.exact, self.shared = False, None
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, **settings: Any) -> "RMMLinear":

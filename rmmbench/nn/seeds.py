@@ -1,38 +1,63 @@
 """Where seeds come from: a stream of its own, so that dropout and shuffling stay as they were.
 
-The n-th seed is a hash of torch's initial seed, the process's rank and n. Nothing of torch's
-generators is read or changed but the number that `torch.manual_seed` was given.
+Nothing of torch's generators is read or changed but the number that `torch.manual_seed` was given.
+On the CPU the n-th seed is a hash of that number, the process's rank and n. On a GPU the stream
+lives there: seeds are consecutive numbers from such a hash on, each a key of Philox, so that
+nothing waits for the GPU and a CUDA graph draws another sketch each time it is replayed.
 """
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 _MASK = 2**64 - 1
 
 
+@dataclass
 class _Stream:
-    def __init__(self) -> None:
-        self.seed: int | None = None
-        self.counter: Iterator[int] = itertools.count()
+    """The stream since it was last started.
 
-    def next(self) -> int:
+    Attributes:
+        seed: Given to `manual_seed`; None to follow torch's.
+        counter: Of seeds on the CPU.
+        on_gpu: For each GPU the seed it was started from, and the last number drawn.
+    """
+
+    seed: int | None = None
+    counter: Iterator[int] = field(default_factory=itertools.count)
+    on_gpu: dict[torch.device, tuple[int | None, Tensor]] = field(default_factory=dict)
+
+    def next(self, device: torch.device) -> Tensor:
         seed = torch.initial_seed() if self.seed is None else self.seed
-        rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-        mixed = 0
-        for value in (seed, rank, next(self.counter)):
-            mixed = _splitmix64((mixed ^ value) & _MASK)
-        return mixed >> 1  # fits into int64
+        if device.type == "cpu":
+            return torch.tensor(_hash(seed, next(self.counter)))
+        started_from, last = self.on_gpu.get(device, (None, None))
+        if last is None or started_from != seed:
+            last = self._start(device, seed, last)
+        return last.add_(1).clone()
+
+    def _start(self, device: torch.device, seed: int, last: Tensor | None) -> Tensor:
+        if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            remedy = "run one step, after seeding, before the graph is captured"
+            raise RuntimeError(f"a CUDA graph cannot start the stream of seeds; {remedy}")
+        if last is None:
+            last = torch.empty((), dtype=torch.int64, device=device)
+        # In place: a graph that was captured before goes on with the new seeds.
+        last.fill_(_hash(seed, -1) >> 1)  # far from the end of int64
+        self.on_gpu[device] = (seed, last)
+        return last
 
 
 _stream = _Stream()
 
 
-def next_seed() -> int:
-    """Return a seed that no other draw of this process has had, below 2⁶³."""
-    return _stream.next()
+def next_seed(device: torch.device | str = "cpu") -> Tensor:
+    """Return a seed that no other draw of this process has had: one int64 number on `device`."""
+    return _stream.next(torch.device(device))
 
 
 def manual_seed(seed: int) -> None:
@@ -40,8 +65,17 @@ def manual_seed(seed: int) -> None:
 
     Without it the stream follows torch's initial seed and never starts anew within a process.
     """
-    _stream.seed = seed
-    _stream.counter = itertools.count()
+    _stream.seed, _stream.counter = seed, itertools.count()
+    _stream.on_gpu = {device: (None, last) for device, (_, last) in _stream.on_gpu.items()}
+
+
+def _hash(*values: int) -> int:
+    """Return a number below 2⁶³ from integers and the process's rank."""
+    rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    mixed = 0
+    for value in (rank, *values):
+        mixed = _splitmix64((mixed ^ value) & _MASK)
+    return mixed >> 1
 
 
 def _splitmix64(value: int) -> int:

@@ -3,7 +3,10 @@
 import math
 from typing import NamedTuple
 
-from rmmbench.sketches import SKETCHES
+import torch
+
+from rmmbench import sketches
+from rmmbench.sketches import Sketch
 
 
 class SketchSettings(NamedTuple):
@@ -15,6 +18,7 @@ class SketchSettings(NamedTuple):
         proj_dim: The projection dimension itself, instead of rho.
         min_proj_dim: Never fewer, but for fewer rows.
         max_proj_dim: Never more.
+        block_rows: Consecutive rows that make a block of S; None for an S of one piece.
     """
 
     sketch: str = "gaussian"
@@ -22,15 +26,17 @@ class SketchSettings(NamedTuple):
     proj_dim: int | None = None
     min_proj_dim: int = 1
     max_proj_dim: int | None = None
+    block_rows: int | None = None
 
     def checked(self) -> "SketchSettings":
         """Return these settings if they make sense.
 
         Raises:
-            ValueError: If the sketch is unknown, not exactly one of rho and proj_dim is given, or a
-                number is out of its range.
+            ValueError: If the sketch is unknown or takes no block_rows, not exactly one of rho and
+                proj_dim is given, or a number is out of its range.
         """
-        SKETCHES.check(self.sketch)
+        _load(self.sketch)
+        sketches.get(self.sketch, self.block_rows)
         if (self.rho is None) == (self.proj_dim is None):
             given = f"rho={self.rho} and proj_dim={self.proj_dim}"
             raise ValueError(f"exactly one of rho and proj_dim must be given, got {given}")
@@ -45,6 +51,25 @@ class SketchSettings(NamedTuple):
             raise ValueError(f"max_proj_dim must be {limit}, got {self.max_proj_dim}")
         return self
 
+    def at(self, shape: torch.Size) -> tuple[int, int | None]:
+        """Return proj_dim and block_rows for an input of `shape`; proj_dim is at most its rows.
+
+        A sketch that needs block_rows and has none takes the sequence, the last leading dimension.
+
+        Raises:
+            ValueError: If the sketch cannot do what is asked with an input of this shape.
+        """
+        rows, block_rows = math.prod(shape[:-1]), self.block_rows
+        sketch = sketches.get(self.sketch, block_rows)
+        if sketch.needs_block_rows and block_rows is None and len(shape) > 2:
+            block_rows = shape[-2]
+            sketch = sketches.get(self.sketch, block_rows)
+        proj_dim = self.proj_dim_for(rows)
+        if 0 < proj_dim < rows:
+            sketch.check_blocks(rows)
+            proj_dim = sketch.size_from(rows, proj_dim)
+        return proj_dim, block_rows
+
     def proj_dim_for(self, rows: int) -> int:
         """Return min(rows, clamp(ceil(rho · rows), min_proj_dim, max_proj_dim)); 0 for no rows."""
         wanted = self.proj_dim
@@ -58,3 +83,10 @@ class SketchSettings(NamedTuple):
         if self.max_proj_dim is not None:
             wanted = min(wanted, self.max_proj_dim)
         return min(rows, wanted)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _load(name: str) -> bool:
+    """Import a sketch's file, which a compiler cannot follow."""
+    sketches.SKETCHES.get(name)
+    return True

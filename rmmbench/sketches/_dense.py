@@ -1,39 +1,41 @@
-"""Sketches whose S has independent entries: drawn in blocks of columns, applied, forgotten."""
+"""Sketches whose S has independent entries; it may be block-diagonal."""
 
-from abc import abstractmethod
-
-import torch
 from torch import Tensor
 
-from rmmbench.sketches.sketch import WORKSPACE_BYTES, Sketch
-
-# A block is drawn in float32 and may need a copy in x's dtype.
-_BLOCK_ELEMENTS = WORKSPACE_BYTES // 8
-# Smaller blocks where S is small, so that it is not the peak of a small model.
-_BLOCKS, _FEWEST_COLUMNS = 8, 64
+from rmmbench.sketches.sketch import Moments, Sketch
 
 
 class DenseSketch(Sketch):
-    """S with independent entries of mean 0 and variance 1 / proj_dim; B·B_proj·N work."""
+    """S with independent entries of mean 0 and variance 1 / B_proj; B·B_proj·N work.
 
-    def _project(self, x: Tensor, proj_dim: int, generator: torch.Generator) -> Tensor:
-        x_proj = x.new_empty(proj_dim, x.shape[1])
-        # Of rows and proj_dim alone: X and Y must meet the same blocks of the same S.
-        columns = max(_FEWEST_COLUMNS, -(-proj_dim // _BLOCKS))
-        columns = max(1, min(columns, _BLOCK_ELEMENTS // x.shape[0]))
-        for start in range(0, proj_dim, columns):
-            block = x_proj[start : start + columns]
-            # One segment, but for more rows than fit into a block.
-            for number, segment in enumerate(torch.split(x, _BLOCK_ELEMENTS)):
-                entries = self._entries(block.shape[0], segment, generator).mul_(proj_dim**-0.5)
-                entries = entries.to(x.dtype)
-                if number == 0:
-                    torch.mm(entries, segment, out=block)
-                else:
-                    block.addmm_(entries, segment)
-                del entries  # before the next is drawn
-        return x_proj
+    With block_rows S is block-diagonal, its columns divided evenly among the blocks: as many times
+    less work as there are blocks, and the variance of each block by itself, added up.
+    """
 
-    @abstractmethod
-    def _entries(self, columns: int, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Return `columns` columns of S for the rows of x, as rows, with entries of variance 1."""
+    takes_block_rows = True
+
+    def check_size(self, x: Tensor, proj_dim: int) -> None:
+        """Raise ValueError for what no sketch can do, or columns that blocks cannot share."""
+        super().check_size(x, proj_dim)
+        blocks = self.blocks(x.shape[0])
+        if proj_dim % blocks:
+            given = f"got {proj_dim} for {blocks} blocks of {self.block_rows} rows"
+            nearest = self.size_from(x.shape[0], proj_dim)
+            raise ValueError(f"proj_dim must divide among the blocks, {given}; try {nearest}")
+
+    def size_from(self, rows: int, wanted: int) -> int:
+        """Return `wanted`, rounded up to a multiple of the number of blocks."""
+        blocks = self.blocks(rows)
+        return -(-wanted // blocks) * blocks
+
+    def moments(self, x: Tensor, y: Tensor) -> Moments:
+        """Return the moments, a and g of each block added up."""
+        return Moments.of(x, y, self.block_rows)
+
+    def flops(self, rows: int, features: int, proj_dim: int) -> int:
+        """Return 2·B·B_proj·N, divided by the number of blocks."""
+        return 2 * rows * proj_dim * features // self.blocks(rows)
+
+    def blocks(self, rows: int) -> int:
+        """Return how many blocks `rows` are; one where there is no block_rows."""
+        return rows // (self.block_rows or rows)

@@ -1,71 +1,80 @@
 """Sketches by a fast orthonormal transform: random row signs, the transform, rows of it kept.
 
 SᵀX = (B / B_proj)^½ · R F D X, with D random signs, F orthonormal and R rows taken without
-replacement, so that the error goes to 0 as ρ goes to 1. Both transforms here are read off one real
-FFT of length B.
+replacement, so that the error goes to 0 as ρ goes to 1.
 """
 
+import math
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from rmmbench.kernels import philox
+from rmmbench.kernels.permutation import permutation
 from rmmbench.sketches.sketch import WORKSPACE_BYTES, Moments, Sketch
 
-# Float32 elements a row: the signed copy, its spectrum, what is picked of it, and room for the FFT.
-_COPIES_PER_COLUMN = 5
-# Bytes a row: signs, the permutation, twiddle factors, picked rows and their scales.
-_FIXED_BYTES_PER_ROW = 32
+# Bytes a row: signs, the permutation and its making, twiddle factors, picked rows, their scales.
+_FIXED_BYTES_PER_ROW = 40
 
 
 class SubsampledTransform(Sketch):
     """An orthonormal transform of the rows, of which proj_dim are kept; B·N·log B work.
 
-    Beyond about a million rows one column no longer fits the workspace, which then grows by 52
-    bytes a row, less than 2 % of X at 768 features.
+    Beyond about a million rows one column no longer fits the workspace, which then grows by 60
+    bytes a row, some 2 % of X at 768 features.
     """
 
-    def _project(self, x: Tensor, proj_dim: int, generator: torch.Generator) -> Tensor:
+    # Float32 elements a row that transforming one column takes.
+    copies_per_column: ClassVar[int] = 5
+
+    def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
         rows, features = x.shape
         dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-        signs = torch.randint(0, 2, (rows, 1), generator=generator, dtype=dtype, device=x.device)
-        signs.mul_(2).sub_(1)
-        picked = torch.randperm(rows, generator=generator, device=x.device)[:proj_dim].clone()
-        places, scales = self._places(picked, rows, dtype)
-        scales *= (rows / proj_dim) ** 0.5
+        signs = philox.signs(key, rows, dtype).unsqueeze(1)
+        length = self.length(rows)
+        picked = permutation(key, length)[:proj_dim].clone()
+        places, scales = self._places(picked, length, dtype)
+        scales *= (length / proj_dim) ** 0.5
         x_proj = x.new_empty(proj_dim, features)
-        width = _columns_at_once(rows, features, signs.element_size())
+        width = self._columns_at_once(rows, features, dtype.itemsize)
         for start in range(0, features, width):
             columns = slice(start, start + width)
-            spectrum = self._spectrum(x[:, columns], signs)
-            kept = torch.view_as_real(spectrum).flatten(1).index_select(1, places)
-            del spectrum
-            x_proj[:, columns] = kept.mul_(scales).T
+            self._transform(x[:, columns], signs, places, scales, out=x_proj[:, columns])
         return x_proj
 
-    @abstractmethod
-    def _spectrum(self, x: Tensor, signs: Tensor) -> Tensor:
-        """Return complex numbers, shape (columns, rows // 2 + 1), that hold the transform."""
+    def length(self, rows: int) -> int:
+        """Return the length of the transform, to which X is filled up with zeros."""
+        return rows
 
     @abstractmethod
-    def _places(self, picked: Tensor, rows: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return where the transform's `picked` rows stand in the spectrum, and their scales.
+    def _places(self, picked: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return where the transform's `picked` rows will stand, int32, and their scales."""
 
-        Real and imaginary parts in turn, the places are 2·frequency and 2·frequency + 1.
-        """
+    @abstractmethod
+    def _transform(
+        self, x: Tensor, signs: Tensor, places: Tensor, scales: Tensor, out: Tensor
+    ) -> None:
+        """Transform signs · x, and write the rows at `places`, times `scales`, to `out`."""
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
-        """Return P (1 − ρ) / (ρ (B − 1)), exact to a relative 1 / B.
+        """Return P (1 − ρ) / (ρ (B − 1)), B the transform's length; exact to a relative 1 / B.
 
         It would be exact if all entries of the transform had one size, as a Hadamard matrix's do.
         """
-        if proj_dim == rows:
+        length = self.length(rows)
+        if proj_dim == length:
             return 0.0
-        return moments.signed * (rows - proj_dim) / (proj_dim * (rows - 1))
+        return moments.signed * (length - proj_dim) / (proj_dim * (length - 1))
 
+    def flops(self, rows: int, features: int, proj_dim: int) -> int:
+        """Return B·N·log₂ B additions and multiplications each, and 2·B·N for signs and scales."""
+        length = self.length(rows)
+        return round(2 * length * features * (math.log2(length) + 1))
 
-def _columns_at_once(rows: int, features: int, element_bytes: int) -> int:
-    column_bytes = rows * _COPIES_PER_COLUMN * element_bytes
-    limit = (WORKSPACE_BYTES - rows * _FIXED_BYTES_PER_ROW) // column_bytes
-    # An eighth of X where that is less, so that the copies are not the peak of a small model.
-    return max(1, min(limit, max(16, -(-features // 8))))
+    def _columns_at_once(self, rows: int, features: int, element_bytes: int) -> int:
+        column_bytes = self.length(rows) * self.copies_per_column * element_bytes
+        limit = (WORKSPACE_BYTES - rows * _FIXED_BYTES_PER_ROW) // column_bytes
+        # An eighth of X where that is less, so that the copies are not the peak of a small model.
+        return max(1, min(limit, max(16, -(-features // 8))))

@@ -9,10 +9,10 @@ import math
 import torch
 from torch import Tensor
 
-from rmmbench.sketches._subsampled import SubsampledTransform
+from rmmbench.sketches._fourier import Fourier
 
 
-class DCT(SubsampledTransform):
+class DCT(Fourier):
     """Row j is (2/B)^½ cos(πj(2m + 1)/2B); row 0 is B^−½."""
 
     def _spectrum(self, x: Tensor, signs: Tensor) -> Tensor:
@@ -26,10 +26,10 @@ class DCT(SubsampledTransform):
         turns = torch.polar(torch.ones_like(frequencies), frequencies * (-math.pi / (2 * rows)))
         return spectrum.mul_(turns)
 
-    def _places(self, picked: Tensor, rows: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def _places(self, picked: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         # Row j up to B / 2 is a real part; row B − j is minus the imaginary part of frequency j.
-        is_real = picked <= rows // 2
-        places = torch.where(is_real, 2 * picked, 2 * (rows - picked) + 1)
-        scales = torch.full_like(places, (2 / rows) ** 0.5, dtype=dtype)
+        is_real = picked <= length // 2
+        places = torch.where(is_real, 2 * picked, 2 * (length - picked) + 1)
+        scales = torch.full_like(places, (2 / length) ** 0.5, dtype=dtype)
         scales = torch.where(is_real, scales, -scales)
-        return places, scales.masked_fill_(picked == 0, rows**-0.5)
+        return places, scales.masked_fill_(picked == 0, length**-0.5)

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from rmmbench.sketches._subsampled import SubsampledTransform
+from rmmbench.sketches._fourier import Fourier
 
 
-class DFT(SubsampledTransform):
+class DFT(Fourier):
     """The constant row, then cosine and sine of each frequency in turn, then the alternating row.
 
     Row 2j − 1 is (2/B)^½ cos(2πjm/B) and row 2j the sine; row 0, and for even B the last, have
@@ -17,9 +17,9 @@ class DFT(SubsampledTransform):
         spectrum: Tensor = torch.fft.rfft((x * signs).T.contiguous())
         return spectrum
 
-    def _places(self, picked: Tensor, rows: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def _places(self, picked: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         places = torch.where(picked == 0, 0, picked + 1)
         # The real parts of the first and, for even B, the middle frequency stand alone.
-        alone = (picked == 0) | ((picked == rows - 1) & (rows % 2 == 0))
-        scales = torch.full_like(places, (2 / rows) ** 0.5, dtype=dtype)
-        return places, scales.masked_fill_(alone, rows**-0.5)
+        alone = (picked == 0) | ((picked == length - 1) & (length % 2 == 0))
+        scales = torch.full_like(places, (2 / length) ** 0.5, dtype=dtype)
+        return places, scales.masked_fill_(alone, length**-0.5)

@@ -4,21 +4,23 @@ Its variance is (a + g) / B_proj. Eq. 11 of the paper has (a − g) / B_proj, wh
 cross terms and the fourth moment.
 """
 
-import torch
 from torch import Tensor
 
+from rmmbench.kernels import dense
 from rmmbench.sketches._dense import DenseSketch
 from rmmbench.sketches.sketch import Moments
 
 
 class Gaussian(DenseSketch):
-    """S with independent entries N(0, 1 / B_proj)."""
+    """S with independent entries N(0, 1 / B_proj).
 
-    def _entries(self, columns: int, x: Tensor, generator: torch.Generator) -> Tensor:
-        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-        size = (columns, x.shape[0])
-        return torch.randn(size, generator=generator, device=x.device, dtype=dtype)
+    On the CPU they are torch's generator's, and elsewhere Philox's.
+    """
+
+    def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
+        entries = dense.normal_entries if x.is_cuda else dense.torch_normals(key)
+        return dense.project(x, proj_dim, self.block_rows or x.shape[0], key, entries)
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
-        """Return (a + g) / B_proj."""
-        return (moments.a + moments.g) / proj_dim
+        """Return (a + g) / B_proj; with blocks, of each block added up."""
+        return (moments.a + moments.g) * self.blocks(rows) / proj_dim

@@ -1,8 +1,8 @@
 """The paper's Rademacher sketch: independent signs ±B_proj^−½."""
 
-import torch
 from torch import Tensor
 
+from rmmbench.kernels import dense
 from rmmbench.sketches._dense import DenseSketch
 from rmmbench.sketches.sketch import Moments
 
@@ -10,11 +10,10 @@ from rmmbench.sketches.sketch import Moments
 class Rademacher(DenseSketch):
     """S with independent entries ±B_proj^−½."""
 
-    def _entries(self, columns: int, x: Tensor, generator: torch.Generator) -> Tensor:
-        size = (columns, x.shape[0])
-        signs = torch.randint(0, 2, size, generator=generator, device=x.device, dtype=x.dtype)
-        return signs.mul_(2).sub_(1)
+    def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
+        block_rows = self.block_rows or x.shape[0]
+        return dense.project(x, proj_dim, block_rows, key, dense.sign_entries)
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
-        """Return (a + g − 2d) / B_proj."""
-        return moments.signed / proj_dim
+        """Return (a + g − 2d) / B_proj; with blocks, of each block added up."""
+        return moments.signed * self.blocks(rows) / proj_dim

@@ -5,7 +5,7 @@ mean yᵀx, and its squared error ‖project(y)ᵀ project(x) − yᵀx‖²_F h
 """
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     import torch
@@ -16,25 +16,33 @@ WORKSPACE_BYTES = 64 * 2**20
 
 
 class Moments(NamedTuple):
-    """The three sums of X and Y that tell every sketch's variance.
+    """The sums of X and Y that tell a sketch's variance.
 
     Attributes:
         a: ‖X‖²_F ‖Y‖²_F.
         g: ‖XᵀY‖²_F.
         d: Σ_i ‖x_i‖² ‖y_i‖² over the rows.
+        more: What else a sketch asks for; its file says what.
     """
 
     a: float
     g: float
     d: float
+    more: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, x: "Tensor", y: "Tensor") -> "Moments":
-        """Return the moments of two matrices of shape (rows, features), summed in float64."""
-        x, y = x.double(), y.double()
-        x_norms, y_norms = x.square().sum(1), y.square().sum(1)
-        a = x_norms.sum() * y_norms.sum()
-        return cls(a.item(), (x.T @ y).square().sum().item(), (x_norms @ y_norms).item())
+    def of(cls, x: "Tensor", y: "Tensor", block_rows: int | None = None) -> "Moments":
+        """Return the moments of two matrices of shape (rows, features), summed in float64.
+
+        With block_rows, a and g are sums over the blocks of so many rows.
+        """
+        blocks = (-1, block_rows or x.shape[0], 1)
+        x = x.double().reshape(*blocks[:2], x.shape[1])
+        y = y.double().reshape(*blocks[:2], y.shape[1])
+        x_norms, y_norms = x.square().sum(2), y.square().sum(2)
+        a = (x_norms.sum(1) * y_norms.sum(1)).sum()
+        g = (x.transpose(1, 2) @ y).square().sum()
+        return cls(a.item(), g.item(), (x_norms * y_norms).sum().item())
 
     @property
     def signed(self) -> float:
@@ -43,40 +51,122 @@ class Moments(NamedTuple):
 
 
 class Sketch(ABC):
-    """One kind of random matrix S."""
+    """One kind of random matrix S.
+
+    Attributes:
+        takes_block_rows: Whether this kind can treat rows as blocks of `block_rows`.
+        needs_block_rows: Whether it cannot do without.
+    """
+
+    takes_block_rows: ClassVar[bool] = False
+    needs_block_rows: ClassVar[bool] = False
+
+    def __init__(self, block_rows: int | None = None) -> None:
+        """Take the number of consecutive rows that make a block, None for a sketch without.
+
+        Raises:
+            ValueError: If this kind has no blocks, or block_rows is below 1.
+        """
+        if block_rows is not None and not self.takes_block_rows:
+            raise ValueError(f"{self._name} takes no block_rows, got {block_rows}; leave it out")
+        if block_rows is not None and block_rows < 1:
+            raise ValueError(f"block_rows must be at least 1, got {block_rows}")
+        self.block_rows = block_rows
+
+    def draw(self, x: "Tensor", proj_dim: int, seed: "Tensor") -> "Tensor":
+        """Return the key of S: what `project` needs to meet the same S again.
+
+        It is the seed itself, but for a sketch that looks at x, and then it is not of one number.
+        """
+        return seed
+
+    def new_key(self, x: "Tensor", proj_dim: int) -> "Tensor":
+        """Return a tensor of the shape and type of a key."""
+        import torch
+
+        return x.new_empty((), dtype=torch.int64)
 
     def project(self, x: "Tensor", proj_dim: int, seed: "int | Tensor") -> "Tensor":
         """Return SᵀX for the S of shape (rows, proj_dim) that `seed` names.
 
-        The same seed, rows and proj_dim give the same S for any x on one device. project(eye) is
-        Sᵀ. Not differentiable.
+        The same seed, rows and proj_dim give the same S for any x. project(eye) is Sᵀ. (A sketch
+        that looks at x does so for a seed, not for a key of `draw`.) Not differentiable.
 
         Args:
             x: Shape (rows, features), of any floating-point dtype.
             proj_dim: Between 1 and rows.
-            seed: An integer, or a tensor of one on the CPU (one on the GPU would stop the stream).
+            seed: An integer, a tensor of one on x's device, or a key of `draw`.
 
         Returns:
             Shape (proj_dim, features), x's dtype, accumulated in float32 or better.
 
         Raises:
-            ValueError: If x is not a matrix or proj_dim is not between 1 and rows.
+            ValueError: If x is not a matrix, or this sketch has no S of that size.
         """
         import torch
 
+        self.check_size(x, proj_dim)
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            seed = _as_tensor(seed, x.device)
+            return self._project(x, proj_dim, self.draw(x, proj_dim, seed))
+
+    def project_and_sum(
+        self, y: "Tensor", proj_dim: int, seed: "Tensor"
+    ) -> "tuple[Tensor, Tensor]":
+        """Return SᵀY and the sum of Y's rows, which is the bias gradient; in one pass if it can."""
+        return self.project(y, proj_dim, seed), y.sum(0)
+
+    def check_size(self, x: "Tensor", proj_dim: int) -> None:
+        """Raise ValueError if x is not a matrix, or there is no S of proj_dim columns for it."""
         if x.dim() != 2:
             raise ValueError(f"x must be a matrix (rows, features), got shape {tuple(x.shape)}")
-        if not 1 <= proj_dim <= x.shape[0]:
-            limit = f"between 1 and the {x.shape[0]} rows of x"
+        rows = x.shape[0]
+        if not 1 <= proj_dim <= rows:
+            limit = f"between 1 and the {rows} rows of x"
             raise ValueError(f"proj_dim must be {limit}, got {proj_dim}")
-        generator = torch.Generator(x.device).manual_seed(int(seed))
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            return self._project(x, proj_dim, generator)
+        self.check_blocks(rows)
 
-    @abstractmethod
-    def _project(self, x: "Tensor", proj_dim: int, generator: "torch.Generator") -> "Tensor":
-        """Return SᵀX, all randomness from `generator`, in WORKSPACE_BYTES beside the result."""
+    def check_blocks(self, rows: int) -> None:
+        """Raise ValueError if `rows` are not a whole number of blocks."""
+        if self.block_rows is None and self.needs_block_rows:
+            need = f"{self._name} needs block_rows, which says how {rows} rows are batch × sequence"
+            raise ValueError(f"{need}; give it, or an input of shape (batch, sequence, features)")
+        if self.block_rows is not None and rows % self.block_rows:
+            remedy = "choose one that divides batch × sequence, or none"
+            given = f"{self.block_rows} and {rows} rows"
+            raise ValueError(f"block_rows must divide the rows, got {given}; {remedy}")
+
+    def size_from(self, rows: int, wanted: int) -> int:
+        """Return the fewest columns S can have that are no fewer than `wanted`."""
+        return wanted
+
+    def moments(self, x: "Tensor", y: "Tensor") -> Moments:
+        """Return what `variance` asks for of X and Y, of shape (rows, features)."""
+        return Moments.of(x, y)
 
     @abstractmethod
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
-        """Return E‖XᵀS SᵀY − XᵀY‖²_F in closed form."""
+        """Return E‖XᵀS SᵀY − XᵀY‖²_F in closed form, from this sketch's `moments`."""
+
+    @abstractmethod
+    def flops(self, rows: int, features: int, proj_dim: int) -> int:
+        """Return the work of `project`: multiplications and additions, S's own making left out."""
+
+    @abstractmethod
+    def _project(self, x: "Tensor", proj_dim: int, key: "Tensor") -> "Tensor":
+        """Return SᵀX, all randomness from `key`, in WORKSPACE_BYTES beside the result."""
+
+    @property
+    def _name(self) -> str:
+        return f"sketch '{type(self).__module__.rpartition('.')[2].replace('_', '-')}'"
+
+
+def _as_tensor(seed: "int | Tensor", device: "torch.device") -> "Tensor":
+    import torch
+
+    if isinstance(seed, torch.Tensor):
+        return seed
+    if device.type == "cpu":
+        return torch.tensor(seed)
+    # Filled on the device: a copy from the host would wait for it.
+    return torch.full((), seed, dtype=torch.int64, device=device)

@@ -1,0 +1,44 @@
+"""A random permutation of any number of rows, computed place by place, without sorting.
+
+Swap-or-not [Hoang, Morris, Rogaway 2012, An enciphering scheme based on a card shuffle]: in each
+round place i and its partner K − i (mod rows) change places, or not, as a random bit of the larger
+of the two says. The bit is the highest of a·i + b modulo 2³², which is pairwise independent
+[Dietzfelbinger 1996, Universal hashing and k-wise independent random variables]. In a round just one
+of two rows moves with probability ½, so after `ROUNDS` of them any two rows stand anywhere, but for a
+bias of 2^−ROUNDS. The variances of sketches ask for no more than pairs.
+"""
+
+import torch
+from torch import Tensor
+
+from rmmbench.kernels import philox
+
+ROUNDS = 20
+
+# Rounds are drawn together, as many as keep a temporary tensor at this size.
+_GROUP_ELEMENTS = 2**16
+
+
+def round_keys(seed: Tensor, rows: int) -> Tensor:
+    """Return each round's K (below `rows`), a and b, int32, shape (3, ROUNDS)."""
+    w = philox.stream(seed, 3 * ROUNDS, philox.Use.PERMUTATION).view(3, ROUNDS)
+    return torch.stack([(w[0] * rows) >> 32, w[1], w[2]]).to(torch.int32)
+
+
+def permutation(seed: Tensor, rows: int) -> Tensor:
+    """Return a random permutation of range(rows), int32, on the seed's device."""
+    places = torch.arange(rows, device=seed.device, dtype=torch.int32)
+    order = places
+    keys = round_keys(seed, rows).unsqueeze(2)
+    for k, a, b in keys.split(max(1, _GROUP_ELEMENTS // rows), dim=1):
+        for swap in _swaps(places, k, a, b).unbind():
+            order = swap.index_select(0, order)
+    return order
+
+
+def _swaps(places: Tensor, k: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return where each round moves each place, shape (rounds, rows)."""
+    partners = k - places
+    partners.add_(partners < 0, alpha=places.shape[0])
+    moves = torch.maximum(places, partners).mul_(a).add_(b) < 0
+    return torch.where(moves, partners, places)

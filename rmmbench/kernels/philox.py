@@ -1,0 +1,86 @@
+"""Philox 4×32-10: random bits as a function of a seed and a counter, alike on every device.
+
+Salmon, Moraes, Dror, Shaw (2011): Parallel random numbers: as easy as 1, 2, 3. SC'11.
+
+The seed is Philox's 64-bit key. Of its four counter words the first two are a place (a row and a
+block of columns, say), the third is what the bits are for, the fourth is 0.
+"""
+
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+WORD = 0xFFFFFFFF
+
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+
+
+class Use(IntEnum):
+    """What bits are for: each use has counters of its own."""
+
+    SIGNS = 0
+    PERMUTATION = 1
+    BINS = 2
+    ENTRIES = 3
+
+
+def words(seed: Tensor, places: Tensor, columns: Tensor | int, use: int, last: int = 0) -> Tensor:
+    """Return Philox's four words for each counter (place, column, use, last).
+
+    Args:
+        seed: One int64 number, on the device of `places`.
+        places: int64, of any shape, below 2³².
+        columns: int64, of a shape that broadcasts with `places`, below 2³².
+        use: A `Use`, or the third word itself.
+        last: The fourth word.
+
+    Returns:
+        int64 numbers below 2³², shape (4, *shape of places and columns).
+    """
+    columns = torch.as_tensor(columns, device=places.device)
+    places, columns = torch.broadcast_tensors(places, columns)
+    # Two lanes, (c0, c2) and (c1, c3): a round multiplies the first and mixes in the second.
+    even = torch.stack([places, torch.full_like(places, use)])
+    odd = torch.stack([columns, torch.full_like(places, last)])
+    lanes = (2, *[1] * places.dim())
+    multipliers = _constants(_MULTIPLIERS, places).view(lanes)
+    key = torch.stack([seed & WORD, (seed >> 32) & WORD]).view(lanes)
+    step = _constants(_KEY_STEPS, places).view(lanes)
+    for number in range(_ROUNDS):
+        # Modulo 2⁶⁴, where int64 wraps; the shift brings copies of the sign, so mask them away.
+        product = even * multipliers
+        low = product & WORD
+        round_key = (key + number * step).bitwise_and_(WORD)
+        even = (product >> 32).flip(0).bitwise_xor_(odd).bitwise_xor_(round_key).bitwise_and_(WORD)
+        odd = low.flip(0)
+    return torch.stack([even[0], odd[0], even[1], odd[1]])
+
+
+def stream(seed: Tensor, count: int, use: int) -> Tensor:
+    """Return the first `count` words of one use, int64 below 2³², four of each counter in turn."""
+    places = torch.arange(-(-count // 4), device=seed.device)
+    return words(seed, places, 0, use).T.flatten()[:count]
+
+
+def sign_words(seed: Tensor, rows: int) -> Tensor:
+    """Return a random bit a row, packed: bit i % 32 of word i // 32 is row i's; 1 is minus."""
+    return stream(seed, -(-rows // 32), Use.SIGNS)
+
+
+def unpack_signs(packed: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
+    """Return the signs, shape (rows,), +1 or −1, that `sign_words` has packed."""
+    shifts = torch.arange(32, device=packed.device)
+    bits = (packed.unsqueeze(1) >> shifts).bitwise_and_(1).flatten()[:rows]
+    return bits.to(dtype).mul_(-2).add_(1)
+
+
+def signs(seed: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
+    """Return a random sign a row, shape (rows,), +1 or −1."""
+    return unpack_signs(sign_words(seed, rows), rows, dtype)
+
+
+def _constants(values: tuple[int, int], like: Tensor) -> Tensor:
+    return torch.tensor(values, device=like.device)

@@ -1,0 +1,93 @@
+"""One sketch for one input: layers that read the same tensor keep one x_proj between them.
+
+Q, K and V read one tensor, of which autograd keeps one copy; three sketches of it would keep 3ρ of
+it. Layers below one module share while its `forward` runs: the first to read a tensor leaves its
+x_proj, the next that reads the very same tensor, unchanged and with the same settings, takes it.
+Under torch.compile that is the compiler's work, which makes one of calls that are alike.
+"""
+
+import weakref
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+
+class Kept(NamedTuple):
+    """What a layer keeps of its input.
+
+    Attributes:
+        x_proj: SᵀX, shape (proj_dim, features).
+        key: Of S.
+    """
+
+    x_proj: Tensor
+    key: Tensor
+
+
+class SharedInput:
+    """What the layers below one module kept of the tensor that was read last."""
+
+    def __init__(self) -> None:
+        """Share nothing until the module's forward pass begins."""
+        self._is_open = False
+        self._forget()
+
+    def attach(self, module: nn.Module) -> None:
+        """Share while `module` runs its forward pass, and no longer, whatever ends it."""
+        module.register_forward_pre_hook(self._open)
+        module.register_forward_hook(self._close, always_call=True)
+
+    def find(self, input: Tensor, settings: Any) -> Kept | None:
+        """Return what was kept of this very tensor under these settings, None if nothing was."""
+        if self._kept is None or self._settings != settings or self._input is None:
+            return None
+        is_unchanged = self._input() is input and self._version == input._version
+        return self._kept if is_unchanged else None
+
+    def keep(self, input: Tensor, settings: Any, kept: Kept) -> None:
+        """Remember what was kept of `input`; nothing outside of the module's forward pass."""
+        if self._is_open:
+            # Weakly, or the last input would live longer than without sharing.
+            self._input, self._version = weakref.ref(input), input._version
+            self._settings, self._kept = settings, kept
+
+    def _open(self, *_: Any) -> None:
+        self._is_open = True
+
+    def _close(self, *_: Any) -> None:
+        self._is_open = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._input: weakref.ref[Tensor] | None = None
+        self._version, self._settings = 0, None
+        self._kept: Kept | None = None
+
+
+def share_inputs(model: nn.Module, layers: Iterable[str]) -> dict[str, SharedInput]:
+    """Let the layers of each module of a model share, and return what each layer shares in.
+
+    Args:
+        model: Its modules with more than one of the layers get hooks.
+        layers: Qualified names; those alone below their module are left out.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in layers:
+        groups.setdefault(_calling_module(model, name), []).append(name)
+    shared = {}
+    for parent, names in groups.items():
+        if len(names) > 1:
+            group = SharedInput()
+            group.attach(model.get_submodule(parent))
+            shared |= dict.fromkeys(names, group)
+    return shared
+
+
+def _calling_module(model: nn.Module, name: str) -> str:
+    """Return the nearest module above a layer that has a forward pass of its own."""
+    while name:
+        name = name.rpartition(".")[0]
+        if not isinstance(model.get_submodule(name), nn.ModuleList | nn.ModuleDict):
+            break
+    return name

@@ -1,0 +1,28 @@
+"""Sketches with one entry ±1 a row: X's rows are added up, with signs, in bins."""
+
+from abc import abstractmethod
+
+from torch import Tensor
+
+from rmmbench.kernels import philox
+from rmmbench.kernels.bins import bin_sums
+from rmmbench.sketches.sketch import Sketch
+
+
+class Binned(Sketch):
+    """Each row goes into one of B_proj bins with a random sign; B·N work and no S."""
+
+    def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
+        return bin_sums(x, *self._plan(x, proj_dim, key))
+
+    def _plan(self, x: Tensor, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rows = x.shape[0]
+        return *self._bins(rows, proj_dim, seed), philox.sign_words(seed, rows)
+
+    @abstractmethod
+    def _bins(self, rows: int, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows by bin, and where each bin starts among them, both int32."""
+
+    def flops(self, rows: int, features: int, proj_dim: int) -> int:
+        """Return B·N: one signed addition an element of X."""
+        return rows * features

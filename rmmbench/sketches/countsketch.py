@@ -1,0 +1,26 @@
+"""CountSketch: each row goes into a random bin with a random sign; one pass over X.
+
+Charikar, Chen, Farach-Colton (2002): Finding frequent items in data streams. Clarkson, Woodruff
+(2013): Low rank approximation and regression in input sparsity time. arXiv 1207.6365.
+"""
+
+import torch
+from torch import Tensor
+
+from rmmbench.kernels import philox
+from rmmbench.sketches._binned import Binned
+from rmmbench.sketches.sketch import Moments
+
+
+class CountSketch(Binned):
+    """Bins are independent, so that some hold many rows and some none."""
+
+    def _bins(self, rows: int, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor]:
+        bins = (philox.stream(seed, rows, philox.Use.BINS) * proj_dim) >> 32
+        ordered, order = bins.to(torch.int32).sort()
+        first = torch.arange(proj_dim, device=seed.device, dtype=torch.int32)
+        return order.to(torch.int32), torch.searchsorted(ordered, first, out_int32=True)
+
+    def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
+        """Return P / B_proj."""
+        return moments.signed / proj_dim

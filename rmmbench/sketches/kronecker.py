@@ -1,0 +1,139 @@
+"""The tensor-product sketch S = S₁ ⊗ S₂ over batch × sequence, which the paper leaves to the future.
+
+It never mixes rows one by one: S₂ᵀ is applied along the sequence and S₁ᵀ along the batch, each a
+matrix of independent signs, so the work is B·(B₁ρ₁ρ₂ + B₂ρ₂)·N for B = B₁·B₂ rows in place of
+B·B_proj·N. The price is more noise: rows of one sequence meet in 1/k₂ of the products, not in 1/k.
+
+With A = S₁S₁ᵀ and C = S₂S₂ᵀ, entries of A have mean 1 on the diagonal and 0 beside it, where
+E[A_bc²] = 1/k₁, and of C likewise. So pairs of rows that differ in the sequence alone come with
+1/k₂, in the batch alone with 1/k₁, in both with 1/(k₁k₂).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from rmmbench.kernels.dense import sign_entries
+from rmmbench.sketches.sketch import WORKSPACE_BYTES, Moments, Sketch
+
+
+class Kronecker(Sketch):
+    """Rows are batch × sequence, `block_rows` of them a sequence; S₁ and S₂ have entries ±k^−½."""
+
+    takes_block_rows = needs_block_rows = True
+
+    def check_size(self, x: Tensor, proj_dim: int) -> None:
+        """Raise ValueError for what no sketch can do, and for a size that is no k₁·k₂."""
+        super().check_size(x, proj_dim)
+        batch, sequence = self._shape(x.shape[0])
+        if not _pairs(batch, sequence, proj_dim):
+            given = f"no proj_dim of {proj_dim} = k1 · k2 for {batch} × {sequence} rows"
+            remedy = f"try {self.size_from(x.shape[0], proj_dim)}"
+            raise ValueError(f"sketch 'kronecker' has {given}; {remedy}")
+
+    def size_from(self, rows: int, wanted: int) -> int:
+        """Return the least k₁·k₂ ≥ wanted whose rates are within a factor of two."""
+        batch, sequence = self._shape(rows)
+        pairs = [(k1, -(-wanted // k1)) for k1 in range(1, batch + 1)]
+        pairs = [(k1, k2) for k1, k2 in pairs if k2 <= sequence]
+        balanced = [pair for pair in pairs if _imbalance(batch, sequence, pair) <= 2]
+        return min(math.prod(pair) for pair in balanced or pairs)
+
+    def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
+        batch, sequence = self._shape(x.shape[0])
+        k1, k2 = self._factors(x.shape[0], proj_dim)
+        s1 = sign_entries(key, range(batch), range(k1), x.dtype)
+        # Rows of their own, behind the batch's.
+        s2 = sign_entries(key, range(batch, batch + sequence), range(k2), x.dtype)
+        x_proj = x.new_empty(k1, k2, x.shape[1])
+        for columns in torch.arange(x.shape[1]).split(_width(batch * k2, x)):
+            span = slice(int(columns[0]), int(columns[-1]) + 1)
+            within = torch.matmul(s2.T, x.view(batch, sequence, -1)[:, :, span])
+            across = s1.T @ within.flatten(1)
+            x_proj[:, :, span] = across.view(k1, k2, -1).mul_(proj_dim**-0.5)
+        return x_proj.flatten(0, 1)
+
+    def moments(self, x: Tensor, y: Tensor) -> Moments:
+        """Return the moments, and further T₁, T₂ and T₁₂ of this file's head; B² work."""
+        shape = self._shape(x.shape[0])
+        grid = [matrix.double().view(*shape, -1) for matrix in (x, y)]
+        turned = [matrix.transpose(0, 1) for matrix in grid]
+        more = _one_axis(*turned), _one_axis(*grid), _both_axes(*grid)
+        return Moments.of(x, y)._replace(more=more)
+
+    def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
+        """Return T₁/k₁ + T₂/k₂ + T₁₂/(k₁k₂)."""
+        k1, k2 = self._factors(rows, proj_dim)
+        batch, sequence, both = moments.more
+        return batch / k1 + sequence / k2 + both / proj_dim
+
+    def flops(self, rows: int, features: int, proj_dim: int) -> int:
+        """Return 2·(B·k₂ + B₁·k₁·k₂)·N."""
+        k1, k2 = self._factors(rows, proj_dim)
+        return 2 * (rows * k2 + self._shape(rows)[0] * k1 * k2) * features
+
+    def _shape(self, rows: int) -> tuple[int, int]:
+        sequence = self.block_rows or rows
+        return rows // sequence, sequence
+
+    def _factors(self, rows: int, proj_dim: int) -> tuple[int, int]:
+        """Return k₁ and k₂, the most balanced of the pairs whose product is proj_dim."""
+        batch, sequence = self._shape(rows)
+        pairs = _pairs(batch, sequence, proj_dim)
+        return min(pairs, key=lambda pair: _imbalance(batch, sequence, pair))
+
+
+def _pairs(batch: int, sequence: int, proj_dim: int) -> list[tuple[int, int]]:
+    pairs = [(k1, proj_dim // k1) for k1 in range(1, batch + 1) if proj_dim % k1 == 0]
+    return [(k1, k2) for k1, k2 in pairs if k2 <= sequence]
+
+
+def _imbalance(batch: int, sequence: int, pair: tuple[int, int]) -> float:
+    """Return how many times one factor's rate is the other's, at least 1."""
+    ratio = pair[0] * sequence / (pair[1] * batch)
+    return max(ratio, 1 / ratio)
+
+
+def _width(rows: int, x: Tensor) -> int:
+    """Return how many columns to treat at once: three copies of what lies between the factors."""
+    fits = WORKSPACE_BYTES // (3 * rows * x.element_size())
+    return max(1, min(fits, max(16, -(-x.shape[1] // 8))))
+
+
+def _one_axis(x: Tensor, y: Tensor) -> float:
+    """Return T₂ of X and Y, shape (batch, sequence, features); of the transposed ones it is T₁.
+
+    T₂ = Σ_{s≠s'} Σ_{b,c} (x_bs·x_cs)(y_bs'·y_cs') + (x_bs·x_cs')(y_bs'·y_cs).
+    """
+    gram_x, gram_y = torch.einsum("bsn,csn->sbc", x, x), torch.einsum("bsn,csn->sbc", y, y)
+    total = (gram_x.sum(0) * gram_y.sum(0)).sum() - (gram_x * gram_y).sum()
+    for x_b, y_b in zip(x, y, strict=True):
+        crossed = torch.einsum("sn,ctn->cst", x_b, x) * torch.einsum("tn,csn->cst", y_b, y)
+        total += crossed.sum() - crossed.diagonal(dim1=1, dim2=2).sum()
+    return float(total)
+
+
+def _both_axes(x: Tensor, y: Tensor) -> float:
+    """Return T₁₂, over pairs of rows (b, s) and (b', s') with b ≠ b' and s ≠ s'.
+
+    The sum of ‖x_bs‖²‖y_b's'‖² + (x_bs·x_b's')(y_bs·y_b's') + (x_bs·x_bs')(y_b's·y_b's')
+    + (x_bs·x_b's)(y_bs'·y_b's').
+    """
+    norms_x, norms_y = x.square().sum(2), y.square().sum(2)
+    total = _off_both(norms_x, norms_y)
+    products = torch.einsum("bsn,bsm->bsnm", x, y)
+    total += _off_both(products.flatten(2), products.flatten(2))
+    for one, two in ((x, y), (x.transpose(0, 1), y.transpose(0, 1))):
+        gram_x, gram_y = one @ one.transpose(1, 2), two @ two.transpose(1, 2)
+        unlike = gram_x.sum(0) * gram_y.sum(0) - (gram_x * gram_y).sum(0)
+        total += float(unlike.sum() - unlike.diagonal().sum())
+    return total
+
+
+def _off_both(u: Tensor, v: Tensor) -> float:
+    """Return Σ u_bs·v_b's' over b ≠ b' and s ≠ s', for numbers or vectors at each (b, s)."""
+    u, v = u.flatten(2) if u.dim() > 2 else u.unsqueeze(2), v.view(*u.shape[:2], -1)
+    everywhere = (u.sum((0, 1)) * v.sum((0, 1))).sum()
+    same_batch, same_place = (u.sum(1) * v.sum(1)).sum(), (u.sum(0) * v.sum(0)).sum()
+    return float(everywhere - same_batch - same_place + (u * v).sum())

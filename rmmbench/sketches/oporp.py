@@ -1,0 +1,30 @@
+"""One permutation, equal bins, random signs: as good as the best transform, in one pass over X.
+
+Li, Li (2023): OPORP: One Permutation + One Random Projection. arXiv 2302.03505.
+"""
+
+import torch
+from torch import Tensor
+
+from rmmbench.sketches._binned import Binned
+from rmmbench.kernels.permutation import permutation
+from rmmbench.sketches.sketch import Moments
+
+
+class OPORP(Binned):
+    """Each row goes, with a random sign, into one of B_proj bins of equal size, or one row apart."""
+
+    def _bins(self, rows: int, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor]:
+        places = torch.arange(proj_dim, device=seed.device, dtype=torch.int32)
+        # Places × rows outgrows int32.
+        starts = (places.long() * rows // proj_dim).int()
+        return permutation(seed, rows), starts
+
+    def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
+        """Return P Σ m (m − 1) / (B (B − 1)) over the bins' sizes m.
+
+        For equal bins that is P (1 − ρ) / (ρ (B − 1)).
+        """
+        size, larger = divmod(rows, proj_dim)
+        pairs = (proj_dim - larger) * size * (size - 1) + larger * (size + 1) * size
+        return moments.signed * pairs / (rows * (rows - 1)) if rows > 1 else 0.0

@@ -1,0 +1,29 @@
+"""Some of the rows themselves, uniformly without replacement: the cheapest sketch there is.
+
+Its error is (1 − ρ)/ρ times the noise that the batch's own gradient has (the paper's eq. 9).
+"""
+
+from torch import Tensor
+
+from rmmbench.kernels.permutation import permutation
+from rmmbench.sketches.sketch import Moments, Sketch
+
+
+class Rows(Sketch):
+    """B_proj rows of X, scaled by (B / B_proj)^½."""
+
+    def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
+        rows = x.shape[0]
+        picked = permutation(key, rows)[:proj_dim]
+        return x.index_select(0, picked).mul_((rows / proj_dim) ** 0.5)
+
+    def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
+        """Return (1 − ρ)/ρ · (B·d − g)/(B − 1)."""
+        if proj_dim == rows:
+            return 0.0
+        noise_of_rows = (rows * moments.d - moments.g) / (rows - 1)
+        return (rows - proj_dim) / proj_dim * noise_of_rows
+
+    def flops(self, rows: int, features: int, proj_dim: int) -> int:
+        """Return B_proj·N, the scaling."""
+        return proj_dim * features
