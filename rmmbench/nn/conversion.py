@@ -5,12 +5,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from torch import nn
 
+from rmmbench.nn.advice import advise
 from rmmbench.nn.conv1d import RMMConv1D
 from rmmbench.nn.linear import RMMLinear, Sketched
+from rmmbench.nn.readers import Example
 from rmmbench.nn.sharing import share_inputs
 from rmmbench.nn.size import SketchSettings
 
@@ -26,6 +28,8 @@ def convert(
     rho: float | None = None,
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
+    where: Literal["all", "beneficial"] = "all",
+    example: Example | None = None,
     share: bool = True,
     **settings: Any,
 ) -> M:
@@ -42,34 +46,40 @@ def convert(
         rho: Compression rate proj_dim / rows, in (0, 1].
         include: Patterns of qualified names ("*.attention.*"); only layers that match one.
         exclude: Patterns; no layer that matches one.
+        where: "beneficial" leaves out layers whose input is kept anyway, or no smaller as a sketch.
+        example: A batch like those of training, by whose shapes `where` decides; a mapping of the
+            model's keyword arguments, a sequence of its arguments, or the only one. Under autocast
+            if training is.
         share: Whether layers of one module that read the same tensor (Q, K and V; gate and up) keep
-            one sketch of it between them.
+            one sketch of it between them. A module that torch.compile is given by itself does.
         settings: proj_dim, min_proj_dim, max_proj_dim and block_rows, as `rmm_linear` takes them.
 
     Raises:
-        ValueError: If the settings make no sense, or no layer is left to convert.
+        ValueError: If the settings make no sense, `where` needs an example and there is none, or no
+            layer is left to convert.
     """
     chosen = SketchSettings(sketch, rho, **settings).checked()
-    include, exclude = _patterns(include), _patterns(exclude)
-    layers = {name: layer for name, layer in model.named_modules() if _target(layer) is not None}
-    matching = {
-        name: layer
-        for name, layer in layers.items()
-        if (not include or _matches(name, include)) and not _matches(name, exclude)
-    }
-    if not matching:
-        raise ValueError(_nothing_to_convert(layers, include, exclude, converted_layers(model)))
+    layers = linear_layers(model)
+    matching = _matching(model, layers, _patterns(include), _patterns(exclude))
+    if where not in ("all", "beneficial"):
+        raise ValueError(f"where must be 'all' or 'beneficial', got {where!r}")
+    if where == "beneficial":
+        matching = _beneficial(model, matching, chosen, example, share=share)
     shared = share_inputs(model, matching) if share else {}
-    for name, layer in matching.items():
-        target = _target(layer)
-        assert target is not None
+    for name in matching:
+        layer = layers[name]
         # A change of class keeps the object, and so every reference, tie and hook.
-        layer.__class__ = target
+        layer.__class__ = _target(layer)
         layer.settings, layer.exact, layer.shared = chosen, False, shared.get(name)
     names = ", ".join(matching)
     counts = len(matching), len(layers)
     logger.info("%d of %d linear layers keep a %s sketch: %s", *counts, sketch, names)
     return model
+
+
+def linear_layers(model: nn.Module) -> dict[str, Any]:
+    """Return by qualified name the layers that `convert` could change."""
+    return {name: layer for name, layer in model.named_modules() if _target(layer) is not None}
 
 
 def converted_layers(model: nn.Module) -> dict[str, Sketched]:
@@ -101,6 +111,42 @@ def _target(layer: nn.Module) -> type[nn.Module] | None:
     return None
 
 
+def _beneficial(
+    model: nn.Module,
+    layers: list[str],
+    settings: SketchSettings,
+    example: Example | None,
+    *,
+    share: bool,
+) -> list[str]:
+    if example is None:
+        remedy = "give example=batch, or where='all'"
+        raise ValueError(f"where='beneficial' must see one batch to decide, got none; {remedy}")
+    advice = advise(model, layers, settings, example, share=share)
+    gaining = [layer.layer for layer in advice if layer.is_beneficial]
+    if not gaining:
+        reasons = ", ".join(dict.fromkeys(layer.reason for layer in advice))
+        raise ValueError(f"none of the {len(advice)} linear layers gains by a sketch: {reasons}")
+    return gaining
+
+
+def _matching(
+    model: nn.Module,
+    layers: Iterable[str],
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+) -> list[str]:
+    layers = list(layers)
+    matching = [
+        name
+        for name in layers
+        if (not include or _matches(name, include)) and not _matches(name, exclude)
+    ]
+    if not matching:
+        raise ValueError(_nothing_to_convert(layers, include, exclude, converted_layers(model)))
+    return matching
+
+
 def _patterns(given: str | Iterable[str] | None) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given or ())
 
@@ -110,14 +156,14 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _nothing_to_convert(
-    layers: dict[str, nn.Module],
+    layers: list[str],
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     converted: dict[str, Sketched],
 ) -> str:
     if layers:
         given = f"include={list(include)}, exclude={list(exclude)}"
-        names = ", ".join(list(layers)[:5])
+        names = ", ".join(layers[:5])
         return f"no layer matches {given}; the model's {len(layers)} linear layers are: {names} …"
     if converted:
         return f"all {len(converted)} linear layers of the model are sketched already"

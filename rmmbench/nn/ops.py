@@ -1,8 +1,8 @@
 """Sketching as operators that torch.compile cannot look into.
 
 If S or its seed were drawn by torch operations inside a compiled region, the partitioner would draw
-them again in the backward pass, and the gradient would silently be noise. `rmmbench::draw` draws the
-seed inside and returns the key of S; it is saved, so the backward pass has the S of the forward
+them again in the backward pass, and the gradient would silently be noise. `rmmbench::draw` draws
+the seed inside and returns the key of S; it is saved, so the backward pass has the S of the forward
 pass. `rmmbench::project` is a function of its arguments alone.
 """
 
@@ -31,9 +31,7 @@ def draw(
 
 
 @draw.register_fake
-def _(
-    x: Tensor, proj_dim: int, name: str, block_rows: int | None, seed: Tensor | None
-) -> Tensor:
+def _(x: Tensor, proj_dim: int, name: str, block_rows: int | None, seed: Tensor | None) -> Tensor:
     return sketches.get(name).new_key(x, proj_dim)
 
 
@@ -67,7 +65,7 @@ OPERATORS = [op._opoverload for op in (draw, project, project_and_sum)]
 """What torch dispatches on; each takes x, proj_dim, name and block_rows first."""
 
 
-@register_flop_formula([op.overloadpacket for op in OPERATORS[1:]])  # type: ignore[untyped-decorator]
+@register_flop_formula([op.overloadpacket for op in OPERATORS[1:]])
 def _flops(
     x_shape: tuple[int, int], proj_dim: int, name: str, block_rows: int | None, *_: Any, **__: Any
 ) -> int:

@@ -31,21 +31,24 @@ class SharedInput:
     def __init__(self) -> None:
         """Share nothing until the module's forward pass begins."""
         self._is_open = False
-        self._forget()
+        self._input: weakref.ref[Tensor] | None = None
+        self._version = 0
+        self._settings: object = None
+        self._kept: Kept | None = None
 
     def attach(self, module: nn.Module) -> None:
         """Share while `module` runs its forward pass, and no longer, whatever ends it."""
         module.register_forward_pre_hook(self._open)
         module.register_forward_hook(self._close, always_call=True)
 
-    def find(self, input: Tensor, settings: Any) -> Kept | None:
+    def find(self, input: Tensor, settings: object) -> Kept | None:
         """Return what was kept of this very tensor under these settings, None if nothing was."""
         if self._kept is None or self._settings != settings or self._input is None:
             return None
         is_unchanged = self._input() is input and self._version == input._version
         return self._kept if is_unchanged else None
 
-    def keep(self, input: Tensor, settings: Any, kept: Kept) -> None:
+    def keep(self, input: Tensor, settings: object, kept: Kept) -> None:
         """Remember what was kept of `input`; nothing outside of the module's forward pass."""
         if self._is_open:
             # Weakly, or the last input would live longer than without sharing.
@@ -57,31 +60,31 @@ class SharedInput:
 
     def _close(self, *_: Any) -> None:
         self._is_open = False
-        self._forget()
-
-    def _forget(self) -> None:
-        self._input: weakref.ref[Tensor] | None = None
-        self._version, self._settings = 0, None
-        self._kept: Kept | None = None
+        self._input = self._settings = self._kept = None
 
 
 def share_inputs(model: nn.Module, layers: Iterable[str]) -> dict[str, SharedInput]:
     """Let the layers of each module of a model share, and return what each layer shares in.
 
     Args:
-        model: Its modules with more than one of the layers get hooks.
+        model: Its modules that call more than one of the layers get hooks.
         layers: Qualified names; those alone below their module are left out.
     """
     groups: dict[str, list[str]] = {}
-    for name in layers:
-        groups.setdefault(_calling_module(model, name), []).append(name)
-    shared = {}
-    for parent, names in groups.items():
+    for name, module in sharing_modules(model, layers).items():
+        groups.setdefault(module, []).append(name)
+    shared: dict[str, SharedInput] = {}
+    for module, names in groups.items():
         if len(names) > 1:
             group = SharedInput()
-            group.attach(model.get_submodule(parent))
+            group.attach(model.get_submodule(module))
             shared |= dict.fromkeys(names, group)
     return shared
+
+
+def sharing_modules(model: nn.Module, layers: Iterable[str]) -> dict[str, str]:
+    """Return for each layer the module below which it would share: the nearest that calls it."""
+    return {name: _calling_module(model, name) for name in layers}
 
 
 def _calling_module(model: nn.Module, name: str) -> str:

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import torch
 
 from rmmbench import sketches
-from rmmbench.sketches import Sketch
 
 
 class SketchSettings(NamedTuple):

@@ -1,0 +1,171 @@
+"""`rmmbench advise`: which linear layers of a model are worth a sketch, and what all would save."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from rmmbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rmmbench.record import Case
+
+_WITHOUT_LENGTH = ("mlp", "linear", "projection", "import")
+
+
+def advise(
+    model: Annotated[
+        str, typer.Argument(help="A name of `rmmbench list models`, or hf:, import:.")
+    ],
+    rho: Annotated[float, typer.Option(help="Compression rate, in (0, 1].")] = 0.5,
+    sketch: Annotated[str, typer.Option(help="A name of `rmmbench list sketches`.")] = "oporp",
+    batch_size: Annotated[int | None, typer.Option(help="The task's, or 32.")] = None,
+    seq_len: Annotated[int | None, typer.Option(help="The task's, or 128 tokens.")] = None,
+    task: Annotated[str | None, typer.Option(help="A GLUE task, for its shape.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32, or bfloat16 for autocast.")] = "float32",
+    attention: Annotated[str, typer.Option(help="eager or sdpa.")] = "eager",
+    share: Annotated[bool, typer.Option(help="One sketch for Q, K and V; for gate and up.")] = True,
+    every_layer: Annotated[
+        bool, typer.Option("--every-layer", help="A line a layer, not one for all alike.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """Tell which linear layers gain by a sketch of their input, and who else keeps the others'.
+
+    One training step is followed on fake tensors; nothing is allocated.
+
+    Examples:
+      rmmbench advise roberta-base --task mrpc
+      rmmbench advise hf:llama --batch-size 1 --seq-len 2048 --rho 0.1
+    """
+    from rmmbench.sweep.advise import advise as advise_case
+
+    settings = {"sketch": sketch, "rho": rho, "dtype": dtype, "attention": attention}
+    case = _case(model, task, batch_size, seq_len, settings | {"share": share})
+    try:
+        advice = advise_case(case)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if as_json:
+        advice |= {name: m and m.model_dump() for name, m in advice.items() if name != "layers"}
+        typer.echo(json.dumps({"case": case.model_dump(mode="json")} | advice, indent=2))
+        return
+    _show(case, advice, every_layer=every_layer)
+
+
+def _case(
+    model: str,
+    task: str | None,
+    batch_size: int | None,
+    seq_len: int | None,
+    settings: dict[str, Any],
+) -> "Case":
+    from rmmbench.errors import UnknownNameError
+    from rmmbench.profile import case_from
+    from rmmbench.tasks import TASKS
+
+    if task is not None and task not in TASKS:
+        raise UnknownNameError("task", task, TASKS)
+    length = None if model.partition(":")[0] in _WITHOUT_LENGTH else 128
+    usual = (TASKS[task].batch_size, TASKS[task].seq_len) if task else (32, length)
+    shape = {"batch_size": batch_size or usual[0], "seq_len": seq_len or usual[1]}
+    fixed = {"method": "rmm", "where": "beneficial", "memory_device": "predict"}
+    return case_from({"model": model, "task": task} | shape | fixed | settings)
+
+
+def _show(case: "Case", advice: dict[str, Any], *, every_layer: bool) -> None:
+    from rich.text import Text
+
+    from rmmbench.cli.table import stdout
+    from rmmbench.labels import place
+    from rmmbench.rows import CELL
+
+    console = stdout()
+    console.print()
+    console.print(_layers(case, advice["layers"], fold=not every_layer))
+    console.print()
+    console.print(_totals(case, advice))
+    console.print()
+    shared = "one for layers that read one tensor" if case.share else "one for each layer"
+    said = f"{place(case.model_dump(), CELL)} · sketch {case.sketch}, {shared}"
+    how = "Predicted on fake tensors; inputs are made up. MiB of a line are of all its layers."
+    console.print(Text(f"{said}\n{how}", style="dim"))
+
+
+def _layers(case: "Case", layers: Sequence[dict[str, Any]], *, fold: bool) -> "Table":
+    from rich.text import Text
+
+    from rmmbench.units import format_bytes
+
+    table = _table("layer", "", "kept\nnow", f"at\nρ={case.rho:g}", "verdict")
+    table.columns[-1].justify = "left"
+    for line in _lines(layers, fold=fold):
+        kept, sketched = (format_bytes(line[name]) if line[name] else "" for name in _BYTES)
+        many = f"×{line['count']}" if line["count"] > 1 else ""
+        cells = (line["layer"], many, kept, sketched, _verdict(line))
+        table.add_row(*map(Text, cells), style="" if line["is_beneficial"] else "dim")
+    return table
+
+
+def _totals(case: "Case", advice: dict[str, Any]) -> "Table":
+    from rmmbench.units import format_bytes, format_percent
+
+    table = _table("", "now", f"at ρ={case.rho:g}", "", "the least that any ρ reaches", "")
+    for heading, field in _FIELDS.items():
+        now = getattr(advice["exact"], field)
+        cells = [heading, format_bytes(now)]
+        for memory in (advice["sketched"], advice["least"]):
+            value = now if memory is None else getattr(memory, field)
+            cells += [format_bytes(value), format_percent(value / now - 1, signed=True)]
+        table.add_row(*cells)
+    return table
+
+
+def _table(*headings: str) -> "Table":
+    """Return an empty table, its first column set to the left and the others to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for number, heading in enumerate(headings):
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(Text(heading), justify=justify, vertical="bottom", overflow="fold")
+    return table
+
+
+_FIELDS = {
+    "kept for the backward pass": "saved_bytes",
+    "peak of a training step": "peak_allocated_bytes",
+}
+_BYTES = ("kept_bytes", "sketched_bytes")
+
+
+def _lines(layers: Sequence[dict[str, Any]], *, fold: bool) -> Iterable[dict[str, Any]]:
+    """Return a line for each layer, or for all those that are alike but for a number, added up."""
+    lines: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        alike = {name: value for name, value in layer.items() if name not in _BYTES}
+        words = json.dumps(alike)
+        key = re.sub(r"\d+", "*", words) if fold else words
+        line = lines.setdefault(key, layer | {"count": 0} | dict.fromkeys(_BYTES, 0))
+        line["count"] += 1
+        for name in _BYTES:
+            line[name] += layer[name]
+    for line in lines.values():
+        if line["count"] > 1:
+            line["layer"] = re.sub(r"\d+", "*", line["layer"])
+    return lines.values()
+
+
+def _verdict(line: dict[str, Any]) -> str:
+    partners = [name.rpartition(".")[2] for name in line["together_with"]]
+    together = f", with {', '.join(partners)}" if partners else ""
+    if line["is_beneficial"]:
+        return f"sketch{together}"
+    others = re.sub(r"\d+", "*", "; ".join(line["others"][:2]))
+    return f"leave: kept by {others}" if others else f"leave: {line['reason']}"

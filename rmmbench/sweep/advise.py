@@ -1,0 +1,72 @@
+"""What sketches would save in one model, layer by layer and in all; predicted, on fake tensors."""
+
+import functools
+from typing import Any
+
+from rmmbench.record import Case, Memory
+from rmmbench.sweep import process
+from rmmbench.sweep.plan import check_models, check_names
+
+_LIMIT_SECONDS = 600.0
+
+
+def advise(case: Case) -> dict[str, Any]:
+    """Return advice for a case of method rmm, from a process of its own.
+
+    Args:
+        case: Its sketch, ρ and `share` are what is advised on, its `where` is "beneficial".
+
+    Returns:
+        "layers": the fields of `nn.advice.LayerAdvice` of every linear layer. "exact", "sketched"
+        and "least": the memory of the unchanged model, of the converted one, and of one that keeps
+        a single row of each input, below which no ρ comes; the last two are None if no layer gains.
+
+    Raises:
+        UsageError: If the model cannot be made as the case asks for it.
+        CannotPredictError: If fake tensors cannot follow it.
+        ValueError: If the sketch cannot do what is asked with one of the inputs.
+    """
+    process.preload([])
+    check_names([case])
+    check_models([case], _LIMIT_SECONDS)
+    answer: dict[str, Any] = process.call(_advise, case, limit_seconds=_LIMIT_SECONDS)
+    return answer
+
+
+def _advise(case: Case) -> dict[str, Any]:
+    layers = _layers(case)
+    gains = any(layer["is_beneficial"] for layer in layers)
+    least = case.model_copy(update={"rho": None, "proj_dim": 1, "min_proj_dim": 1})
+    return {
+        "layers": layers,
+        "exact": _memory(case.as_exact()),
+        "sketched": _memory(case) if gains else None,
+        "least": _memory(least) if gains else None,
+    }
+
+
+def _layers(case: Case) -> list[dict[str, Any]]:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from rmmbench import models
+    from rmmbench.measure.step import AUTOCAST, autocast
+    from rmmbench.nn.advice import advise as advise_layers
+    from rmmbench.nn.conversion import linear_layers
+    from rmmbench.nn.size import SketchSettings
+
+    sizes = (case.rho, case.proj_dim, case.min_proj_dim, case.max_proj_dim)
+    settings = SketchSettings(case.sketch or "gaussian", *sizes, case.block_rows).checked()
+    with FakeTensorMode():
+        model, make_batch, _ = models.build(case)
+        names = list(linear_layers(model))
+        with autocast(model, AUTOCAST[case.dtype]):
+            advice = advise_layers(model, names, settings, make_batch(), share=case.share)
+    return [layer._asdict() for layer in advice]
+
+
+def _memory(case: Case) -> Memory:
+    from rmmbench.measure.predict import predict_memory
+    from rmmbench.sweep.worker import Draft, prepare
+
+    build = functools.partial(prepare, Draft(case, lambda stage: None), "cpu", foreach=True)
+    return predict_memory(build)
