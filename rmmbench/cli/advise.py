@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rmmbench.errors import UsageError
-
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -46,10 +44,7 @@ def advise(
 
     settings = {"sketch": sketch, "rho": rho, "dtype": dtype, "attention": attention}
     case = _case(model, task, batch_size, seq_len, settings | {"share": share})
-    try:
-        advice = advise_case(case)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    advice = advise_case(case)
     if as_json:
         advice |= {name: m and m.model_dump() for name, m in advice.items() if name != "layers"}
         typer.echo(json.dumps({"case": case.model_dump(mode="json")} | advice, indent=2))
@@ -72,7 +67,8 @@ def _case(
         raise UnknownNameError("task", task, TASKS)
     length = None if model.partition(":")[0] in _WITHOUT_LENGTH else 128
     usual = (TASKS[task].batch_size, TASKS[task].seq_len) if task else (32, length)
-    shape = {"batch_size": batch_size or usual[0], "seq_len": seq_len or usual[1]}
+    shape = {"batch_size": usual[0] if batch_size is None else batch_size}
+    shape |= {"seq_len": usual[1] if seq_len is None else seq_len}
     fixed = {"method": "rmm", "where": "beneficial", "memory_device": "predict"}
     return case_from({"model": model, "task": task} | shape | fixed | settings)
 

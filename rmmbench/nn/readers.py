@@ -72,9 +72,12 @@ def readings(model: nn.Module, layers: Sequence[str], example: Example) -> list[
         for tensor in tree_leaves(batch):
             if isinstance(tensor, Tensor):
                 watch.keeps(tensor, "the batch")
-        packing = saved_tensors_hooks(watch.pack, lambda tensor: tensor)
-        with _training(model), watch.attached(model), watch, torch.enable_grad(), packing:
-            _call(model, state, batch)
+        packing = saved_tensors_hooks(watch.note, lambda nothing: nothing)
+        try:
+            with _training(model), watch.attached(model), watch, torch.enable_grad(), packing:
+                _call(model, state, batch)
+        finally:
+            watch.let_go()
     return watch.readings()
 
 
@@ -101,23 +104,27 @@ class _Watch(TorchFunctionMode):
         finally:
             self._functions.pop()
 
-    def pack(self, tensor: Tensor) -> Tensor:
+    def note(self, tensor: Tensor) -> None:
+        """Take in what is saved; in its place nothing is, as no backward pass follows."""
         layer = next((name for name in reversed(self._modules) if name in self._layers), None)
         if layer is None:
             self.keeps(tensor, f"{self._function()} in {self._module()}")
-            return tensor
+            return
         storage, read = tensor.untyped_storage(), self._read[-1]
         if _is_of(tensor, read) and storage._cdata not in self._own:
             self._alive += [tensor, read]
             known = (id(read), storage._cdata, read.shape, tensor.dtype, storage.nbytes())
             self._readings[layer, storage._cdata] = Reading(layer, *known, ())
-        return tensor
 
     def keeps(self, tensor: Tensor, who: str) -> None:
         self._alive.append(tensor)
         keepers = self._keepers.setdefault(tensor.untyped_storage()._cdata, [])
         if who not in keepers:
             keepers.append(who)
+
+    def let_go(self) -> None:
+        """Break the circle of tensors, their graph, what notes for it, and this."""
+        self._alive.clear()
 
     def readings(self) -> list[Reading]:
         return [

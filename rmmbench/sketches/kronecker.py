@@ -1,4 +1,4 @@
-"""The tensor-product sketch S = S₁ ⊗ S₂ over batch × sequence, which the paper leaves to the future.
+"""The tensor-product sketch S = S₁ ⊗ S₂ over batch × sequence, the paper's future work.
 
 It never mixes rows one by one: S₂ᵀ is applied along the sequence and S₁ᵀ along the batch, each a
 matrix of independent signs, so the work is B·(B₁ρ₁ρ₂ + B₂ρ₂)·N for B = B₁·B₂ rows in place of
@@ -16,6 +16,9 @@ from torch import Tensor
 
 from rmmbench.kernels.dense import sign_entries
 from rmmbench.sketches.sketch import WORKSPACE_BYTES, Moments, Sketch
+
+# Elements of a factor that are held at a time, and how many signs one counter of Philox gives.
+_PIECE_ELEMENTS, _SIGNS_A_COUNTER = 2**21, 128
 
 
 class Kronecker(Sketch):
@@ -43,15 +46,15 @@ class Kronecker(Sketch):
     def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
         batch, sequence = self._shape(x.shape[0])
         k1, k2 = self._factors(x.shape[0], proj_dim)
-        s1 = sign_entries(key, range(batch), range(k1), x.dtype)
+        over_batch = _Signs(key, range(batch), k1, x.dtype)
         # Rows of their own, behind the batch's.
-        s2 = sign_entries(key, range(batch, batch + sequence), range(k2), x.dtype)
+        over_sequence = _Signs(key, range(batch, batch + sequence), k2, x.dtype)
         x_proj = x.new_empty(k1, k2, x.shape[1])
-        for columns in torch.arange(x.shape[1]).split(_width(batch * k2, x)):
-            span = slice(int(columns[0]), int(columns[-1]) + 1)
-            within = torch.matmul(s2.T, x.view(batch, sequence, -1)[:, :, span])
-            across = s1.T @ within.flatten(1)
-            x_proj[:, :, span] = across.view(k1, k2, -1).mul_(proj_dim**-0.5)
+        width = _width(batch * k2, x)
+        for start in range(0, x.shape[1], width):
+            span = slice(start, start + width)
+            within = over_sequence.project(x.view(batch, sequence, -1)[:, :, span])
+            x_proj[:, :, span] = over_batch.project(within.flatten(1)).view(k1, k2, -1)
         return x_proj.flatten(0, 1)
 
     def moments(self, x: Tensor, y: Tensor) -> Moments:
@@ -96,9 +99,40 @@ def _imbalance(batch: int, sequence: int, pair: tuple[int, int]) -> float:
 
 
 def _width(rows: int, x: Tensor) -> int:
-    """Return how many columns to treat at once: three copies of what lies between the factors."""
-    fits = WORKSPACE_BYTES // (3 * rows * x.element_size())
+    """Return how many columns to treat at once: four copies of what lies between the factors."""
+    fits = WORKSPACE_BYTES // 2 // (4 * rows * x.element_size())
     return max(1, min(fits, max(16, -(-x.shape[1] // 8))))
+
+
+class _Signs:
+    """One factor of S: entries ±columns^−½, drawn once if they are few, and else piece by piece."""
+
+    def __init__(self, key: Tensor, rows: range, columns: int, dtype: torch.dtype) -> None:
+        self._key, self._rows, self._columns, self._dtype = key, rows, range(columns), dtype
+        fits = _PIECE_ELEMENTS // len(rows) // _SIGNS_A_COUNTER * _SIGNS_A_COUNTER
+        self._width = min(columns, max(_SIGNS_A_COUNTER, fits))
+        drawn = -(-self._width // _SIGNS_A_COUNTER) * _SIGNS_A_COUNTER
+        self._height = min(len(rows), _PIECE_ELEMENTS // drawn)
+        is_one = (self._height, self._width) == (len(rows), columns)
+        self._whole = self._piece(0, 0) if is_one else None
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return Sᵀx for x of shape (*, rows, features)."""
+        if self._whole is not None:
+            return self._whole.T @ x
+        precise = torch.promote_types(x.dtype, torch.float32)
+        total = x.new_zeros(*x.shape[:-2], len(self._columns), x.shape[-1], dtype=precise)
+        for top in range(0, len(self._rows), self._height):
+            some = x[..., top : top + self._height, :]
+            for left in range(0, len(self._columns), self._width):
+                total[..., left : left + self._width, :] += self._piece(top, left).T @ some
+        return total.to(x.dtype)
+
+    def _piece(self, top: int, left: int) -> Tensor:
+        rows = self._rows[top : top + self._height]
+        columns = self._columns[left : left + self._width]
+        entries = sign_entries(self._key, rows, columns, self._dtype)
+        return entries.mul_(len(self._columns) ** -0.5)
 
 
 def _one_axis(x: Tensor, y: Tensor) -> float:

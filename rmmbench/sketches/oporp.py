@@ -6,13 +6,13 @@ Li, Li (2023): OPORP: One Permutation + One Random Projection. arXiv 2302.03505.
 import torch
 from torch import Tensor
 
-from rmmbench.sketches._binned import Binned
 from rmmbench.kernels.permutation import permutation
+from rmmbench.sketches._binned import Binned
 from rmmbench.sketches.sketch import Moments
 
 
 class OPORP(Binned):
-    """Each row goes, with a random sign, into one of B_proj bins of equal size, or one row apart."""
+    """Each row goes with a random sign into one of B_proj bins, whose sizes differ by one at most."""
 
     def _bins(self, rows: int, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor]:
         places = torch.arange(proj_dim, device=seed.device, dtype=torch.int32)

@@ -3,6 +3,8 @@
 import functools
 from typing import Any
 
+from rmmbench.errors import RmmbenchError, UsageError
+from rmmbench.models import MODELS
 from rmmbench.record import Case, Memory
 from rmmbench.sweep import process
 from rmmbench.sweep.plan import check_models, check_names
@@ -22,14 +24,19 @@ def advise(case: Case) -> dict[str, Any]:
         a single row of each input, below which no ρ comes; the last two are None if no layer gains.
 
     Raises:
-        UsageError: If the model cannot be made as the case asks for it.
-        CannotPredictError: If fake tensors cannot follow it.
-        ValueError: If the sketch cannot do what is asked with one of the inputs.
+        UsageError: If the model cannot be made as the case asks for it, fake tensors cannot follow
+            it, or the sketch cannot do what is asked with one of the inputs.
     """
-    process.preload([])
     check_names([case])
+    process.preload([MODELS.module(case.model.partition(":")[0])])
     check_models([case], _LIMIT_SECONDS)
-    answer: dict[str, Any] = process.call(_advise, case, limit_seconds=_LIMIT_SECONDS)
+    try:
+        answer: dict[str, Any] = process.call(_advise, case, limit_seconds=_LIMIT_SECONDS)
+    except RmmbenchError:
+        raise
+    except Exception as error:
+        # Of a model of the user's own anything may come.
+        raise UsageError(f"{case.model}: {' '.join(str(error).split())[:500]}") from None
     return answer
 
 

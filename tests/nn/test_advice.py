@@ -1,6 +1,8 @@
 """Which layers gain: who keeps what a linear layer reads, and what is made of it."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -210,6 +212,24 @@ def test_looking_changes_nothing():
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     assert type(model[1].weight) is nn.Parameter
     assert not model[2].weight.requires_grad
+
+
+def test_looking_holds_nothing():
+    """No tensor of the pass outlives it, not even until the next collection of garbage."""
+    born = []
+
+    class Noting(nn.Module):
+        def forward(self, x):
+            x = x.relu()
+            born.append(weakref.ref(x.untyped_storage()))
+            return x
+
+    gc.disable()
+    try:
+        readings(sequence(Noting(), nn.ReLU(), nn.Linear(WIDTH, 4)), ["3"], torch.ones(ROWS, WIDTH))
+        assert [ref() for ref in born] == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("example", [{"x": 0}, (0,), 0], ids=["mapping", "tuple", "tensor"])

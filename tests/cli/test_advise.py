@@ -1,0 +1,119 @@
+"""`rmmbench advise`: what it says of a model's layers, and what it refuses."""
+
+import json
+import sys
+
+import pytest
+
+from rmmbench.cli import main
+
+MINE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, activation):
+        super().__init__()
+        self.first, self.activation = nn.Linear(8, 16), activation
+        self.second = nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.second(self.activation(self.first(x * 2))).sum()
+
+def after_relu(batch_size, seq_len):
+    return Net(nn.ReLU()), lambda: {"x": torch.randn(batch_size, 8)}
+
+def after_gelu(batch_size, seq_len):
+    return Net(nn.GELU()), lambda: {"x": torch.randn(batch_size, 8)}
+
+class Choosy(Net):
+    def forward(self, x):
+        return super().forward(x) if x.sum() > 0 else self.second.bias.sum()
+
+def choosy(batch_size, seq_len):
+    return Choosy(nn.GELU()), lambda: {"x": torch.randn(batch_size, 8)}
+"""
+
+
+@pytest.fixture
+def advise(monkeypatch, capsys, tmp_path):
+    """Run `rmmbench advise` with arguments; return its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    (tmp_path / "mine.py").write_text(MINE)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rmmbench", "advise", *map(str, arguments)])
+        with pytest.raises(SystemExit) as raised:
+            main()
+        return raised.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_line_for_all_layers_alike(advise):
+    """Layers that differ in a number share a line, which adds up their bytes; Q names K and V."""
+    code, out, _ = advise("roberta-tiny", "--batch-size", 8, "--seq-len", 64)
+    assert code == 0
+    lines = {line.split()[0]: line.split() for line in out.splitlines() if ".self." in line}
+    # 2 blocks of 8 · 64 rows of 128 floats; half of that and an 8-byte seed.
+    query = lines["roberta.encoder.layer.*.attention.self.query"]
+    assert query[1:] == ["×2", "512.0", "KiB", "256.0", "KiB", "sketch,", "with", "key,", "value"]
+    key = lines["roberta.encoder.layer.*.attention.self.key"]
+    assert key[1:] == ["×2", "sketch,", "with", "query,", "value"]
+    assert "the least that any ρ reaches" in out
+    assert "peak of a training step" in out
+    assert all(len(line) <= 100 for line in out.splitlines())
+
+
+def test_every_layer(advise):
+    """Asked for, each layer has its line."""
+    _, out, _ = advise("roberta-tiny", "--batch-size", 8, "--every-layer")
+    assert "layer.0.attention.self.query" in out
+    assert "layer.1.attention.self.query" in out
+    assert "×" not in out.partition("kept for")[0]
+
+
+def test_who_keeps_the_input(advise):
+    """The verdict names the operation that keeps an input, and the module that it is in."""
+    _, out, _ = advise("import:mine:after_relu")
+    (line,) = [line for line in out.splitlines() if line.startswith("second")]
+    assert line.rstrip().endswith("leave: kept by relu in activation")
+
+
+def test_json_has_bytes(advise):
+    """For machines there is every number, and the case that it is of."""
+    code, out, _ = advise("import:mine:after_gelu", "--rho", 0.25, "--json")
+    assert code == 0
+    told = json.loads(out)
+    second = told["layers"][1]
+    assert second["layer"] == "second"
+    assert second["kept_bytes"] == 32 * 16 * 4
+    assert second["sketched_bytes"] == 8 * 16 * 4 + 8
+    assert told["case"]["rho"] == 0.25
+    exact, sketched, least = (told[name]["saved_bytes"] for name in ("exact", "sketched", "least"))
+    # The first layer's input is a tensor of its own, 32 · 8 floats.
+    assert exact - sketched == 32 * 24 * 4 - (8 * 24 * 4 + 2 * 8)
+    assert exact - least == 32 * 24 * 4 - (24 * 4 + 2 * 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["roberta-tin"], "no model named 'roberta-tin'; did you mean 'roberta-tiny'?"),
+        (["mlp", "--rho", "1.5"], "rho must be in (0, 1], got 1.5"),
+        (["mlp", "--sketch", "fft"], "no sketch named 'fft'"),
+        (["mlp", "--task", "mrpk"], "no task named 'mrpk'"),
+        (["mlp", "--batch-size", "0"], "batch_size must be at least 1, got 0"),
+        (["mlp:8-4", "--sketch", "kronecker"], "sketch 'kronecker' needs block_rows"),
+        (["import:mine:choosy"], "fake tensors cannot follow"),
+    ],
+)
+def test_bad_input_is_one_line(advise, arguments, message):
+    """What cannot be is told in one line, with exit code 2."""
+    code, out, err = advise(*arguments)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
