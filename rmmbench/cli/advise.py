@@ -67,10 +67,10 @@ def _case(
         raise UnknownNameError("task", task, TASKS)
     length = None if model.partition(":")[0] in _WITHOUT_LENGTH else 128
     usual = (TASKS[task].batch_size, TASKS[task].seq_len) if task else (32, length)
-    shape = {"batch_size": usual[0] if batch_size is None else batch_size}
-    shape |= {"seq_len": usual[1] if seq_len is None else seq_len}
-    fixed = {"method": "rmm", "where": "beneficial", "memory_device": "predict"}
-    return case_from({"model": model, "task": task} | shape | fixed | settings)
+    asked: dict[str, Any] = {"model": model, "task": task, "method": "rmm", "where": "beneficial"}
+    asked["batch_size"] = usual[0] if batch_size is None else batch_size
+    asked["seq_len"] = usual[1] if seq_len is None else seq_len
+    return case_from(asked | {"memory_device": "predict"} | settings)
 
 
 def _show(case: "Case", advice: dict[str, Any], *, every_layer: bool) -> None:

@@ -25,16 +25,20 @@ class Kept(NamedTuple):
     key: Tensor
 
 
+class _Reading(NamedTuple):
+    input: weakref.ref[Tensor]
+    version: int
+    settings: object
+    kept: Kept
+
+
 class SharedInput:
     """What the layers below one module kept of the tensor that was read last."""
 
     def __init__(self) -> None:
         """Share nothing until the module's forward pass begins."""
         self._is_open = False
-        self._input: weakref.ref[Tensor] | None = None
-        self._version = 0
-        self._settings: object = None
-        self._kept: Kept | None = None
+        self._last: _Reading | None = None
 
     def attach(self, module: nn.Module) -> None:
         """Share while `module` runs its forward pass, and no longer, whatever ends it."""
@@ -43,24 +47,24 @@ class SharedInput:
 
     def find(self, input: Tensor, settings: object) -> Kept | None:
         """Return what was kept of this very tensor under these settings, None if nothing was."""
-        if self._kept is None or self._settings != settings or self._input is None:
+        last = self._last
+        if last is None or last.settings != settings:
             return None
-        is_unchanged = self._input() is input and self._version == input._version
-        return self._kept if is_unchanged else None
+        is_unchanged = last.input() is input and last.version == input._version
+        return last.kept if is_unchanged else None
 
     def keep(self, input: Tensor, settings: object, kept: Kept) -> None:
         """Remember what was kept of `input`; nothing outside of the module's forward pass."""
         if self._is_open:
             # Weakly, or the last input would live longer than without sharing.
-            self._input, self._version = weakref.ref(input), input._version
-            self._settings, self._kept = settings, kept
+            self._last = _Reading(weakref.ref(input), input._version, settings, kept)
 
     def _open(self, *_: Any) -> None:
         self._is_open = True
 
     def _close(self, *_: Any) -> None:
         self._is_open = False
-        self._input = self._settings = self._kept = None
+        self._last = None
 
 
 def share_inputs(model: nn.Module, layers: Iterable[str]) -> dict[str, SharedInput]:
