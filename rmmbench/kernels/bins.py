@@ -1,10 +1,10 @@
 """Signed sums of the rows of each bin: one pass over X, and no S."""
 
-import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor
 
 from rmmbench.kernels import philox
+from rmmbench.kernels.launch import kernel_or_twin
 
 
 def bin_sums(x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor) -> Tensor:
@@ -12,11 +12,33 @@ def bin_sums(x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor) -> Te
 
     Args:
         x: Shape (rows, features).
-        order: The rows by bin, int64, shape (rows,).
-        starts: Where each bin starts in `order`, int64, shape (bins,).
+        order: The rows by bin, int32 or int64, shape (rows,).
+        starts: Where each bin starts in `order`, of its type, shape (bins,); the first at 0, and
+            the last ends with the rows.
         sign_words: As `philox.sign_words` gives them.
     """
+    return kernel_or_twin("_triton_bins:bin_sums", bin_sums_twin, x, order, starts, sign_words)
+
+
+def bin_sums_and_total(
+    y: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return `bin_sums` and the plain sum of all rows, shape (features,), from one pass over Y."""
+    return kernel_or_twin(
+        "_triton_bins:bin_sums_and_total", bin_sums_and_total_twin, y, order, starts, sign_words
+    )
+
+
+def bin_sums_twin(x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor) -> Tensor:
+    """Return what `bin_sums` does, in PyTorch's own operators."""
     signs = philox.unpack_signs(sign_words, x.shape[0], x.dtype)
     weights = signs.index_select(0, order)
     # A bag of embeddings is a bin: gathered, weighted and summed without a copy of X.
     return F.embedding_bag(order, x, starts, mode="sum", per_sample_weights=weights)
+
+
+def bin_sums_and_total_twin(
+    y: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return what `bin_sums_and_total` does, in PyTorch's own operators."""
+    return bin_sums_twin(y, order, starts, sign_words), y.sum(0)

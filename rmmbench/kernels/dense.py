@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rmmbench.kernels import philox
+from rmmbench.kernels.launch import kernel_or_twin
 
 # Elements of a piece of S, so that with the bits it is made of it holds no more than 64 MiB.
 _PIECE_ELEMENTS = 2**22
@@ -74,21 +75,63 @@ def project(x: Tensor, proj_dim: int, block_rows: int, seed: Tensor, entries: En
         seed: One int64 number on x's device.
         entries: What S is made of.
     """
-    blocks = x.shape[0] // block_rows
+    # A kernel makes these entries, and tensor cores have no use for float64.
+    has_kernel = entries in (sign_entries, normal_entries) and x.dtype != torch.float64
+    arguments = (x, proj_dim, block_rows, seed, entries)
+    if has_kernel:
+        return kernel_or_twin("_triton_dense:project", project_twin, *arguments)
+    return project_twin(*arguments)
+
+
+def project_twin(
+    x: Tensor, proj_dim: int, block_rows: int, seed: Tensor, entries: Entries
+) -> Tensor:
+    """Return what `project` does, in PyTorch's own operators: S is drawn in pieces."""
+    blocks, features = x.shape[0] // block_rows, x.shape[1]
     columns = proj_dim // blocks
-    x_proj = x.new_empty(blocks, columns, x.shape[1])
-    piece = columns_at_once(columns, block_rows)
-    together = max(1, _PIECE_ELEMENTS // (block_rows * columns)) if piece == columns else 1
+    x_proj = x.new_empty(blocks, columns, features)
+    width = columns_at_once(columns, block_rows)
+    # Small blocks are drawn together, as many as fit; signs are drawn 128 columns at least.
+    drawn = block_rows * -(-width // _SIGNS_A_COUNTER) * _SIGNS_A_COUNTER
+    together = max(1, _PIECE_ELEMENTS // drawn) if width == columns else 1
+
+    def drawn_entries(rows: range, chosen: range) -> Tensor:
+        return entries(seed, rows, chosen, x.dtype).mul_(columns**-0.5)
+
     for block in range(0, blocks, together):
-        some = x.view(blocks, block_rows, -1)[block : block + together]
-        rows = range(block * block_rows, block * block_rows + some.shape[0] * block_rows)
-        for start in range(0, columns, piece):
-            chosen = range(start, min(start + piece, columns))
-            s = entries(seed, rows, chosen, x.dtype).mul_(columns**-0.5)
-            s = s.view(some.shape[0], block_rows, len(chosen)).transpose(1, 2)
-            torch.bmm(s, some, out=x_proj[block : block + together, start : chosen.stop])
-            del s  # before the next is drawn
-    return x_proj.view(proj_dim, -1)
+        some = x.view(blocks, block_rows, features)[block : block + together]
+        for start in range(0, columns, width):
+            chosen = range(start, min(start + width, columns))
+            out = x_proj[block : block + together, start : chosen.stop]
+            _project_piece(some, block * block_rows, chosen, drawn_entries, out)
+    return x_proj.view(proj_dim, features)
+
+
+def _project_piece(
+    x: Tensor, first: int, columns: range, entries: Callable[[range, range], Tensor], out: Tensor
+) -> None:
+    """Write some columns' SᵀX for blocks that follow one another from row `first` on.
+
+    Args:
+        x: Shape (blocks, rows, features).
+        first: The number of the first row.
+        columns: Of S.
+        entries: Returns S for rows and columns.
+        out: Shape (blocks, columns, features).
+    """
+    blocks, rows, features = x.shape
+    height = _PIECE_ELEMENTS // _SIGNS_A_COUNTER
+    if rows <= height:
+        s = entries(range(first, first + blocks * rows), columns).view(blocks, rows, len(columns))
+        torch.bmm(s.transpose(1, 2), x, out=out)
+        return
+    # A block of more rows than can be drawn together is there alone.
+    precise = torch.promote_types(x.dtype, torch.float32)
+    total = x.new_zeros(len(columns), features, dtype=precise)
+    for row in range(0, rows, height):
+        some = x[0, row : row + height]
+        total += entries(range(first + row, first + row + some.shape[0]), columns).T @ some
+    out.copy_(total)
 
 
 def columns_at_once(columns: int, block_rows: int) -> int:

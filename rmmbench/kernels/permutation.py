@@ -3,15 +3,16 @@
 Swap-or-not [Hoang, Morris, Rogaway 2012, An enciphering scheme based on a card shuffle]: in each
 round place i and its partner K − i (mod rows) change places, or not, as a random bit of the larger
 of the two says. The bit is the highest of a·i + b modulo 2³², which is pairwise independent
-[Dietzfelbinger 1996, Universal hashing and k-wise independent random variables]. In a round just one
-of two rows moves with probability ½, so after `ROUNDS` of them any two rows stand anywhere, but for a
-bias of 2^−ROUNDS. The variances of sketches ask for no more than pairs.
+[Dietzfelbinger 1996, Universal hashing and k-wise independent random variables]. In a round just
+one of two rows moves with probability ½, so after `ROUNDS` of them any two rows stand anywhere, but
+for a bias of 2^−ROUNDS. The variances of sketches ask for no more than pairs.
 """
 
 import torch
 from torch import Tensor
 
 from rmmbench.kernels import philox
+from rmmbench.kernels.launch import kernel_or_twin
 
 ROUNDS = 20
 
@@ -27,10 +28,15 @@ def round_keys(seed: Tensor, rows: int) -> Tensor:
 
 def permutation(seed: Tensor, rows: int) -> Tensor:
     """Return a random permutation of range(rows), int32, on the seed's device."""
+    return kernel_or_twin("_triton_permutation:permutation", permutation_twin, seed, rows)
+
+
+def permutation_twin(seed: Tensor, rows: int) -> Tensor:
+    """Return what `permutation` does, in PyTorch's own operators."""
     places = torch.arange(rows, device=seed.device, dtype=torch.int32)
     order = places
     keys = round_keys(seed, rows).unsqueeze(2)
-    for k, a, b in keys.split(max(1, _GROUP_ELEMENTS // rows), dim=1):
+    for k, a, b in torch.split(keys, max(1, _GROUP_ELEMENTS // rows), dim=1):
         for swap in _swaps(places, k, a, b).unbind():
             order = swap.index_select(0, order)
     return order

@@ -11,6 +11,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from rmmbench.kernels.launch import kernel_or_twin
+
 WORD = 0xFFFFFFFF
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -40,11 +42,11 @@ def words(seed: Tensor, places: Tensor, columns: Tensor | int, use: int, last: i
     Returns:
         int64 numbers below 2³², shape (4, *shape of places and columns).
     """
-    columns = torch.as_tensor(columns, device=places.device)
-    places, columns = torch.broadcast_tensors(places, columns)
+    second = torch.as_tensor(columns, device=places.device)
+    places, second = torch.broadcast_tensors(places, second)  # type: ignore[no-untyped-call]
     # Two lanes, (c0, c2) and (c1, c3): a round multiplies the first and mixes in the second.
     even = torch.stack([places, torch.full_like(places, use)])
-    odd = torch.stack([columns, torch.full_like(places, last)])
+    odd = torch.stack([second, torch.full_like(places, last)])
     lanes = (2, *[1] * places.dim())
     multipliers = _constants(_MULTIPLIERS, places).view(lanes)
     key = torch.stack([seed & WORD, (seed >> 32) & WORD]).view(lanes)
@@ -61,6 +63,11 @@ def words(seed: Tensor, places: Tensor, columns: Tensor | int, use: int, last: i
 
 def stream(seed: Tensor, count: int, use: int) -> Tensor:
     """Return the first `count` words of one use, int64 below 2³², four of each counter in turn."""
+    return kernel_or_twin("_triton_philox:stream", stream_twin, seed, count, use)
+
+
+def stream_twin(seed: Tensor, count: int, use: int) -> Tensor:
+    """Return what `stream` does, in PyTorch's own operators."""
     places = torch.arange(-(-count // 4), device=seed.device)
     return words(seed, places, 0, use).T.flatten()[:count]
 

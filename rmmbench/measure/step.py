@@ -30,7 +30,7 @@ class TrainingStep:
         Raises:
             TypeError: If the model gives none.
         """
-        with self._autocast():
+        with autocast(self.model, self.autocast):
             output = self.model(**self.batch)
         loss = output if isinstance(output, Tensor) else getattr(output, "loss", None)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
@@ -51,12 +51,16 @@ class TrainingStep:
         for tensor in self.batch.values():
             tensor.grad = None
 
-    def _autocast(self) -> AbstractContextManager[None]:
-        if self.autocast is None:
-            return nullcontext()
-        device_type = next(self.model.parameters()).device.type
-        return torch.autocast(device_type, dtype=self.autocast)
 
+def autocast(model: nn.Module, dtype: torch.dtype | None) -> AbstractContextManager[None]:
+    """Return autocast to `dtype` where the model is, or a context that does nothing for None."""
+    if dtype is None:
+        return nullcontext()
+    return torch.autocast(next(model.parameters()).device.type, dtype=dtype)
+
+
+AUTOCAST = {"float32": None, "bfloat16": torch.bfloat16}
+"""What a case's dtype means."""
 
 Prepare = Callable[[], TrainingStep]
 """Builds everything for a training step on the device that is current."""

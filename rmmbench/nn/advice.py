@@ -2,14 +2,16 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from rmmbench import sketches
-from rmmbench.nn.readers import Example, Reading, readings
+from rmmbench.nn.crowding import crowded_layers
+from rmmbench.nn.readers import Reading, readings
+from rmmbench.nn.rehearsal import Example
 from rmmbench.nn.sharing import sharing_modules
 from rmmbench.nn.size import SketchSettings
 
@@ -79,9 +81,20 @@ def advise(
             rest = tuple(name for name in group if name != layer)
             verdict = (rest, others, reason == _GAINS, reason)
             advice[layer] = LayerAdvice(layer, kept[layer], sketched[layer], *verdict)
+    _leave_crowded(advice, crowded_layers(model, _gaining(advice), settings, example, share=share))
     unread = "keeps nothing: its weight is frozen, or it was not called"
     nothing = (0, 0, (), (), False, unread)
     return [advice.get(layer) or LayerAdvice(layer, *nothing) for layer in layers]
+
+
+def _gaining(advice: Mapping[str, LayerAdvice]) -> list[str]:
+    return [layer for layer, given in advice.items() if given.is_beneficial]
+
+
+def _leave_crowded(advice: dict[str, LayerAdvice], crowded: Iterable[str]) -> None:
+    reason = "the input is alive at the step's peak anyway"
+    for layer in crowded:
+        advice[layer] = advice[layer]._replace(is_beneficial=False, reason=reason)
 
 
 _GAINS = "only linear layers keep the input"

@@ -1,7 +1,6 @@
 """Turn the linear layers of a model into sketched ones, in place."""
 
 import logging
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -10,11 +9,10 @@ from typing import Any, Literal, TypeVar
 from torch import nn
 
 from rmmbench.nn.advice import advise
-from rmmbench.nn.conv1d import RMMConv1D
-from rmmbench.nn.linear import RMMLinear, Sketched
-from rmmbench.nn.readers import Example
-from rmmbench.nn.sharing import share_inputs
+from rmmbench.nn.linear import Sketched
+from rmmbench.nn.rehearsal import Example
 from rmmbench.nn.size import SketchSettings
+from rmmbench.nn.swap import linear_layers, swap
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -65,21 +63,11 @@ def convert(
         raise ValueError(f"where must be 'all' or 'beneficial', got {where!r}")
     if where == "beneficial":
         matching = _beneficial(model, matching, chosen, example, share=share)
-    shared = share_inputs(model, matching) if share else {}
-    for name in matching:
-        layer = layers[name]
-        # A change of class keeps the object, and so every reference, tie and hook.
-        layer.__class__ = _target(layer)
-        layer.settings, layer.exact, layer.shared = chosen, False, shared.get(name)
+    swap(model, matching, chosen, share=share)
     names = ", ".join(matching)
     counts = len(matching), len(layers)
     logger.info("%d of %d linear layers keep a %s sketch: %s", *counts, sketch, names)
     return model
-
-
-def linear_layers(model: nn.Module) -> dict[str, Any]:
-    """Return by qualified name the layers that `convert` could change."""
-    return {name: layer for name, layer in model.named_modules() if _target(layer) is not None}
 
 
 def converted_layers(model: nn.Module) -> dict[str, Sketched]:
@@ -99,16 +87,6 @@ def exact_layers(model: nn.Module) -> Iterator[None]:
     finally:
         for layer, exact in zip(layers, before, strict=True):
             layer.exact = exact
-
-
-def _target(layer: nn.Module) -> type[nn.Module] | None:
-    if type(layer) is nn.Linear:
-        return RMMLinear
-    # A model that has the layer has imported its module.
-    transformers = sys.modules.get("transformers.pytorch_utils")
-    if transformers is not None and type(layer) is transformers.Conv1D:
-        return RMMConv1D
-    return None
 
 
 def _beneficial(

@@ -10,20 +10,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._guards import detect_fake_mode
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensorMode,
-    UnsupportedOperatorException,
-)
 from torch.autograd.graph import saved_tensors_hooks
-from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
-Example = Mapping[str, Any] | Sequence[Any] | Tensor
-"""A batch: keyword arguments of the model, positional ones, or the only one."""
+from rmmbench.nn.rehearsal import Example, rehearsal
 
 
 class Reading(NamedTuple):
@@ -62,20 +53,15 @@ def readings(model: nn.Module, layers: Sequence[str], example: Example) -> list[
     Raises:
         ValueError: If the model's forward pass asks for values, which fake tensors do not have.
     """
-    with _fakes(model) as fake:
-        state = {
-            name: fake(tensor)
-            for name, tensor in (*model.named_parameters(), *model.named_buffers())
-        }
-        batch = tree_map(lambda leaf: fake(leaf) if isinstance(leaf, Tensor) else leaf, example)
-        watch = _Watch(set(layers), state.values())
-        for tensor in tree_leaves(batch):
+    with rehearsal(model, example) as step:
+        watch = _Watch(set(layers), step.state.values())
+        for tensor in tree_leaves(step.batch):
             if isinstance(tensor, Tensor):
                 watch.keeps(tensor, "the batch")
         packing = saved_tensors_hooks(watch.note, lambda nothing: nothing)
         try:
-            with _training(model), watch.attached(model), watch, torch.enable_grad(), packing:
-                _call(model, state, batch)
+            with watch.attached(model), watch, packing:
+                step.forward()
         finally:
             watch.let_go()
     return watch.readings()
@@ -170,39 +156,3 @@ def _is_of(kept: Tensor, read: Tensor) -> bool:
         return True
     # A layer multiplies by its weight transposed, so that such a copy is not contiguous.
     return kept.numel() == read.numel() and kept.is_contiguous()
-
-
-def _call(model: nn.Module, state: dict[str, Tensor], batch: Any) -> None:
-    keywords = dict(batch) if isinstance(batch, Mapping) else {}
-    single = (batch,) if isinstance(batch, Tensor) else tuple(batch)
-    try:
-        functional_call(model, state, () if keywords else single, keywords)
-    except (
-        DataDependentOutputException,
-        DynamicOutputShapeException,
-        UnsupportedOperatorException,
-    ) as error:
-        need = f"fake tensors cannot follow this model, whose {getattr(error, 'func', error)}"
-        remedy = "name the layers with include or exclude instead"
-        raise ValueError(f"{need} needs real data; {remedy}") from error
-
-
-@contextmanager
-def _fakes(model: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
-    """Enter a mode in which nothing is computed, if it is not on; give what makes tensors fake."""
-    if detect_fake_mode(list(model.parameters())) is not None:
-        yield lambda tensor: tensor
-        return
-    with FakeTensorMode() as mode:
-        yield mode.from_tensor
-
-
-@contextmanager
-def _training(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.train()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 
 class Kept(NamedTuple):
@@ -40,10 +41,10 @@ class SharedInput:
         self._is_open = False
         self._last: _Reading | None = None
 
-    def attach(self, module: nn.Module) -> None:
+    def attach(self, module: nn.Module) -> list[RemovableHandle]:
         """Share while `module` runs its forward pass, and no longer, whatever ends it."""
-        module.register_forward_pre_hook(self._open)
-        module.register_forward_hook(self._close, always_call=True)
+        opening = module.register_forward_pre_hook(self._open)
+        return [opening, module.register_forward_hook(self._close, always_call=True)]
 
     def find(self, input: Tensor, settings: object) -> Kept | None:
         """Return what was kept of this very tensor under these settings, None if nothing was."""
@@ -67,23 +68,29 @@ class SharedInput:
         self._last = None
 
 
-def share_inputs(model: nn.Module, layers: Iterable[str]) -> dict[str, SharedInput]:
-    """Let the layers of each module of a model share, and return what each layer shares in.
+def share_inputs(
+    model: nn.Module, layers: Iterable[str]
+) -> tuple[dict[str, SharedInput], list[RemovableHandle]]:
+    """Let the layers of each module of a model share.
 
     Args:
         model: Its modules that call more than one of the layers get hooks.
         layers: Qualified names; those alone below their module are left out.
+
+    Returns:
+        What each layer shares in, and the handles of the hooks.
     """
     groups: dict[str, list[str]] = {}
     for name, module in sharing_modules(model, layers).items():
         groups.setdefault(module, []).append(name)
     shared: dict[str, SharedInput] = {}
+    handles: list[RemovableHandle] = []
     for module, names in groups.items():
         if len(names) > 1:
             group = SharedInput()
-            group.attach(model.get_submodule(module))
+            handles += group.attach(model.get_submodule(module))
             shared |= dict.fromkeys(names, group)
-    return shared
+    return shared, handles
 
 
 def sharing_modules(model: nn.Module, layers: Iterable[str]) -> dict[str, str]:

@@ -59,15 +59,15 @@ class SketchSettings(NamedTuple):
             ValueError: If the sketch cannot do what is asked with an input of this shape.
         """
         rows, block_rows = math.prod(shape[:-1]), self.block_rows
+        proj_dim = self.proj_dim_for(rows)
+        if not 0 < proj_dim < rows:
+            return proj_dim, block_rows
         sketch = sketches.get(self.sketch, block_rows)
         if sketch.needs_block_rows and block_rows is None and len(shape) > 2:
             block_rows = shape[-2]
             sketch = sketches.get(self.sketch, block_rows)
-        proj_dim = self.proj_dim_for(rows)
-        if 0 < proj_dim < rows:
-            sketch.check_blocks(rows)
-            proj_dim = sketch.size_from(rows, proj_dim)
-        return proj_dim, block_rows
+        sketch.check_blocks(rows)
+        return sketch.size_from(rows, proj_dim), block_rows
 
     def proj_dim_for(self, rows: int) -> int:
         """Return min(rows, clamp(ceil(rho · rows), min_proj_dim, max_proj_dim)); 0 for no rows."""

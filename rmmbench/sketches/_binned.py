@@ -5,15 +5,22 @@ from abc import abstractmethod
 from torch import Tensor
 
 from rmmbench.kernels import philox
-from rmmbench.kernels.bins import bin_sums
+from rmmbench.kernels.bins import bin_sums, bin_sums_and_total
 from rmmbench.sketches.sketch import Sketch
 
 
 class Binned(Sketch):
     """Each row goes into one of B_proj bins with a random sign; B·N work and no S."""
 
+    def project_and_sum(self, y: Tensor, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return SᵀY and the sum of Y's rows, from one pass over Y where a kernel can run."""
+        return self._with_key(self._project_and_sum, y, proj_dim, seed)
+
     def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
         return bin_sums(x, *self._plan(x, proj_dim, key))
+
+    def _project_and_sum(self, y: Tensor, proj_dim: int, key: Tensor) -> tuple[Tensor, Tensor]:
+        return bin_sums_and_total(y, *self._plan(y, proj_dim, key))
 
     def _plan(self, x: Tensor, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         rows = x.shape[0]

@@ -47,7 +47,8 @@ class Hadamard(SubsampledTransform):
 def _matrix(size: int, like: Tensor) -> Tensor:
     """Return the Hadamard matrix of a power of two, of ±1."""
     matrix = like.new_ones(1, 1)
-    two = like.new_tensor([[1, 1], [1, -1]])
+    two = like.new_ones(2, 2)
+    two[1, 1] = -1
     while matrix.shape[0] < size:
         matrix = torch.kron(two, matrix)
     return matrix

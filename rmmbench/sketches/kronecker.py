@@ -50,7 +50,8 @@ class Kronecker(Sketch):
         # Rows of their own, behind the batch's.
         over_sequence = _Signs(key, range(batch, batch + sequence), k2, x.dtype)
         x_proj = x.new_empty(k1, k2, x.shape[1])
-        width = _width(batch * k2, x)
+        is_drawn_once = over_batch.is_drawn_once and over_sequence.is_drawn_once
+        width = _columns_at_once(batch * k2, x, is_drawn_once)
         for start in range(0, x.shape[1], width):
             span = slice(start, start + width)
             within = over_sequence.project(x.view(batch, sequence, -1)[:, :, span])
@@ -69,7 +70,8 @@ class Kronecker(Sketch):
         """Return T₁/k₁ + T₂/k₂ + T₁₂/(k₁k₂)."""
         k1, k2 = self._factors(rows, proj_dim)
         batch, sequence, both = moments.more
-        return batch / k1 + sequence / k2 + both / proj_dim
+        # Never below 0, but for rounding.
+        return max(0.0, batch / k1 + sequence / k2 + both / proj_dim)
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
         """Return 2·(B·k₂ + B₁·k₁·k₂)·N."""
@@ -98,10 +100,12 @@ def _imbalance(batch: int, sequence: int, pair: tuple[int, int]) -> float:
     return max(ratio, 1 / ratio)
 
 
-def _width(rows: int, x: Tensor) -> int:
+def _columns_at_once(rows: int, x: Tensor, is_drawn_once: bool) -> int:
     """Return how many columns to treat at once: four copies of what lies between the factors."""
-    fits = WORKSPACE_BYTES // 2 // (4 * rows * x.element_size())
-    return max(1, min(fits, max(16, -(-x.shape[1] // 8))))
+    fits = WORKSPACE_BYTES // 2 // (4 * rows * max(4, x.element_size()))
+    # An eighth of X where that is less, so that the copies are not the peak of a small model; but
+    # not where each part of X has its factors drawn again.
+    return max(1, min(fits, max(16, -(-x.shape[1] // 8)) if is_drawn_once else x.shape[1]))
 
 
 class _Signs:
@@ -113,8 +117,8 @@ class _Signs:
         self._width = min(columns, max(_SIGNS_A_COUNTER, fits))
         drawn = -(-self._width // _SIGNS_A_COUNTER) * _SIGNS_A_COUNTER
         self._height = min(len(rows), _PIECE_ELEMENTS // drawn)
-        is_one = (self._height, self._width) == (len(rows), columns)
-        self._whole = self._piece(0, 0) if is_one else None
+        self.is_drawn_once = (self._height, self._width) == (len(rows), columns)
+        self._whole = self._piece(0, 0) if self.is_drawn_once else None
 
     def project(self, x: Tensor) -> Tensor:
         """Return Sᵀx for x of shape (*, rows, features)."""

@@ -45,7 +45,8 @@ class NormRows(Sketch):
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
         """Return (Σ‖x_i‖ · Σ‖x_i‖‖y_i‖² − g) / B_proj."""
-        return (moments.more[0] - moments.g) / proj_dim
+        # Never below 0, but for rounding.
+        return max(0.0, moments.more[0] - moments.g) / proj_dim
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
         """Return 2·B·N for the norms and B_proj·N for the scaling."""

@@ -21,7 +21,8 @@ class Rows(Sketch):
         """Return (1 − ρ)/ρ · (B·d − g)/(B − 1)."""
         if proj_dim == rows:
             return 0.0
-        noise_of_rows = (rows * moments.d - moments.g) / (rows - 1)
+        # Never below 0, but for rounding.
+        noise_of_rows = max(0.0, rows * moments.d - moments.g) / (rows - 1)
         return (rows - proj_dim) / proj_dim * noise_of_rows
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:

@@ -5,11 +5,14 @@ mean yᵀx, and its squared error ‖project(y)ᵀ project(x) − yᵀx‖²_F h
 """
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+T = TypeVar("T")
 
 WORKSPACE_BYTES = 64 * 2**20
 """What `project` may hold beside its input and its result, up to a million rows."""
@@ -47,7 +50,8 @@ class Moments(NamedTuple):
     @property
     def signed(self) -> float:
         """P = a + g − 2d: what is left of the error once every row has a random sign."""
-        return self.a + self.g - 2 * self.d
+        # Never below 0, but for rounding.
+        return max(0.0, self.a + self.g - 2 * self.d)
 
 
 class Sketch(ABC):
@@ -103,12 +107,7 @@ class Sketch(ABC):
         Raises:
             ValueError: If x is not a matrix, or this sketch has no S of that size.
         """
-        import torch
-
-        self.check_size(x, proj_dim)
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            seed = _as_tensor(seed, x.device)
-            return self._project(x, proj_dim, self.draw(x, proj_dim, seed))
+        return self._with_key(self._project, x, proj_dim, seed)
 
     def project_and_sum(
         self, y: "Tensor", proj_dim: int, seed: "Tensor"
@@ -155,6 +154,21 @@ class Sketch(ABC):
     @abstractmethod
     def _project(self, x: "Tensor", proj_dim: int, key: "Tensor") -> "Tensor":
         """Return SᵀX, all randomness from `key`, in WORKSPACE_BYTES beside the result."""
+
+    def _with_key(
+        self,
+        apply: "Callable[[Tensor, int, Tensor], T]",
+        x: "Tensor",
+        proj_dim: int,
+        seed: "int | Tensor",
+    ) -> "T":
+        """Return apply(x, proj_dim, key of S), outside of autograd and autocast."""
+        import torch
+
+        self.check_size(x, proj_dim)
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            key = self.draw(x, proj_dim, _as_tensor(seed, x.device))
+            return apply(x, proj_dim, key)
 
     @property
     def _name(self) -> str:

@@ -14,9 +14,9 @@ from torch.autograd.graph import saved_tensors_hooks
 import rmmbench
 from rmmbench.nn import converted_layers
 from rmmbench.nn.advice import advise
-from rmmbench.nn.conversion import linear_layers
 from rmmbench.nn.readers import readings
 from rmmbench.nn.size import SketchSettings
+from rmmbench.nn.swap import linear_layers
 
 HALF = SketchSettings("oporp", 0.5)
 ROWS, WIDTH = 64, 16
@@ -153,6 +153,43 @@ def test_autocast_keeps_copies():
     trio = [advice[name] for name in ("query", "key", "value")]
     assert [layer.kept_bytes for layer in trio] == [KEPT // 2] * 3
     assert [layer.sketched_bytes for layer in trio] == [ROWS * WIDTH + 8, 0, 0]
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_an_input_that_is_alive_at_the_peak_is_left(is_held):
+    """Where the caller holds an input while memory is highest, a sketch would only add to it."""
+
+    class Holding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 4)
+
+        def forward(self, x):
+            hidden = F.gelu(self.first(x * 2))
+            out = self.second(hidden)
+            if not is_held:
+                del hidden
+            large = [torch.zeros(8 * ROWS, WIDTH) for _ in range(8)]
+            return out.sum() + large[0].sum()
+
+    advice = advice_for(Holding())
+    assert advice["first"].is_beneficial
+    assert advice["second"].is_beneficial != is_held
+    if is_held:
+        assert advice["second"].reason == "the input is alive at the step's peak anyway"
+
+
+def test_a_trial_leaves_no_trace():
+    """Advice swaps layers and takes it back: classes, attributes and hooks are as before."""
+    model = Attention()
+    before = {name: dict(vars(module)) for name, module in model.named_modules()}
+    advice_for(model)
+    assert {type(module) for module in model.children()} == {nn.Linear}
+    for name, module in model.named_modules():
+        assert vars(module).keys() == before[name].keys()
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_frozen_layers_keep_nothing():

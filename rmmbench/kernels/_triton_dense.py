@@ -1,0 +1,201 @@
+"""SᵀX as one Triton kernel that makes the entries of S inside the product; `dense` is its twin.
+
+A program owns a block of S's columns and of X's features. It goes down the rows, makes the piece of
+S that it needs from Philox, multiplies, and forgets it, so S is nowhere in memory. S is made again
+for each block of features, hence the blocks are as wide as the registers allow.
+"""
+
+# ruff: noqa: N803 -- what a kernel is compiled for has capitals, as in Triton's own code
+# mypy: disable-error-code="untyped-decorator"
+
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from rmmbench.kernels import dense
+from rmmbench.kernels.philox import Use
+
+# Rows are divided among programs until there is one for each processor of an H100 or H200, where
+# each has no fewer rows than this. The partial results take 17 MiB at most.
+_PROGRAMS = 132
+_FEWEST_ROWS = 512
+
+
+class _Blocks(NamedTuple):
+    """Sizes that a program works in.
+
+    Attributes:
+        columns: Of S; of signs, one counter's.
+        features: Of X.
+        rows: Multiplied at once.
+        warps: Of a program.
+        stages: Pieces of X that are on their way together.
+    """
+
+    columns: int
+    features: int
+    rows: int
+    warps: int
+    stages: int
+
+
+# On tensor cores: the accumulator takes half of the registers, 128 for each of 256 threads. More
+# stages would not fit a consumer GPU's 99 KiB of shared memory, and S takes longer than X to come.
+_HALF = _Blocks(128, 256, 64, 8, 2)
+_TF32 = _Blocks(128, 256, 32, 8, 2)
+# Without them a product's operands are in registers too.
+_FLOAT = _Blocks(128, 64, 16, 8, 2)
+
+
+def project(
+    x: Tensor, proj_dim: int, block_rows: int, seed: Tensor, entries: dense.Entries
+) -> Tensor:
+    """Return SᵀX for signs or normal numbers; see `dense.project`. Not for float64."""
+    rows, features = x.shape
+    blocks = rows // block_rows
+    columns = proj_dim // blocks
+    tf32 = torch.backends.cuda.matmul.fp32_precision == "tf32"
+    size = _HALF if x.itemsize == 2 else _TF32 if tf32 else _FLOAT
+    block_columns = _fitting(columns, size.columns)
+    block_features = _fitting(features, size.features)
+    tiles = triton.cdiv(columns, block_columns) * triton.cdiv(features, block_features)
+    splits = max(1, min(_PROGRAMS // max(1, tiles * blocks), block_rows // _FEWEST_ROWS))
+    rows_a_split = triton.cdiv(triton.cdiv(block_rows, splits), size.rows) * size.rows
+    splits = triton.cdiv(block_rows, rows_a_split)
+    partial = torch.float32 if splits > 1 else x.dtype
+    x_proj = x.new_empty(splits, proj_dim, features, dtype=partial)
+    if features:
+        dense_fwd_kernel[(tiles * blocks, splits)](
+            x,
+            seed,
+            x_proj,
+            columns**-0.5,
+            block_rows,
+            columns,
+            features,
+            rows_a_split,
+            x.stride(0),
+            x.stride(1),
+            NORMAL=entries is dense.normal_entries,
+            USE=int(Use.ENTRIES),
+            PRECISION="tf32" if tf32 else "ieee",
+            BLOCK_COLUMNS=block_columns,
+            BLOCK_FEATURES=block_features,
+            BLOCK_ROWS=size.rows,
+            num_warps=size.warps,
+            num_stages=size.stages,
+            enable_fp_fusion=True,
+        )
+    return x_proj[0] if splits == 1 else x_proj.sum(0).to(x.dtype)
+
+
+def _fitting(length: int, limit: int) -> int:
+    """Return the block that covers `length`, between the least a product takes and a limit."""
+    return min(limit, max(16, int(triton.next_power_of_2(length))))
+
+
+@triton.jit(do_not_specialize=["block_rows", "columns", "rows_a_split"])
+def dense_fwd_kernel(
+    x_ptr: tl.tensor,
+    seed_ptr: tl.tensor,
+    x_proj_ptr: tl.tensor,
+    scale: tl.tensor,
+    block_rows: tl.tensor,
+    columns: tl.tensor,
+    features: tl.tensor,
+    rows_a_split: tl.tensor,
+    stride_row: tl.tensor,
+    stride_feature: tl.tensor,
+    NORMAL: tl.constexpr,
+    USE: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_COLUMNS: tl.constexpr,
+    BLOCK_FEATURES: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr,
+) -> None:
+    """Write one tile of one block's SᵀX, summed over one split of its rows."""
+    feature_tiles = tl.cdiv(features, BLOCK_FEATURES)
+    column_tiles = tl.cdiv(columns, BLOCK_COLUMNS)
+    pid_features = tl.program_id(0) % feature_tiles
+    pid_columns = tl.program_id(0) // feature_tiles % column_tiles
+    pid_block = tl.program_id(0) // feature_tiles // column_tiles
+    pid_split = tl.program_id(1)
+    blocks = tl.num_programs(0) // feature_tiles // column_tiles
+    offs_features = pid_features * BLOCK_FEATURES + tl.arange(0, BLOCK_FEATURES)
+    mask_features = offs_features < features
+    x_ptrs = x_ptr + offs_features.to(tl.int64)[None, :] * stride_feature
+    seed = tl.load(seed_ptr)
+    sums = tl.zeros((BLOCK_COLUMNS, BLOCK_FEATURES), tl.float32)
+    first_row = pid_split * rows_a_split
+    for row in range(first_row, tl.minimum(first_row + rows_a_split, block_rows), BLOCK_ROWS):
+        offs_in_block = row + tl.arange(0, BLOCK_ROWS)
+        offs_rows = pid_block * block_rows + offs_in_block
+        mask = (offs_in_block < block_rows)[:, None] & mask_features[None, :]
+        values = tl.load(x_ptrs + offs_rows.to(tl.int64)[:, None] * stride_row, mask=mask, other=0)
+        if NORMAL:
+            s = _normals(seed, offs_rows, pid_columns, USE, BLOCK_ROWS, BLOCK_COLUMNS)
+        else:
+            s = _signs(seed, offs_rows, pid_columns, USE, BLOCK_COLUMNS)
+        # Rows past the last are 0 in X, so what S has there does not matter.
+        s = tl.trans(s.to(values.dtype))
+        sums = tl.dot(s, values, sums, input_precision=PRECISION)
+    offs_columns = pid_columns * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
+    offs_out = (pid_split * blocks + pid_block).to(tl.int64) * columns + offs_columns
+    tl.store(
+        x_proj_ptr + offs_out[:, None] * features + offs_features[None, :],
+        (sums * scale).to(x_proj_ptr.dtype.element_ty),
+        mask=(offs_columns < columns)[:, None] & mask_features[None, :],
+    )
+
+
+@triton.jit
+def _signs(
+    seed: tl.tensor,
+    offs_rows: tl.tensor,
+    pid_columns: tl.tensor,
+    USE: tl.constexpr,
+    BLOCK_COLUMNS: tl.constexpr,
+) -> tl.tensor:
+    """Return ±1, shape (rows, columns): each row's are the 128 bits of one counter.
+
+    A block of fewer columns than that is the only one.
+    """
+    w0, w1, w2, w3 = tl.philox(seed, offs_rows, pid_columns, USE, 0)
+    offs_bits = tl.arange(0, BLOCK_COLUMNS)[None, :]
+    low = tl.where(offs_bits < 32, w0[:, None], w1[:, None])
+    high = tl.where(offs_bits < 96, w2[:, None], w3[:, None])
+    bits = tl.where(offs_bits < 64, low, high) << (31 - offs_bits % 32).to(tl.uint32)
+    # The highest bit is a float's sign; the other number is 1.0.
+    return ((bits & 0x80000000) | 0x3F800000).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _normals(
+    seed: tl.tensor,
+    offs_rows: tl.tensor,
+    pid_columns: tl.tensor,
+    USE: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr,
+    BLOCK_COLUMNS: tl.constexpr,
+) -> tl.tensor:
+    """Return normal numbers, shape (rows, columns): four from each counter, side by side."""
+    offs_groups = pid_columns * (BLOCK_COLUMNS // 4) + tl.arange(0, BLOCK_COLUMNS // 4)
+    w0, w1, w2, w3 = tl.philox(seed, offs_rows[:, None], offs_groups[None, :], USE, 0)
+    n0, n1 = _box_muller(w0, w1)
+    n2, n3 = _box_muller(w2, w3)
+    # (row, group, pair, cosine or sine), and then the last three together.
+    numbers = tl.join(tl.join(n0, n2), tl.join(n1, n3))
+    return tl.reshape(numbers, (BLOCK_ROWS, BLOCK_COLUMNS))
+
+
+@triton.jit
+def _box_muller(radius_word: tl.tensor, angle_word: tl.tensor) -> tl.tensor:
+    """Return two normal numbers from two words."""
+    # Divided by 2³², from the middle of each step: never 0, of which there is no logarithm.
+    uniform = (radius_word.to(tl.float32) + 0.5) * 2.3283064365386963e-10
+    radius = tl.sqrt(-2.0 * tl.log(uniform))
+    angle = (angle_word.to(tl.float32) + 0.5) * (2.3283064365386963e-10 * 6.283185307179586)
+    return radius * tl.cos(angle), radius * tl.sin(angle)

@@ -1,0 +1,87 @@
+"""Which inputs are alive where a step's memory is highest, so that a sketch only adds to it.
+
+The usual case is the last block: its caller still holds what the last linear layers have read when
+the forward pass ends, and that is where the memory of a sketched model is highest.
+"""
+
+import weakref
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from rmmbench.nn.live import LiveBytes
+from rmmbench.nn.rehearsal import Example, rehearsal
+from rmmbench.nn.size import SketchSettings
+from rmmbench.nn.swap import swap
+
+
+class Peak(NamedTuple):
+    """The highest memory of forward and backward pass.
+
+    Attributes:
+        size_bytes: With parameters, buffers and the batch.
+        alive: The layers whose input is alive there, though nothing keeps it for them.
+    """
+
+    size_bytes: int
+    alive: set[str]
+
+
+def crowded_layers(
+    model: nn.Module,
+    layers: Sequence[str],
+    settings: SketchSettings,
+    example: Example,
+    *,
+    share: bool,
+) -> set[str]:
+    """Return those of the layers without whose sketches the peak is lower.
+
+    Args:
+        model: Rehearsed with the sketches, and once more without those.
+        layers: Qualified names of linear layers that would be sketched.
+        settings: Of the sketches.
+        example: A batch like those of training.
+        share: Whether layers of one module share.
+    """
+    with_all = _peak(model, layers, settings, example, share=share)
+    rest = [name for name in layers if name not in with_all.alive]
+    if len(rest) in (0, len(layers)):
+        return set()
+    without = _peak(model, rest, settings, example, share=share)
+    return with_all.alive if without.size_bytes < with_all.size_bytes else set()
+
+
+def _peak(
+    model: nn.Module,
+    layers: Sequence[str],
+    settings: SketchSettings,
+    example: Example,
+    *,
+    share: bool,
+) -> Peak:
+    read: dict[str, int] = {}
+    died: dict[str, int] = {}
+    with rehearsal(model, example) as step, LiveBytes() as count, ExitStack() as stack:
+        count.count((*step.state.values(), *tree_leaves(step.batch)))
+        stack.callback(swap(model, layers, settings, share=share))
+        watched: list[weakref.ref[Any]] = []
+
+        def watch(name: str, args: tuple[Any, ...]) -> None:
+            read[name] = count.births
+            died.pop(name, None)
+            storage = args[0].untyped_storage()
+            watched.append(weakref.ref(storage, lambda _: died.update({name: count.births})))
+
+        for name in layers:
+            layer = model.get_submodule(name)
+            hook = layer.register_forward_pre_hook(lambda _, args, name=name: watch(name, args))
+            stack.callback(hook.remove)
+        step.step()
+        at = count.peak_at
+    # What died after the birth that made the peak was alive at it.
+    alive = {name for name in read if read[name] <= at <= died.get(name, at)}
+    return Peak(count.peak, alive)

@@ -1,0 +1,135 @@
+"""Kernels are used where they can run; elsewhere their twins, with one warning."""
+
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from rmmbench import sketches
+from rmmbench.kernels import bins, dense, launch, permutation, philox
+
+SEED = torch.tensor(5)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_has_failed(monkeypatch):
+    monkeypatch.setattr(launch, "_failed", set())
+
+
+@pytest.fixture
+def _as_if_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(launch, "usable", lambda *_: True)
+
+
+def call_everything():
+    """Return what the public functions give."""
+    x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    starts = torch.arange(0, 40, 4, dtype=torch.int32)
+    arguments = (permutation.permutation(SEED, 40), starts, philox.sign_words(SEED, 40))
+    return [
+        *arguments,
+        bins.bin_sums(x, *arguments),
+        *bins.bin_sums_and_total(x, *arguments),
+        dense.project(x, 8, 40, SEED, dense.sign_entries),
+        dense.project(x, 8, 20, SEED, dense.normal_entries),
+    ]
+
+
+def call_everything_by_twins():
+    """Return what the twins give."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "usable", lambda *_: False)
+        return call_everything()
+
+
+def assert_falls_back(expected):
+    """Assert that every result is right, again and again, and that one warning tells of it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = call_everything() + call_everything()
+    assert all(map(torch.equal, found, expected + expected))
+    [warning] = caught
+    assert warning.category is RuntimeWarning
+    return str(warning.message)
+
+
+@pytest.mark.usefixtures("_as_if_on_a_gpu")
+def test_without_triton(monkeypatch):
+    """Where Triton is not installed the twins run, and one warning says what that means."""
+    expected = call_everything_by_twins()
+    for name in [name for name in sys.modules if name.startswith("rmmbench.kernels._triton")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "triton", None)
+    message = assert_falls_back(expected)
+    assert "a Triton kernel cannot run here (ModuleNotFoundError: " in message
+    remedy = "install a Triton that works with this torch"
+    assert f"sketches run on PyTorch's own operators, which is slower; {remedy}" in message
+
+
+@pytest.mark.usefixtures("_as_if_on_a_gpu")
+def test_a_kernel_that_does_not_compile(monkeypatch):
+    """A failed kernel is not tried again: its twin runs, and there is one warning for all."""
+    tried = []
+
+    def fails(kernel):
+        def compiled(*_):
+            tried.append(kernel)
+            raise RuntimeError("\nFailed to find C compiler\nat line 3")
+
+        return compiled
+
+    monkeypatch.setattr(launch, "_load", fails)
+    message = assert_falls_back(call_everything_by_twins())
+    assert "(RuntimeError: Failed to find C compiler)" in message
+    assert len(tried) == len(set(tried)) == 5
+
+
+@pytest.mark.usefixtures("_as_if_on_a_gpu")
+def test_out_of_memory_is_no_failure_of_a_kernel(monkeypatch):
+    """Out of memory reaches the caller, and kernels go on being used."""
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(launch, "_load", lambda _: full)
+    with pytest.raises(torch.OutOfMemoryError):
+        permutation.permutation(SEED, 9)
+    assert not launch._failed
+
+
+def test_usable_for_real_tensors_on_a_gpu_only():
+    """Tensors on the CPU, fake ones and those of two devices have no kernel."""
+    real = torch.zeros(2)
+    with FakeTensorMode():
+        fake = torch.zeros(2, device="cuda")
+    assert fake.is_cuda
+    assert not any(launch.usable(*tensors) for tensors in [(real,), (fake,), (real, fake)])
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", ["oporp", "countsketch", "rademacher", "gaussian"])
+def test_fake_tensors_go_by_the_twin(name):
+    """A prediction launches nothing: shapes are enough."""
+    # Without a GPU most of torch's operators refuse even fake tensors on one.
+    with FakeTensorMode():
+        x = torch.zeros(64, 10, device="cuda", dtype=torch.bfloat16)
+        x_proj, total = sketches.get(name).project_and_sum(x, 16, 3)
+    assert (x_proj.shape, x_proj.dtype) == ((16, 10), torch.bfloat16)
+    assert (x_proj.device.type, total.shape) == ("cuda", (10,))
+
+
+def test_importing_sketches_does_not_import_triton():
+    """Triton is imported at the first launch on a GPU, so that whoever has none never waits."""
+    program = """
+import sys
+import torch
+from rmmbench import sketches
+for name in sketches.names():
+    block_rows = 4 if sketches.get(name).needs_block_rows else None
+    sketches.get(name, block_rows).project_and_sum(torch.ones(8, 3), 4, torch.tensor(1))
+assert "triton" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
