@@ -130,7 +130,7 @@ def _table(*headings: str) -> "Table":
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for number, heading in enumerate(headings):
         justify: Literal["left", "right"] = "right" if number else "left"
-        table.add_column(Text(heading), justify=justify, vertical="bottom", overflow="fold")
+        table.add_column(Text(heading), justify=justify, no_wrap=number == 0)
     return table
 
 

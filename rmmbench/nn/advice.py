@@ -74,7 +74,7 @@ def advise(
         members = [reading for reading in found if reading.layer in group]
         others = tuple(dict.fromkeys(who for reading in members for who in reading.others))
         gain = sum(kept[layer] - sketched[layer] for layer in group)
-        reason = "the input is kept anyway" if others else "a sketch would keep no less"
+        reason = "kept anyway" if others else "a sketch would keep no less"
         if gain > 0 and not others:
             reason = _GAINS
         for layer in group:
@@ -92,7 +92,7 @@ def _gaining(advice: Mapping[str, LayerAdvice]) -> list[str]:
 
 
 def _leave_crowded(advice: dict[str, LayerAdvice], crowded: Iterable[str]) -> None:
-    reason = "the input is alive at the step's peak anyway"
+    reason = "alive at the peak anyway"
     for layer in crowded:
         advice[layer] = advice[layer]._replace(is_beneficial=False, reason=reason)
 

@@ -53,12 +53,12 @@ def advise(monkeypatch, capsys, tmp_path):
 
 def test_a_line_for_all_layers_alike(advise):
     """Layers that differ in a number share a line, which adds up their bytes; Q names K and V."""
-    code, out, _ = advise("roberta-tiny", "--batch-size", 8, "--seq-len", 64)
+    code, out, _ = advise("roberta-tiny", "--batch-size", 8, "--seq-len", 64, "--rho", 0.25)
     assert code == 0
     lines = {line.split()[0]: line.split() for line in out.splitlines() if ".self." in line}
-    # 2 blocks of 8 · 64 rows of 128 floats; half of that and an 8-byte seed.
+    # 2 blocks of 8 · 64 rows of 128 floats; a quarter of that, and an 8-byte seed.
     query = lines["roberta.encoder.layer.*.attention.self.query"]
-    assert query[1:] == ["×2", "512.0", "KiB", "256.0", "KiB", "sketch,", "with", "key,", "value"]
+    assert query[1:] == ["×2", "512.0", "KiB", "128.0", "KiB", "sketch,", "with", "key,", "value"]
     key = lines["roberta.encoder.layer.*.attention.self.key"]
     assert key[1:] == ["×2", "sketch,", "with", "query,", "value"]
     assert "the least that any ρ reaches" in out
