@@ -29,9 +29,9 @@ def sign_entries(seed: Tensor, rows: range, columns: range, dtype: torch.dtype) 
     groups = _groups(columns, _SIGNS_A_COUNTER, seed.device)
     words = philox.words(seed, places, groups, philox.Use.ENTRIES).permute(1, 2, 0)
     # Bytes in order, lowest first: a table turns each into its eight signs.
-    shifts = torch.arange(0, 32, 8, device=seed.device)
+    shifts, bit = torch.arange(0, 32, 8, device=seed.device), torch.arange(8, device=seed.device)
     octets = (words.unsqueeze(3) >> shifts).bitwise_and_(255).flatten(1).to(torch.int32)
-    bits = (torch.arange(256, device=seed.device).unsqueeze(1) >> shifts.new_tensor(range(8))) & 1
+    bits = (torch.arange(256, device=seed.device).unsqueeze(1) >> bit) & 1
     signs = (1 - 2 * bits).to(dtype).index_select(0, octets.flatten())
     return signs.view(len(rows), -1)[:, : len(columns)]
 

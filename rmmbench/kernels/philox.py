@@ -90,4 +90,5 @@ def signs(seed: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
 
 
 def _constants(values: tuple[int, int], like: Tensor) -> Tensor:
-    return torch.tensor(values, device=like.device)
+    """Return two numbers, filled in where `like` is: a copy from the host would wait for a GPU."""
+    return torch.stack([like.new_full((), value) for value in values])

@@ -12,7 +12,7 @@ from rmmbench.sketches.sketch import Moments
 
 
 class OPORP(Binned):
-    """Each row goes with a random sign into one of B_proj bins, whose sizes differ by one at most."""
+    """Each row goes with a random sign into one of B_proj bins; sizes differ by one at most."""
 
     def _bins(self, rows: int, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor]:
         places = torch.arange(proj_dim, device=seed.device, dtype=torch.int32)

@@ -16,13 +16,13 @@ class OwnLinear(nn.Linear):
     """A subclass, which may do anything."""
 
 
-def small_model() -> nn.Sequential:
+def small_model():
     """Return two blocks of two linear layers, and a subclass of one."""
     blocks = [nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)) for _ in range(2)]
     return nn.Sequential(*blocks, OwnLinear(8, 4))
 
 
-def test_returns_the_same_model_and_parameters() -> None:
+def test_returns_the_same_model_and_parameters():
     """The model and every module and parameter stay the objects they were."""
     model = small_model()
     modules, parameters = list(model.modules()), list(model.parameters())
@@ -32,7 +32,7 @@ def test_returns_the_same_model_and_parameters() -> None:
     assert list(converted_layers(model)) == ["0.0", "0.2", "1.0", "1.2"]
 
 
-def test_converts_linear_itself_and_no_subclass() -> None:
+def test_converts_linear_itself_and_no_subclass():
     """A subclass of nn.Linear may compute something else, so it is left alone."""
     model = rmmbench.convert(small_model(), rho=0.5)
     assert type(model[2]) is OwnLinear
@@ -41,12 +41,12 @@ def test_converts_linear_itself_and_no_subclass() -> None:
         rmmbench.convert(attention, rho=0.5)
 
 
-def test_keeps_requires_grad_hooks_mode_and_ties() -> None:
+def test_keeps_requires_grad_hooks_mode_and_ties():
     """Frozen weights stay frozen, hooks still run, eval stays eval, tied weights stay tied."""
     model = small_model()
     model[0][0].weight.requires_grad_(False)
     model[0][2].weight = model[1][2].weight
-    calls: list[str] = []
+    calls = []
     model[1][0].register_forward_hook(lambda *_: calls.append("forward"))
     model.eval()
     rmmbench.convert(model, rho=0.5)
@@ -59,7 +59,7 @@ def test_keeps_requires_grad_hooks_mode_and_ties() -> None:
     assert model[1][0].weight.grad is not None
 
 
-def test_shared_module_is_converted_once() -> None:
+def test_shared_module_is_converted_once():
     """A module that stands in two places stays one module."""
     layer = nn.Linear(8, 8)
     model = rmmbench.convert(nn.Sequential(layer, nn.ReLU(), layer), rho=0.5)
@@ -76,26 +76,26 @@ def test_shared_module_is_converted_once() -> None:
         (["0.*", "1.0"], ["*.2"], ["0.0", "1.0"]),
     ],
 )
-def test_patterns(include: object, exclude: object, expected: list[str]) -> None:
+def test_patterns(include, exclude, expected):
     """Patterns of include and exclude choose layers by qualified name."""
     model = rmmbench.convert(small_model(), rho=0.5, include=include, exclude=exclude)
     assert list(converted_layers(model)) == expected
 
 
-def test_patterns_that_match_nothing() -> None:
+def test_patterns_that_match_nothing():
     """A pattern that leaves nothing to convert is told, with the names there are."""
     with pytest.raises(ValueError, match=r"no layer matches include=\['encoder.*0.0, 0.2"):
         rmmbench.convert(small_model(), rho=0.5, include="encoder.*")
 
 
-def test_converting_twice_is_told() -> None:
+def test_converting_twice_is_told():
     """A second conversion has nothing left to do, and says so."""
     model = rmmbench.convert(small_model()[:2], rho=0.5)
     with pytest.raises(ValueError, match="all 4 linear layers of the model are sketched already"):
         rmmbench.convert(model, rho=0.1)
 
 
-def test_wrong_settings_change_nothing() -> None:
+def test_wrong_settings_change_nothing():
     """Settings are checked before the first layer is changed."""
     model = small_model()
     with pytest.raises(ValueError, match="rho must be in"):
@@ -103,14 +103,25 @@ def test_wrong_settings_change_nothing() -> None:
     assert not converted_layers(model)
 
 
-def test_says_what_it_converted(caplog) -> None:
+def test_passes_settings_on():
+    """Every layer gets the settings that were given, blocks among them."""
+    settings = {"sketch": "rademacher", "proj_dim": 8, "max_proj_dim": 16, "block_rows": 4}
+    model = rmmbench.convert(small_model(), **settings)
+    found = {layer.settings for layer in converted_layers(model).values()}
+    assert [one._asdict() | settings for one in found] == [one._asdict() for one in found]
+    model(torch.randn(32, 8)).sum().backward()
+    with pytest.raises(ValueError, match="'dct' takes no block_rows, got 4"):
+        rmmbench.convert(small_model(), sketch="dct", rho=0.5, block_rows=4)
+
+
+def test_says_what_it_converted(caplog):
     """The log names sketch and layers."""
     with caplog.at_level(logging.INFO, "rmmbench"):
         rmmbench.convert(small_model(), sketch="dct", rho=0.5, include="0.*")
     assert caplog.messages == ["2 of 4 linear layers keep a dct sketch: 0.0, 0.2"]
 
 
-def test_gpt2_conv1d() -> None:
+def test_gpt2_conv1d():
     """GPT-2's transposed layers are converted: exact outputs, and a gradient of the right mean."""
     sizes = {"n_layer": 1, "n_embd": 16, "n_head": 2, "vocab_size": 50, "n_positions": 32}
     tokens = {"bos_token_id": 1, "eos_token_id": 2}
@@ -140,7 +151,7 @@ def test_gpt2_conv1d() -> None:
     assert "nf=64, nx=16, sketch=gaussian, rho=0.5" in repr(layer)
 
 
-def test_exact_layers() -> None:
+def test_exact_layers():
     """Within exact_layers a converted model has the exact gradients; after it, sketched ones."""
     model = small_model()
     unchanged = copy.deepcopy(model)
@@ -156,7 +167,7 @@ def test_exact_layers() -> None:
     assert not torch.allclose(model[0][0].weight.grad, expected)
 
 
-def test_converted_model_survives_compile_and_copy() -> None:
+def test_converted_model_survives_compile_and_copy():
     """A converted model can be compiled in one graph and copied."""
     model = rmmbench.convert(small_model(), rho=0.5)
     torch.compile(copy.deepcopy(model), fullgraph=True, backend="eager")(torch.randn(32, 8))

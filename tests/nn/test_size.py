@@ -1,0 +1,88 @@
+"""How many columns S gets, and what is refused."""
+
+import math
+
+import pytest
+import torch
+
+from rmmbench import RMMLinear, rmm_linear
+from rmmbench.nn.size import SketchSettings
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "expected"),
+    [
+        (100, SketchSettings(rho=0.5), 50),
+        (7, SketchSettings(rho=0.5), 4),
+        (3, SketchSettings(rho=0.01), 1),
+        (100, SketchSettings(rho=0.01, min_proj_dim=16), 16),
+        (8, SketchSettings(rho=0.01, min_proj_dim=16), 8),
+        (100, SketchSettings(rho=0.9, max_proj_dim=32), 32),
+        (100, SketchSettings(proj_dim=64), 64),
+        (50, SketchSettings(proj_dim=64), 50),
+        (100, SketchSettings(proj_dim=64, max_proj_dim=32), 32),
+        (0, SketchSettings(rho=0.5), 0),
+    ],
+)
+def test_projection_dimension(rows: int, settings: SketchSettings, expected: int) -> None:
+    """proj_dim = min(rows, clamp(ceil(rho · rows), min, max)), never 0 for a row."""
+    assert settings.proj_dim_for(rows) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings", "expected"),
+    [
+        ((5, 8, 24), SketchSettings(rho=0.3), (12, None)),
+        ((5, 8, 24), SketchSettings(rho=0.3, block_rows=8), (15, 8)),
+        ((40, 24), SketchSettings("rademacher", rho=0.3, block_rows=4), (20, 4)),
+        ((5, 8, 24), SketchSettings("kronecker", rho=0.3), (12, 8)),
+        ((1, 40, 24), SketchSettings("kronecker", rho=0.3), (12, 40)),
+        ((2, 4, 5, 24), SketchSettings("kronecker", rho=0.2), (8, 5)),
+        ((40, 24), SketchSettings("kronecker", rho=0.3, block_rows=10), (12, 10)),
+        ((40, 24), SketchSettings("kronecker", rho=1.0), (40, None)),
+        ((5, 0, 24), SketchSettings("kronecker", rho=0.3), (0, None)),
+    ],
+)
+def test_size_at_a_shape(shape, settings, expected):
+    """The size is one that S can have, and kronecker's block is the sequence."""
+    assert settings.at(torch.Size(shape)) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sketch": "kronecker"}, r"needs block_rows, .* how 20 rows are batch × sequence; give"),
+        ({"sketch": "kronecker", "block_rows": 6}, "must divide the rows, got 6 and 20 rows"),
+        ({"block_rows": 8}, "must divide the rows, got 8 and 20 rows; choose one that divides"),
+    ],
+)
+def test_inputs_that_are_no_blocks(settings, message):
+    """An input that cannot be divided as asked is refused in training, and in training alone."""
+    layer, x = RMMLinear(24, 16, rho=0.5, **settings), torch.randn(20, 24)
+    with pytest.raises(ValueError, match=message):
+        layer(x)
+    assert layer.eval()(x).shape == (20, 16)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rho": 0.0}, r"rho must be in \(0, 1\], got 0.0"),
+        ({"rho": 1.5}, r"rho must be in \(0, 1\], got 1.5"),
+        ({"rho": math.nan}, r"rho must be in \(0, 1\], got nan"),
+        ({}, "exactly one of rho and proj_dim must be given, got rho=None and proj_dim=None"),
+        ({"rho": 0.5, "proj_dim": 3}, "exactly one of rho and proj_dim"),
+        ({"proj_dim": 0}, "proj_dim must be at least 1, got 0"),
+        ({"rho": 0.5, "min_proj_dim": 0}, "min_proj_dim must be at least 1, got 0"),
+        ({"rho": 0.5, "min_proj_dim": 9, "max_proj_dim": 3}, r"at least min_proj_dim \(9\), got 3"),
+        ({"rho": 0.5, "sketch": "fft"}, "no sketch named 'fft'"),
+        ({"rho": 0.5, "sketch": "dct", "block_rows": 4}, "'dct' takes no block_rows, got 4"),
+        ({"rho": 0.5, "block_rows": 0}, "block_rows must be at least 1, got 0"),
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict[str, object], message: str) -> None:
+    """Wrong settings are refused, with what was given, by function and layer alike."""
+    with pytest.raises(ValueError, match=message):
+        rmm_linear(torch.randn(20, 6), torch.randn(3, 6), **settings)
+    with pytest.raises(ValueError, match=message):
+        RMMLinear(6, 3, **settings)
