@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from rmmbench.record import Environment
+from rmmbench.record import CHOICES, Environment, in_words
 from rmmbench.rows import Row
 from rmmbench.tasks import TASKS
 
@@ -33,7 +33,7 @@ def place(row: Row, columns: Iterable[str]) -> str:
     if "batch_size" in parts and "seq_len" in parts:
         parts["batch_size"] = f"{row['batch_size']}×{row['seq_len']}"
         del parts["seq_len"]
-    elif "batch_size" in parts and row["model"].startswith("linear:"):
+    elif "batch_size" in parts and row["model"].partition(":")[0] in ("linear", "projection"):
         parts["batch_size"] = f"{row['batch_size']} rows"
     return " · ".join(parts.values())
 
@@ -46,13 +46,18 @@ def rate(row: Row) -> str:
 
 
 def kind(row: Row, columns: Collection[str] = ()) -> str:
-    """Return the sketch, or the method that has none, and what else of SETTINGS `columns` name."""
+    """Return the sketch, or the method that has none, and what else of SETTINGS `columns` name.
+
+    Of what is mostly left as it is only the unusual is said: "oporp, beneficial layers".
+    """
     parts = [str(row["sketch"] or row["method"])]
     for name, sign in _LIMITS.items():
         if name in columns and row[name] is not None:
             parts.append(f"proj_dim{sign}{row[name]}")
     patterns = [name for name in ("include", "exclude") if name in columns and row[name]]
-    return " ".join(parts + [f"{name} {row[name]}" for name in patterns])
+    named = " ".join(parts + [f"{name} {row[name]}" for name in patterns])
+    words = [in_words(name, row[name]) for name in CHOICES if name in columns]
+    return ", ".join(filter(None, [named, *words]))
 
 
 def setting(row: Row, columns: Collection[str] = ("sketch",)) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_mean
-from rmmbench.record import Case, Count, Name, Rho, TimingSettings
+from rmmbench.record import Case, Count, Flag, Name, Rho, TimingSettings, Where
 from rmmbench.tasks import TASKS
 from rmmbench.units import parse_bytes
 
@@ -28,7 +28,8 @@ class Grid(_Strict):
     """Axes whose every combination is a cell; in each, exact and every method are measured.
 
     `task` fills batch_size and seq_len where they are not given outright. Models of tokens need a
-    seq_len; for the others it is one more leading dimension.
+    seq_len; for the others it is one more leading dimension. block_rows holds for every sketch of
+    the grid.
     """
 
     model: tuple[Name, ...] = Field(min_length=1)
@@ -44,8 +45,11 @@ class Grid(_Strict):
     proj_dim: tuple[Count, ...] = ()
     min_proj_dim: Count = 1
     max_proj_dim: Count | None = None
+    block_rows: Count | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    where: Where = "all"
+    share: Flag = True
     seed: int = 0
     measure: tuple[Literal["memory", "time"], ...] = Field(default=("memory", "time"), min_length=1)
 
@@ -114,6 +118,8 @@ class Profile(_Strict):
     def overridden(self, axes: Mapping[str, tuple[Any, ...]]) -> "Profile":
         """Return this profile with the given axes (flags of the command line) in every grid.
 
+        A sketch that the profile measures in blocks stays with its blocks.
+
         Raises:
             UsageError: If a flag's value cannot be.
         """
@@ -122,6 +128,10 @@ class Profile(_Strict):
             axes["proj_dim"] = ()
         data = self.model_dump()
         data["grid"] = [grid | axes for grid in data["grid"]]
+        if "sketch" in axes:
+            changes = _replaced_sketches(self.grid, axes["sketch"])
+            grids = zip(data["grid"], changes, strict=True)
+            data["grid"] = [grid | change for grid, change in grids]
         try:
             return Profile.model_validate(data)
         except ValidationError as error:
@@ -148,7 +158,7 @@ class Profile(_Strict):
             }
             if any(devices.values()):
                 for data in _combinations(grid):
-                    case = _case(data | devices | {"timing": self.timing})
+                    case = case_from(data | devices | {"timing": self.timing})
                     cases.setdefault(case.key, case)
         return list(cases.values())
 
@@ -229,6 +239,21 @@ def _fields(parents: list[str]) -> list[str]:
     return list(table.model_fields)
 
 
+def _replaced_sketches(grids: tuple[Grid, ...], given: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Yield what `given` sketches in the place of each grid's own change in it.
+
+    A grid with block_rows takes those that it had, and none if it had others; what only such grids
+    had is in no other.
+    """
+    in_blocks = {name for grid in grids if grid.block_rows for name in grid.sketch}
+    in_blocks -= {name for grid in grids if not grid.block_rows for name in grid.sketch}
+    for grid in grids:
+        own = tuple(name for name in given if name in grid.sketch)
+        others = tuple(name for name in given if name not in in_blocks)
+        in_place = grid.block_rows and own
+        yield {"sketch": own} if in_place else {"sketch": others, "block_rows": None}
+
+
 def _combinations(grid: Grid) -> Iterator[dict[str, Any]]:
     shared = {name: getattr(grid, name) for name in ("optimizer", "attention", "seed")}
     for model, task, dtype in itertools.product(grid.model, grid.task or (None,), grid.dtype):
@@ -246,8 +271,8 @@ def _combinations(grid: Grid) -> Iterator[dict[str, Any]]:
 
 def _settings(grid: Grid) -> Iterator[dict[str, Any]]:
     """Yield each method's settings; exact, which every cell has already, is left out."""
-    limits: dict[str, Any] = {"min_proj_dim": grid.min_proj_dim, "max_proj_dim": grid.max_proj_dim}
-    limits |= {"include": grid.include, "exclude": grid.exclude}
+    names = ("min_proj_dim", "max_proj_dim", "block_rows", "include", "exclude", "where", "share")
+    limits = {name: getattr(grid, name) for name in names}
     sizes = [{"rho": rho} for rho in grid.rho] + [{"proj_dim": size} for size in grid.proj_dim]
     if "rmm" in grid.method and not sizes:
         raise ProfileError("a grid with method 'rmm' must give rho or proj_dim; or give --rho")
@@ -259,7 +284,12 @@ def _settings(grid: Grid) -> Iterator[dict[str, Any]]:
             yield {"method": method}
 
 
-def _case(data: Mapping[str, Any]) -> Case:
+def case_from(data: Mapping[str, Any]) -> Case:
+    """Return the case of these settings.
+
+    Raises:
+        UsageError: If a setting cannot be.
+    """
     try:
         return Case.model_validate(data)
     except ValidationError as error:

@@ -1,10 +1,20 @@
 """Which of a profile's published rows says what a measured case says."""
 
 from collections.abc import Collection
+from typing import Final
 
 from rmmbench.profile import Profile, Published
 from rmmbench.record import Case
 from rmmbench.rows import Row
+
+PAPERS_CHOICE: Final = {
+    "where": "all",
+    "share": False,
+    "block_rows": None,
+    "include": None,
+    "exclude": None,
+}
+"""Every linear layer, Q, K and V each with a sketch of its own, S of one piece."""
 
 _IDENTITY = sorted(Published.model_fields.keys() & Case.model_fields.keys() - {"rho"})
 
@@ -12,10 +22,13 @@ _IDENTITY = sorted(Published.model_fields.keys() & Case.model_fields.keys() - {"
 def matches(published: Published, row: Row, *, but: Collection[str] = ()) -> bool:
     """Return whether the published row is of this case, the columns `but` aside.
 
-    A row without a ρ is of the unchanged model; what else it leaves out holds for any case.
+    A row without a ρ is of the unchanged model; one with a ρ is of the paper's own choice of
+    layers. What else it leaves out holds for any case.
     """
     method = "exact" if published.rho is None else "rmm"
     if row["method"] != method or row["rho"] != published.rho:
+        return False
+    if method == "rmm" and any(row[name] != value for name, value in PAPERS_CHOICE.items()):
         return False
     given = {name: getattr(published, name) for name in _IDENTITY if name not in but}
     return all(value is None or value == row[name] for name, value in given.items())

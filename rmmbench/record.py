@@ -23,6 +23,7 @@ SYNTHETIC = "inputs and labels are random"
 
 Device = Literal["cuda", "cpu", "predict"]
 Outcome = Literal["ok", "out_of_memory", "error", "timeout", "skipped"]
+Where = Literal["all", "beneficial"]
 Name = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -40,6 +41,7 @@ def _positive(count: int) -> int:
 
 Rho = Annotated[float, Field(strict=True), AfterValidator(_in_unit_interval)]
 Count = Annotated[int, Field(strict=True), AfterValidator(_positive)]
+Flag = Annotated[bool, Field(strict=True)]
 
 
 class _Strict(BaseModel):
@@ -85,8 +87,10 @@ class Case(_Strict):
         attention: How transformers computes attention; "eager" keeps the probabilities, as the
             paper's did.
         method: The way of saving memory; "exact" is the unchanged model.
-        sketch, rho, proj_dim, min_proj_dim, max_proj_dim: Settings of the method rmm.
+        sketch, rho, proj_dim, min_proj_dim, max_proj_dim, block_rows: Settings of the method rmm.
         include, exclude: Patterns of the layers to convert, by qualified name.
+        where: Of these layers "all", or those that gain by a sketch.
+        share: Whether layers that read one tensor keep one sketch of it between them.
         memory_device: Where memory is measured or predicted; None if it is not.
         time_device: Where steps are timed; None if they are not.
         seed: Of parameters, data and sketches.
@@ -105,8 +109,11 @@ class Case(_Strict):
     proj_dim: Count | None = None
     min_proj_dim: Count = 1
     max_proj_dim: Count | None = None
+    block_rows: Count | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    where: Where = "all"
+    share: Flag = True
     memory_device: Device | None = None
     time_device: Literal["cuda", "cpu"] | None = None
     seed: int = 0
@@ -136,10 +143,11 @@ class Case(_Strict):
 
     @property
     def label(self) -> str:
-        """The method and its settings as people write them: "gaussian ρ=0.5"."""
+        """The method and its settings as people write them: "gaussian, unshared ρ=0.5"."""
         size = f" ρ={self.rho:g}" if self.rho is not None else ""
         size = f" proj_dim={self.proj_dim}" if self.proj_dim is not None else size
-        return f"{self.sketch or self.method}{size}"
+        words = [in_words(name, getattr(self, name)) for name in CHOICES]
+        return ", ".join(filter(None, [self.sketch or self.method, *words])) + size
 
     @property
     def shape(self) -> str:
@@ -151,6 +159,14 @@ class Case(_Strict):
         keep = {"model", "task", "batch_size", "seq_len", "dtype", "optimizer", "attention"}
         keep |= {"memory_device", "time_device", "seed", "timing"}
         return Case.model_validate({name: getattr(self, name) for name in keep})
+
+
+CHOICES: Final = {"block_rows": "blocks of {}", "where": "{} layers", "share": "unshared"}
+
+
+def in_words(name: str, value: object) -> str:
+    """Return one of `CHOICES` as people write it: "blocks of 128"; "" for what is the default."""
+    return "" if value == Case.model_fields[name].default else CHOICES[name].format(value)
 
 
 class Environment(_Strict):
@@ -272,12 +288,8 @@ class Record(_Strict):
             row[name] = getattr(timing, name, None)
         for name in Conditions.model_fields:
             row[name] = getattr(self.conditions, name, None)
-        environment = self.environment
-        row |= {
-            "gpu": environment.gpu,
-            "processor": environment.processor,
-            "torch": environment.torch,
-        }
+        for name in ("gpu", "processor", "torch"):
+            row[name] = getattr(self.environment, name)
         return row
 
 

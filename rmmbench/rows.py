@@ -19,8 +19,11 @@ SETTINGS = (
     "proj_dim",
     "min_proj_dim",
     "max_proj_dim",
+    "block_rows",
     "include",
     "exclude",
+    "where",
+    "share",
 )
 # All of a cell but its batch size, and all of the settings but how much is kept.
 PLACE = tuple(name for name in CELL if name != "batch_size")
@@ -59,6 +62,25 @@ def telling(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
         if len(group(rows, [*told, name])) > len(group(rows, told)):
             told.append(name)
     return told
+
+
+def differing(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+    """Return all of `columns` in which two of the rows differ that are of one method.
+
+    More than `telling` does: a name that leaves out a setting would credit another with its effect.
+    """
+    methods = group(rows, ["method"])
+    return [
+        name
+        for name in columns
+        if (name == "method" and len(methods) > 1)
+        or any(len(group(alike, [name])) > 1 for alike in methods)
+    ]
+
+
+def is_projection(row: Row) -> bool:
+    """Return whether a sketch alone was timed, and `relative_throughput` is product ÷ sketch."""
+    return str(row["model"]).partition(":")[0] == "projection"
 
 
 def shared(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:

@@ -210,16 +210,17 @@ def frame(records: Iterable[Record]) -> "pd.DataFrame":
     return table
 
 
-_INTEGERS = {"batch_size", "seq_len", "seed", "proj_dim", "min_proj_dim", "max_proj_dim"}
+_INTEGERS = {"batch_size", "seq_len", "seed"}
+_INTEGERS |= {"proj_dim", "min_proj_dim", "max_proj_dim", "block_rows"}
 _INTEGERS |= {"foreign_processes", *Memory.model_fields}
 _FRACTIONS = {"rho", *Timing.model_fields, *Conditions.model_fields}
 
 
 def _dtype(column: str) -> str:
-    if column == "throttle_reasons":
-        return "object"
-    if column == "device":
-        return "string"
+    # `device` is the case's, not that of a memory's fields.
+    special = {"throttle_reasons": "object", "device": "string", "share": "boolean"}
+    if column in special:
+        return special[column]
     if column in _INTEGERS:
         return "Int64"
     return "Float64" if column in _FRACTIONS else "string"

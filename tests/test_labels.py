@@ -28,6 +28,8 @@ def row(make_record):
          "roberta-tiny · batch 16"),
         ({"model": "linear:8x4", "task": None, "seq_len": None, "batch_size": 4096}, CELL,
          "linear:8x4 · 4096 rows · float32 · adam · seed 0"),
+        ({"model": "projection:8x4", "task": None, "seq_len": None, "batch_size": 4096},
+         ("model", "batch_size"), "projection:8x4 · 4096 rows"),
     ],
 )  # fmt: skip
 def test_place(row, settings, columns, text):
@@ -46,11 +48,34 @@ def test_place(row, settings, columns, text):
         ({"method": "rmm", "sketch": "dct", "rho": 0.05, "max_proj_dim": 9}, ("max_proj_dim",),
          "dct proj_dim≤9 ρ=0.05"),
         ({"method": "checkpoint"}, (), "checkpoint"),
+        ({"method": "rmm", "sketch": "oporp", "rho": 0.5, "where": "beneficial"},
+         ("sketch", "where"), "oporp, beneficial layers ρ=0.5"),
+        ({"method": "rmm", "sketch": "oporp", "rho": 0.5, "where": "beneficial"},
+         ("sketch",), "oporp ρ=0.5"),
     ],
 )  # fmt: skip
 def test_setting(row, settings, columns, text):
     """A setting always has its rate, and its kind where it is asked for or there is no rate."""
     assert setting(row(**settings), columns) == text
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, "dct"),
+        ({"where": "beneficial"}, "dct, beneficial layers"),
+        ({"share": False}, "dct, unshared"),
+        ({"block_rows": 128}, "dct, blocks of 128"),
+        (
+            {"where": "beneficial", "share": False, "block_rows": 128, "include": ("a",)},
+            "dct include a, blocks of 128, beneficial layers, unshared",
+        ),
+    ],
+)
+def test_what_is_unusual_is_said(row, settings, text):
+    """Of a choice that most cases leave as it is a name has only the other one."""
+    case = row(method="rmm", sketch="dct", rho=0.5, **settings)
+    assert kind(case, ("include", "block_rows", "where", "share")) == text
 
 
 def test_kind_and_rate_are_apart(row):

@@ -38,6 +38,12 @@ def grid(**axes):
         (HEAD + GRID + "rho = 0.5", "rho in [grid] must be an array, got 0.5"),
         (HEAD + GRID + "seq_len = [0]", "seq_len in [grid] must be at least 1, got 0"),
         (HEAD + GRID + "min_proj_dim = 0", "min_proj_dim in [grid] must be at least 1, got 0"),
+        (HEAD + GRID + "block_rows = 0", "block_rows in [grid] must be at least 1, got 0"),
+        (
+            HEAD + GRID + 'where = "some"',
+            "where in [grid] must be 'all' or 'beneficial', got 'some'",
+        ),
+        (HEAD + GRID + "share = 2", "share in [grid] must be a valid boolean, got 2"),
         (HEAD + GRID + "measure = []", "measure in [grid] must have at least one value, got []"),
         (
             HEAD + '[[grid]]\nmodel = ["mlp"]\nbatch_size = [0]',
@@ -253,6 +259,73 @@ def test_the_command_line_goes_before_every_grid():
     cases = changed.cases("predict", None)
     assert [case.label for case in cases] == ["exact", "dct ρ=0.1", "dct ρ=0.2"]
     assert cases[0].model == "mlp"
+
+
+def test_choices_are_of_a_whole_grid():
+    """Which layers, whether they share, and blocks of rows hold for every sketch of a grid."""
+    choices = {"where": "beneficial", "share": False, "block_rows": 2}
+    cases = grid(rho=[0.5], sketch=["gaussian", "kronecker"], **choices).cases("predict", None)
+    assert [case.label for case in cases] == [
+        "exact",
+        "gaussian, blocks of 2, beneficial layers, unshared ρ=0.5",
+        "kronecker, blocks of 2, beneficial layers, unshared ρ=0.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "labels"),
+    [
+        (("dct",), ["dct ρ=0.5"]),
+        (("gaussian",), ["gaussian ρ=0.5", "gaussian, blocks of 2 ρ=0.5"]),
+        (("kronecker",), ["kronecker, blocks of 2 ρ=0.5"]),
+        (("oporp", "kronecker"), ["oporp ρ=0.5", "kronecker, blocks of 2 ρ=0.5"]),
+    ],
+)
+def test_a_sketch_from_the_command_line_keeps_its_blocks(given, labels):
+    """A sketch that the profile measures in blocks is measured in them, and no other one is."""
+    rest = {"model": ["mlp"], "batch_size": [4], "rho": [0.5]}
+    grids = [
+        rest | {"sketch": ["gaussian", "dft"]},
+        rest | {"sketch": ["gaussian", "kronecker"], "block_rows": 2},
+    ]
+    both = Profile.model_validate({"version": 1, "title": "", "grid": grids})
+    cases = both.overridden({"sketch": given}).cases("predict", None)
+    assert [case.label for case in cases] == ["exact", *labels]
+
+
+@pytest.mark.parametrize("name", ["figure2", "table3-memory", "table3-matmul"])
+def test_the_papers_profiles_are_of_its_own_choice(name):
+    """Every linear layer is sketched, and Q, K and V each for themselves."""
+    cases = profile.load(name).cases("predict", "cpu")
+    chosen = {(case.where, case.share, case.block_rows) for case in cases if case.sketch}
+    assert chosen == {("all", False, None)}
+
+
+def test_table3_is_measured_by_both_choices():
+    """Each of the nine cells of Table 3 is there by the paper's own choice and by ours."""
+    cases = [case for case in profile.load("table3-fast").cases("predict", None) if case.sketch]
+    papers = [case for case in cases if not case.share]
+    ours = [case for case in cases if case.share]
+    assert {(case.sketch, case.where) for case in papers} == {("gaussian", "all")}
+    assert {(case.sketch, case.where) for case in ours} == {("oporp", "beneficial")}
+    for half in (papers, ours):
+        cells = [(case.task, case.batch_size, case.seq_len, case.rho) for case in half]
+        assert len(cells) == len(set(cells)) == 9
+    assert {case.cell for case in papers} == {case.cell for case in ours}
+    expected = profile.load("table3-memory")
+    assert profile.load("table3-fast").published == expected.published
+    assert {case.key for case in papers} <= {c.key for c in expected.cases("predict", None)}
+
+
+def test_figure2_is_measured_by_our_choice():
+    """The faster Figure 2 has the paper's cells, with fewer ρ where steps are timed."""
+    fast, papers = (
+        profile.load(name).cases("predict", "cpu") for name in ("figure2-fast", "figure2")
+    )
+    assert {case.cell for case in fast} == {case.cell for case in papers}
+    chosen = {(c.sketch, c.where, c.share) for c in fast if c.sketch}
+    assert chosen == {("oporp", "beneficial", True)}
+    assert {case.rho for case in fast if case.time_device} == {None, 0.1, 0.2, 0.5, 0.9}
 
 
 def test_a_rate_from_the_command_line_goes_before_a_fixed_size():

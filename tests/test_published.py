@@ -43,10 +43,10 @@ def profile(make_run):
 
 @pytest.fixture
 def row(make_record):
-    """Make the row of one case; ρ makes it one of the method rmm."""
+    """Make the row of one case; ρ makes it one of the method rmm, by the paper's choice."""
 
     def make(rho=None, sketch="dct", **settings):
-        how = {"method": "rmm", "sketch": sketch, "rho": rho} if rho else {}
+        how = {"method": "rmm", "sketch": sketch, "rho": rho, "share": False} if rho else {}
         return read_rows([make_record(**how | settings)])[0]
 
     return make
@@ -79,6 +79,23 @@ def test_nothing_is_published_of_other_cases(profile, row, settings):
 def test_another_sketch_is_not_the_published_one(profile, row):
     """A row that names its sketch is of that one only."""
     assert find(profile, row(0.5, "gaussian"), "minutes") is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"share": True},
+        {"where": "beneficial"},
+        {"block_rows": 103},
+        {"include": ("*.query",)},
+        {"exclude": ("classifier.*",)},
+    ],
+)
+def test_the_papers_numbers_are_of_its_own_choice(profile, row, settings):
+    """The paper sketches every linear layer, Q, K and V apart; what it printed is of no other."""
+    assert find(profile, row(0.5, **settings), "peak_gib") is None
+    assert saving(profile, row(0.5, **settings)) is None
+    assert relative_throughput(profile, row(0.5, **settings)) is None
 
 
 def test_a_column_can_be_left_out(profile, row):

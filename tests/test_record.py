@@ -30,7 +30,7 @@ def test_rho_is_in_the_unit_interval(rho):
 
 
 @pytest.mark.parametrize(
-    "name", ["batch_size", "seq_len", "proj_dim", "min_proj_dim", "max_proj_dim"]
+    "name", ["batch_size", "seq_len", "proj_dim", "min_proj_dim", "max_proj_dim", "block_rows"]
 )
 @pytest.mark.parametrize("count", [0, -1, 2.5, "4", True])
 def test_counts_are_positive_integers(name, count):
@@ -83,6 +83,20 @@ def test_the_key_survives_json():
     assert read.key == CASE.key
 
 
+@pytest.mark.parametrize("name", ["where", "share", "block_rows"])
+def test_a_record_of_before_a_setting_was_is_read(name):
+    """A case that was written before a setting was there had what is now the default."""
+    written = json.loads(CASE.model_dump_json())
+    del written[name]
+    assert Case.model_validate(written) == CASE
+
+
+def test_layers_are_all_or_those_that_gain():
+    """There is no third choice of layers."""
+    with pytest.raises(ValidationError, match="where"):
+        Case.model_validate(SETTINGS | {"where": "some"})
+
+
 def test_a_whole_number_is_the_same_rate():
     """A profile may say 1 for 1.0."""
     one, also_one = (Case.model_validate(SETTINGS | {"rho": rho}) for rho in (1, 1.0))
@@ -103,15 +117,18 @@ OTHERS = {
     "proj_dim": 7,
     "min_proj_dim": 2,
     "max_proj_dim": 99,
+    "block_rows": 103,
     "include": ("a",),
     "exclude": ("b",),
+    "where": "beneficial",
+    "share": False,
     "memory_device": "cpu",
     "time_device": "cpu",
     "seed": 1,
     "timing": {"min_steps": 3},
 }
 OF_THE_METHOD = {"method", "sketch", "rho", "proj_dim", "min_proj_dim", "max_proj_dim"}
-OF_THE_METHOD |= {"include", "exclude"}
+OF_THE_METHOD |= {"block_rows", "include", "exclude", "where", "share"}
 
 
 def test_every_field_of_a_case_is_tried():
@@ -147,6 +164,8 @@ def test_the_exact_case_has_nothing_of_the_method():
         ({}, "dct ρ=0.5"),
         ({"rho": None, "proj_dim": 64}, "dct proj_dim=64"),
         ({"method": "exact", "sketch": None, "rho": None}, "exact"),
+        ({"where": "beneficial"}, "dct, beneficial layers ρ=0.5"),
+        ({"share": False, "block_rows": 103}, "dct, blocks of 103, unshared ρ=0.5"),
     ],
 )
 def test_a_label_names_the_method_as_people_do(settings, label):

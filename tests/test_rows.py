@@ -2,7 +2,18 @@
 
 import pytest
 
-from rmmbench.rows import CELL, KIND, SETTINGS, group, kept, read_rows, shared, telling
+from rmmbench.rows import (
+    CELL,
+    KIND,
+    SETTINGS,
+    differing,
+    group,
+    is_projection,
+    kept,
+    read_rows,
+    shared,
+    telling,
+)
 from rmmbench.units import GIB
 
 
@@ -40,6 +51,9 @@ def test_the_last_record_counts(make_record):
         {"method": "rmm", "sketch": "dct", "rho": 0.5, "max_proj_dim": 2},
         {"method": "rmm", "sketch": "dct", "rho": 0.5, "include": ("a",)},
         {"method": "rmm", "sketch": "dct", "rho": 0.5, "exclude": ("a",)},
+        {"method": "rmm", "sketch": "dct", "rho": 0.5, "block_rows": 2},
+        {"method": "rmm", "sketch": "dct", "rho": 0.5, "where": "beneficial"},
+        {"method": "rmm", "sketch": "dct", "rho": 0.5, "share": False},
     ],
 )
 def test_every_setting_tells_rows_apart(make_record, settings):
@@ -58,12 +72,44 @@ def test_telling_is_short(make_record):
     assert telling(rows[:1], CELL) == []
 
 
+def test_differing_is_all_that_differs(make_record):
+    """Where two sketches differ in their layers too, both columns are told, and no third."""
+    gaussian = {"method": "rmm", "sketch": "gaussian", "rho": 0.5, "share": False}
+    oporp = {"method": "rmm", "sketch": "oporp", "rho": 0.5, "where": "beneficial"}
+    rows = read_rows([make_record(**gaussian), make_record(**oporp)])
+    assert differing(rows, KIND) == ["sketch", "where", "share"]
+    assert differing(rows[:1], KIND) == []
+
+
+def test_a_setting_differs_within_its_method(make_record):
+    """What only the method rmm has does not differ from a method that lacks it."""
+    rmm = make_record(method="rmm", sketch="dct", rho=0.5, share=False)
+    rows = read_rows([rmm, make_record(method="checkpoint")])
+    assert differing(rows, SETTINGS) == ["method"]
+
+
+def test_flags_are_true_or_false(make_record):
+    """A choice between two is a bool of Python's, which JSON knows."""
+    rows = read_rows([make_record(), make_record(method="rmm", rho=0.5, share=False)])
+    assert [row["share"] for row in rows] == [True, False]
+    assert {type(row["share"]) for row in rows} == {bool}
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"), [("projection:8x4", True), ("projection", True), ("linear:8x4", False)]
+)
+def test_projections_are_known_by_their_model(make_record, model, expected):
+    """A sketch that was timed alone is told from a layer."""
+    (row,) = read_rows([make_record(model=model, task=None, seq_len=None)])
+    assert is_projection(row) == expected
+
+
 def test_shared_has_values(make_record):
     """A column that is missing everywhere is not shared."""
     rows = read_rows([make_record(), make_record(batch_size=8)])
     assert "model" in shared(rows, CELL)
     assert "batch_size" not in shared(rows, CELL)
-    assert shared(rows, KIND) == ["method", "min_proj_dim"]
+    assert shared(rows, KIND) == ["method", "min_proj_dim", "where", "share"]
     assert shared([], CELL) == []
 
 

@@ -3,7 +3,7 @@
 import textwrap
 
 from rmmbench.check.report import Finding
-from rmmbench.record import Case
+from rmmbench.record import CHOICES, Case
 from rmmbench.units import format_bytes, format_percent
 
 COLUMNS = ("case", "what", "baseline", "now", "change", "limit", "verdict")
@@ -16,6 +16,7 @@ PROSE = {
 }
 _UNSAID = {"timing", "memory_device", "time_device"}
 _IN_NAME = {"model", "task", "batch_size", "seq_len", "method", "sketch", "rho", "proj_dim"}
+_IN_NAME |= CHOICES.keys()
 
 
 def settings(case: Case) -> str:
@@ -60,6 +61,8 @@ def _given(case: Case) -> dict[str, object]:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()  # as a profile has it
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 

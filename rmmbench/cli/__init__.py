@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 import rmmbench
+from rmmbench.cli.advise import advise
 from rmmbench.cli.check import check
 from rmmbench.cli.doctor import doctor
 from rmmbench.cli.export import export
@@ -43,6 +44,7 @@ def _about(
 app.command()(sweep)
 app.command()(plot)
 app.command()(table)
+app.command()(advise)
 app.command()(check)
 app.command()(export)
 app.command("list")(list_names)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rmmbench import published
 from rmmbench.labels import EXACT, kind, place
 from rmmbench.profile import Profile
-from rmmbench.rows import CELL, KIND, Row, kept, telling
+from rmmbench.rows import CELL, KIND, Row, differing, is_projection, kept, telling
 from rmmbench.units import GIB, MIB, format_percent
 
 WHERE = tuple(name for name in CELL if name not in ("batch_size", "seq_len"))
@@ -47,7 +47,7 @@ def columns(rows: Sequence[Row], profile: Profile) -> list[Column]:
 
 def _names(rows: Sequence[Row]) -> list[Column]:
     where = telling(rows, WHERE)
-    how = telling([row for row in rows if row["method"] != "exact"], KIND)
+    how = differing([row for row in rows if row["method"] != "exact"], KIND)
     starts = [i == 0 or row["cell"] != rows[i - 1]["cell"] for i, row in enumerate(rows)]
 
     def once(text: Callable[[Row], str]) -> tuple[str, ...]:
@@ -77,7 +77,8 @@ def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column]:
         Column("paper's\nGiB", tuple("" if paper is None else f"{paper:g}" for paper in papers)),
         column("saved", lambda row: _saved(row, row["saving"])),
         column("paper's\nsaved", lambda row: _saved(row, published.saving(profile, row))),
-        column("relative\nthroughput", _throughput),
+        column("relative\nthroughput", lambda row: "" if is_projection(row) else _ratio(row)),
+        column("product ÷\nsketch", lambda row: _ratio(row) if is_projection(row) else ""),
         column("paper's\nrelative", lambda row: _relative(profile, row)),
         column("samples/s", lambda row: _per_second(row["samples_per_second"])),
     ]
@@ -97,7 +98,7 @@ def _peak(row: Row, size: int, digits: int) -> str:
     return _outcome(row) if row["memory_device"] else ""
 
 
-def _throughput(row: Row) -> str:
+def _ratio(row: Row) -> str:
     if row["relative_throughput"] is not None:
         return f"{row['relative_throughput']:.3f}"
     said_already = row["memory_device"] and row["peak_allocated_bytes"] is None

@@ -49,7 +49,7 @@ def show(run: "Run", console: "Console | None" = None) -> None:
     records = run.records()
     rows = in_order(read_rows(records))
     synthetic = "; ".join(dict.fromkeys(record.synthetic for record in records))
-    console = console or _stdout()
+    console = console or stdout()
     console.print()
     if rows:
         console.print(_table(rows, run.info.profile))
@@ -57,7 +57,8 @@ def show(run: "Run", console: "Console | None" = None) -> None:
         console.print(_caption(rows, run.info.profile, run.info.environment, synthetic))
 
 
-def _stdout() -> "Console":
+def stdout() -> "Console":
+    """Return what prints data for people: as wide as the terminal, or wide enough for a table."""
     from rich.console import Console
 
     # Rich takes 80 columns for what is no terminal; a file or a pipe has room for the table.

@@ -1,12 +1,14 @@
 """The words in a figure: names of lines, hover text, and what was measured where."""
 
+import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rmmbench import published
 from rmmbench.figures.figure import FigureData
 from rmmbench.labels import EXACT, kind, place, provenance, setting
-from rmmbench.rows import CELL, KIND, SETTINGS, Row, shared, telling
+from rmmbench.record import CHOICES, in_words
+from rmmbench.rows import CELL, KIND, SETTINGS, Row, differing, is_projection, shared, telling
 from rmmbench.units import format_bytes, format_percent
 
 
@@ -17,15 +19,27 @@ def place_names(rows: Sequence[Row], columns: Sequence[str] = CELL) -> dict[str,
 
 
 def kind_names(rows: Sequence[Row]) -> dict[str, str]:
-    """Return, by each case's key, its sketch and all else but the rate that tells it apart."""
-    told = telling(rows, KIND)
+    """Return, by each case's key, its sketch and all else but the rate in which cases differ."""
+    told = differing(rows, KIND)
     return {row["key"]: kind(row, told) for row in rows}
 
 
 def setting_names(rows: Sequence[Row]) -> dict[str, str]:
-    """Return, by each case's key, its rate and all else of its settings that tells it apart."""
-    told = telling([row for row in rows if row["method"] != "exact"], SETTINGS)
+    """Return, by each case's key, its rate and all else of its settings in which cases differ."""
+    told = differing([row for row in rows if row["method"] != "exact"], SETTINGS)
     return {row["key"]: setting(row, told) for row in rows}
+
+
+def fastest_first(rows: Iterable[Row], names: Mapping[str, str]) -> list[str]:
+    """Return the names of the rows, by each case's key, from most to least relative throughput.
+
+    The median over all cases of a name counts; names without a time come last.
+    """
+    ratios: dict[str, list[float]] = {}
+    for row in rows:
+        ratio = row["relative_throughput"]
+        ratios.setdefault(names[row["key"]], []).extend([] if ratio is None else [ratio])
+    return sorted(ratios, key=lambda name: -statistics.median(ratios[name] or [0]))
 
 
 def join(*parts: str) -> str:
@@ -34,10 +48,14 @@ def join(*parts: str) -> str:
 
 
 def subtitle(rows: Sequence[Row]) -> str:
-    """Return what all the rows share: "roberta-base · CoLA · adam · gaussian sketch"."""
+    """Return what all the rows share: "roberta-base · CoLA · adam · gaussian sketch, unshared"."""
     alike = shared(rows, ("model", "task", "batch_size", "seq_len", "attention", "optimizer"))
-    sketches = {row["sketch"] for row in rows if row["sketch"]}
-    return join(place(rows[0], alike), f"{sketches.pop()} sketch" if len(sketches) == 1 else "")
+    sketched = [row for row in rows if row["sketch"]]
+    if len({row["sketch"] for row in sketched}) != 1:
+        return place(rows[0], alike)
+    words = [in_words(name, sketched[0][name]) for name in shared(sketched, tuple(CHOICES))]
+    how = ", ".join(filter(None, [f"{sketched[0]['sketch']} sketch", *words]))
+    return join(place(rows[0], alike), how)
 
 
 def heading(rows: Sequence[Row], of: Sequence[Row]) -> str:
@@ -48,7 +66,7 @@ def heading(rows: Sequence[Row], of: Sequence[Row]) -> str:
 
 def hover(row: Row) -> str:
     """Return all numbers of a case, a line each."""
-    lines = [f"<b>{setting(row)}</b>", place(row, CELL)]
+    lines = [f"<b>{setting(row, ('sketch', *CHOICES))}</b>", place(row, CELL)]
     if row["outcome"] != "ok":
         lines.append(f"{_spoken(row['outcome'])}: {row['reason'] or 'no reason given'}")
     if row["peak_allocated_bytes"] is not None:
@@ -56,10 +74,17 @@ def hover(row: Row) -> str:
         lines.append(f"peak {format_bytes(row['peak_allocated_bytes'])}{spared}")
         lines.append(f"kept for backward {format_bytes(row['saved_bytes'])}")
     if row["relative_throughput"] is not None:
-        times = f"{row['relative_throughput']:.3f} × {EXACT}"
-        lines.append(f"{row['samples_per_second']:.4g} samples/s, {times}")
+        lines.append(_speed(row))
         lines.append(f"± {format_percent(row['spread'])}, standard error of the median step")
     return "<br>".join(lines)
+
+
+def _speed(row: Row) -> str:
+    ratio = row["relative_throughput"]
+    times = f"{ratio:.3f} × {EXACT}"
+    if is_projection(row):
+        times = f"{ratio:.3g} × as fast as the product"
+    return f"{row['samples_per_second']:.4g} samples/s, {times}"
 
 
 def footnote(

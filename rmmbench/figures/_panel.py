@@ -24,6 +24,7 @@ class Panel:
         traces: Each name is once in the legend, unless `showlegend` is false.
         x, y: Settings of the axes.
         levels: Dashed lines.
+        walls: Dashed vertical lines.
         heading, subheading: What stands above the panel.
         corner: What stands in its top left corner.
         legend: The legend's title; a panel without one shares that of the first panel with one.
@@ -34,6 +35,7 @@ class Panel:
     x: Mapping[str, Any]
     y: Mapping[str, Any]
     levels: Sequence[Level] = ()
+    walls: Sequence[float] = ()
     heading: str = ""
     subheading: str = ""
     corner: str = ""

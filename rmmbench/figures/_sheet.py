@@ -25,9 +25,15 @@ class _Slot:
 
 
 def sheet(
-    panels: Sequence[Panel], *, columns: int, title: str, subtitle: str, footnote: str
+    panels: Sequence[Panel],
+    *,
+    columns: int,
+    title: str,
+    subtitle: str,
+    footnote: str,
+    left: int = LEFT,
 ) -> go.Figure:
-    """Return a figure of a fixed size with the panels in rows of `columns`."""
+    """Return a figure of a fixed size with the panels in rows of `columns`; `left` is a margin."""
     columns = min(columns, len(panels))
     legends = _shared_legends(panels)
     widths = [
@@ -36,7 +42,7 @@ def sheet(
     heights = [panels[start].height for start in range(0, len(panels), columns)]
     width = sum(widths) + GUTTER * (len(widths) - 1)
     height = sum(heights) + ROW_GAP * (len(heights) - 1)
-    note = textwrap.wrap(footnote, round((width + LEFT) / 6.1))
+    note = textwrap.wrap(footnote, round((width + left) / 6.1))
     bottom = BOTTOM + NOTE_LINE * len(note)
     top = TOP + HEADING_LINE * max(len(panel.above) for panel in panels[:columns])
     figure = go.Figure()
@@ -49,16 +55,16 @@ def sheet(
     figure.update_layout(
         template="plotly_white",
         font={"family": FONT, "size": 13, "color": INK},
-        title=_title(title, subtitle, y=1 - TITLE / (top + height + bottom)),
-        width=LEFT + width + RIGHT,
+        title=_title(title, subtitle, y=1 - TITLE / (top + height + bottom), left=left),
+        width=left + width + RIGHT,
         height=top + height + bottom,
-        margin={"t": top, "b": bottom, "l": LEFT, "r": RIGHT},
+        margin={"t": top, "b": bottom, "l": left, "r": RIGHT},
         hoverlabel={"bgcolor": "white", "font": {"family": FONT, "size": 12.5}, "align": "left"},
         hovermode="closest",
         barmode="overlay",
         meta={"title": title},
     )
-    below: dict[str, Any] = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": EDGE - LEFT - 4}
+    below: dict[str, Any] = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": EDGE - left - 4}
     below |= {"y": 0, "yref": "paper", "yanchor": "bottom", "yshift": 12 - bottom}
     _write(figure, "<br>".join(note), below, size=11.5)
     return figure
@@ -112,10 +118,13 @@ def _draw(figure: go.Figure, panel: Panel, slot: _Slot) -> None:
     axes = {f"xaxis{slot.suffix}": {"domain": slot.x, "anchor": y, **panel.x}}
     axes |= {f"yaxis{slot.suffix}": {"domain": slot.y, "anchor": x, **panel.y}}
     figure.update_layout(axes)
+    dashes = {"type": "line", "line": {"dash": "dash", "color": MUTED, "width": 1.5}}
     for level in panel.levels:
-        dashes = {"dash": "dash", "color": MUTED, "width": 1.5}
         ends = {"x0": 0, "x1": 1, "xref": f"{x} domain", "y0": level.y, "y1": level.y, "yref": y}
-        figure.add_shape(type="line", line=dashes, layer="above", **ends)
+        figure.add_shape(layer="above", **dashes, **ends)
+    for wall in panel.walls:
+        ends = {"y0": 0, "y1": 1, "yref": f"{y} domain", "x0": wall, "x1": wall, "xref": x}
+        figure.add_shape(layer="above", **dashes, **ends)
 
 
 def _annotate(figure: go.Figure, panel: Panel, slot: _Slot) -> None:
@@ -137,10 +146,10 @@ def _legend(title: str, x: float, y: float) -> dict[str, Any]:
     return place | {"title": heading, "font": {"size": 12.5}, "tracegroupgap": 0}
 
 
-def _title(text: str, subtitle: str, y: float) -> dict[str, Any]:
+def _title(text: str, subtitle: str, y: float, left: int) -> dict[str, Any]:
     below = f"<br><span style='font-size:13.5px;color:{MUTED}'>{subtitle}</span>"
     where = {"x": 0, "xref": "paper", "y": y, "yref": "container", "yanchor": "top"}
-    look = {"font": {"size": 19}, "pad": {"l": EDGE - LEFT}}
+    look = {"font": {"size": 19}, "pad": {"l": EDGE - left}}
     return where | look | {"text": f"<b>{text}</b>{below}"}
 
 

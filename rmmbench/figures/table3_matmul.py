@@ -10,7 +10,7 @@ from rmmbench.figures._sheet import sheet
 from rmmbench.figures._style import rate_colors
 from rmmbench.figures.figure import Figure, FigureData
 from rmmbench.labels import EXACT, rate
-from rmmbench.rows import Row, kept
+from rmmbench.rows import Row, is_projection, kept
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as Drawing
@@ -28,6 +28,7 @@ class Table3Matmul(Figure):
     def draw(self, data: FigureData) -> "Drawing":
         """Return the bars, with published minutes ÷ those of No RMM as hollow marks."""
         rows = [row for row in data.rows if row["time_device"] and row["method"] != "exact"]
+        rows = [row for row in rows if not is_projection(row)]
         drawn = [row for row in rows if _is_timed(row)]
         names = {row["key"]: rate(row) or "no rate" for row in drawn}
         shades = rate_colors(drawn)
@@ -61,7 +62,8 @@ class Table3Matmul(Figure):
 
 
 def _is_timed(row: Row) -> bool:
-    return row["relative_throughput"] is not None and row["method"] != "exact"
+    is_layer = row["method"] != "exact" and not is_projection(row)
+    return row["relative_throughput"] is not None and is_layer
 
 
 def _inverse(ratio: float | None) -> float | None:

@@ -8,7 +8,7 @@ METHODS: Registry[type[Method]] = Registry(
     __name__,
     {
         "exact": Entry("exact:Exact", "the unchanged model; the reference"),
-        "rmm": Entry("rmm:RMM", "every linear layer keeps a sketch of its input"),
+        "rmm": Entry("rmm:RMM", "linear layers keep a sketch of their input"),
     },
 )
 

@@ -1,8 +1,9 @@
 """The unchanged model: what everything else is compared with."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
-from torch import nn
+from torch import Tensor, nn
 
 from rmmbench.methods.method import Method
 from rmmbench.record import Case
@@ -11,7 +12,7 @@ from rmmbench.record import Case
 class Exact(Method):
     """Changes nothing."""
 
-    def apply(self, model: nn.Module, case: Case) -> int:
+    def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
         """Return 0."""
         return 0
 

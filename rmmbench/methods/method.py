@@ -1,11 +1,12 @@
 """What a way of saving memory is: a change of a model, and a switch back to time against."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from rmmbench.record import Case
 
@@ -14,8 +15,13 @@ class Method(ABC):
     """One way of saving memory while training."""
 
     @abstractmethod
-    def apply(self, model: "nn.Module", case: "Case") -> int:
+    def apply(self, model: "nn.Module", case: "Case", batch: "Mapping[str, Tensor]") -> int:
         """Change the model in place as the case asks, and return how many layers changed.
+
+        Args:
+            model: In training mode.
+            case: What it asks of other methods is passed over.
+            batch: The keyword arguments that the model will be trained on; not changed.
 
         Raises:
             ValueError: If the model cannot take the method.

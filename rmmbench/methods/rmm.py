@@ -1,8 +1,9 @@
 """The paper's method: linear layers keep a sketch of their input."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from torch import nn
+from torch import Tensor, nn
 
 from rmmbench.methods.method import Method
 from rmmbench.nn import convert, converted_layers, exact_layers
@@ -10,10 +11,10 @@ from rmmbench.record import Case
 
 
 class RMM(Method):
-    """Converts each linear layer that the case's patterns let through, Q, K and V separately."""
+    """Converts each linear layer that the case's patterns let through, or those that gain by it."""
 
-    def apply(self, model: nn.Module, case: Case) -> int:
-        """Convert the model's linear layers and return how many there are."""
+    def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
+        """Convert the model's linear layers and return how many were."""
         convert(
             model,
             sketch=case.sketch or "gaussian",
@@ -21,8 +22,12 @@ class RMM(Method):
             proj_dim=case.proj_dim,
             min_proj_dim=case.min_proj_dim,
             max_proj_dim=case.max_proj_dim,
+            block_rows=case.block_rows,
             include=case.include,
             exclude=case.exclude,
+            where=case.where,
+            example=batch if case.where == "beneficial" else None,
+            share=case.share,
         )
         return len(converted_layers(model))
 

@@ -19,6 +19,7 @@ MODELS: Registry[Builder] = Registry(
         "roberta-tiny": Entry("roberta:tiny", "RoBERTa, 0.6 M parameters, for quick runs"),
         "mlp": Entry("mlp:mlp", "linear layers and GELU; mlp:IN-HIDDEN-…-OUT"),
         "linear": Entry("linear:linear", "one linear layer; linear:INxOUT"),
+        "projection": Entry("projection:projection", "a sketch timed alone; projection:INxOUT"),
         "hf": Entry("huggingface:from_name", "any transformers model; hf:DIRECTORY-OR-CONFIG-NAME"),
         "import": Entry("imported:from_path", "your own; import:package.module:factory"),
     },

@@ -66,13 +66,19 @@ def check_names(cases: list[Case]) -> None:
 
 
 def check_models(cases: list[Case], limit_seconds: float) -> None:
-    """Raise UsageError for a model that cannot be made as a case asks for it.
+    """Raise UsageError for a model that cannot be made, or not sketched, as a case asks for it.
 
     What only running can tell, such as a module that never ends its import, the case will tell.
     """
     shapes = {(case.model, case.task, case.seq_len, case.attention): case for case in cases}
+    sketched = {
+        case.model_copy(update={"rho": None, "proj_dim": None}).key: case
+        for case in cases
+        if case.sketch is not None
+    }
+    asked = list(shapes.values()), list(sketched.values())
     try:
-        fault = process.call(_fault, list(shapes.values()), limit_seconds=limit_seconds)
+        fault = process.call(_fault, *asked, limit_seconds=limit_seconds)
     except process.EndedError:
         return
     if fault is not None:
@@ -106,12 +112,15 @@ def _environment() -> Environment:
     return found
 
 
-def _fault(cases: list[Case]) -> str | None:
-    for case in cases:
-        try:
-            check(case)
-        except ValueError as error:
-            return " ".join(str(error).split())
-        except Exception:
-            continue
+def _fault(cases: list[Case], sketched: list[Case]) -> str | None:
+    """Return what is wrong with the first model that cannot be made, or sketched."""
+    check_sketch = import_module("rmmbench.sweep.worker").check_sketch
+    for look, looked_at in ((check, cases), (check_sketch, sketched)):
+        for case in looked_at:
+            try:
+                look(case)
+            except ValueError as error:
+                return " ".join(str(error).split())
+            except Exception:
+                continue
     return None

@@ -10,14 +10,15 @@ from typing import Literal
 
 import torch
 import torch._dynamo  # the first optimizer would import it, in every case anew
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from rmmbench import methods, models
+from rmmbench import methods, models, sketches
 from rmmbench.measure.conditions import GpuWatch
 from rmmbench.measure.cpu import measure_cpu_memory
 from rmmbench.measure.cuda import measure_cuda_memory
 from rmmbench.measure.nvml import process_bytes
 from rmmbench.measure.predict import predict_memory
-from rmmbench.measure.step import TrainingStep, make_optimizer
+from rmmbench.measure.step import AUTOCAST, TrainingStep, autocast, make_optimizer
 from rmmbench.measure.timing import time_steps
 from rmmbench.nn import manual_seed
 from rmmbench.record import (
@@ -111,23 +112,47 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def prepare(draft: Draft, device: str, *, foreach: bool) -> TrainingStep:
-    """Build the model, apply the method, and make a batch, everything from the case's seed."""
+    """Build the model, make a batch, and apply the method, everything from the case's seed."""
     case = draft.case
     torch.manual_seed(case.seed)
     manual_seed(case.seed)
     with torch.device(device):
         model, make_batch, draft.synthetic = models.build(case)
-        draft.converted = methods.get(case.method).apply(model, case)
         batch = make_batch()
     if device == "cuda":
         model.to(device)  # a factory of the user's own may have named another device
     model.train()
-    return TrainingStep(
-        model,
-        batch,
-        make_optimizer(case.optimizer, model.parameters(), foreach=foreach),
-        torch.bfloat16 if case.dtype == "bfloat16" else None,
-    )
+    dtype = AUTOCAST[case.dtype]
+    # What a layer keeps is autocast's copy.
+    with torch.device(device), autocast(model, dtype):
+        draft.converted = methods.get(case.method).apply(model, case, batch)
+    optimizer = make_optimizer(case.optimizer, model.parameters(), foreach=foreach)
+    return TrainingStep(model, batch, optimizer, dtype)
+
+
+def check_sketch(case: Case) -> None:
+    """Raise what the case's sketch has to say of the shapes that it would meet.
+
+    Blocks must fit the input of every layer: a forward pass on fake tensors tells. A user's own
+    factory is not called for it.
+
+    Raises:
+        ValueError: If the sketch takes no block_rows, needs them, or they fit no input.
+    """
+    sketch = sketches.get(case.sketch or "gaussian", case.block_rows)
+    has_blocks = sketch.needs_block_rows or sketch.block_rows is not None
+    if not has_blocks or case.model.startswith("import:"):
+        return
+    read: list[str] = []
+    with FakeTensorMode():
+        step = prepare(Draft(case, lambda stage: None), "cpu", foreach=True)
+        for name, layer in step.model.named_modules():
+            layer.register_forward_pre_hook(lambda *_, name=name: read.append(name))
+        try:
+            step.forward()
+        except ValueError as error:
+            hint = f"(layer '{read[-1]}' of {case.model}; `exclude` can leave it out)"
+            raise ValueError(f"{error} {hint}") from error
 
 
 def _measure_memory(draft: Draft, device: Literal["cuda", "cpu", "predict"]) -> None:

@@ -25,6 +25,13 @@ def test_same_records_are_the_same(make_record):
     assert report.exit_code is Exit.OK
 
 
+@pytest.mark.parametrize("choice", [{"where": "beneficial"}, {"share": False}, {"block_rows": 1}])
+def test_another_choice_is_another_case(make_record, choice):
+    """A case of other layers is not compared with the one that has all else in common."""
+    report = compare([make_record(**GAUSSIAN)], [make_record(peak=GIB, **GAUSSIAN, **choice)])
+    assert report.counts == {Verdict.MISSING: 1, Verdict.NEW: 1}
+
+
 @pytest.mark.parametrize(
     ("before", "now", "verdict"),
     [

@@ -91,6 +91,25 @@ def test_line_of_a_small_case(make_record):
     assert wording.name(now.case) == "mlp 16 exact include=a.*,b"
 
 
+@pytest.mark.parametrize(
+    ("choice", "words", "setting"),
+    [
+        ({"where": "beneficial"}, "dct, beneficial layers ρ=0.1", " where=beneficial"),
+        ({"share": False}, "dct, unshared ρ=0.1", " share=false"),
+        ({"block_rows": 103}, "dct, blocks of 103 ρ=0.1", " block_rows=103"),
+    ],
+)
+def test_choices_are_told_once(make_record, choice, words, setting):
+    """Cases that differ in a choice alone are two cases, with two names, each said once."""
+    plain, other = make_record(**rmm(0.1)), make_record(**rmm(0.1), **choice)
+    report = compare([plain, other], [plain, other])
+    assert len(report.cases) == 2
+    assert wording.name(plain.case) == "roberta-tiny mrpc 16×103 dct ρ=0.1"
+    assert wording.name(other.case) == f"roberta-tiny mrpc 16×103 {words}"
+    assert setting in wording.settings(other.case)
+    assert setting not in wording.settings(plain.case)
+
+
 def test_terminal_table(report):
     """The table has the gravest case first, each change, what to do next, and the counts."""
     text = terminal.write(report)

@@ -140,6 +140,17 @@ def test_throttle_reasons(export, make_run, make_record, conditions, text):
     assert rows[0]["throttle_reasons"] == text
 
 
+def test_choices_are_columns(export, make_run, make_record):
+    """Which layers, sharing and blocks are columns that a program can sort by."""
+    rmm = {"method": "rmm", "sketch": "gaussian", "rho": 0.5}
+    run = make_run(make_record(**rmm), make_record(**rmm, where="beneficial", share=False))
+    rows = json.loads(export(run.path, "--format", "json")[1])
+    assert [(row["where"], row["share"], row["block_rows"]) for row in rows] == [
+        ("all", True, None),
+        ("beneficial", False, None),
+    ]
+
+
 def test_a_case_measured_again_is_one_row(export, make_run, make_record):
     """Of two records of one case the last is exported."""
     run = make_run(make_record(outcome="timeout"), make_record())

@@ -116,6 +116,7 @@ def copied(done, folder):
         (["--batch-size", "0"], "--batch-size must be at least 1, got 0"),
         (["--batch-size", "2.5"], "--batch-size must be whole numbers, got '2.5'"),
         (["--sketch", "gausian"], "no sketch named 'gausian'; did you mean 'gaussian'?; choose"),
+        (["--sketch", "kronecker"], "sketch 'kronecker' needs block_rows, which says how 4 r"),
         (["--method", "rrm"], "no method named 'rrm'; did you mean 'rmm'?; choose from: exact"),
         (["--model", "liner"], "no model named 'liner'; did you mean 'linear'?; choose from: rob"),
         (["--model", "linear:8"], "linear must be given as linear:INxOUT, got 'linear:8'"),

@@ -12,7 +12,7 @@ from rmmbench.cli.table import show
 from rmmbench.rows import read_rows
 from rmmbench.units import GIB, MIB
 
-GAUSSIAN = {"method": "rmm", "sketch": "gaussian", "rho": 0.5}
+GAUSSIAN = {"method": "rmm", "sketch": "gaussian", "rho": 0.5, "share": False}
 
 
 @pytest.fixture(autouse=True)
@@ -116,8 +116,28 @@ def test_what_differs_is_told(cells, make_record):
     assert seen["model"] == ["roberta-tiny", "mlp"]
     seen = cells(make_record(**GAUSSIAN), make_record(**GAUSSIAN, min_proj_dim=64))
     assert seen["sketch"] == ["gaussian proj_dim≥1", "gaussian proj_dim≥64"]
+    seen = cells(make_record(**GAUSSIAN), make_record(**GAUSSIAN, block_rows=103))
+    assert seen["sketch"] == ["gaussian", "gaussian, blocks of 103"]
     seen = cells(make_record(method="rmm", sketch="dct", proj_dim=64))
     assert seen["proj_dim"] == ["64"]
+
+
+def test_the_papers_choice_beside_ours(cells, make_record):
+    """Two choices in one cell say in what they differ, and what is published is of the paper's."""
+    ours = {"method": "rmm", "sketch": "gaussian", "rho": 0.5, "where": "beneficial"}
+    seen = cells(make_record(), make_record(**GAUSSIAN), make_record(peak=9 * GIB, **ours))
+    assert seen["sketch"] == ["No RMM", "gaussian, unshared", "gaussian, beneficial layers"]
+    assert seen["paper's GiB"] == ["11.3", "10.6", ""]
+    assert seen["paper's saved"] == ["", "6.3 %", ""]
+
+
+def test_a_sketch_alone_has_a_column_of_its_own(cells, make_record):
+    """What a projection gains on a product is not called the throughput of anything."""
+    timed = {"peak": None, "task": None, "seq_len": None, "model": "projection:8x4"}
+    rmm = {"step_seconds": (0.1,) * 3, "reference_step_seconds": (0.4,) * 3, **GAUSSIAN}
+    seen = cells(make_record(step_seconds=(0.4,) * 3, **timed), make_record(**timed, **rmm))
+    assert seen["product ÷ sketch"] == ["1.000", "4.000"]
+    assert "relative throughput" not in seen
 
 
 def test_command(table, make_run, make_record):
@@ -130,7 +150,7 @@ def test_command(table, make_run, make_record):
     assert "roberta-tiny · MRPC · 16×103 · adam · eager attention" in out
     assert "Memory predicted on fake tensors with torch 2.13.0+cpu, float32." in out
     assert "The paper's numbers: Table 3, left." in out
-    assert err == "error: roberta-tiny 16×103 gaussian ρ=0.5: it was told to fail\n"
+    assert err == "error: roberta-tiny 16×103 gaussian, unshared ρ=0.5: it was told to fail\n"
 
 
 def test_fits_a_pipe(table, make_run, make_record):

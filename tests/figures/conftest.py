@@ -20,13 +20,17 @@ def rmm(rho, sketch="gaussian", **more):
 def memory_cases(make_record):
     """Memory at three batch sizes: exact takes 2 GiB and 0.1 a sample, ρ = 0.5 half as much."""
 
-    def make(sketches=("gaussian",), rates=RATES, sizes=(16, 32, 64), **settings):
-        records = []
+    def make(
+        sketches=("gaussian",), rates=RATES, sizes=(16, 32, 64), rmm_settings=None, **settings
+    ):
+        records, chosen = [], rmm_settings or {}
         for size in sizes:
             peak = lambda rho, size=size: round((2 + 0.1 * size * rho) * GIB)  # noqa: E731
             records.append(make_record(peak=peak(1), batch_size=size, **settings))
             records += [
-                make_record(peak=peak(rho), batch_size=size, **rmm(rho, sketch), **settings)
+                make_record(
+                    peak=peak(rho), batch_size=size, **rmm(rho, sketch, **chosen), **settings
+                )
                 for sketch in sketches
                 for rho in rates
             ]
@@ -39,7 +43,7 @@ def memory_cases(make_record):
 def timed_cases(make_record):
     """Step times at two ρ: 1.25 × exact's throughput at ρ = 0.1, 0.8 × at ρ = 0.5."""
 
-    def make(sketches=("gaussian",), **settings):
+    def make(sketches=("gaussian",), share=True, **settings):
         settings = {"peak": None, **settings}
         exact = (1.0,) * 3
         return [
@@ -48,7 +52,7 @@ def timed_cases(make_record):
                 make_record(
                     step_seconds=(seconds,) * 3,
                     reference_step_seconds=exact,
-                    **rmm(rho, sketch),
+                    **rmm(rho, sketch, share=share),
                     **settings,
                 )
                 for sketch in sketches
@@ -81,13 +85,44 @@ def linear_cases(make_record):
 
 
 @pytest.fixture
-def wide_run(make_run, memory_cases, timed_cases, linear_cases):
+def projection_cases(make_record):
+    """Sketches timed alone: 8 in the time of a product at ρ = 0.1, 2 at ρ = 0.5."""
+
+    def make(sizes=(2048,), sketches=("gaussian", "oporp"), **settings):
+        settings = {"model": "projection:768x3072", "task": None, "seq_len": None} | settings
+        settings |= {"peak": None}
+        exact = (1.0,) * 3
+        return [
+            record
+            for size in sizes
+            for record in (
+                make_record(step_seconds=exact, batch_size=size, **settings),
+                *(
+                    make_record(
+                        step_seconds=(seconds,) * 3,
+                        reference_step_seconds=exact,
+                        batch_size=size,
+                        **rmm(rho, sketch),
+                        **settings,
+                    )
+                    for sketch in sketches
+                    for rho, seconds in ((0.5, 0.5), (0.1, 0.125))
+                ),
+            )
+        ]
+
+    return make
+
+
+@pytest.fixture
+def wide_run(make_run, memory_cases, timed_cases, linear_cases, projection_cases):
     """A run that allows every figure."""
     return make_run(
         *memory_cases(task="cola", seq_len=47),
         *timed_cases(),
         *timed_cases(task="cola", seq_len=47, batch_size=8),
         *linear_cases(),
+        *projection_cases(),
     )
 
 

@@ -42,7 +42,7 @@ def test_failures_alone_are_no_figure(name, outcome, make_run, make_record):
     """Records without a single number allow no figure, and break none."""
     failed = [
         make_record(outcome=outcome, model=model, batch_size=size, method="rmm", rho=rho)
-        for model in ("roberta-tiny", "linear:8x8")
+        for model in ("roberta-tiny", "linear:8x8", "projection:8x8")
         for size in (16, 32)
         for rho in (0.5, 0.1)
     ]
@@ -71,15 +71,22 @@ def test_footnote_says_where_it_was_measured(name, data):
 def test_axes_of_numbers_have_titles(name, data):
     """In each row of panels the first axis of numbers says what is drawn, with its unit."""
     layout = get(name).draw(data).layout.to_plotly_json()
-    axes = [layout[key] for key in layout if key.startswith("yaxis")]
-    leftmost = [axis["title"]["text"] for axis in axes if layout_x(layout, axis) == 0]
-    assert leftmost
-    assert all(", " in title or "relative to No RMM" in title for title in leftmost)
+    panels = [(below(layout, layout[key]), layout[key]) for key in layout if key[:5] == "yaxis"]
+    # Where y has names, x has the numbers.
+    leftmost = [x if has_names(y) else y for x, y in panels if x["domain"][0] == 0]
+    titles = [axis["title"]["text"] for axis in leftmost]
+    assert titles
+    assert all(", " in title or "relative to No RMM" in title or " ÷ " in title for title in titles)
 
 
-def layout_x(layout, axis):
-    """Return where the panel of a y axis begins."""
-    return layout["xaxis" + axis["anchor"].removeprefix("x")]["domain"][0]
+def below(layout, axis):
+    """Return the x axis of a y axis's panel."""
+    return layout["xaxis" + axis["anchor"].removeprefix("x")]
+
+
+def has_names(axis):
+    """Tell whether an axis's ticks are names."""
+    return any(text.isalpha() for text in axis.get("ticktext", ()))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -115,12 +122,15 @@ def test_hover_has_the_numbers(name, data):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_case_without_a_number_is_counted(name, make_run, wide_run, make_record):
     """A case that failed is not dropped in silence: the footnote counts it."""
+    is_layer = name in ("linear", "sketch-cost")
     failed = make_record(
         outcome="timeout",
-        model="linear:768x3072" if name == "linear" else "roberta-tiny",
-        task=None if name == "linear" else "cola",
-        seq_len=None if name == "linear" else 47,
-        batch_size=4096 if name == "linear" else 64,
+        model={"linear": "linear:768x3072", "sketch-cost": "projection:768x3072"}.get(
+            name, "roberta-tiny"
+        ),
+        task=None if is_layer else "cola",
+        seq_len=None if is_layer else 47,
+        batch_size=4096 if is_layer else 64,
         step_seconds=(1.0,),
         method="rmm",
         sketch="dft",

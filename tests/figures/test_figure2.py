@@ -6,6 +6,11 @@ from rmmbench.figures import FigureData, get
 from rmmbench.units import GIB
 
 
+def rmm(rho, sketch="gaussian"):
+    """Settings of a case of the method rmm."""
+    return {"method": "rmm", "sketch": sketch, "rho": rho}
+
+
 def gib(points):
     """Round the heights of points."""
     return [(x, round(y, 6)) for x, y in points]
@@ -133,6 +138,56 @@ def test_settings_are_told_apart(draw, memory_cases, make_record, settings, name
     assert len(seen.lines) == 4
 
 
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"where": "beneficial"}, "gaussian, beneficial layers ρ=0.5"),
+        ({"share": False}, "gaussian, unshared ρ=0.5"),
+        ({"block_rows": 8}, "gaussian, blocks of 8 ρ=0.5"),
+    ],
+)
+def test_choices_are_told_apart(draw, memory_cases, timed_cases, make_record, settings, name):
+    """Cases that differ in their choice of layers alone have lines, looks and hovers apart."""
+    more = [
+        make_record(peak=size * GIB, batch_size=size, **rmm(0.5), **settings) for size in (16, 32)
+    ]
+    seen = draw("figure2", memory_cases(rates=(0.5,)) + more)
+    assert list(seen.lines) == ["No RMM", "gaussian ρ=0.5", name]
+    assert gib(seen.lines[name]) == [(16, 16), (32, 32)]
+    assert len(seen.looks) == len(set(seen.looks)) == 3
+    assert [trace.hovertext[0].partition("<br>")[0] for trace in seen.drawing.data[1:3]] == [
+        "<b>gaussian ρ=0.5</b>",
+        f"<b>{name}</b>",
+    ]
+
+
+def test_choices_of_timed_cases_are_told_apart(draw, timed_cases, make_record):
+    """On the right, too, two choices in one cell are two lines."""
+    exact = {"peak": None, "reference_step_seconds": (1.0,) * 3}
+    more = [
+        make_record(step_seconds=(0.5,) * 3, where="beneficial", **rmm(rho), **exact)
+        for rho in (0.5, 0.1)
+    ]
+    seen = draw("figure2", timed_cases() + more)
+    assert set(seen.lines) == {"gaussian", "gaussian, beneficial layers"}
+
+
+@pytest.mark.parametrize("choice", [{"where": "beneficial"}, {"share": False}])
+def test_a_choice_that_all_share_is_in_the_subtitle(draw, memory_cases, choice):
+    """Where every case is of one choice the lines do not repeat it."""
+    seen = draw("figure2", memory_cases(rmm_settings=choice))
+    assert list(seen.lines) == ["No RMM", "ρ=0.5", "ρ=0.1"]
+    words = {"where": "gaussian sketch, beneficial layers", "share": "gaussian sketch, unshared"}
+    assert words[next(iter(choice))] in seen.title
+
+
+def test_a_sketch_alone_is_no_model(make_run, projection_cases):
+    """What a projection gains on a product is not drawn as a throughput of training."""
+    data = FigureData.of(make_run(*projection_cases()))
+    assert get("figure2").lacks(data)
+    assert get("table3-matmul").lacks(data)
+
+
 def test_other_methods_are_lines_too(draw, memory_cases, make_record):
     """A method without a rate has a line with its name, in a look of its own."""
     more = [make_record(batch_size=size, method="checkpoint") for size in (16, 32)]
@@ -240,7 +295,8 @@ def test_published_peaks(draw, memory_cases, profile_with):
             "source": "Table 3",
         },
     ]
-    seen = draw("figure2", memory_cases(), profile=profile_with(published=rows))
+    papers = memory_cases(rmm_settings={"share": False})
+    seen = draw("figure2", papers, profile=profile_with(published=rows))
     assert seen.hollow == [(100, 11.3), (48, 5.5)]
     assert "Hollow: published, Table 3." in seen.note
     assert seen.legend.count("published") == 1

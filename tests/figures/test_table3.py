@@ -54,12 +54,13 @@ MINUTES = [
 ]
 
 
-def peaks(make_record, sketches=("gaussian",), **settings):
+def peaks(make_record, sketches=("gaussian",), share=True, **settings):
     """Records of one cell: 10 GiB, 9 at ρ = 0.5 and 7 at 0.1."""
+    rmm = {"method": "rmm", "share": share} | settings
     return [
         make_record(peak=10 * GIB, **settings),
         *(
-            make_record(peak=peak * GIB, method="rmm", sketch=sketch, rho=rho, **settings)
+            make_record(peak=peak * GIB, sketch=sketch, rho=rho, **rmm)
             for sketch in sketches
             for rho, peak in ((0.1, 7), (0.5, 9))
         ),
@@ -82,7 +83,8 @@ def test_saving(draw, make_record, profile_with):
 
 def test_published_saving(draw, make_record, profile_with):
     """The published saving stands on its bar: as printed, or else from the published peaks."""
-    seen = draw("table3-memory", peaks(make_record), profile=profile_with(published=PUBLISHED))
+    records = peaks(make_record, share=False)
+    seen = draw("table3-memory", records, profile=profile_with(published=PUBLISHED))
     (first, second) = seen.lines["gaussian"]
     assert seen.hollow == [(first[0], pytest.approx(10)), (second[0], 20.5)]
     assert "No RMM: 10.00 GiB (published 10)" in seen.words
@@ -90,11 +92,27 @@ def test_published_saving(draw, make_record, profile_with):
 
 def test_one_published_saving_for_all_sketches(draw, make_record, profile_with):
     """A published saving that names no sketch stands once, in the middle of its ρ's bars."""
-    records = peaks(make_record, ("gaussian", "dct"))
+    records = peaks(make_record, ("gaussian", "dct"), share=False)
     seen = draw("table3-memory", records, profile=profile_with(published=PUBLISHED))
     assert set(seen.lines) == {"gaussian", "dct"}
     assert [x for x, _ in seen.hollow] == [0, 1]
     assert all(len({x for x, _ in bars}) == 2 for bars in seen.lines.values())
+
+
+def test_the_papers_choice_stands_beside_ours(draw, make_record, profile_with):
+    """The bars of both choices say in what they differ; what is published is on the paper's."""
+    ours = [
+        make_record(peak=8 * GIB, method="rmm", sketch="oporp", rho=rho, where="beneficial")
+        for rho in (0.5, 0.1)
+    ]
+    records = peaks(make_record, share=False) + ours
+    seen = draw("table3-memory", records, profile=profile_with(published=PUBLISHED))
+    assert heights(seen) == {
+        ("x", "gaussian, unshared"): [10, 30],
+        ("x", "oporp, beneficial layers"): [20, 20],
+    }
+    assert [x for x, _ in seen.hollow] == [x for x, _ in seen.lines["gaussian, unshared"]]
+    assert [y for _, y in seen.hollow] == [pytest.approx(10), 20.5]
 
 
 def test_bars_stand_side_by_side(draw, make_record, profile_with):
@@ -141,7 +159,7 @@ def test_step_time(draw, timed_cases, profile_with):
 
 def test_published_minutes(draw, timed_cases, profile_with):
     """Published minutes ÷ published minutes without RMM stand on the bar of their sketch and ρ."""
-    records = timed_cases(("dct", "gaussian"))
+    records = timed_cases(("dct", "gaussian"), share=False)
     seen = draw("table3-matmul", records, profile=profile_with(published=MINUTES))
     at = {name: bars[0][0] for name, bars in seen.lines.items()}
     assert dict(seen.hollow) == {at["ρ=0.5"]: pytest.approx(1.5), at["ρ=0.1"]: pytest.approx(1.25)}

@@ -49,10 +49,11 @@ def preparing(wanted, change=lambda model: None):
         manual_seed(wanted.seed)
         built = models.build(wanted)
         change(built.model)
-        methods.get(wanted.method).apply(built.model, wanted)
+        batch = built.make_batch()
+        methods.get(wanted.method).apply(built.model, wanted, batch)
         return TrainingStep(
             built.model.train(),
-            built.make_batch(),
+            batch,
             make_optimizer(wanted.optimizer, built.model.parameters(), foreach=False),
             torch.bfloat16 if wanted.dtype == "bfloat16" else None,
         )

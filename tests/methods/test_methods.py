@@ -51,7 +51,7 @@ def test_the_reference_is_the_unchanged_model(name, model, seq_len):
     unchanged, batch = made(wanted)
     changed = copy.deepcopy(unchanged)
     method = methods.get(name)
-    layers = method.apply(changed, wanted)
+    layers = method.apply(changed, wanted, batch)
     assert (layers == 0) == (name == "exact")
     exact = gradients(unchanged, batch)
     with method.reference(changed):
@@ -65,9 +65,9 @@ def test_the_reference_is_the_unchanged_model(name, model, seq_len):
 def test_the_reference_ends_with_an_error(name):
     """An error in the reference leaves a model that trains by its method again."""
     wanted = case("mlp:6-8-4", name)
-    model, _ = made(wanted)
+    model, batch = made(wanted)
     method = methods.get(name)
-    method.apply(model, wanted)
+    method.apply(model, wanted, batch)
 
     def fail_in_the_reference():
         with method.reference(model):
@@ -83,9 +83,9 @@ def test_the_reference_ends_with_an_error(name):
 def test_parameters_stay_the_same_objects(name):
     """A method changes what is kept, not what is trained."""
     wanted = case("roberta-tiny", name, seq_len=8)
-    model, _ = made(wanted)
+    model, batch = made(wanted)
     before = {key: id(parameter) for key, parameter in model.named_parameters()}
-    methods.get(name).apply(model, wanted)
+    methods.get(name).apply(model, wanted, batch)
     assert {key: id(parameter) for key, parameter in model.named_parameters()} == before
 
 
@@ -98,8 +98,8 @@ def test_an_unknown_method_is_named_with_the_nearest():
 def test_rmm_converts_both_kinds_of_linear_layers(small_hf):
     """GPT-2's four Conv1D a block and its head are sketched, and counted."""
     wanted = case(small_hf("gpt2", n_layer=2), "rmm", seq_len=8)
-    model, _ = made(wanted)
-    assert methods.get("rmm").apply(model, wanted) == 2 * 4 + 1
+    model, batch = made(wanted)
+    assert methods.get("rmm").apply(model, wanted, batch) == 2 * 4 + 1
     kinds = [type(layer) for layer in converted_layers(model).values()]
     assert kinds.count(RMMConv1D) == 8
     assert kinds.count(RMMLinear) == 1
@@ -118,25 +118,67 @@ def test_rmm_converts_both_kinds_of_linear_layers(small_hf):
 def test_rmm_respects_the_cases_patterns(patterns, converted):
     """Only layers that the patterns let through are sketched, and the count is of them."""
     wanted = case("mlp:6-8-8-4", "rmm", **patterns)
-    model, _ = made(wanted)
-    assert methods.get("rmm").apply(model, wanted) == len(converted)
+    model, batch = made(wanted)
+    assert methods.get("rmm").apply(model, wanted, batch) == len(converted)
     assert list(converted_layers(model)) == converted
 
 
 def test_rmm_takes_the_cases_settings():
     """Sketch and size are the case's, in every layer."""
     wanted = case(
-        "mlp:6-8-4", "rmm", sketch="dct", rho=None, proj_dim=5, min_proj_dim=3, max_proj_dim=9
+        "mlp:6-8-4",
+        "rmm",
+        sketch="rademacher",
+        rho=None,
+        proj_dim=5,
+        min_proj_dim=3,
+        max_proj_dim=9,
+        block_rows=8,
     )
-    model, _ = made(wanted)
-    methods.get("rmm").apply(model, wanted)
+    model, batch = made(wanted)
+    methods.get("rmm").apply(model, wanted, batch)
     for layer in converted_layers(model).values():
-        assert layer.settings == ("dct", None, 5, 3, 9)
+        assert layer.settings == ("rademacher", None, 5, 3, 9, 8)
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_rmm_shares_as_the_case_says(share):
+    """Q, K and V of a block share what they keep, or each keeps its own."""
+    wanted = case("roberta-tiny", "rmm", seq_len=8, share=share)
+    model, batch = made(wanted)
+    methods.get("rmm").apply(model, wanted, batch)
+    layers = converted_layers(model)
+    parts = [layers[f"roberta.encoder.layer.0.attention.self.{name}"] for name in ("query", "key")]
+    assert (parts[0].shared is parts[1].shared is not None) == share
+    assert (parts[0].shared is None) == (not share)
+
+
+def test_rmm_converts_what_gains():
+    """Of an MLP the first layer reads the batch, which is kept anyway; the others gain."""
+    wanted = case("mlp:6-8-8-4", "rmm", where="beneficial")
+    model, batch = made(wanted)
+    before = {key: value.clone() for key, value in batch.items()}
+    assert methods.get("rmm").apply(model, wanted, batch) == 2
+    assert list(converted_layers(model)) == ["layers.1", "layers.2"]
+    torch.testing.assert_close(batch, before)
+
+
+@every_method
+@pytest.mark.parametrize("where", ["all", "beneficial"])
+def test_a_method_draws_no_random_numbers(name, where):
+    """Parameters, batches and dropout are the same whatever method a case asks for."""
+    wanted = case("mlp:6-8-8-4", name, where=where)
+    model, batch = made(wanted)
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    methods.get(name).apply(model, wanted, batch)
+    torch.testing.assert_close(torch.rand(4), expected, rtol=0, atol=0)
 
 
 def test_patterns_that_match_nothing_are_told():
     """A method that would change nothing says so, and names the layers there are."""
     wanted = case("mlp:6-8-4", "rmm", include=["encoder.*"])
-    model, _ = made(wanted)
+    model, batch = made(wanted)
     with pytest.raises(ValueError, match=r"no layer matches include=\['encoder\.\*'\].*layers\.0"):
-        methods.get("rmm").apply(model, wanted)
+        methods.get("rmm").apply(model, wanted, batch)

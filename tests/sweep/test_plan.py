@@ -112,6 +112,62 @@ def test_a_model_that_cannot_be_made_is_told_before_the_sweep(
     assert refused(lambda: make_plan(profile(model=[model]), "predict")).startswith(message)
 
 
+KRONECKER = {"sketch": ["kronecker"]}
+TINY = {"model": ["roberta-tiny"], "seq_len": [8]}
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        (
+            {"sketch": ["gaussian", "dct"], "block_rows": 2},
+            "sketch 'dct' takes no block_rows, got 2; leave it out",
+        ),
+        (
+            {"block_rows": 3},
+            "block_rows must divide the rows, got 3 and 4 rows; choose one that divides batch × "
+            "sequence, or none (layer 'linear' of linear:8x8; `exclude` can leave it out)",
+        ),
+        (
+            KRONECKER,
+            "sketch 'kronecker' needs block_rows, which says how 4 rows are batch × sequence; give "
+            "it, or an input of shape (batch, sequence, features) (layer 'linear' of linear:8x8; ",
+        ),
+        (
+            KRONECKER | TINY,
+            "sketch 'kronecker' needs block_rows, which says how 4 rows are batch × sequence; give "
+            "it, or an input of shape (batch, sequence, features) (layer 'classifier.dense' of ",
+        ),
+        (KRONECKER | {"where": "beneficial"}, "sketch 'kronecker' needs block_rows, which says "),
+    ],
+)
+def test_a_sketch_that_cannot_be_is_told_before_the_sweep(axes, message):
+    """Blocks that a sketch does not take, lacks, or that fit no layer are one line at once."""
+    assert refused(lambda: make_plan(profile(**axes), "predict")).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        KRONECKER | {"block_rows": 2},
+        KRONECKER | {"seq_len": [2]},
+        KRONECKER | TINY | {"exclude": ["classifier.*"]},
+        {"sketch": ["gaussian", "rademacher"], "block_rows": 4},
+    ],
+)
+def test_a_sketch_with_blocks_that_fit_is_planned(axes):
+    """Blocks may be given, or come from the model's sequences."""
+    assert make_plan(profile(**axes), "predict").cases
+
+
+def test_a_factory_is_not_called_for_its_blocks(tmp_path, monkeypatch):
+    """Whether blocks fit a model of the user's own only its case's own process finds out."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "theirs.py").write_text("def model(batch_size, seq_len):\n    raise OSError")
+    wanted = profile(model=["import:theirs:model"], **KRONECKER)
+    assert len(make_plan(wanted, "predict").cases) == 2
+
+
 @pytest.mark.parametrize(
     "does", ["import os; os.abort()", "import time; time.sleep(600)", "raise SystemExit"]
 )

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from rmmbench.record import Case, TimingSettings
-from rmmbench.sweep.worker import is_out_of_memory, measure
+from rmmbench.sweep.worker import Draft, is_out_of_memory, measure, prepare
 
+RMM = {"method": "rmm", "sketch": "oporp", "rho": 0.5}
 FAST = TimingSettings(warmup_steps=1, min_steps=2, max_steps=2)
 
 
@@ -42,6 +43,50 @@ def test_a_whole_case(measured):
     assert set(record.missing) == {"conditions", *numbers(record.memory, "memory.")}
     assert record.wall_seconds > 0
     assert record.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "converted"),
+    [({}, 3), ({"where": "beneficial"}, 2), ({"where": "beneficial", "dtype": "bfloat16"}, 3)],
+)
+def test_layers_that_gain_are_chosen_by_the_cases_batch(measured, settings, converted):
+    """The first layer reads the batch, which is kept anyway; under autocast it keeps a copy."""
+    record, _ = measured(
+        model="mlp:8-16-16-4",
+        memory_device="predict",
+        method="rmm",
+        sketch="oporp",
+        rho=0.5,
+        **settings,
+    )
+    assert (record.outcome, record.converted) == ("ok", converted)
+
+
+def test_sharing_keeps_less(measured):
+    """Q, K and V that share keep one sketch where three would keep three."""
+    settings = {"model": "roberta-tiny", "seq_len": 8, "method": "rmm", "sketch": "oporp"}
+    settings |= {"rho": 0.5, "memory_device": "predict"}
+    shared, apart = (measured(share=share, **settings)[0].memory for share in (True, False))
+    # Two more x_proj of 64 of 128 rows, 128 features, 4 bytes, and a seed, in each of two blocks.
+    assert apart.saved_bytes - shared.saved_bytes == 2 * 2 * (64 * 128 * 4 + 8)
+
+
+def test_the_batch_is_the_same_by_any_method(environment):
+    """Data and parameters come from the case's seed, whatever is done to the model."""
+    data = {"model": "mlp:8-16-4", "batch_size": 16, "seed": 5}
+    cases = [Case.model_validate(data | more) for more in ({}, RMM, RMM | {"where": "beneficial"})]
+    steps = [prepare(Draft(case, lambda stage: None), "cpu", foreach=False) for case in cases]
+    for step in steps[1:]:
+        torch.testing.assert_close(step.batch, steps[0].batch, rtol=0, atol=0)
+        expected = steps[0].model.state_dict()
+        torch.testing.assert_close(step.model.state_dict(), expected, rtol=0, atol=0)
+
+
+def test_a_projection_is_timed_against_the_product(measured):
+    """A sketch alone has its times and the product's in turn, and says what a step is."""
+    record, _ = measured(model="projection:8x16", time_device="cpu", **RMM)
+    assert len(record.timing.reference_step_seconds) == len(record.timing.step_seconds) == 2
+    assert "one product without RMM" in record.synthetic
 
 
 def test_memory_alone(measured):
