@@ -44,12 +44,13 @@ def convert(
         rho: Compression rate proj_dim / rows, in (0, 1].
         include: Patterns of qualified names ("*.attention.*"); only layers that match one.
         exclude: Patterns; no layer that matches one.
-        where: "beneficial" leaves out layers whose input is kept anyway, or no smaller as a sketch.
+        where: "beneficial" leaves out layers whose input is kept anyway, is no smaller as a sketch, or
+            is alive where the step's memory is highest.
         example: A batch like those of training, by whose shapes `where` decides; a mapping of the
             model's keyword arguments, a sequence of its arguments, or the only one. Under autocast
             if training is.
         share: Whether layers of one module that read the same tensor (Q, K and V; gate and up) keep
-            one sketch of it between them. A module that torch.compile is given by itself does.
+            one sketch of it between them. Under torch.compile they do in any case.
         settings: proj_dim, min_proj_dim, max_proj_dim and block_rows, as `rmm_linear` takes them.
 
     Raises:

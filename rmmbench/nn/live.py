@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
@@ -39,7 +40,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run the operator and count what it made."""
         if func in ops.OPERATORS:
-            self._count_workspace(*args)
+            self._count_workspace(func, *args)
         result = func(*args, **(kwargs or {}))
         self.count(tree_iter(result))
         return result
@@ -50,20 +51,18 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(value, Tensor):
                 self._count(value)
 
-    def _count_workspace(
-        self, x: Tensor, proj_dim: int, name: str, block_rows: int | None, *_: Any
-    ) -> None:
+    def _count_workspace(self, func: Any, x: Tensor, *sketch: Any) -> None:
         """Raise the peak by what sketching takes at its highest; found once for each shape."""
-        key = (name, x.shape, x.dtype, proj_dim, block_rows)
-        if key not in self._workspaces:
+        *settings, key = sketch
+        case = (func, x.shape, x.dtype, *settings)
+        if case not in self._workspaces:
             live, peak, peak_at = self.live, self.peak, self.peak_at
             self.peak = live
             with self:
-                # Bytes do not depend on the seed, and a fake one has no value.
-                sketches.get(name, block_rows).project(x, proj_dim, seed=0)
-            self._workspaces[key] = self.peak - live
+                _sketch_again(func, x, *settings, key)
+            self._workspaces[case] = self.peak - live
             self.peak, self.peak_at = peak, peak_at
-        self._note(self.live + self._workspaces[key])
+        self._note(self.live + self._workspaces[case])
 
     def _count(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
@@ -81,3 +80,21 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _forget(self, key: int, size: int) -> None:
         del self._alive[key]
         self.live -= size
+
+
+def _sketch_again(
+    func: Any, x: Tensor, proj_dim: int, name: str, block_rows: int | None, key: Tensor | None
+) -> None:
+    """Do what an operator does inside."""
+    sketch = sketches.get(name, block_rows)
+    # Bytes do not depend on the seed, and a fake one has no value.
+    seed = torch.tensor(0)
+    if key is None or key.dim() == 0:
+        key = seed
+    draw, project, _ = ops.OPERATORS
+    if func is draw:
+        sketch.draw(x, proj_dim, seed)
+    elif func is project:
+        sketch.project(x, proj_dim, key)
+    else:
+        sketch.project_and_sum(x, proj_dim, key)
