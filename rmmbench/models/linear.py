@@ -39,16 +39,17 @@ class _Begin(torch.autograd.Function):
 
 
 class _End(torch.autograd.Function):
-    """A loss with a given gradient, without the time that computing one would add to the layer's."""
+    """A loss with a given gradient, which takes no time beside the layer's."""
 
     @staticmethod
     def forward(ctx: Any, output: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient)
+        # Part of the batch, and nothing that the layer keeps: autograd need not know of it.
+        ctx.gradient = gradient
         return output.new_zeros(())
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
+        gradient: Tensor = ctx.gradient
         return gradient, None
 
 

@@ -44,8 +44,8 @@ def convert(
         rho: Compression rate proj_dim / rows, in (0, 1].
         include: Patterns of qualified names ("*.attention.*"); only layers that match one.
         exclude: Patterns; no layer that matches one.
-        where: "beneficial" leaves out layers whose input is kept anyway, is no smaller as a sketch, or
-            is alive where the step's memory is highest.
+        where: "beneficial" leaves out layers whose input is kept anyway, is no smaller as a sketch,
+            or is alive where the step's memory is highest.
         example: A batch like those of training, by whose shapes `where` decides; a mapping of the
             model's keyword arguments, a sequence of its arguments, or the only one. Under autocast
             if training is.

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from rmmbench.nn.live import LiveBytes
-from rmmbench.nn.rehearsal import Example, rehearsal
+from rmmbench.nn.rehearsal import Example, input_of, rehearsal
 from rmmbench.nn.size import SketchSettings
 from rmmbench.nn.swap import swap
 
@@ -47,6 +47,8 @@ def crowded_layers(
         example: A batch like those of training.
         share: Whether layers of one module share.
     """
+    if not layers:
+        return set()
     with_all = _peak(model, layers, settings, example, share=share)
     rest = [name for name in layers if name not in with_all.alive]
     if len(rest) in (0, len(layers)):
@@ -70,15 +72,16 @@ def _peak(
         stack.callback(swap(model, layers, settings, share=share))
         watched: list[weakref.ref[Any]] = []
 
-        def watch(name: str, args: tuple[Any, ...]) -> None:
+        def watch(name: str, given: dict[str, Any], args: tuple[Any, ...]) -> None:
             read[name] = count.births
             died.pop(name, None)
-            storage = args[0].untyped_storage()
+            storage = input_of(args, given).untyped_storage()
             watched.append(weakref.ref(storage, lambda _: died.update({name: count.births})))
 
         for name in layers:
-            layer = model.get_submodule(name)
-            hook = layer.register_forward_pre_hook(lambda _, args, name=name: watch(name, args))
+            hook = model.get_submodule(name).register_forward_pre_hook(
+                lambda _, args, given, name=name: watch(name, given, args), with_kwargs=True
+            )
             stack.callback(hook.remove)
         step.step()
         at = count.peak_at

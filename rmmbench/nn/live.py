@@ -51,9 +51,17 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(value, Tensor):
                 self._count(value)
 
-    def _count_workspace(self, func: Any, x: Tensor, *sketch: Any) -> None:
+    def _count_workspace(
+        self,
+        func: Any,
+        x: Tensor,
+        proj_dim: int,
+        name: str,
+        block_rows: int | None,
+        key: Tensor | None,
+    ) -> None:
         """Raise the peak by what sketching takes at its highest; found once for each shape."""
-        *settings, key = sketch
+        settings = (proj_dim, name, block_rows)
         case = (func, x.shape, x.dtype, *settings)
         if case not in self._workspaces:
             live, peak, peak_at = self.live, self.peak, self.peak_at

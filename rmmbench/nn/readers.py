@@ -14,7 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from rmmbench.nn.rehearsal import Example, rehearsal
+from rmmbench.nn.rehearsal import Example, input_of, rehearsal
 
 
 class Reading(NamedTuple):
@@ -123,10 +123,10 @@ class _Watch(TorchFunctionMode):
         """Follow which module runs, while within."""
 
         def enter(name: str) -> Callable[..., None]:
-            def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
+            def hook(_: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
                 self._modules.append(name)
                 if name in self._layers:
-                    self._read.append(args[0])
+                    self._read.append(input_of(args, keywords))
 
             return hook
 
@@ -137,7 +137,7 @@ class _Watch(TorchFunctionMode):
         with ExitStack() as stack:
             for name, module in model.named_modules():
                 for handle in (
-                    module.register_forward_pre_hook(enter(name)),
+                    module.register_forward_pre_hook(enter(name), with_kwargs=True),
                     module.register_forward_hook(leave, always_call=True),
                 ):
                     stack.callback(handle.remove)

@@ -88,6 +88,12 @@ def rehearsal(model: nn.Module, example: Example) -> Iterator[Rehearsal]:
                 module.training = mode
 
 
+def input_of(args: Sequence[Any], keywords: Mapping[str, Any]) -> Tensor:
+    """Return what a linear layer was called with, from what a hook is given."""
+    found: Tensor = args[0] if args else next(iter(keywords.values()))
+    return found
+
+
 @contextmanager
 def _fakes(model: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
     """Enter a mode in which nothing is computed, if it is not on; give what makes tensors fake."""

@@ -20,7 +20,7 @@ from rmmbench.record import Case
 from rmmbench.sketches import SKETCHES
 
 HF = ["gpt2", "llama", "bert", "t5"]
-# Sketches that hold a piece of S, or of the transformed X.
+# Sketches that hold a piece of S, or of the transformed X; the others take little beside X.
 PIECEWISE = ["gaussian", "rademacher", "dft", "dct", "hadamard"]
 SHAPES = {"mlp:64-256-256-8": (64, None), "linear:96x64": (64, None)}
 
@@ -132,21 +132,18 @@ def test_a_sketched_layer_keeps_what_it_says(sketch, rows, rho):
     kind = SKETCHES.get(sketch)(wanted.block_rows)
     proj_dim = kind.size_from(rows, math.ceil(rho * rows))
     key = 16 * proj_dim if sketch == "norm-rows" else 8
-    output_gradient = rows * 64 * 4  # kept by the product that makes the loss
-    assert exact == rows * 96 * 4 + output_gradient
-    assert found == proj_dim * 96 * 4 + key + output_gradient
+    assert exact == rows * 96 * 4
+    assert found == proj_dim * 96 * 4 + key
 
 
-@pytest.mark.parametrize("sketch", SKETCHES.names())
+@pytest.mark.parametrize("sketch", PIECEWISE)
 def test_the_sketchs_own_temporaries_count(sketch, monkeypatch):
     """Where drawing and applying S is the highest moment, the peak is that, as the allocator's."""
     wanted = case("linear:32x32", sketch, 0.5, batch_size=4096, seq_len=None, optimizer="sgd")
     found = check_prediction(preparing(wanted))
     monkeypatch.setattr(LiveBytes, "_count_workspace", lambda *_: None)
     without = predict_memory(preparing(wanted))
-    # What only adds up rows takes little beside them.
-    least = 1.1 if sketch in PIECEWISE else 1
-    assert found.peak_allocated_bytes > least * without.peak_allocated_bytes
+    assert found.peak_allocated_bytes > 1.1 * without.peak_allocated_bytes
     assert found.saved_bytes == without.saved_bytes
 
 

@@ -35,7 +35,7 @@ class Attention(nn.Module):
     def forward(self, x):
         """Return a number."""
         x = x * 2
-        mixed = self.query(x) * self.key(x) + self.value(x)
+        mixed = self.query(x) * self.key(input=x) + self.value(x)
         return self.out(mixed + 1).sum()
 
 
