@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,20 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
         return run
 
     return make
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: many small products gain nothing from two, which wait for each other.
+
+    Where cores are busy they lose by it.
+    """
+    import torch  # here, as tests of golden records need none
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 _WIDTHS = {"num_hidden_layers": 1, "hidden_size": 64, "intermediate_size": 128}

@@ -19,19 +19,12 @@ from rmmbench.nn.live import LiveBytes
 from rmmbench.record import Case
 from rmmbench.sketches import SKETCHES
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 HF = ["gpt2", "llama", "bert", "t5"]
 # Sketches that hold a piece of S, or of the transformed X; the others take little beside X.
 PIECEWISE = ["gaussian", "rademacher", "dft", "dct", "hadamard"]
 SHAPES = {"mlp:64-256-256-8": (64, None), "linear:96x64": (64, None)}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Let steps as small as these be computed by one thread: two would wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def case(model, sketch=None, rho=0.3, **settings):

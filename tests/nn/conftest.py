@@ -1,21 +1,26 @@
-"""One thread, and a look at what is projected.
-
-The many small products here gain nothing from two threads, and lose where cores are busy.
-"""
+"""Many small products, on one thread; a fresh start; and a look at what is projected."""
 
 import pytest
 import torch
+import torch._dynamo
 
+import rmmbench
 from rmmbench.sketches import Sketch
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Compute on one thread for the time of a test."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _on_one_thread(one_thread):
+    """Let every test here compute on one thread."""
+
+
+@pytest.fixture
+def fresh():
+    """Begin with the same seeds and no compiled code."""
+    torch.manual_seed(0)
+    rmmbench.manual_seed(0)
+    torch._dynamo.reset()
     yield
-    torch.set_num_threads(before)
+    torch._dynamo.reset()
 
 
 @pytest.fixture

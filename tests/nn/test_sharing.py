@@ -14,6 +14,8 @@ from torch.utils.checkpoint import checkpoint
 import rmmbench
 from rmmbench.nn import RMMLinear, converted_layers, exact_layers
 
+pytestmark = pytest.mark.usefixtures("fresh")
+
 NAMES = ("q", "k", "v")
 
 
@@ -51,16 +53,6 @@ class Fails(nn.Module):
         """Fail."""
         if self.is_on:
             raise RuntimeError("on purpose")
-
-
-@pytest.fixture(autouse=True)
-def fresh():
-    """Begin with the same seeds and no compiled code."""
-    torch.manual_seed(0)
-    rmmbench.manual_seed(0)
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 def batch():

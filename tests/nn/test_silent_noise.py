@@ -21,6 +21,8 @@ import rmmbench
 from rmmbench import sketches
 from rmmbench.nn import functional, ops
 
+pytestmark = pytest.mark.usefixtures("fresh")
+
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 DRAWS = 36
 
@@ -40,16 +42,6 @@ class Block(nn.Module):
     def forward(self, x):
         """Return a sum that is another function of each."""
         return torch.tanh(self.q(x)) + torch.sin(self.k(x)) + self.v(x)
-
-
-@pytest.fixture(autouse=True)
-def fresh():
-    """Begin with the same seeds and no compiled code."""
-    torch.manual_seed(0)
-    rmmbench.manual_seed(0)
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 def compiled(**options):
