@@ -5,6 +5,7 @@
     │   └── UnknownNameError  2   a name that no registry holds; a ValueError too
     ├── ProfileError          2   a profile file
     ├── RunError              2   a run directory: not one, locked, foreign, full
+    ├── DataError             2   what models train on: not there, or not what it must be
     ├── NotComparableError    5   records of different machines, versions or profiles
     └── NoBaselineError       6   nothing to compare with
 
@@ -57,6 +58,10 @@ class ProfileError(RmmbenchError):
 
 class RunError(RmmbenchError):
     """A run directory that cannot be used."""
+
+
+class DataError(RmmbenchError):
+    """A data set that is not there, cannot be read, or does not suit the model."""
 
 
 class NotComparableError(RmmbenchError):

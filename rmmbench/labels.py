@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterable
 
-from rmmbench.record import CHOICES, Environment, in_words
+from rmmbench.case import CHOICES, in_words
+from rmmbench.record import Environment
 from rmmbench.rows import Row
 from rmmbench.tasks import TASKS
 
@@ -79,20 +80,23 @@ def provenance(
 ) -> str:
     """Return in a sentence or two where the rows' numbers are from and what in them is made up.
 
-    Only the numbers called `subjects` are spoken of.
+    Only the numbers called `subjects` are spoken of: "memory", "time", and what came of "training".
     """
     rows = list(rows)
-    where = {
-        "predict": "predicted on fake tensors",
-        "cpu": f"measured on {environment.processor or 'a CPU'}",
-        "cuda": f"measured on {environment.gpu}",
-    }
+    machine = {"cpu": environment.processor or "a CPU", "cuda": str(environment.gpu)}
+    how = {"predict": "predicted on fake tensors"}
+    how |= {device: f"measured on {name}" for device, name in machine.items()}
     by_source: dict[str, list[str]] = {}
     for subject in subjects:
-        devices = {row[f"{subject}_device"] for row in rows} - {None}
-        for device in sorted(devices):
-            by_source.setdefault(where[device], []).append(subject)
-    sources = "; ".join(f"{' and '.join(what)} {how}" for how, what in by_source.items())
+        where = "time_device" if subject == "training" else f"{subject}_device"
+        for device in sorted({row[where] for row in rows} - {None}):
+            if subject == "training":
+                by_source.setdefault(f"trained on {machine[device]}", [])
+            else:
+                by_source.setdefault(how[device], []).append(subject)
+    sources = "; ".join(
+        " ".join(filter(None, [" and ".join(what), source])) for source, what in by_source.items()
+    )
     dtypes = ", ".join(sorted({row["dtype"] for row in rows}))
     said = [f"{sources} with torch {environment.torch}, {dtypes}", synthetic]
     return " ".join(f"{text[0].upper()}{text[1:]}." for text in said if text)

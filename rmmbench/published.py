@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from typing import Final
 
+from rmmbench.case import Case
 from rmmbench.profile import Profile, Published
-from rmmbench.record import Case
 from rmmbench.rows import Row
 
 PAPERS_CHOICE: Final = {
@@ -22,10 +22,10 @@ _IDENTITY = sorted(Published.model_fields.keys() & Case.model_fields.keys() - {"
 def matches(published: Published, row: Row, *, but: Collection[str] = ()) -> bool:
     """Return whether the published row is of this case, the columns `but` aside.
 
-    A row without a ρ is of the unchanged model; one with a ρ is of the paper's own choice of
-    layers. What else it leaves out holds for any case.
+    A row that names no method is of the unchanged model without a ρ, and of rmm with one. One of
+    rmm is of the paper's own choice of layers. What else a row leaves out holds for any case.
     """
-    method = "exact" if published.rho is None else "rmm"
+    method = published.method or ("exact" if published.rho is None else "rmm")
     if row["method"] != method or row["rho"] != published.rho:
         return False
     if method == "rmm" and any(row[name] != value for name, value in PAPERS_CHOICE.items()):

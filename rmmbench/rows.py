@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rmmbench.case import METHOD_SETTINGS
 from rmmbench.record import Record
 from rmmbench.store import frame
 
@@ -12,19 +13,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 CELL = ("model", "task", "batch_size", "seq_len", "dtype", "optimizer", "attention", "seed")
-SETTINGS = (
-    "method",
-    "sketch",
-    "rho",
-    "proj_dim",
-    "min_proj_dim",
-    "max_proj_dim",
-    "block_rows",
-    "include",
-    "exclude",
-    "where",
-    "share",
-)
+SETTINGS = METHOD_SETTINGS
 # All of a cell but its batch size, and all of the settings but how much is kept.
 PLACE = tuple(name for name in CELL if name != "batch_size")
 KIND = tuple(name for name in SETTINGS if name not in ("rho", "proj_dim"))

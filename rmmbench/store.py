@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUN_FILE, RECORDS_FILE, LOCK_FILE = "run.json", "records.jsonl", ".lock"
+CHECKPOINTS = "checkpoints"
 
 
 class RunInfo(BaseModel):
@@ -135,6 +136,10 @@ class Run:
             reason = f"{file} cannot be written: {error.strerror}"
             raise RunError(f"{reason}; free space and run the same command to go on") from error
 
+    def drop_checkpoints(self, key: str) -> None:
+        """Remove what a run of training would have gone on from; its record is there now."""
+        shutil.rmtree(self.path / CHECKPOINTS / key, ignore_errors=True)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the directory alone, with whatever a crash left half-written removed.
@@ -210,15 +215,17 @@ def frame(records: Iterable[Record]) -> "pd.DataFrame":
     return table
 
 
-_INTEGERS = {"batch_size", "seq_len", "seed"}
+_INTEGERS = {"batch_size", "seq_len", "seed", "bits", "train_steps"}
 _INTEGERS |= {"proj_dim", "min_proj_dim", "max_proj_dim", "block_rows"}
 _INTEGERS |= {"foreign_processes", *Memory.model_fields}
 _FRACTIONS = {"rho", *Timing.model_fields, *Conditions.model_fields}
+_FRACTIONS |= {"score", "train_loss", "eval_loss", "train_seconds", "train_samples_per_second"}
 
 
 def _dtype(column: str) -> str:
     # `device` is the case's, not that of a memory's fields.
     special = {"throttle_reasons": "object", "device": "string", "share": "boolean"}
+    special["higher_is_better"] = "boolean"
     if column in special:
         return special[column]
     if column in _INTEGERS:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from rmmbench.case import Case
 from rmmbench.profile import Profile
-from rmmbench.record import Case, Environment, Memory, Record, Timing
+from rmmbench.record import Environment, Memory, Record, Timing
 from rmmbench.store import Run, RunInfo
+from rmmbench.training import Evaluation, LossPoint, Training
 from rmmbench.units import GIB
 
 ENVIRONMENT = Environment(
@@ -105,6 +107,50 @@ def make_record() -> Callable[..., Record]:
             memory=memory,
             timing=timing,
         )
+
+    return make
+
+
+@pytest.fixture
+def make_trained(make_record: Callable[..., Record]) -> Callable[..., Record]:
+    """Build the record of a training run; scores are those of its evaluations, a loss a step."""
+
+    def make(
+        *scores: float | None,
+        outcome: str = "ok",
+        losses: tuple[float, ...] = (2.0, 1.0),
+        seconds: float = 10.0,
+        metric: str = "accuracy",
+        higher_is_better: bool = True,
+        synthetic: str = "",
+        **settings: Any,
+    ) -> Record:
+        settings = {"peak": None, "time_device": "cpu", "training": {}} | settings
+        record = make_record(outcome=outcome, **settings)
+        steps = 10 * len(losses)
+        evaluations = [
+            Evaluation(
+                step=steps * (index + 1) // len(scores),
+                loss=1.5 if score is None else 2.0 - score,
+                scores={} if score is None else {metric: score},
+            )
+            for index, score in enumerate(scores)
+        ]
+        training = Training(
+            device="cpu",
+            metric=metric,
+            higher_is_better=higher_is_better,
+            steps=steps,
+            epochs=float(len(scores)),
+            train_samples=160,
+            eval_samples=80,
+            losses=[LossPoint(step=10 * (i + 1), loss=loss) for i, loss in enumerate(losses)],
+            evaluations=evaluations,
+            train_seconds=seconds,
+            samples_per_second=16 * steps / seconds,
+        )
+        kept = training if outcome in ("ok", "diverged") else None
+        return record.model_copy(update={"training": kept, "synthetic": synthetic})
 
     return make
 

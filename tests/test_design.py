@@ -19,20 +19,22 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the bottom up. The package's own __init__ and __main__ lead in from above and have no place.
 ORDER = [
-    *("errors", "units", "registry", "tasks", "record", "profile", "store"),
-    *("rows", "published", "labels"),
-    *("kernels", "sketches", "nn", "methods", "models", "measure", "sweep"),
+    *("errors", "units", "registry", "tasks", "strict", "noise", "timeline", "case", "training"),
+    *("record", "grid", "profile", "store", "rows", "published", "labels", "scores"),
+    *("kernels", "sketches", "nn", "claims", "data", "methods", "models", "measure", "sweep"),
     *("check", "figures", "cli"),
 ]
 APART = {"methods", "models", "measure"}
 REGISTRIES = {
     "sketches": "SKETCHES",
+    "claims": "CLAIMS",
+    "data": "DATA",
     "methods": "METHODS",
     "models": "MODELS",
     "figures": "FIGURES",
 }
 HOMES = {"typer": "cli", "plotly": "figures", "triton": "kernels", "pynvml": "measure"}
-TORCH_FREE = ("check", "figures", "store", "profile", "record")
+TORCH_FREE = ("check", "figures", "store", "profile", "record", "scores")
 
 
 def part_of(file: Path) -> str:

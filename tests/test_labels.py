@@ -105,6 +105,22 @@ def test_provenance(row, make_record, devices, text):
     assert said == f"{text} Inputs and labels are random."
 
 
+@pytest.mark.parametrize(
+    ("devices", "text"),
+    [
+        ((None, "cpu"), "Trained on Golden CPU with torch 2.13.0+cpu, float32."),
+        (("predict", "cuda"), "Trained on H200; memory predicted on fake tensors "
+         "with torch 2.13.0+cpu, float32."),
+    ],
+)  # fmt: skip
+def test_provenance_of_training(row, make_record, devices, text):
+    """Of training runs it says where they ran, and what their data is, if it is not real."""
+    case = row(memory_device=devices[0], time_device=devices[1])
+    environment = make_record().environment.model_copy(update={"gpu": "H200"})
+    said = provenance([case], environment, "texts are cut", ["training", "memory"])
+    assert said == f"{text} Texts are cut."
+
+
 def test_provenance_of_what_is_shown(row, make_record):
     """What is not shown is not spoken of, and every dtype is."""
     rows = [row(time_device="cpu"), row(dtype="bfloat16")]

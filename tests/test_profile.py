@@ -187,11 +187,10 @@ def test_a_method_without_settings_is_one_case():
 
 def test_a_task_fills_the_shape_that_is_not_given():
     """A task has a batch size and a length, which the grid's own go before."""
-    (case,) = grid(task=["mrpc"], batch_size=[], method=["exact"]).cases("predict", None)
+    tokens = {"model": ["roberta-tiny"], "task": ["mrpc"], "method": ["exact"]}
+    (case,) = grid(**tokens, batch_size=[]).cases("predict", None)
     assert (case.batch_size, case.seq_len) == (16, 103)
-    (case,) = grid(task=["mrpc"], batch_size=[128], seq_len=[98], method=["exact"]).cases(
-        "predict", None
-    )
+    (case,) = grid(**tokens, batch_size=[128], seq_len=[98]).cases("predict", None)
     assert (case.batch_size, case.seq_len) == (128, 98)
 
 

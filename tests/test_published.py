@@ -76,6 +76,20 @@ def test_nothing_is_published_of_other_cases(profile, row, settings):
     assert find(profile, row(**settings), "peak_gib") is None
 
 
+def test_a_published_method_is_of_that_method(profile, row):
+    """A row that names a method is of that one: with the ρ of another it is not taken for it."""
+    rows = [
+        {"model": "roberta-tiny", "task": "mrpc", "method": "exact-rp", "rho": 0.1, "score": 72.61},
+        {"model": "roberta-tiny", "task": "mrpc", "rho": 0.1, "score": 70.99},
+        {"model": "roberta-tiny", "task": "mrpc", "method": "exact", "score": 72.87},
+    ]
+    rows = [row | {"source": "Table 5"} for row in rows]
+    changed = Profile.model_validate(profile.model_dump() | {"published": rows})
+    assert find(changed, row(method="exact-rp", rho=0.1, sketch=None), "score") == 72.61
+    assert find(changed, row(0.1), "score") == 70.99
+    assert find(changed, row(), "score") == 72.87
+
+
 def test_another_sketch_is_not_the_published_one(profile, row):
     """A row that names its sketch is of that one only."""
     assert find(profile, row(0.5, "gaussian"), "minutes") is None

@@ -69,6 +69,9 @@ def _findings(old: Record | None, new: Record | None, limits: Tolerances) -> Ite
         else:
             yield _memory(what, before, now, new, limits)
     yield from _throughput(old, new, limits.throughput)
+    if old.training and new.training:
+        reason = "one run's score says little; see means over seeds with `rmmbench table`"
+        yield Finding(new.case, "score", Verdict.NOT_COMPARABLE, reason=reason)
 
 
 def _outcome(old: Record | None, new: Record | None) -> Finding:

@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rmmbench.case import Case
 from rmmbench.errors import Exit
-from rmmbench.record import Case
 
 
 class Verdict(StrEnum):
@@ -35,8 +35,8 @@ class Finding:
     """One measure of one case, in the baseline and now.
 
     Attributes:
-        what: The field compared: "peak_allocated_bytes", "saved_bytes", "relative_throughput", or
-            "outcome".
+        what: The field compared: "peak_allocated_bytes", "saved_bytes", "relative_throughput",
+            "score" (which is not judged), or "outcome".
         baseline, now: Its values, in the field's unit; None where there is none.
         limit: How far `now` may be from `baseline`, in the field's unit.
         tolerance: The fraction of `baseline` that `limit` is; None where the limit is a fixed size.

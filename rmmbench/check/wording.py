@@ -2,8 +2,8 @@
 
 import textwrap
 
+from rmmbench.case import CHOICES, Case
 from rmmbench.check.report import Finding
-from rmmbench.record import CHOICES, Case
 from rmmbench.units import format_bytes, format_percent
 
 COLUMNS = ("case", "what", "baseline", "now", "change", "limit", "verdict")
@@ -12,9 +12,10 @@ PROSE = {
     "peak_allocated_bytes": "peak memory",
     "saved_bytes": "saved bytes",
     "relative_throughput": "throughput",
+    "score": "score",
     "outcome": "outcome",
 }
-_UNSAID = {"timing", "memory_device", "time_device"}
+_UNSAID = {"timing", "training", "timeline", "memory_device", "time_device"}
 _IN_NAME = {"model", "task", "batch_size", "seq_len", "method", "sketch", "rho", "proj_dim"}
 _IN_NAME |= CHOICES.keys()
 

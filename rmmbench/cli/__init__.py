@@ -14,6 +14,9 @@ from rmmbench.cli.list import list_names
 from rmmbench.cli.plot import plot
 from rmmbench.cli.sweep import sweep
 from rmmbench.cli.table import table
+from rmmbench.cli.train import train
+from rmmbench.cli.variance import variance
+from rmmbench.cli.verify import verify
 from rmmbench.errors import RmmbenchError
 
 app = typer.Typer(
@@ -42,9 +45,12 @@ def _about(
 
 
 app.command()(sweep)
+app.command()(train)
 app.command()(plot)
 app.command()(table)
 app.command()(advise)
+app.command()(variance)
+app.command()(verify)
 app.command()(check)
 app.command()(export)
 app.command("list")(list_names)

@@ -10,9 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rmmbench.record import Case
-
-_WITHOUT_LENGTH = ("mlp", "linear", "projection", "import")
+    from rmmbench.case import Case
 
 
 def advise(
@@ -60,13 +58,13 @@ def _case(
     settings: dict[str, Any],
 ) -> "Case":
     from rmmbench.errors import UnknownNameError
-    from rmmbench.profile import case_from
+    from rmmbench.grid import WITHOUT_LENGTH, case_from
     from rmmbench.tasks import TASKS
 
     if task is not None and task not in TASKS:
         raise UnknownNameError("task", task, TASKS)
-    length = None if model.partition(":")[0] in _WITHOUT_LENGTH else 128
-    usual = (TASKS[task].batch_size, TASKS[task].seq_len) if task else (32, length)
+    length = None if model.partition(":")[0] in WITHOUT_LENGTH else 128
+    usual = (TASKS[task].batch_size, length and TASKS[task].seq_len) if task else (32, length)
     asked: dict[str, Any] = {"model": model, "task": task, "method": "rmm", "where": "beneficial"}
     asked["batch_size"] = usual[0] if batch_size is None else batch_size
     asked["seq_len"] = usual[1] if seq_len is None else seq_len

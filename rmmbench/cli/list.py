@@ -12,6 +12,8 @@ _REGISTRIES = {
     "models": "rmmbench.models:MODELS",
     "sketches": "rmmbench.sketches:SKETCHES",
     "methods": "rmmbench.methods:METHODS",
+    "tasks": "rmmbench.data:DATA",
+    "claims": "rmmbench.claims:CLAIMS",
     "figures": "rmmbench.figures:FIGURES",
 }
 _KINDS = (*_REGISTRIES, "profiles")
@@ -21,7 +23,7 @@ def list_names(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(_KINDS)}.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
-    """List the models, sketches, methods, profiles or figures there are.
+    """List the models, sketches, methods, tasks, claims, figures or profiles there are.
 
     Example: rmmbench list sketches
     """

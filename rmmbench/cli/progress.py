@@ -12,13 +12,15 @@ from rmmbench.sweep import Event, Finished, Working
 from rmmbench.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from rmmbench.record import Case, Record
+    from rmmbench.case import Case
+    from rmmbench.record import Record
 
 
 class Estimate:
     """How long the cases that are left will take, from how long their like has taken.
 
-    Cases are alike by model, batch and device; where none of the like is done yet, all count.
+    Cases are alike by model, batch and device, and by their settings if they train; where none of
+    the like is done yet, all count.
     """
 
     def __init__(self, cases: "list[Case]") -> None:
@@ -71,7 +73,7 @@ def show_progress(events: Iterator[Event], cases: "list[Case]") -> None:
 
 
 def _running(event: Working) -> str:
-    named = [f"{case.model} {case.shape} {case.label}: {stage}" for case, stage in event.running]
+    named = [f"{case.title}: {stage}" for case, stage in event.running]
     return named[0] + (f" (+{len(named) - 1})" if len(named) > 1 else "") if named else ""
 
 
@@ -83,9 +85,12 @@ def _line(console: Console, record: "Record") -> None:
             figures = format_bytes(record.memory.peak_allocated_bytes)
         if record.timing:
             figures += f", {record.timing.samples_per_second:.4g} samples/s"
-        name = f"{case.model} {case.shape} {case.label}"
-        print(f"{name}: {figures} ({format_seconds(record.wall_seconds)})", file=sys.stderr)  # noqa: T201
+        if record.training and record.training.score is not None:
+            figures = f"{record.training.metric} {record.training.score:.4g}"
+        print(f"{case.title}: {figures} ({format_seconds(record.wall_seconds)})", file=sys.stderr)  # noqa: T201
 
 
 def _kind(case: "Case") -> str:
-    return f"{case.model} {case.shape} {case.device}"
+    # A sketch takes its time at every step; beside starting a model it hardly counts.
+    how = case.label if case.training else ""
+    return f"{case.model} {case.shape} {case.device} {how}"

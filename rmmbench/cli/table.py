@@ -1,4 +1,4 @@
-"""`rmmbench table`: a run as the paper's Table 3 has it."""
+"""`rmmbench table`: a run as the paper's Tables 2 and 3 have it."""
 
 import os
 import sys
@@ -13,20 +13,21 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from rmmbench.profile import Profile
-    from rmmbench.record import Environment
+    from rmmbench.record import Environment, Record
     from rmmbench.rows import Row
     from rmmbench.store import Run
 
-WIDTH = 100
+WIDTH, WIDER = 100, 120
 
 
 def table(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory that sweep wrote.")],
 ) -> None:
-    """Print a run's memory and throughput, with published numbers beside the measured ones.
+    """Print a run's memory, throughput and scores, with published numbers beside its own.
 
     Examples:
       rmmbench table runs/table3-memory-predict
+      rmmbench table runs/table2-cpu
     """
     from rmmbench.store import Run
 
@@ -36,55 +37,57 @@ def table(
     show(opened)
     for record in opened.records():
         if record.outcome != "ok":
-            case = record.case
-            said = f"{record.outcome}: {case.model} {case.shape} {case.label}: {record.reason}"
-            typer.echo(said, err=True)
+            typer.echo(f"{record.outcome}: {record.case.title}: {record.reason}", err=True)
 
 
 def show(run: "Run", console: "Console | None" = None) -> None:
-    """Print the table of a run to stdout, or to `console`."""
-    from rmmbench.cli.columns import in_order
-    from rmmbench.rows import read_rows
-
+    """Print the tables of a run to stdout, or to `console`: of training, and of single steps."""
     records = run.records()
-    rows = in_order(read_rows(records))
-    synthetic = "; ".join(dict.fromkeys(record.synthetic for record in records))
-    console = console or stdout()
+    trained = [record for record in records if record.case.training is not None]
+    measured = [record for record in records if record.case.training is None]
+    console = console or stdout(WIDER if trained else WIDTH)
     console.print()
-    if rows:
-        console.print(_table(rows, run.info.profile))
+    if trained:
+        console.print(_scores(trained, run, console.width))
+    if trained and measured:
         console.print()
-        console.print(_caption(rows, run.info.profile, run.info.environment, synthetic))
+    if measured:
+        _show_steps(measured, run, console)
 
 
-def stdout() -> "Console":
-    """Return what prints data for people: as wide as the terminal, or wide enough for a table."""
+def stdout(width: int = WIDTH) -> "Console":
+    """Return what prints data for people: as wide as the terminal; `width` for a file or a pipe."""
     from rich.console import Console
 
     # Rich takes 80 columns for what is no terminal; a file or a pipe has room for the table.
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH
-    return Console(width=width, highlight=False)
+    is_told = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if is_told else width, highlight=False)
 
 
-def _table(rows: "list[Row]", profile: "Profile") -> "RenderableType":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+def _scores(records: "list[Record]", run: "Run", width: int) -> "RenderableType":
+    from rmmbench.cli.score_table import score_table
+    from rmmbench.scores import read_lines
 
-    from rmmbench.cli.columns import columns
+    about = (run.info.profile, run.info.environment, _synthetic(records))
+    return score_table(read_lines(records), *about, width=width)
 
-    shown = columns(rows, profile)
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for column in shown:
-        drawn.add_column(
-            Text(column.heading), justify="right" if column.is_number else "left", vertical="bottom"
-        )
-    for index, cells in enumerate(zip(*(column.cells for column in shown), strict=True)):
-        if index and rows[index]["cell"] != rows[index - 1]["cell"]:
-            drawn.add_section()
-        style = "" if rows[index]["outcome"] == "ok" else "red"
-        drawn.add_row(*(Text(cell) for cell in cells), style=style)
-    return drawn
+
+def _show_steps(records: "list[Record]", run: "Run", console: "Console") -> None:
+    from rmmbench.cli.columns import columns, in_order
+    from rmmbench.cli.drawn import drawn
+    from rmmbench.rows import read_rows
+
+    rows, info = in_order(read_rows(records)), run.info
+    starts = [i for i in range(1, len(rows)) if rows[i]["cell"] != rows[i - 1]["cell"]]
+    styles = ["" if row["outcome"] == "ok" else "red" for row in rows]
+    shown = columns(rows, info.profile)
+    console.print(drawn(shown, range(len(rows)), starts=starts, styles=styles))
+    console.print()
+    console.print(_caption(rows, info.profile, info.environment, _synthetic(records)))
+
+
+def _synthetic(records: "list[Record]") -> str:
+    return "; ".join(dict.fromkeys(record.synthetic for record in records if record.synthetic))
 
 
 def _caption(

@@ -19,7 +19,7 @@ FAR = 3  # times the highest mark; a limit beyond it would squeeze all lines int
 
 def memory_rows(data: FigureData) -> list[Row]:
     """Return the cases of lines that have two or more batch sizes; none if no peak is known."""
-    lines = group([row for row in data.rows if row["memory_device"]], LINE)
+    lines = group([row for row in data.step_rows if row["memory_device"]], LINE)
     lines = [rows for rows in lines if len({row["batch_size"] for row in rows}) > 1]
     lines.sort(key=lambda rows: (rows[0]["method"] != "exact", [-x for x in kept(rows[0])]))
     rows = [row for rows in lines for row in sorted(rows, key=lambda row: row["batch_size"])]
@@ -40,7 +40,7 @@ def memory_panel(data: FigureData, rows: Sequence[Row], heading: str) -> Panel:
     look = _Look(rows)
     lines, hollow = _lines(look, rows), _hollow(look, rows, data)
     highest = max(y for trace in (*lines, *hollow) for y in trace.y if y is not None)
-    limit = _limit(data, rows, look.unit_bytes)
+    limit = device_limit(data, rows, look.unit_bytes)
     far = limit is not None and limit.y > FAR * highest and not any(map(_is_too_big, rows))
     ceiling = max(highest, limit.y if limit and not far else 0)
     crosses = _crosses(look, rows, ceiling)
@@ -122,7 +122,8 @@ def _crosses(look: _Look, rows: Sequence[Row], ceiling: float) -> list[Any]:
     return traces
 
 
-def _limit(data: FigureData, rows: Sequence[Row], unit_bytes: int) -> Level | None:
+def device_limit(data: FigureData, rows: Sequence[Row], unit_bytes: int) -> Level | None:
+    """Return the memory of the device that the rows are of, or predicted for; None if unknown."""
     devices, environment = {row["memory_device"] for row in rows}, data.environment
     limit = data.profile.device_limit
     if devices == {"cuda"} and environment.gpu_memory_bytes:

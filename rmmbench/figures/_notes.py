@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from rmmbench import published
+from rmmbench.case import CHOICES, in_words
 from rmmbench.figures.figure import FigureData
 from rmmbench.labels import EXACT, kind, place, provenance, setting
-from rmmbench.record import CHOICES, in_words
 from rmmbench.rows import CELL, KIND, SETTINGS, Row, differing, is_projection, shared, telling
 from rmmbench.units import format_bytes, format_percent
 

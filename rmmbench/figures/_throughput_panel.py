@@ -15,7 +15,7 @@ LINE = ("cell", *KIND)
 
 def throughput_rows(data: FigureData) -> list[Row]:
     """Return the timed cases that have a ρ; none if no line has a number at two of them."""
-    rows = [row for row in data.rows if row["time_device"] and row["rho"] is not None]
+    rows = [row for row in data.step_rows if row["time_device"] and row["rho"] is not None]
     rows = [row for row in rows if not is_projection(row)]
     lines = group(filter(is_timed, rows), LINE)
     return rows if any(len({row["rho"] for row in alike}) > 1 for alike in lines) else []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rmmbench.profile import Profile
-from rmmbench.record import Environment
+from rmmbench.record import Environment, Record
 from rmmbench.rows import Row, read_rows
 from rmmbench.store import Run
 
@@ -22,19 +22,30 @@ class FigureData:
         profile: With the published numbers, and the device limit where memory is predicted.
         environment: Where the run was made.
         synthetic: What of the workload is made up.
+        records: Of each case the last, for what is more than a number: curves.
     """
 
     rows: tuple[Row, ...]
     profile: Profile
     environment: Environment
     synthetic: str = ""
+    records: tuple[Record, ...] = ()
 
     @classmethod
     def of(cls, run: Run) -> "FigureData":
         """Read a run directory."""
         records = run.records()
-        synthetic = "; ".join(dict.fromkeys(record.synthetic for record in records))
-        return cls(tuple(read_rows(records)), run.info.profile, run.info.environment, synthetic)
+        notes = dict.fromkeys(record.synthetic for record in records)
+        synthetic = "; ".join(filter(None, notes))
+        latest = tuple({record.key: record for record in records}.values())
+        about = (run.info.profile, run.info.environment, synthetic, latest)
+        return cls(tuple(read_rows(records)), *about)
+
+    @property
+    def step_rows(self) -> list[Row]:
+        """The rows without those of training runs, of which there is one a seed."""
+        trained = {record.key for record in self.records if record.case.training is not None}
+        return [row for row in self.rows if row["key"] not in trained]
 
 
 class Figure(ABC):

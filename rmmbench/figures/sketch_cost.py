@@ -107,7 +107,7 @@ def _last(cells: Sequence[Sequence[Row]]) -> int:
 
 
 def _rows(data: FigureData) -> list[Row]:
-    rows = [row for row in data.rows if is_projection(row) and row["time_device"]]
+    rows = [row for row in data.step_rows if is_projection(row) and row["time_device"]]
     return sorted((row for row in rows if rate(row)), key=kept, reverse=True)
 
 

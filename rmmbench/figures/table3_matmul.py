@@ -21,13 +21,13 @@ class Table3Matmul(Figure):
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one bar."""
-        if any(map(_is_timed, data.rows)):
+        if any(map(_is_timed, data.step_rows)):
             return None
         return "step times with a sketch and without RMM in one cell"
 
     def draw(self, data: FigureData) -> "Drawing":
         """Return the bars, with published minutes ÷ those of No RMM as hollow marks."""
-        rows = [row for row in data.rows if row["time_device"] and row["method"] != "exact"]
+        rows = [row for row in data.step_rows if row["time_device"] and row["method"] != "exact"]
         rows = [row for row in rows if not is_projection(row)]
         drawn = [row for row in rows if _is_timed(row)]
         names = {row["key"]: rate(row) or "no rate" for row in drawn}

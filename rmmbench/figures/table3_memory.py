@@ -21,13 +21,13 @@ class Table3Memory(Figure):
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one bar."""
-        if any(map(_has_saving, data.rows)):
+        if any(map(_has_saving, data.step_rows)):
             return None
         return "peak memory with a sketch and without RMM in one cell"
 
     def draw(self, data: FigureData) -> "Drawing":
         """Return the bars, with the published saving as hollow marks."""
-        rows = [row for row in data.rows if row["memory_device"] and row["method"] != "exact"]
+        rows = [row for row in data.step_rows if row["memory_device"] and row["method"] != "exact"]
         rows.sort(key=kept, reverse=True)
         drawn = [row for row in rows if _has_saving(row)]
         hues = kind_names(drawn)
@@ -64,7 +64,7 @@ def _has_saving(row: Row) -> bool:
 
 def _without(data: FigureData, row: Row) -> str:
     """Return the peak of the unchanged model in the row's cell, measured and published."""
-    exact = next(r for r in data.rows if r["cell"] == row["cell"] and r["method"] == "exact")
+    exact = next(r for r in data.step_rows if r["cell"] == row["cell"] and r["method"] == "exact")
     paper = published.find(data.profile, exact, "peak_gib")
     beside = f" (published {paper:g})" if paper is not None else ""
     return f"{EXACT}: {format_bytes(exact['peak_allocated_bytes'])}{beside}"

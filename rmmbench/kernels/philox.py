@@ -27,6 +27,7 @@ class Use(IntEnum):
     PERMUTATION = 1
     BINS = 2
     ENTRIES = 3
+    ROUNDING = 4
 
 
 def words(seed: Tensor, places: Tensor, columns: Tensor | int, use: int, last: int = 0) -> Tensor:

@@ -4,6 +4,9 @@ What a kernel takes for itself is not seen, nor is CUDA's rounding of each tenso
 nor cuBLAS's workspace. A sketch's own temporaries are: its operators are looked into.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -30,9 +33,20 @@ def predict_memory(prepare: Prepare) -> Memory:
     Raises:
         CannotPredictError: If the step asks for the value of a tensor.
     """
+    with fake_tensors(), LiveBytes() as count:
+        return _measure(prepare, count)
+
+
+@contextmanager
+def fake_tensors() -> Iterator[None]:
+    """Make every tensor that is made within a fake one.
+
+    Raises:
+        CannotPredictError: If the value of a tensor is asked for.
+    """
     try:
-        with FakeTensorMode(), LiveBytes() as count:
-            return _measure(prepare, count)
+        with FakeTensorMode():
+            yield
     except Exception as error:
         why = _why_not(error)
         if why is None:

@@ -8,8 +8,9 @@ from typing import Literal
 
 import torch
 
+from rmmbench.case import TimingSettings
 from rmmbench.measure.step import TrainingStep
-from rmmbench.record import Timing, TimingSettings
+from rmmbench.record import Timing
 
 Reference = Callable[[], AbstractContextManager[None]]
 """Gives a context in which the step's model is exact."""

@@ -9,6 +9,7 @@ METHODS: Registry[type[Method]] = Registry(
     {
         "exact": Entry("exact:Exact", "the unchanged model; the reference"),
         "rmm": Entry("rmm:RMM", "linear layers keep a sketch of their input"),
+        "exact-rp": Entry("exact_rp:ExactRP", "linear layers keep random features, in few bits"),
     },
 )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from rmmbench.record import Case
+    from rmmbench.case import Case
 
 
 class Method(ABC):

@@ -6,8 +6,8 @@ A model is named "name" or "name:argument", such as "roberta-base", "linear:768x
 
 from importlib import import_module
 
+from rmmbench.case import Case
 from rmmbench.models.model import Builder, Built
-from rmmbench.record import Case
 from rmmbench.registry import Entry, Registry
 
 MODELS: Registry[Builder] = Registry(
@@ -20,6 +20,8 @@ MODELS: Registry[Builder] = Registry(
         "mlp": Entry("mlp:mlp", "linear layers and GELU; mlp:IN-HIDDEN-…-OUT"),
         "linear": Entry("linear:linear", "one linear layer; linear:INxOUT"),
         "projection": Entry("projection:projection", "a sketch timed alone; projection:INxOUT"),
+        "decoder": Entry("decoder:decoder", "a Llama-style decoder of bytes; decoder:LAYERSxWIDTH"),
+        "gcn2": Entry("gcn2:gcn2", "a graph network, GCN2; gcn2:IN-WIDTHxLAYERS-OUT"),
         "hf": Entry("huggingface:from_name", "any transformers model; hf:DIRECTORY-OR-CONFIG-NAME"),
         "import": Entry("imported:from_path", "your own; import:package.module:factory"),
     },

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from transformers.initialization import no_init_weights
 
+from rmmbench.case import Case
 from rmmbench.errors import did_you_mean
 from rmmbench.models.model import Built
-from rmmbench.record import Case
+from rmmbench.tasks import TASKS
 
 # Of the heads that can be trained on a config, the first that its kind has.
 _HEADS: tuple[Any, ...] = (
@@ -52,7 +53,9 @@ def from_config(config: Any, head: Any, case: Case) -> Built:
     if head is transformers.AutoModelForSequenceClassification and text_config.pad_token_id is None:
         # Classifiers look for the padding after a text, though no batch here has any.
         text_config.pad_token_id = 0
-    model = _with_head(config, head, case.attention)
+    if head is transformers.AutoModelForSequenceClassification and case.task:
+        config.num_labels = TASKS[case.task].num_labels
+    model = _with_head(config, head, case)
     if head is transformers.AutoModelForImageClassification:
         return Built(model, _image_batches(config, case))
     if case.seq_len is None:
@@ -116,16 +119,35 @@ def _longest(config: Any, model: Any) -> int | None:
     return longest - max(reserved, default=0)
 
 
-def _with_head(config: Any, head: Any, attention: str) -> Any:
+def _with_head(config: Any, head: Any, case: Case) -> Any:
     # Configs may name another dtype; the case's is float32, or autocast from it.
-    settings = {"attn_implementation": attention, "dtype": torch.float32}
+    settings = {"attn_implementation": case.attention, "dtype": torch.float32}
     if not isinstance(torch.empty(0), FakeTensor):
+        checkpoint = case.training.checkpoint if case.training else None
+        if checkpoint is not None:
+            return _pretrained(checkpoint, config, head, settings)
         return head.from_config(config, **settings)
     # Some initialisations ask for values, which fake tensors do not have.
     with no_init_weights():
         model = head.from_config(config, **settings)
     model.tie_weights()
     return model
+
+
+def _pretrained(checkpoint: str, config: Any, head: Any, settings: dict[str, Any]) -> Any:
+    """Return the model with the checkpoint's weights; a head that it does not have is random."""
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()  # it warns of every head that is made anew
+    try:
+        return head.from_pretrained(checkpoint, config=config, trust_remote_code=False, **settings)
+    except (OSError, ValueError, RuntimeError) as error:
+        why = str(error).strip().splitlines()[0]
+        need = "a name on the hub that can be reached, or a directory of transformers"
+        raise ValueError(
+            f"checkpoint must be {need}, of the model's own sizes, got '{checkpoint}': {why}"
+        ) from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
 
 
 def _token_batches(config: Any, head: Any, case: Case) -> Callable[[], dict[str, Tensor]]:

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from torch import nn
 
+from rmmbench.case import Case
 from rmmbench.models.model import Built
-from rmmbench.record import Case
 
 
 def from_path(argument: str, case: Case) -> Built:

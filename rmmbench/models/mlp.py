@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor, nn
 
-from rmmbench.models.model import Built
-from rmmbench.record import Case
+from rmmbench.case import Case
+from rmmbench.models.model import Built, Output
 
 
 class MLP(nn.Module):
@@ -19,11 +19,12 @@ class MLP(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
 
-    def forward(self, input: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of `input`, shape (*, widths[0]), against classes of shape (*)."""
+    def forward(self, input: Tensor, labels: Tensor) -> Output:
+        """Return loss and logits of `input`, shape (*, widths[0]), for classes of shape (*)."""
         for layer in self.layers[:-1]:
             input = F.gelu(layer(input))
-        return F.cross_entropy(self.layers[-1](input).flatten(0, -2), labels.flatten())
+        logits = self.layers[-1](input)
+        return Output(F.cross_entropy(logits.flatten(0, -2), labels.flatten()), logits)
 
 
 def mlp(argument: str, case: Case) -> Built:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from rmmbench.record import SYNTHETIC, Case
+from rmmbench.case import Case
+from rmmbench.record import SYNTHETIC
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,6 +22,18 @@ class Built(NamedTuple):
     model: "nn.Module"
     make_batch: "Callable[[], dict[str, Tensor]]"
     synthetic: str = SYNTHETIC
+
+
+class Output(NamedTuple):
+    """What a model of our own returns.
+
+    Attributes:
+        loss: A scalar.
+        logits: Shape (*, classes).
+    """
+
+    loss: "Tensor"
+    logits: "Tensor"
 
 
 Builder = Callable[[str, Case], Built]

@@ -5,9 +5,9 @@ from typing import Any
 import transformers
 import transformers.models.roberta.modeling_roberta  # it would be loaded only when it is used
 
+from rmmbench.case import Case
 from rmmbench.models.huggingface import from_config
 from rmmbench.models.model import Built
-from rmmbench.record import Case
 from rmmbench.tasks import TASKS
 
 

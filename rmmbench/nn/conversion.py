@@ -12,7 +12,7 @@ from rmmbench.nn.advice import advise
 from rmmbench.nn.linear import Sketched
 from rmmbench.nn.rehearsal import Example
 from rmmbench.nn.size import SketchSettings
-from rmmbench.nn.swap import linear_layers, swap
+from rmmbench.nn.swap import can_be_sketched, linear_layers, swap
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -74,6 +74,26 @@ def convert(
 def converted_layers(model: nn.Module) -> dict[str, Sketched]:
     """Return the sketched layers of a model by qualified name."""
     return {name: layer for name, layer in model.named_modules() if isinstance(layer, Sketched)}
+
+
+def layers_matching(model: nn.Module, patterns: str | Iterable[str]) -> dict[str, nn.Module]:
+    """Return the linear layers, sketched or not, whose qualified names match any of `patterns`.
+
+    Raises:
+        ValueError: If a pattern matches none, or there is no pattern.
+    """
+    layers = {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, Sketched) or can_be_sketched(layer)
+    }
+    if not layers:
+        raise ValueError("the model has no torch.nn.Linear or transformers Conv1D")
+    chosen = _patterns(patterns)
+    missing = [one for one in chosen if not any(_matches(name, (one,)) for name in layers)]
+    if missing or not chosen:
+        raise ValueError(_no_match(f"layers={missing}", list(layers)))
+    return {name: layer for name, layer in layers.items() if _matches(name, chosen)}
 
 
 @contextmanager
@@ -141,9 +161,12 @@ def _nothing_to_convert(
     converted: dict[str, Sketched],
 ) -> str:
     if layers:
-        given = f"include={list(include)}, exclude={list(exclude)}"
-        names = ", ".join(layers[:5])
-        return f"no layer matches {given}; the model's {len(layers)} linear layers are: {names} …"
+        return _no_match(f"include={list(include)}, exclude={list(exclude)}", layers)
     if converted:
         return f"all {len(converted)} linear layers of the model are sketched already"
     return "the model has no torch.nn.Linear or transformers Conv1D to convert"
+
+
+def _no_match(given: str, layers: list[str]) -> str:
+    names = ", ".join(layers[:5])
+    return f"no layer matches {given}; the model's {len(layers)} linear layers are: {names} …"

@@ -51,7 +51,11 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(value, Tensor):
                 self._count(value)
 
-    def _count_workspace(
+    def _count_workspace(self, func: Any, *args: Any) -> None:
+        """Raise the peak by what sketching takes at its highest."""
+        self._note(self.live + self._workspace(func, *args))
+
+    def _workspace(
         self,
         func: Any,
         x: Tensor,
@@ -59,8 +63,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name: str,
         block_rows: int | None,
         key: Tensor | None,
-    ) -> None:
-        """Raise the peak by what sketching takes at its highest; found once for each shape."""
+    ) -> int:
+        """Return what sketching takes at its highest; found once for each shape."""
         settings = (proj_dim, name, block_rows)
         case = (func, x.shape, x.dtype, *settings)
         if case not in self._workspaces:
@@ -70,7 +74,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 _sketch_again(func, x, *settings, key)
             self._workspaces[case] = self.peak - live
             self.peak, self.peak_at = peak, peak_at
-        self._note(self.live + self._workspaces[case])
+        return self._workspaces[case]
 
     def _count(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
@@ -96,7 +100,7 @@ def _sketch_again(
     """Do what an operator does inside."""
     sketch = sketches.get(name, block_rows)
     # Bytes do not depend on the seed, and a fake one has no value.
-    seed = torch.tensor(0)
+    seed = torch.tensor(0, device=x.device)
     if key is None or key.dim() == 0:
         key = seed
     draw, project, _ = ops.OPERATORS

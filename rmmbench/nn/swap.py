@@ -14,7 +14,12 @@ from rmmbench.nn.size import SketchSettings
 
 def linear_layers(model: nn.Module) -> dict[str, Any]:
     """Return by qualified name the layers that can become sketched ones."""
-    return {name: layer for name, layer in model.named_modules() if _target(layer) is not None}
+    return {name: layer for name, layer in model.named_modules() if can_be_sketched(layer)}
+
+
+def can_be_sketched(layer: nn.Module) -> bool:
+    """Tell whether a module is a linear layer that can become a sketched one."""
+    return _target(layer) is not None
 
 
 def swap(

@@ -3,9 +3,10 @@
 import functools
 from typing import Any
 
+from rmmbench.case import Case
 from rmmbench.errors import RmmbenchError, UsageError
 from rmmbench.models import MODELS
-from rmmbench.record import Case, Memory
+from rmmbench.record import Memory
 from rmmbench.sweep import process
 from rmmbench.sweep.plan import check_models, check_names
 
@@ -73,7 +74,7 @@ def _layers(case: Case) -> list[dict[str, Any]]:
 
 def _memory(case: Case) -> Memory:
     from rmmbench.measure.predict import predict_memory
-    from rmmbench.sweep.worker import Draft, prepare
+    from rmmbench.sweep.draft import Draft, prepare
 
     build = functools.partial(prepare, Draft(case, lambda stage: None), "cpu", foreach=True)
     return predict_memory(build)

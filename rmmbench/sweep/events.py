@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from rmmbench.record import Case, Record
+from rmmbench.case import Case
+from rmmbench.record import Record
 
 
 class Started(NamedTuple):

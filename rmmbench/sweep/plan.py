@@ -1,13 +1,16 @@
 """What a sweep will do: the cases, on devices that are there, with names that exist."""
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Literal, NamedTuple
 
-from rmmbench.errors import UnknownNameError, UsageError
+from rmmbench.case import Case, Device
+from rmmbench.data import DATA
+from rmmbench.errors import DataError, UnknownNameError, UsageError
 from rmmbench.methods import METHODS
 from rmmbench.models import MODELS, check
 from rmmbench.profile import Profile
-from rmmbench.record import Case, Device, Environment
+from rmmbench.record import Environment
 from rmmbench.sketches import SKETCHES
 from rmmbench.sweep import process
 
@@ -45,7 +48,7 @@ def make_plan(profile: Profile, device: str) -> Plan:
     every_case = profile.cases("predict", "cpu")
     check_names(every_case)
     models = sorted({case.model.partition(":")[0] for case in every_case})
-    process.preload(MODELS.module(name) for name in models)
+    process.preload([MODELS.module(name) for name in models] + _trainers(every_case))
     environment = process.call(_environment)
     cases = profile.cases(*resolve(device, environment))
     if not cases:
@@ -54,6 +57,12 @@ def make_plan(profile: Profile, device: str) -> Plan:
         )
     check_models(cases, profile.time_limit_seconds)
     return Plan(cases, environment, len(every_case) - len(cases))
+
+
+def _trainers(cases: list[Case]) -> list[str]:
+    """Return what takes long to import of what trains some of the cases."""
+    tasks = sorted({case.task for case in cases if case.training and case.task})
+    return ["rmmbench.measure.training", *(DATA.module(task) for task in tasks)] if tasks else []
 
 
 def check_names(cases: list[Case]) -> None:
@@ -66,7 +75,7 @@ def check_names(cases: list[Case]) -> None:
 
 
 def check_models(cases: list[Case], limit_seconds: float) -> None:
-    """Raise UsageError for a model that cannot be made, or not sketched, as a case asks for it.
+    """Raise UsageError for a model that cannot be made, sketched or trained as a case asks for it.
 
     What only running can tell, such as a module that never ends its import, the case will tell.
     """
@@ -76,7 +85,12 @@ def check_models(cases: list[Case], limit_seconds: float) -> None:
         for case in cases
         if case.sketch is not None
     }
-    asked = list(shapes.values()), list(sketched.values())
+    trained = {
+        (case.model, case.task, case.seq_len, case.training): case
+        for case in cases
+        if case.training
+    }
+    asked = list(shapes.values()), list(sketched.values()), list(trained.values())
     try:
         fault = process.call(_fault, *asked, limit_seconds=limit_seconds)
     except process.EndedError:
@@ -112,14 +126,20 @@ def _environment() -> Environment:
     return found
 
 
-def _fault(cases: list[Case], sketched: list[Case]) -> str | None:
-    """Return what is wrong with the first model that cannot be made, or sketched."""
+def _fault(cases: list[Case], sketched: list[Case], trained: list[Case]) -> str | None:
+    """Return what is wrong with the first case that cannot be made, sketched, or trained."""
     check_sketch = import_module("rmmbench.sweep.worker").check_sketch
-    for look, looked_at in ((check, cases), (check_sketch, sketched)):
+    check_training = import_module("rmmbench.sweep.training").check_training
+    looks: list[tuple[Callable[[Case], object], list[Case]]] = [
+        (check, cases),
+        (check_sketch, sketched),
+        (check_training, trained),
+    ]
+    for look, looked_at in looks:
         for case in looked_at:
             try:
                 look(case)
-            except ValueError as error:
+            except (ValueError, DataError) as error:
                 return " ".join(str(error).split())
             except Exception:
                 continue

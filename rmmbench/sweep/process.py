@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from rmmbench.record import Case, Environment, Outcome, Record
+from rmmbench.case import Case
+from rmmbench.record import Environment, Outcome, Record
 
 _CONTEXT = get_context("forkserver")
 _KERNEL_COUNTS = Path("/proc/vmstat")
@@ -72,8 +73,10 @@ class CaseProcess:
         stage: What the process said last that it does.
     """
 
-    def __init__(self, case: Case, environment: Environment, limit_seconds: float) -> None:
-        """Start the process."""
+    def __init__(
+        self, case: Case, environment: Environment, limit_seconds: float, folder: Path
+    ) -> None:
+        """Start the process; `folder` is the run directory."""
         self.case = case
         self.stage = "starting"
         self._environment = environment
@@ -84,7 +87,9 @@ class CaseProcess:
         self.receiver: Connection
         self.receiver, sender = _CONTEXT.Pipe(duplex=False)
         self._process = _CONTEXT.Process(
-            target=_measure, args=(sender, self._output.name, case, environment), daemon=True
+            target=_measure,
+            args=(sender, self._output.name, case, environment, folder),
+            daemon=True,
         )
         self._process.start()
         sender.close()
@@ -153,11 +158,13 @@ class CaseProcess:
         )
 
 
-def _measure(sender: Connection, output: str, case: Case, environment: Environment) -> None:
+def _measure(
+    sender: Connection, output: str, case: Case, environment: Environment, folder: Path
+) -> None:
     _become_worker(output)
     from rmmbench.sweep.worker import measure
 
-    sender.send(measure(case, environment, announce=sender.send))
+    sender.send(measure(case, environment, folder, announce=sender.send))
 
 
 def _answer(sender: Connection, function: Any, args: tuple[Any, ...]) -> None:

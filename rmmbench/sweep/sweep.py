@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from rmmbench.record import Case
+from rmmbench.case import Case
 from rmmbench.store import Run
 from rmmbench.sweep.events import Event, Finished
 
@@ -32,4 +32,5 @@ def sweep(run: Run, cases: Sequence[Case], launcher: Launcher) -> Iterator[Event
     for event in launcher.run(remaining(run, cases)):
         if isinstance(event, Finished):
             run.append(event.record)
+            run.drop_checkpoints(event.record.key)
         yield event

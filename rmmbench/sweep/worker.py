@@ -4,104 +4,58 @@ The only place where models, methods and measures meet.
 """
 
 import functools
-import time
-from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import torch
 import torch._dynamo  # the first optimizer would import it, in every case anew
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from rmmbench import methods, models, sketches
+from rmmbench import methods, sketches
+from rmmbench.case import Case, Device
 from rmmbench.measure.conditions import GpuWatch
 from rmmbench.measure.cpu import measure_cpu_memory
 from rmmbench.measure.cuda import measure_cuda_memory
 from rmmbench.measure.nvml import process_bytes
 from rmmbench.measure.predict import predict_memory
-from rmmbench.measure.step import AUTOCAST, TrainingStep, autocast, make_optimizer
+from rmmbench.measure.step import Prepare
+from rmmbench.measure.timeline import follow_memory
 from rmmbench.measure.timing import time_steps
-from rmmbench.nn import manual_seed
-from rmmbench.record import (
-    SYNTHETIC,
-    Case,
-    Conditions,
-    Environment,
-    Memory,
-    Outcome,
-    Record,
-    Timing,
-)
-
-Announce = Callable[[str], None]
+from rmmbench.record import Environment, Outcome, Record
+from rmmbench.sweep.draft import Announce, Draft, prepare
+from rmmbench.sweep.training import train_model
+from rmmbench.timeline import TimelineSettings
 
 _ENERGY_SECONDS = 1.0
 
 
-class Draft:
-    """A record in the making: what is measured stays, whatever happens afterwards."""
+def measure(case: Case, environment: Environment, folder: Path, announce: Announce) -> Record:
+    """Return the record of a case, whatever becomes of it in this process.
 
-    def __init__(self, case: Case, announce: Announce) -> None:
-        """Start the clock for `case`; `announce` is told what is being done."""
-        self.case = case
-        self.announce = announce
-        self.synthetic = SYNTHETIC
-        self.converted: int | None = None
-        self.memory: Memory | None = None
-        self.timing: Timing | None = None
-        self.conditions: Conditions | None = None
-        self.missing: dict[str, str] = {}
-        self.warnings: list[str] = []
-        self._start = time.monotonic()
-        self._stage = "starting"
-
-    def stage(self, name: str) -> None:
-        """Note, and tell, what comes next."""
-        self._stage = name
-        self.announce(name)
-
-    def record(self, environment: Environment, outcome: Outcome, reason: str | None) -> Record:
-        """Return the record as it stands."""
-        return Record(
-            key=self.case.key,
-            case=self.case,
-            outcome=outcome,
-            stage=None if outcome == "ok" else self._stage,
-            reason=reason,
-            environment=environment,
-            memory=self.memory,
-            timing=self.timing,
-            conditions=self.conditions,
-            converted=self.converted,
-            synthetic=self.synthetic,
-            missing=self.missing,
-            warnings=tuple(self.warnings),
-            wall_seconds=time.monotonic() - self._start,
-        )
-
-
-def measure(case: Case, environment: Environment, announce: Announce) -> Record:
-    """Return the record of a case, whatever becomes of it in this process."""
+    Args:
+        case: What is measured.
+        environment: Of this machine.
+        folder: The run directory, for what does not fit in a record.
+        announce: Told what is being done.
+    """
     draft = Draft(case, announce)
+    diverged = None
     try:
         if case.memory_device is not None:
             _measure_memory(draft, case.memory_device)
-        else:
-            draft.missing["memory"] = "the case asks for time only"
-        if case.time_device is not None:
+        if case.timeline is not None:
+            _follow_memory(draft, case.timeline, folder)
+        if case.training is not None:
+            diverged = train_model(draft, folder)
+        elif case.time_device is not None:
             _measure_time(draft, case.time_device)
-        else:
-            reason = "a prediction has no time" if case.device == "predict" else "memory only"
-            draft.missing["timing"] = draft.missing["conditions"] = reason
     except Exception as error:
         out_of_memory = is_out_of_memory(error)
-        draft.missing |= {
-            name: "the case did not get so far"
-            for name in ("memory", "timing", "conditions")
-            if getattr(draft, name) is None and name not in draft.missing
-        }
+        draft.explain_missing("the case did not get so far")
         outcome: Outcome = "out_of_memory" if out_of_memory else "error"
         return draft.record(environment, outcome, _one_line(error))
-    return draft.record(environment, "ok", None)
+    draft.explain_missing()
+    return draft.record(environment, "diverged" if diverged else "ok", diverged)
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -109,25 +63,6 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
-def prepare(draft: Draft, device: str, *, foreach: bool) -> TrainingStep:
-    """Build the model, make a batch, and apply the method, everything from the case's seed."""
-    case = draft.case
-    torch.manual_seed(case.seed)
-    manual_seed(case.seed)
-    with torch.device(device):
-        model, make_batch, draft.synthetic = models.build(case)
-        batch = make_batch()
-    if device == "cuda":
-        model.to(device)  # a factory of the user's own may have named another device
-    model.train()
-    dtype = AUTOCAST[case.dtype]
-    # What a layer keeps is autocast's copy.
-    with torch.device(device), autocast(model, dtype):
-        draft.converted = methods.get(case.method).apply(model, case, batch)
-    optimizer = make_optimizer(case.optimizer, model.parameters(), foreach=foreach)
-    return TrainingStep(model, batch, optimizer, dtype)
 
 
 def check_sketch(case: Case) -> None:
@@ -155,10 +90,8 @@ def check_sketch(case: Case) -> None:
             raise ValueError(f"{error} {hint}") from error
 
 
-def _measure_memory(draft: Draft, device: Literal["cuda", "cpu", "predict"]) -> None:
-    # On a GPU, and so where one is predicted, PyTorch updates all parameters together.
-    host = "cuda" if device == "cuda" else "cpu"
-    build = functools.partial(prepare, draft, host, foreach=device != "cpu")
+def _measure_memory(draft: Draft, device: Device) -> None:
+    build = _builder(draft, device)
     reason = "only a GPU's caching allocator has it"
     if device == "predict":
         draft.stage("predicting memory")
@@ -178,6 +111,21 @@ def _measure_memory(draft: Draft, device: Literal["cuda", "cpu", "predict"]) -> 
     for name in ("reserved_bytes", "alloc_retries", "process_bytes"):
         if getattr(draft.memory, name) is None:
             draft.missing[f"memory.{name}"] = reason
+
+
+def _follow_memory(draft: Draft, settings: TimelineSettings, folder: Path) -> None:
+    device = draft.case.memory_device
+    assert device is not None
+    draft.stage("following memory")
+    snapshot = folder / f"{draft.case.key}.snapshot.pickle"
+    build = _builder(draft, device)
+    draft.timeline = follow_memory(build, settings, device, snapshot=snapshot)
+
+
+def _builder(draft: Draft, device: Device) -> Prepare:
+    # On a GPU, and so where one is predicted, PyTorch updates all parameters together.
+    host = "cuda" if device == "cuda" else "cpu"
+    return functools.partial(prepare, draft, host, foreach=device != "cpu")
 
 
 def _warn_of_prediction(draft: Draft) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rmmbench.check import overview
 from rmmbench.check.compare import Tolerances, compare
 from rmmbench.check.report import Verdict
 from rmmbench.errors import Exit
@@ -131,6 +132,27 @@ def test_other_processor(make_record, change):
     assert found["peak_allocated_bytes"] is Verdict.REGRESSED
     alone = compare([before], [make_record(environment=elsewhere, **slow)])
     assert alone.counts == {Verdict.SAME: 1}
+
+
+def test_training_runs_are_compared_by_memory(make_trained):
+    """Of training runs the peak is judged; a score, of one seed, is said not to be."""
+    before, worse = make_trained(0.9, peak=10 * GIB), make_trained(0.1, peak=12 * GIB)
+    report = compare([before], [worse])
+    assert only(report)["peak_allocated_bytes"] is Verdict.REGRESSED
+    assert only(report)["score"] is Verdict.NOT_COMPARABLE
+    remarks = overview.remarks(compare([before], [before]))
+    assert remarks == [
+        "score of 1 case not compared: one run's score says little; "
+        "see means over seeds with `rmmbench table`"
+    ]
+
+
+def test_training_runs_without_memory_pass(make_trained):
+    """Training runs that have no memory are no failure, and those that diverged again neither."""
+    records = [make_trained(0.9), make_trained(0.2, outcome="diverged", **GAUSSIAN)]
+    report = compare(records, records)
+    assert report.exit_code is Exit.OK
+    assert report.counts == {Verdict.SAME: 1, Verdict.NOT_COMPARABLE: 1}
 
 
 def test_missing_case_fails(make_record):

@@ -240,3 +240,20 @@ def test_json_has_the_numbers(report):
         "tolerance": 0.01,
         "reason": None,
     }
+
+
+def test_training_is_named_in_short(make_trained):
+    """A training run is named by its case, not by all the settings of its training."""
+    case = make_trained(0.9, seed=3).case
+    assert wording.name(case) == "roberta-tiny mrpc 16×103 exact seed=3"
+    assert wording.settings(case).endswith("method=exact seed=3")
+
+
+@pytest.mark.parametrize("name", WRITERS.names())
+def test_training_runs_are_written(make_trained, name):
+    """Every way of writing takes a report of training runs, what changed and what did not."""
+    before = [make_trained(0.9, peak=10 * GIB), make_trained(0.9, seed=1)]
+    now = [make_trained(0.9, peak=12 * GIB), make_trained(0.1, seed=1)]
+    report = compare(before, now)
+    assert "2" in WRITERS.get(name)(report)
+    assert "score" in terminal.write(report)

@@ -151,6 +151,30 @@ def test_choices_are_columns(export, make_run, make_record):
     ]
 
 
+def test_training_is_columns(export, make_run, make_trained, tmp_path):
+    """A training run has its score, losses and time as numbers; one without a score has none."""
+    run = make_run(
+        make_trained(0.5, 0.75), make_trained(None, seed=1), make_trained(outcome="error")
+    )
+    names = ("seed", "metric", "higher_is_better", "score", "train_loss", "train_steps")
+    first, second = json.loads(export(run.path, "--format", "json")[1])
+    assert [second[name] for name in names] == [1, "accuracy", True, None, 1.0, 20]
+    # The case was tried again and failed, so that it has none either.
+    assert [first[name] for name in names] == [0, None, None, None, None, None]
+    path = tmp_path / "run.parquet"
+    export(run.path, "--format", "parquet", "--out", path)
+    types = pd.read_parquet(path).dtypes
+    assert (types["score"], types["train_steps"]) == ("Float64", "Int64")
+    assert (types["higher_is_better"], types["metric"]) == ("boolean", "string")
+
+
+def test_scores_are_in_full(export, make_run, make_trained):
+    """The score that counts is that of the last evaluation, as a fraction."""
+    (row,) = read(export(make_run(make_trained(0.5, 0.75)).path)[1], "csv")
+    names = ("score", "eval_loss", "train_seconds", "train_samples_per_second")
+    assert [float(row[name]) for name in names] == [0.75, 1.25, 10.0, 32.0]
+
+
 def test_a_case_measured_again_is_one_row(export, make_run, make_record):
     """Of two records of one case the last is exported."""
     run = make_run(make_record(outcome="timeout"), make_record())

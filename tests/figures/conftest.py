@@ -6,6 +6,8 @@ import pytest
 
 from rmmbench.figures import FigureData, get
 from rmmbench.profile import Profile
+from rmmbench.record import SYNTHETIC
+from rmmbench.timeline import Timeline
 from rmmbench.units import GIB
 
 RATES = (0.5, 0.1)
@@ -115,7 +117,81 @@ def projection_cases(make_record):
 
 
 @pytest.fixture
-def wide_run(make_run, memory_cases, timed_cases, linear_cases, projection_cases):
+def timeline_cases(make_record):
+    """Memory over time: 4 GiB of activations at the end of forward, ρ of half of it kept."""
+
+    def make(rates=RATES, sketches=("gaussian",), with_exact=True, **settings):
+        chosen = [{}] if with_exact else []
+        chosen += [rmm(rho, sketch) for sketch in sketches for rho in rates]
+        records = []
+        for each in chosen:
+            followed = timeline(4 * GIB, each.get("rho", 1))
+            asked = {"timeline": {"epoch_steps": 3}, "peak": followed.highest.total_bytes}
+            record = make_record(**(asked | settings | each))
+            records.append(record.model_copy(update={"timeline": followed}))
+        return records
+
+    return make
+
+
+def timeline(activations, rho):
+    """Return a step whose activations rise and fall, half of them to ρ of it in sketches."""
+    kept, sketched = activations // 2, round(activations * rho / 2) if rho < 1 else 0
+    kept = kept if rho < 1 else activations
+    rest = (GIB, 0, 2 * GIB, 0, 0, 0)
+    top = (GIB, 0, 2 * GIB, kept, sketched, 0)
+    late = (GIB, GIB, 2 * GIB, 0, 0, 0)
+    moments = [
+        *((0, "forward", rest), (10, "forward", top), (10, "backward", top)),
+        *((30, "backward", late), (30, "optimizer", late), (32, "optimizer", rest)),
+    ]
+    points = [{"time": t, "phase": phase, "live_bytes": sizes} for t, phase, sizes in moments]
+    cold, warm = (GIB, 0, 0, kept, sketched, 0), top
+    epoch = [
+        {
+            "step": i + 1,
+            "rows": 64,
+            "peak_bytes": sum(sizes),
+            "at_peak_bytes": sizes,
+            "resting_bytes": 3 * GIB,
+        }
+        for i, sizes in enumerate((cold, warm, warm))
+    ]
+    data = {"device": "predict", "operators": 32, "points": points, "epoch": epoch}
+    return Timeline.model_validate(data)
+
+
+@pytest.fixture
+def training_cases(make_trained):
+    """Training runs of three seeds: a score of 0.9, a tenth of 1/ρ points less with a sketch."""
+
+    def make(sketches=("gaussian",), rates=RATES, seeds=3, base=0.9, **settings):
+        settings = {"synthetic": SYNTHETIC, "task": "sst2", "seq_len": 66, **settings}
+        chosen = [{}, *(rmm(rho, sketch, share=False) for sketch in sketches for rho in rates)]
+        records = []
+        for each in chosen:
+            loss = 0.001 / each.get("rho", 1) if each else 0.0
+            for seed in range(seeds):
+                # The loss differs a little from seed to seed, so that there is an interval.
+                score = base + 0.01 * seed - loss * (1 + 0.1 * seed)
+                run = {"losses": (2.0 + loss, 1.0 + loss + 0.1 * seed), "seed": seed}
+                run["seconds"] = 10.0 + 100 * loss
+                records.append(make_trained(score - 0.2, score, **run, **settings, **each))
+        return records
+
+    return make
+
+
+@pytest.fixture
+def wide_run(
+    make_run,
+    memory_cases,
+    timed_cases,
+    linear_cases,
+    projection_cases,
+    timeline_cases,
+    training_cases,
+):
     """A run that allows every figure."""
     return make_run(
         *memory_cases(task="cola", seq_len=47),
@@ -123,6 +199,9 @@ def wide_run(make_run, memory_cases, timed_cases, linear_cases, projection_cases
         *timed_cases(task="cola", seq_len=47, batch_size=8),
         *linear_cases(),
         *projection_cases(),
+        *timeline_cases(task="wnli", seq_len=108),
+        *training_cases(("gaussian", "dct")),
+        *training_cases(task="rte", seq_len=289, base=0.7),
     )
 
 

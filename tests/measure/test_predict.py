@@ -10,13 +10,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from rmmbench import methods, models
+from rmmbench.case import Case
 from rmmbench.measure.cpu import measure_cpu_memory
 from rmmbench.measure.predict import CannotPredictError, predict_memory
 from rmmbench.measure.saved import saved_tensors
 from rmmbench.measure.step import TrainingStep, make_optimizer
 from rmmbench.nn import manual_seed
 from rmmbench.nn.live import LiveBytes
-from rmmbench.record import Case
 from rmmbench.sketches import SKETCHES
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from rmmbench.case import TimingSettings
 from rmmbench.measure import timing
 from rmmbench.measure.timing import spread, time_steps
-from rmmbench.record import TimingSettings
 
 
 class Lab:

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from rmmbench import methods, models
+from rmmbench.case import Case
 from rmmbench.errors import UnknownNameError
 from rmmbench.nn import RMMLinear, converted_layers
 from rmmbench.nn.conv1d import RMMConv1D
-from rmmbench.record import Case
 
 every_method = pytest.mark.parametrize("name", methods.names())
 

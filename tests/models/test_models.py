@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rmmbench import models
+from rmmbench.case import Case
 from rmmbench.errors import UnknownNameError
-from rmmbench.record import Case
 
 HF = ["gpt2", "llama", "bert", "t5", "vit"]
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from rmmbench.record import Case
+from rmmbench.case import Case
 from rmmbench.sweep import process
 from rmmbench.sweep.events import Finished, Started, Working
 from rmmbench.sweep.local import LocalLauncher
@@ -132,7 +132,7 @@ def run(folder):
     process.call(os.getpid)  # the fork server starts now, outside any case's limit
 
     def events(cases, limit=60.0, jobs=1):
-        return list(LocalLauncher(here, limit, jobs).run(cases))
+        return list(LocalLauncher(here, limit, jobs, folder).run(cases))
 
     return events
 
@@ -220,12 +220,12 @@ def test_memory_stays_where_time_fails(run):
     assert record.missing["timing"] == "the case did not get so far"
 
 
-def test_a_case_costs_little_beside_its_steps(run):
+def test_a_case_costs_little_beside_its_steps(run, folder):
     """From start to record a case takes less than a second more than its own building and steps."""
     wanted = [case("good", number, memory_device="predict") for number in range(1, 5)]
     here = records(run(wanted[:1]))[wanted[0].key].environment
     started, extra = {}, []
-    for event in LocalLauncher(here, 60.0, 1).run(wanted):
+    for event in LocalLauncher(here, 60.0, 1, folder).run(wanted):
         if isinstance(event, Started):
             started[event.case.key] = time.monotonic()
         if isinstance(event, Finished):
@@ -244,11 +244,12 @@ def test_no_worker_outlives_its_sweep(folder, wait_for, session):
     (folder / "pid").unlink(missing_ok=True)
     program = (
         "from rmmbench.measure.environment import environment\n"
-        "from rmmbench.record import Case\n"
+        "from pathlib import Path\n"
+        "from rmmbench.case import Case\n"
         "from rmmbench.sweep.local import LocalLauncher\n"
         "wanted = [Case(model=f'import:of_all_kinds:{name}', batch_size=1, memory_device='cpu')\n"
         "          for name in ('good', 'hangs')]\n"
-        "list(LocalLauncher(environment(), 600, 1).run(wanted))\n"
+        "list(LocalLauncher(environment(), 600, 1, Path()).run(wanted))\n"
     )
     sweep = subprocess.Popen(
         [sys.executable, "-c", program],

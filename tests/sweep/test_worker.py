@@ -3,21 +3,22 @@
 import pytest
 import torch
 
-from rmmbench.record import Case, TimingSettings
-from rmmbench.sweep.worker import Draft, is_out_of_memory, measure, prepare
+from rmmbench.case import Case, TimingSettings
+from rmmbench.sweep.draft import Draft, prepare
+from rmmbench.sweep.worker import is_out_of_memory, measure
 
 RMM = {"method": "rmm", "sketch": "oporp", "rho": 0.5}
 FAST = TimingSettings(warmup_steps=1, min_steps=2, max_steps=2)
 
 
 @pytest.fixture
-def measured(environment):
+def measured(environment, tmp_path):
     """Measure a case in this process; return its record and the stages that were announced."""
 
     def record_of(**settings):
         data = {"model": "mlp:8-16-4", "batch_size": 16, "timing": FAST} | settings
         stages = []
-        return measure(Case.model_validate(data), environment, stages.append), stages
+        return measure(Case.model_validate(data), environment, tmp_path, stages.append), stages
 
     return record_of
 

@@ -1,0 +1,244 @@
+"""One case: everything needed to measure one cell of a grid, or to train one model, again."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from rmmbench.strict import Strict
+from rmmbench.timeline import TimelineSettings
+
+Device = Literal["cuda", "cpu", "predict"]
+Where = Literal["all", "beneficial"]
+Bits = Literal[2, 4, 8]
+Name = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _in_unit_interval(rho: float) -> float:
+    if not 0 < rho <= 1:
+        raise ValueError(f"must be in (0, 1], got {rho:g}")
+    return rho
+
+
+def _positive(count: int) -> int:
+    if count < 1:
+        raise ValueError(f"must be at least 1, got {count}")
+    return count
+
+
+Rho = Annotated[float, Field(strict=True), AfterValidator(_in_unit_interval)]
+Count = Annotated[int, Field(strict=True), AfterValidator(_positive)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+class TimingSettings(Strict):
+    """How long to time: until it is steady, but no more than max_seconds or max_steps.
+
+    Attributes:
+        warmup_steps: Steps before the first that counts.
+        min_steps: Fewest timed steps.
+        max_steps: Most timed steps.
+        max_seconds: Timing stops here once `min_steps` are done.
+        target_spread: Steady is when the standard error of the median, as a fraction of it, is
+            below this.
+    """
+
+    warmup_steps: int = Field(default=2, ge=1)
+    min_steps: int = Field(default=7, ge=1)
+    max_steps: int = Field(default=50, ge=1)
+    max_seconds: float = Field(default=20.0, gt=0)
+    target_spread: float = Field(default=0.01, gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "TimingSettings":
+        if self.max_steps < self.min_steps:
+            raise ValueError(
+                f"max_steps must be at least min_steps ({self.min_steps}), got {self.max_steps}"
+            )
+        return self
+
+
+class TrainingSettings(Strict):
+    """How a model is trained: the case's optimizer, batch size and dtype, and these.
+
+    Attributes:
+        max_steps: Optimizer steps; None for whole epochs.
+        epochs: Passes over the training set, where max_steps is None.
+        learning_rate: At its highest.
+        schedule: How it falls after the warm-up.
+        warmup_ratio: Fraction of the steps in which it rises from 0.
+        weight_decay: Of adamw.
+        beta2, epsilon: Of adam and adamw.
+        max_grad_norm: Gradients are clipped to this norm; 0 leaves them.
+        log_every: Steps from one point of the training loss to the next.
+        eval_every: Steps from one evaluation to the next; None for one an epoch.
+        watch: Patterns of the layers whose gradient noise is gathered, by qualified name.
+        watch_every: Steps from one gathering to the next.
+        watch_rho: The ρ at which noise is told where the layer is exact.
+        draw_rho: The ρ at which every sketch is drawn at the last step, for the first such layer.
+        draws: How often.
+        threads: CPU threads of a run; as many runs as fit go side by side.
+        data: A local directory with the task's data; None for what comes along, or the hub.
+        checkpoint: Pretrained weights and their tokenizer, a name or a directory; None for random
+            weights.
+    """
+
+    max_steps: Count | None = None
+    epochs: Annotated[float, Field(gt=0)] = 3.0
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.06
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    max_grad_norm: Annotated[float, Field(ge=0)] = 0.0
+    log_every: Count = 10
+    eval_every: Count | None = None
+    watch: tuple[str, ...] = ()
+    watch_every: Count = 10
+    watch_rho: Rho = 0.5
+    draw_rho: tuple[Rho, ...] = ()
+    draws: Count = 200
+    threads: Count = 1
+    data: str | None = None
+    checkpoint: str | None = None
+
+
+class Case(Strict):
+    """Everything needed to measure one cell of the grid again.
+
+    Attributes:
+        model: Registered name with its argument, such as "roberta-base" or "linear:768x3072".
+        task: What is trained on, or whose shape this is, if any.
+        batch_size: Samples a step.
+        seq_len: Padded length in tokens; None for models without one.
+        dtype: "float32", or "bfloat16" for autocast with float32 parameters.
+        attention: How transformers computes attention; "eager" keeps the probabilities, as the
+            paper's did.
+        method: The way of saving memory; "exact" is the unchanged model.
+        sketch, rho, proj_dim, min_proj_dim, max_proj_dim, block_rows: Settings of the method rmm.
+        bits: Of what the method exact-rp keeps; None for no fewer than it has.
+        include, exclude: Patterns of the layers to convert, by qualified name.
+        where: Of these layers "all", or those that gain by a sketch.
+        share: Whether layers that read one tensor keep one sketch of it between them.
+        memory_device: Where memory is measured or predicted; None if it is not.
+        time_device: Where steps are timed or trained; None if they are not.
+        seed: Of parameters, data order and sketches.
+        training: How it is trained, on the task's data; None if it is not.
+        timeline: What of memory over time is followed; None if nothing is.
+    """
+
+    model: Name
+    task: str | None = None
+    batch_size: Count
+    seq_len: Count | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    attention: Literal["eager", "sdpa"] = "eager"
+    method: Name = "exact"
+    sketch: str | None = None
+    rho: Rho | None = None
+    proj_dim: Count | None = None
+    min_proj_dim: Count = 1
+    max_proj_dim: Count | None = None
+    block_rows: Count | None = None
+    bits: Bits | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    where: Where = "all"
+    share: Flag = True
+    memory_device: Device | None = None
+    time_device: Literal["cuda", "cpu"] | None = None
+    seed: int = 0
+    timing: TimingSettings = TimingSettings()
+    training: TrainingSettings | None = None
+    timeline: TimelineSettings | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Case":
+        if self.max_proj_dim is not None and self.max_proj_dim < self.min_proj_dim:
+            limit = f"at least min_proj_dim ({self.min_proj_dim})"
+            raise ValueError(f"max_proj_dim must be {limit}, got {self.max_proj_dim}")
+        return self
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits that name this case."""
+        return _digest(self._told())
+
+    @property
+    def cell(self) -> str:
+        """What this case shares with the exact one beside it: all but the method's settings."""
+        return _digest(self.as_exact()._told())
+
+    @property
+    def device(self) -> str:
+        """Where memory and time come from: "cuda", "cpu", "predict", or "predict+cpu"."""
+        return "+".join(dict.fromkeys(d for d in (self.memory_device, self.time_device) if d))
+
+    @property
+    def label(self) -> str:
+        """The method and its settings as people write them: "gaussian, unshared ρ=0.5"."""
+        size = f" ρ={self.rho:g}" if self.rho is not None else ""
+        size = f" proj_dim={self.proj_dim}" if self.proj_dim is not None else size
+        words = [in_words(name, getattr(self, name)) for name in CHOICES]
+        return ", ".join(filter(None, [self.sketch or self.method, *words])) + size
+
+    @property
+    def shape(self) -> str:
+        """The batch as people write it: "128×98"."""
+        return f"{self.batch_size}×{self.seq_len}" if self.seq_len else str(self.batch_size)
+
+    @property
+    def title(self) -> str:
+        """The case in one line: "mlp:64-128-10 digits 32 gaussian ρ=0.5 seed 3"."""
+        place = " ".join(filter(None, [self.model, self.task if self.training else None]))
+        seed = f" seed {self.seed}" if self.training else ""
+        return f"{place} {self.shape} {self.label}{seed}"
+
+    def as_exact(self) -> "Case":
+        """Return the case of the unchanged model in the same cell."""
+        keep = Case.model_fields.keys() - set(METHOD_SETTINGS)
+        return Case.model_validate({name: getattr(self, name) for name in keep})
+
+    def _told(self) -> dict[str, Any]:
+        """Return what names the case; None for fields that older records did not have."""
+        absent = {name for name in _LATER if getattr(self, name) is None}
+        return self.model_dump(mode="json", exclude=absent)
+
+
+METHOD_SETTINGS: Final = (
+    "method",
+    "sketch",
+    "rho",
+    "proj_dim",
+    "min_proj_dim",
+    "max_proj_dim",
+    "block_rows",
+    "bits",
+    "include",
+    "exclude",
+    "where",
+    "share",
+)
+"""What the exact case of a cell leaves out."""
+
+_LATER: Final = ("bits", "training", "timeline")
+
+CHOICES: Final = {
+    "block_rows": "blocks of {}",
+    "bits": "{} bits",
+    "where": "{} layers",
+    "share": "unshared",
+}
+
+
+def in_words(name: str, value: object) -> str:
+    """Return one of `CHOICES` as people write it: "blocks of 128"; "" for what is the default."""
+    return "" if value == Case.model_fields[name].default else CHOICES[name].format(value)
+
+
+def _digest(data: object) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

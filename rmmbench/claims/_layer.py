@@ -1,0 +1,59 @@
+"""The two matrices that the paper's formulas are about, and the formulas' values for them."""
+
+import torch
+from torch import Tensor
+
+from rmmbench import sketches
+from rmmbench.noise import LayerNoise
+from rmmbench.sketches.sketch import Moments
+
+
+def generator(seed: int) -> torch.Generator:
+    """Return a generator for a claim's matrices."""
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape: int, random: torch.Generator) -> Tensor:
+    """Return independent normal numbers in float64."""
+    return torch.randn(*shape, generator=random, dtype=torch.float64)
+
+
+def input_and_gradient(
+    rows: int, agreement: float, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return X of 6 and Y of 5 columns, whose norms rise from row to row.
+
+    Args:
+        rows: Of both.
+        agreement: How much all rows have in common, from 0 on; α rises with it.
+        random: Where the numbers come from.
+    """
+    both = normal(rows, 11, random=random) + agreement * normal(11, random=random)
+    both *= torch.linspace(0.5, 1.5, rows, dtype=torch.float64).unsqueeze(1)
+    return both[:, :6].contiguous(), both[:, 6:].contiguous()
+
+
+def noise_of(x: Tensor, y: Tensor, proj_dim: int, samples: int | None = None) -> LayerNoise:
+    """Return what X and Y, shape (rows, features), tell of the noise of their weight gradient.
+
+    Args:
+        x: The layer's input.
+        y: The gradient of its output.
+        proj_dim: Of the sketch.
+        samples: How many equal runs of rows make the batch; each row is one if it is None.
+    """
+    rows = x.shape[0]
+    moments = Moments.of(x, y)
+    by_samples = Moments.of(x, y, rows // samples) if samples else None
+    return LayerNoise(
+        step=1,
+        layer="",
+        rows=rows,
+        samples=samples or rows,
+        proj_dim=proj_dim,
+        a=moments.a,
+        g=moments.g,
+        d=moments.d,
+        g_samples=by_samples.g if by_samples else moments.d,
+        variances={"gaussian": sketches.get("gaussian").variance(moments, rows, proj_dim)},
+    )

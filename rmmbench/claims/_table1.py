@@ -1,0 +1,26 @@
+"""The layer that Table 1 is tried on, its sizes all different."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+BATCH, SEQUENCE, N_IN, N_OUT, RHO = 8, 32, 96, 80, 0.25
+ROWS = BATCH * SEQUENCE
+PROJ_DIM = int(RHO * ROWS)
+SIZE = f"float32, B = {ROWS}, N_in = {N_IN}, N_out = {N_OUT}, B_proj = {PROJ_DIM}"
+
+
+class Layer(NamedTuple):
+    """What a linear layer takes, its gradients all asked for as they are inside a network."""
+
+    x: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def made(cls, seed: int) -> "Layer":
+        """Return one of random numbers."""
+        random = torch.Generator().manual_seed(seed)
+        shapes = ((BATCH, SEQUENCE, N_IN), (N_OUT, N_IN), (N_OUT,))
+        return cls(*(torch.randn(shape, generator=random).requires_grad_() for shape in shapes))

@@ -1,0 +1,127 @@
+"""A grid: axes whose combinations become cases."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+
+from rmmbench.case import Bits, Case, Count, Flag, Name, Rho, Where
+from rmmbench.errors import ProfileError, UnknownNameError, UsageError
+from rmmbench.strict import Strict, complaint
+from rmmbench.tasks import TASKS
+
+WITHOUT_LENGTH = ("mlp", "linear", "projection", "import", "gcn2")
+"""Models whose batches have no sequence unless one is given outright."""
+
+Measure = Literal["memory", "time", "training", "timeline"]
+
+
+def _as_many(value: Any) -> Any:
+    return (value,) if isinstance(value, int) else value
+
+
+class Grid(Strict):
+    """Axes whose every combination is a cell; in each, exact and every method are measured.
+
+    `task` fills batch_size and seq_len where they are not given outright. Models of tokens need a
+    seq_len; for the others it is one more leading dimension. block_rows holds for every sketch of
+    the grid. `training` has what differs from the profile's own table of that name.
+    """
+
+    model: tuple[Name, ...] = Field(min_length=1)
+    task: tuple[str, ...] = ()
+    batch_size: tuple[Count, ...] = ()
+    seq_len: tuple[Count, ...] = ()
+    dtype: tuple[Literal["float32", "bfloat16"], ...] = ("float32",)
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    attention: Literal["eager", "sdpa"] = "eager"
+    method: tuple[str, ...] = ("rmm",)
+    sketch: tuple[str, ...] = ("gaussian",)
+    rho: tuple[Rho, ...] = ()
+    proj_dim: tuple[Count, ...] = ()
+    min_proj_dim: Count = 1
+    max_proj_dim: Count | None = None
+    block_rows: Count | None = None
+    bits: tuple[Bits, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    where: Where = "all"
+    share: Flag = True
+    seed: Annotated[tuple[int, ...], BeforeValidator(_as_many)] = Field(default=(0,), min_length=1)
+    measure: tuple[Measure, ...] = Field(default=("memory", "time"), min_length=1)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("task")
+    @classmethod
+    def _known_tasks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in TASKS:
+                raise ValueError(str(UnknownNameError("task", name, TASKS)))
+        return names
+
+    @field_validator("measure")
+    @classmethod
+    def _time_or_training(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if {"time", "training"} <= set(names):
+            raise ValueError("must have 'time' or 'training', not both; make two grids")
+        return names
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Yield what makes each case, the exact one of a cell before the others.
+
+        Raises:
+            UsageError: If nothing says how large a batch is, or training has no task.
+            ProfileError: If nothing says how large a sketch is.
+        """
+        shared = {name: getattr(self, name) for name in ("optimizer", "attention")}
+        axes = (self.model, self.task or (None,), self.dtype, self.seed)
+        for model, task, dtype, seed in itertools.product(*axes):
+            cell = shared | {"model": model, "task": task, "dtype": dtype, "seed": seed}
+            for shape in self._shapes(model, task):
+                yield cell | shape
+                yield from (cell | shape | settings for settings in self._settings())
+
+    def _shapes(self, model: str, task: str | None) -> Iterator[dict[str, Any]]:
+        workload = TASKS[task] if task else None
+        if workload is None and "training" in self.measure:
+            raise UsageError("a grid that trains must give a task; or give --task")
+        batch_sizes = self.batch_size or ((workload.batch_size,) if workload else ())
+        if not batch_sizes:
+            raise UsageError("a grid must give batch_size, or a task that has one")
+        has_length = workload and model.partition(":")[0] not in WITHOUT_LENGTH
+        seq_lens = self.seq_len or (workload.seq_len if workload and has_length else None,)
+        for batch_size, seq_len in itertools.product(batch_sizes, seq_lens):
+            yield {"batch_size": batch_size, "seq_len": seq_len}
+
+    def _settings(self) -> Iterator[dict[str, Any]]:
+        """Yield each method's settings; exact, which every cell has already, is left out."""
+        patterns = {name: getattr(self, name) for name in ("include", "exclude")}
+        names = ("min_proj_dim", "max_proj_dim", "block_rows", "where", "share")
+        limits = patterns | {name: getattr(self, name) for name in names}
+        sizes = [{"rho": rho} for rho in self.rho] + [{"proj_dim": size} for size in self.proj_dim]
+        if "rmm" in self.method and not sizes:
+            raise ProfileError("a grid with method 'rmm' must give rho or proj_dim; or give --rho")
+        for method in self.method:
+            if method == "rmm":
+                for sketch, size in itertools.product(self.sketch, sizes):
+                    yield {"method": method, "sketch": sketch} | size | limits
+            elif method == "exact-rp":
+                for rho, bits in itertools.product(self.rho or (None,), self.bits or (None,)):
+                    yield {"method": method, "rho": rho, "bits": bits} | patterns
+            elif method != "exact":
+                yield {"method": method}
+
+
+def case_from(data: Mapping[str, Any]) -> Case:
+    """Return the case of these settings.
+
+    Raises:
+        UsageError: If a setting cannot be.
+    """
+    try:
+        return Case.model_validate(data)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        name = "".join(map(str, fault["loc"]))
+        raise UsageError(f"{name}{complaint(fault)}".removeprefix(": ")) from None

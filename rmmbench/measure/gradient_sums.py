@@ -1,0 +1,105 @@
+"""The sums over a layer's input and output gradient that tell how noisy its weight gradient is.
+
+Write X and Y for them, X_s and Y_s for the rows of one sample, which stand together. Products are
+in float32, and for float64 in float64; what is added up from them is in float64.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# Elements of a product that is made for each sample: few enough for a processor's cache, and more
+# of them in pieces.
+_CACHED_ELEMENTS, _PIECE_ELEMENTS = 2**20, 2**24
+
+
+class GradientSums(NamedTuple):
+    """Squared norms of one layer's weight gradient and of its parts.
+
+    Attributes:
+        a: ‖X‖²_F ‖Y‖²_F.
+        g: ‖XᵀY‖²_F.
+        d: Σ_i ‖x_i‖² ‖y_i‖² over the rows.
+        g_samples: Σ_s ‖X_sᵀY_s‖²_F over the samples.
+        sampled: Σ‖x_i‖ · Σ‖x_i‖‖y_i‖², for rows that are drawn by the norm of X.
+        a_blocks, g_blocks: Of a and g, each block's own, added up; a and g where there are none.
+    """
+
+    a: float
+    g: float
+    d: float
+    g_samples: float
+    sampled: float
+    a_blocks: float
+    g_blocks: float
+
+
+def gradient_sums(x: Tensor, y: Tensor, block_rows: int | None = None) -> Tensor:
+    """Return the fields of `GradientSums` in order, float64, on the device of `x`.
+
+    Work: that of XᵀY and, for samples of L rows, at most that again; L·(N + M) of N·M where that is
+    less. Extra memory: a few times XᵀY, or 64 MiB where that is more.
+
+    Args:
+        x: Shape (*, N); the first dimension is the samples, and a matrix has one row a sample.
+        y: Shape (*, M), its leading dimensions those of `x`.
+        block_rows: Consecutive rows that make a block of a sketch.
+    """
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        precise = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+        x, y = (_by_sample(matrix.detach().to(precise)) for matrix in (x, y))
+        x_norms, y_norms = (torch.linalg.vector_norm(m, dim=-1).double().view(-1) for m in (x, y))
+        x_squares, y_squares = x_norms.square(), y_norms.square()
+        a = x_squares.sum() * y_squares.sum()
+        g, g_samples = _squared_products(x, y)
+        d = x_squares.dot(y_squares)
+        sampled = x_norms.sum() * x_norms.dot(y_squares)
+        a_blocks, g_blocks = a, g
+        if block_rows is not None:
+            x, y = (matrix.reshape(-1, block_rows, matrix.shape[-1]) for matrix in (x, y))
+            in_blocks = x_squares.view(-1, block_rows), y_squares.view(-1, block_rows)
+            a_blocks = (in_blocks[0].sum(1) * in_blocks[1].sum(1)).sum()
+            g_blocks = _squares_of_each(x, y)
+        return torch.stack([a, g, d, g_samples, sampled, a_blocks, g_blocks])
+
+
+def samples_of(shape: torch.Size) -> int:
+    """Return how many samples an input of this shape has."""
+    return shape[0] if len(shape) > 1 else 1
+
+
+def _by_sample(matrix: Tensor) -> Tensor:
+    """Return the matrix as (samples, rows of one, features)."""
+    return matrix.reshape(samples_of(matrix.shape), -1, matrix.shape[-1])
+
+
+def _squared_products(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ‖XᵀY‖² and Σ_s ‖X_sᵀY_s‖²."""
+    samples, features, outputs = x.shape[0], x.shape[2], y.shape[2]
+    if x.shape[1] > 1 and samples * features * outputs <= _CACHED_ELEMENTS:
+        products = x.mT @ y
+        return _square(products.sum(0)), _square(products)
+    whole = _square(x.flatten(0, 1).T @ y.flatten(0, 1))
+    return whole, (whole if samples == 1 else _squares_of_each(x, y))
+
+
+def _squares_of_each(x: Tensor, y: Tensor) -> Tensor:
+    """Return Σ_s ‖X_sᵀY_s‖², by the product of the Gram matrices where that is less work."""
+    (_, rows, features), outputs = x.shape, y.shape[2]
+    by_grams = rows * (features + outputs) < features * outputs
+    at_once = max(1, _PIECE_ELEMENTS // (rows * rows if by_grams else features * outputs))
+    total = x.new_zeros((), dtype=torch.float64)
+    for some_x, some_y in zip(torch.split(x, at_once), torch.split(y, at_once), strict=True):
+        if by_grams:
+            grams = (some_x @ some_x.mT).mul_(some_y @ some_y.mT)
+            total += grams.sum(dtype=torch.float64)
+        else:
+            total += _square(some_x.mT @ some_y)
+    return total
+
+
+def _square(matrix: Tensor) -> Tensor:
+    """Return the squared Frobenius norm, added up in float64 without a copy."""
+    norms: Tensor = torch.linalg.vector_norm(matrix, dim=-1).double().view(-1)
+    return norms.dot(norms)

@@ -1,0 +1,113 @@
+"""Numbers in 2, 4 or 8 bits each, packed into bytes, whose mean is what they were.
+
+Each row is cut into 2^bits − 1 equal steps from its minimum on. A number between two levels becomes
+one of them at random, the nearer one more often: as often as makes the mean right.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
+from torch import Tensor
+
+from rmmbench.kernels import philox
+
+# Numbers that are rounded together, so that with their random bits they hold no more than 64 MiB.
+_PIECE_ELEMENTS = 2**20
+# A row's minimum and step take two bytes each. What is this much smaller, or larger, stays on its
+# side of the true value when it is rounded to them.
+_MARGIN = 2.0**-7
+
+
+class Quantised(NamedTuple):
+    """A matrix in few bits: rows · (⌈width · bits / 8⌉ + 4) bytes.
+
+    Attributes:
+        levels: Packed into bytes, shape (rows, ⌈width · bits / 8⌉).
+        minima: Of each row, bfloat16, shape (rows, 1); no larger than the least number.
+        steps: From level to level of each row, likewise.
+    """
+
+    levels: Tensor
+    minima: Tensor
+    steps: Tensor
+
+
+def quantise(x: Tensor, bits: int, seed: Tensor) -> Quantised:
+    """Return a matrix in 2, 4 or 8 bits a number.
+
+    Args:
+        x: Shape (rows, width), of any floating-point dtype; treated in float32.
+        bits: Of a number.
+        seed: Of what goes up and what goes down, one int64 number on x's device.
+    """
+    pieces = [_quantise(x[rows], bits, seed, i) for i, rows in enumerate(_pieces(*x.shape))]
+    return Quantised(*(torch.cat(parts) for parts in zip(*pieces, strict=True)))
+
+
+def restore(kept: Quantised, width: int, bits: int) -> Tensor:
+    """Return the matrix, float32, shape (rows, width), that `quantise` made the few bits of."""
+    levels = _unpack(kept.levels, width, bits)
+    return levels.float().mul_(kept.steps).add_(kept.minima)
+
+
+def product(y: Tensor, kept: Quantised, width: int, bits: int) -> Tensor:
+    """Return Yᵀ times the matrix, in Y's dtype, without ever having all of the matrix restored."""
+    total = y.new_zeros(y.shape[1], width, dtype=torch.promote_types(y.dtype, torch.float32))
+    for rows in _pieces(len(y), width):
+        some = restore(Quantised(*(part[rows] for part in kept)), width, bits)
+        total += y[rows].T @ some.to(y.dtype)
+    return total.to(y.dtype)
+
+
+def _pieces(rows: int, width: int) -> Iterator[slice]:
+    # An eighth where there is little, so that a piece is not the peak of a small model.
+    elements = min(_PIECE_ELEMENTS, max(_PIECE_ELEMENTS // 16, rows * width // 8))
+    height = max(1, elements // width)
+    return (slice(start, start + height) for start in range(0, rows, height))
+
+
+def _quantise(x: Tensor, bits: int, seed: Tensor, piece: int) -> Quantised:
+    highest_level, x = 2**bits - 1, x.float()
+    lowest = x.amin(1, keepdim=True)
+    minima = (lowest - lowest.abs() * _MARGIN).bfloat16()
+    # Levels are counted with what is kept, so that its rounding moves no mean.
+    span = x.amax(1, keepdim=True) - minima
+    steps = span.mul_((1 + _MARGIN) / highest_level).clamp_min_(torch.finfo(x.dtype).tiny)
+    steps = steps.bfloat16()
+    places = (x - minima).div_(steps)
+    words = _random_words(seed, x.numel(), piece).view(x.shape)
+    goes_up = (words >> 8).float().mul_(2.0**-24) < places.frac()
+    levels = places.floor_().add_(goes_up).clamp_(0, highest_level).to(torch.uint8)
+    return Quantised(_pack(levels, bits), minima, steps)
+
+
+# An operator of its own is one step to fake tensors and to a compiler, where Philox is a hundred.
+@torch.library.custom_op("rmmbench::rounding_words", mutates_args=())
+def _random_words(seed: Tensor, count: int, piece: int) -> Tensor:
+    """Return `count` random words below 2³², int64; each piece has counters of its own."""
+    return philox.stream(seed, count, philox.Use.ROUNDING + (piece << 8))
+
+
+@_random_words.register_fake
+def _(seed: Tensor, count: int, piece: int) -> Tensor:
+    return seed.new_empty(count)
+
+
+def _pack(levels: Tensor, bits: int) -> Tensor:
+    """Return levels below 2^bits, shape (rows, width), in bytes of shape (rows, ⌈width·bits/8⌉)."""
+    a_byte = 8 // bits
+    padded = F.pad(levels, (0, -levels.shape[1] % a_byte))
+    together = padded.view(len(padded), padded.shape[1] // a_byte, a_byte)
+    return (together << _shifts(bits, levels)).sum(2, dtype=torch.uint8)
+
+
+def _unpack(packed: Tensor, width: int, bits: int) -> Tensor:
+    """Return the levels, shape (rows, width), that `_pack` has packed."""
+    spread = packed.unsqueeze(2) >> _shifts(bits, packed)
+    return spread.bitwise_and_(2**bits - 1).flatten(1)[:, :width]
+
+
+def _shifts(bits: int, like: Tensor) -> Tensor:
+    return torch.arange(0, 8, bits, dtype=torch.uint8, device=like.device)

@@ -1,0 +1,87 @@
+"""EXACT's way of saving: linear layers keep a random projection of the features of their input.
+
+Liu, Zhou, Yang, Li, Chen, Hu (2022): EXACT: Scalable Graph Neural Networks Training via Extreme
+Activation Compression. ICLR 2022.
+
+Where `rmm` mixes the rows of an input X, this mixes its features: of X, shape (rows, N), a layer
+keeps X_p = X R, with R of shape (N, k), independent entries ±k^−½, k = ⌈ρN⌉. As E[R Rᵀ] = I, the
+weight gradient (Yᵀ X_p) Rᵀ is unbiased. X_p may be kept in 2, 4 or 8 bits a number: each row is cut
+into 2^bits − 1 equal steps from its minimum on, and each number goes to one of the two levels
+beside it at random, so that its mean stays. Every layer keeps its own, Q, K and V too.
+
+Of a gradient G the projection's error has E‖G R Rᵀ − G‖²_F = ‖G‖²_F (N − 1) / k, however many the
+rows are: about 1 / ρ times the gradient itself. Few bits add to that.
+
+EXACT compresses more than inputs of linear layers, such as the masks of ReLU and dropout and what
+batch normalisation keeps. That is not done here.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import Tensor, nn
+
+from rmmbench.case import Case
+from rmmbench.methods._projected import Compression, Projected, ProjectedConv1D, ProjectedLinear
+from rmmbench.methods.method import Method
+from rmmbench.nn.swap import linear_layers
+
+Patterns = tuple[str, ...]
+
+
+class ExactRP(Method):
+    """Makes each linear layer that the case's patterns let through keep a projection."""
+
+    def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
+        """Convert the model's linear layers and return how many were.
+
+        Raises:
+            ValueError: If the case has no rho, or no linear layer is left to convert.
+        """
+        if case.rho is None:
+            raise ValueError("rho must be given for exact-rp, got none; choose one in (0, 1]")
+        chosen = _matching(linear_layers(model), case.include, case.exclude)
+        for layer in chosen:
+            # References, ties and hooks need no care, as the object stays the same.
+            layer.__class__ = ProjectedLinear if type(layer) is nn.Linear else ProjectedConv1D
+            layer.compression, layer.exact = Compression(case.rho, case.bits), False
+        return len(chosen)
+
+    def reference(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Return a context in which every layer is exact."""
+        return _exact(model)
+
+
+def _matching(layers: Mapping[str, Any], include: Patterns, exclude: Patterns) -> list[Any]:
+    """Return the layers whose name matches a pattern to include, if any, and none to exclude."""
+    if not layers:
+        raise ValueError("exact-rp must have a linear layer to convert, and the model has none")
+    matching = [
+        layer
+        for name, layer in layers.items()
+        if (not include or _matches(name, include)) and not _matches(name, exclude)
+    ]
+    if not matching:
+        given = f"include={list(include)}, exclude={list(exclude)}"
+        names = ", ".join(list(layers)[:5])
+        raise ValueError(f"no layer matches {given}; of {len(layers)} the first are: {names}")
+    return matching
+
+
+def _matches(name: str, patterns: Patterns) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+@contextmanager
+def _exact(model: nn.Module) -> Iterator[None]:
+    layers = [layer for layer in model.modules() if isinstance(layer, Projected)]
+    before = [layer.exact for layer in layers]
+    try:
+        for layer in layers:
+            layer.exact = True
+        yield
+    finally:
+        for layer, exact in zip(layers, before, strict=True):
+            layer.exact = exact

@@ -1,0 +1,40 @@
+"""A small decoder of bytes: Llama's blocks, for language modelling on any machine."""
+
+import re
+
+import transformers
+import transformers.models.llama.modeling_llama  # it would be loaded only when it is used
+
+from rmmbench.case import Case
+from rmmbench.models.huggingface import from_config
+from rmmbench.models.model import Built
+
+BYTES = 256
+_HEAD_WIDTH = 64
+_LONGEST = 2048
+
+
+def decoder(argument: str, case: Case) -> Built:
+    """Build "decoder:LAYERSxWIDTH", 4x128 where none is given; "12x768" has 85 M parameters.
+
+    Raises:
+        ValueError: If the argument is not two sizes, or the width is no multiple of 64.
+    """
+    sizes = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", argument or "4x128")
+    if sizes is None or int(sizes[2]) % _HEAD_WIDTH:
+        form = f"decoder:LAYERSxWIDTH, the width a multiple of {_HEAD_WIDTH}"
+        raise ValueError(f"decoder must be given as {form}, got 'decoder:{argument}'")
+    layers, width = int(sizes[1]), int(sizes[2])
+    config = transformers.LlamaConfig(
+        vocab_size=BYTES,
+        num_hidden_layers=layers,
+        hidden_size=width,
+        # Three matrices of 8/3 the width have the parameters of two of four times.
+        intermediate_size=round(8 * width / 3 / _HEAD_WIDTH) * _HEAD_WIDTH,
+        num_attention_heads=width // _HEAD_WIDTH,
+        num_key_value_heads=width // _HEAD_WIDTH,
+        max_position_embeddings=_LONGEST,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    return from_config(config, transformers.AutoModelForCausalLM, case)

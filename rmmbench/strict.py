@@ -1,0 +1,26 @@
+"""The base of everything that is read from a file or written to one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Strict(BaseModel):
+    """Fields that are named and no others, never changed, each number one that JSON can hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def complaint(fault: Mapping[str, Any]) -> str:
+    """Return " must be so and so, got that" of pydantic's words for one fault."""
+    if fault["type"] == "value_error":
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        return f" {message}" if message.startswith("must") else f": {message}"
+    words = {
+        "tuple_type": "must be an array",
+        "too_short": "must have at least one value",
+        "string_too_short": "must not be empty",
+    }
+    message = str(fault["msg"]).replace("Input should", "must")
+    return f" {words.get(fault['type'], message)}, got {fault['input']!r}"

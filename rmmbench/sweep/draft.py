@@ -1,0 +1,92 @@
+"""A record in the making, and the training step that it is of."""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from rmmbench import methods, models
+from rmmbench.case import Case
+from rmmbench.measure.step import AUTOCAST, TrainingStep, autocast, make_optimizer
+from rmmbench.nn import manual_seed
+from rmmbench.record import SYNTHETIC, Conditions, Environment, Memory, Outcome, Record, Timing
+from rmmbench.timeline import Timeline
+from rmmbench.training import Training
+
+Announce = Callable[[str], None]
+
+
+class Draft:
+    """A record in the making: what is measured stays, whatever happens afterwards."""
+
+    def __init__(self, case: Case, announce: Announce) -> None:
+        """Start the clock for `case`; `announce` is told what is being done."""
+        self.case = case
+        self.announce = announce
+        self.synthetic = SYNTHETIC
+        self.converted: int | None = None
+        self.memory: Memory | None = None
+        self.timing: Timing | None = None
+        self.conditions: Conditions | None = None
+        self.training: Training | None = None
+        self.timeline: Timeline | None = None
+        self.missing: dict[str, str] = {}
+        self.warnings: list[str] = []
+        self._start = time.monotonic()
+        self._stage = "starting"
+
+    def stage(self, name: str) -> None:
+        """Note, and tell, what comes next."""
+        self._stage = name
+        self.announce(name)
+
+    def explain_missing(self, reason: str | None = None) -> None:
+        """Note why there is no memory, timing or conditions: `reason`, or what was asked for."""
+        case = self.case
+        timed = "a prediction has no time" if case.device == "predict" else "memory only"
+        if case.training is not None:
+            timed = "steps are trained, not timed one by one"
+        reasons = {"memory": "the case asks for time only", "timing": timed, "conditions": timed}
+        for name, usual in reasons.items():
+            if getattr(self, name) is None:
+                self.missing.setdefault(name, reason or usual)
+
+    def record(self, environment: Environment, outcome: Outcome, reason: str | None) -> Record:
+        """Return the record as it stands."""
+        return Record(
+            key=self.case.key,
+            case=self.case,
+            outcome=outcome,
+            stage=None if outcome == "ok" else self._stage,
+            reason=reason,
+            environment=environment,
+            memory=self.memory,
+            timing=self.timing,
+            conditions=self.conditions,
+            training=self.training,
+            timeline=self.timeline,
+            converted=self.converted,
+            synthetic=self.synthetic,
+            missing=self.missing,
+            warnings=tuple(self.warnings),
+            wall_seconds=time.monotonic() - self._start,
+        )
+
+
+def prepare(draft: Draft, device: str, *, foreach: bool) -> TrainingStep:
+    """Build the model, make a batch, and apply the method, everything from the case's seed."""
+    case = draft.case
+    torch.manual_seed(case.seed)
+    manual_seed(case.seed)
+    with torch.device(device):
+        model, make_batch, draft.synthetic = models.build(case)
+        batch = make_batch()
+    if device == "cuda":
+        model.to(device)  # a factory of the user's own may have named another device
+    model.train()
+    dtype = AUTOCAST[case.dtype]
+    # What a layer keeps is autocast's copy.
+    with torch.device(device), autocast(model, dtype):
+        draft.converted = methods.get(case.method).apply(model, case, batch)
+    optimizer = make_optimizer(case.optimizer, model.parameters(), foreach=foreach)
+    return TrainingStep(model, batch, optimizer, dtype)

@@ -1,0 +1,97 @@
+"""A case that is trained: its model, its method and its data meet transformers' Trainer."""
+
+from pathlib import Path
+
+import torch
+import transformers
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from rmmbench import data, models
+from rmmbench.case import Case
+from rmmbench.measure.callback import NoiseCallback
+from rmmbench.measure.drawing import draw_noise
+from rmmbench.measure.training import train
+from rmmbench.nn.conversion import layers_matching
+from rmmbench.store import CHECKPOINTS
+from rmmbench.sweep.draft import Draft, prepare
+
+
+def train_model(draft: Draft, folder: Path) -> str | None:
+    """Train the case's model, put what comes of it into the draft, and return why it was stopped.
+
+    Args:
+        draft: Of a case with `training` and `time_device`.
+        folder: The run directory; a run that was stopped has its checkpoint there.
+    """
+    case = draft.case
+    assert case.training is not None
+    assert case.time_device is not None
+    if case.time_device == "cpu":
+        torch.set_num_threads(case.training.threads)
+    draft.stage("reading the data")
+    examples = data.load(case)
+    draft.stage("building the model")
+    model = prepare(draft, case.time_device, foreach=case.time_device == "cuda").model
+    made_up = "peak memory is of a batch made up in that shape" if case.memory_device else ""
+    draft.synthetic = "; ".join(filter(None, [examples.note, made_up]))
+    draft.stage("training")
+    watch = _watch(case)
+    where, tell = folder / CHECKPOINTS / case.key, draft.announce
+    trained = train(model, examples, case, where, announce=tell, callbacks=watch)
+    draft.training = trained.training
+    if watch:
+        draft.stage("drawing sketches")
+        draft.training = trained.training.model_copy(update=_noise(watch[0], case))
+    return trained.diverged
+
+
+def check_training(case: Case) -> None:
+    """Raise what is wrong with a case that is to be trained, as far as it shows before.
+
+    Raises:
+        ValueError: If a pattern of watched layers matches none, or there is no such checkpoint.
+        DataError: If the data is not there, or is not what it must be.
+    """
+    assert case.training is not None
+    data.load(case)
+    checkpoint = case.training.checkpoint
+    if checkpoint is not None:
+        _check_checkpoint(checkpoint)
+    if case.training.watch and not case.model.startswith("import:"):
+        with FakeTensorMode():
+            layers_matching(models.build(case).model, case.training.watch)
+
+
+def _check_checkpoint(checkpoint: str) -> None:
+    is_local = Path(checkpoint).is_dir() or not data.hub_answers()
+    try:
+        transformers.AutoConfig.from_pretrained(
+            checkpoint, local_files_only=is_local, trust_remote_code=False
+        )
+    except (OSError, ValueError):
+        need = "a directory of transformers, or a name on a hub that can be reached"
+        raise ValueError(f"checkpoint must be {need}, got '{checkpoint}'") from None
+
+
+def _watch(case: Case) -> list[NoiseCallback]:
+    settings = case.training
+    if settings is None or not settings.watch:
+        return []
+    return [
+        NoiseCallback(
+            settings.watch,
+            every=settings.watch_every,
+            rho=settings.watch_rho,
+            capture=bool(settings.draw_rho),
+        )
+    ]
+
+
+def _noise(watch: NoiseCallback, case: Case) -> dict[str, object]:
+    """Return what was watched, and what drawing S at the last step tells."""
+    settings = case.training
+    found: dict[str, object] = {"noise": tuple(watch.noise)}
+    if settings and settings.draw_rho and watch.captured is not None:
+        drawn = draw_noise(watch.captured, rates=settings.draw_rho, draws=settings.draws)
+        found["drawn_noise"] = tuple(drawn)
+    return found

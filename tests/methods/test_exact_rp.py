@@ -1,0 +1,340 @@
+"""Projected features in few bits: the weight gradient's mean and spread, and what is kept."""
+
+import pytest
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+import rmmbench
+from rmmbench import methods, models, sketches
+from rmmbench.case import Case
+from rmmbench.measure.predict import predict_memory
+from rmmbench.measure.saved import saved_tensors
+from rmmbench.measure.step import TrainingStep, make_optimizer
+from rmmbench.methods import _quantised
+from rmmbench.methods._projected import Compression, ProjectedLinear, projected_linear
+from rmmbench.methods._quantised import product, quantise, restore
+
+BITS = [2, 4, 8]
+SETTINGS = [(0.3, None), *((rho, bits) for rho in (0.3, 1.0) for bits in BITS)]
+
+each_bits = pytest.mark.parametrize("bits", BITS)
+each_setting = pytest.mark.parametrize(("rho", "bits"), SETTINGS)
+
+
+@pytest.fixture(autouse=True)
+def _on_one_thread(one_thread):
+    """Let every test here compute on one thread."""
+
+
+def case(model, **settings):
+    """Return a case of this method of 16 rows."""
+    data = {"model": model, "method": "exact-rp", "batch_size": 16, "rho": 0.3}
+    return Case.model_validate(data | settings)
+
+
+def converted(model, **settings):
+    """Convert a model in place, and return how many layers were."""
+    return methods.get("exact-rp").apply(model, case("mlp", **settings), {})
+
+
+def layer_of(linear, rho, bits):
+    """Return a linear layer, converted."""
+    converted(linear, rho=rho, bits=bits)
+    return linear
+
+
+def weight_gradients(x, y, weight, compression, draws):
+    """Return the weight gradient of as many draws, stacked."""
+    found = []
+    for seed in range(draws):
+        weight = weight.detach().requires_grad_()
+        projected_linear(x, weight, None, compression, torch.tensor(seed)).backward(y)
+        found.append(weight.grad)
+    return torch.stack(found)
+
+
+@each_setting
+def test_weight_gradient_is_unbiased(rho, bits):
+    """Its share of the exact gradient has the mean 1, within four standard errors."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(40, 13, generator=generator).relu()
+    y = torch.randn(40, 5, generator=generator)
+    weight = torch.randn(5, 13, generator=generator)
+    draws = 150
+    found = weight_gradients(x, y, weight, Compression(rho, bits), draws)
+    exact = y.T @ x
+    shares = (found * exact).sum((1, 2)) / exact.square().sum()
+    assert abs(float(shares.mean()) - 1) < 4 * float(shares.std()) / draws**0.5
+
+
+def test_projections_noise_is_what_the_docstring_says():
+    """The squared error of projecting alone has the mean ‖G‖² (N − 1) / k, to four errors."""
+    generator = torch.Generator().manual_seed(2)
+    x, y = torch.randn(30, 21, generator=generator), torch.randn(30, 4, generator=generator)
+    draws, proj_dim = 200, 7
+    found = weight_gradients(x, y, torch.zeros(4, 21), Compression(proj_dim / 21), draws)
+    exact = y.T @ x
+    errors = (found - exact).square().sum((1, 2))
+    expected = float(exact.square().sum()) * (21 - 1) / proj_dim
+    assert abs(float(errors.mean()) - expected) < 4 * float(errors.std()) / draws**0.5
+
+
+def test_projection_is_the_rademacher_sketch_of_the_features():
+    """For one seed X_p is what the sketch makes of the transposed input."""
+    x, y = torch.randn(20, 48), torch.randn(20, 3)
+    weight = torch.zeros(3, 48, requires_grad=True)
+    projected_linear(x, weight, None, Compression(0.25), torch.tensor(7)).backward(y)
+    transposed = sketches.get("rademacher").project(torch.eye(48), 12, 7)
+    torch.testing.assert_close(weight.grad, y.T @ x @ transposed.T @ transposed)
+
+
+@each_bits
+@pytest.mark.parametrize("width", [1, 3, 26])
+def test_a_number_in_few_bits_keeps_its_mean(bits, width):
+    """Over many draws each restored number's mean is what it was, within 4.5 standard errors."""
+    draws = 3000
+    x = torch.randn(1, width, generator=torch.Generator().manual_seed(3)) * 5 + 2
+    kept = quantise(x.expand(draws, width).contiguous(), bits, torch.tensor(11))
+    found = restore(kept, width, bits)
+    # A number between two levels has at most this standard deviation.
+    error = float(kept.steps[0].float()) / 2 / draws**0.5
+    assert ((found.mean(0) - x[0]).abs() < 4.5 * error + 1e-6).all()
+
+
+@each_bits
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("offset", [0.0, -50.0, 3.0])
+def test_a_number_goes_to_a_level_beside_it(bits, scale, offset):
+    """No number moves by more than a step, and a step is hardly more than an even share."""
+    generator = torch.Generator().manual_seed(4)
+    x = (torch.randn(63, 25, generator=generator) + offset) * scale
+    kept = quantise(x, bits, torch.tensor(5))
+    steps = kept.steps.float()
+    slack = 1e-5 * x.abs().amax(1, keepdim=True)
+    assert ((restore(kept, 25, bits) - x).abs() <= steps + slack).all()
+    span = x.amax(1, keepdim=True) - x.amin(1, keepdim=True) + 0.02 * x.abs().amax(1, keepdim=True)
+    assert (steps <= 1.02 * span / (2**bits - 1)).all()
+
+
+@each_bits
+def test_a_row_of_zeros_stays_one(bits):
+    """A row that ReLU or dropout emptied is restored as it was."""
+    assert not restore(quantise(torch.zeros(3, 10), bits, torch.tensor(5)), 10, bits).any()
+
+
+@each_bits
+def test_what_is_not_finite_is_seen(bits):
+    """An infinite or missing number makes its row's restored numbers missing, and no other's."""
+    x = torch.randn(3, 10)
+    x[0, 4], x[1, 2] = float("inf"), float("nan")
+    found = restore(quantise(x, bits, torch.tensor(5)), 10, bits)
+    assert found[:2].isnan().all(1).all()
+    assert found[2].isfinite().all()
+
+
+@each_bits
+def test_pieces_are_rounded_apart_and_multiplied_alike(bits, monkeypatch):
+    """In small pieces equal rows are rounded differently, and the product is the whole matrix's."""
+    monkeypatch.setattr(_quantised, "_PIECE_ELEMENTS", 2 * 63)
+    row = torch.randn(1, 63, generator=torch.Generator().manual_seed(6))
+    kept = quantise(row.expand(15, 63).contiguous(), bits, torch.tensor(5))
+    restored = restore(kept, 63, bits)
+    assert len(restored.unique(dim=0)) == 15
+    y = torch.randn(15, 4)
+    torch.testing.assert_close(product(y, kept, 63, bits), y.T @ restored)
+
+
+@each_setting
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("shape", [(63,), (2, 3, 5)])
+def test_output_and_other_gradients_are_exact(rho, bits, dtype, shape):
+    """Output, input gradient and bias gradient equal nn.Linear's for any leading dimensions."""
+    linear = nn.Linear(24, 16, dtype=dtype)
+    results = []
+    x, y = torch.randn(*shape, 24, dtype=dtype), torch.randn(*shape, 16, dtype=dtype)
+    for layer in (linear, layer_of(linear, rho, bits)):
+        inputs = x.clone().requires_grad_()
+        linear.zero_grad()
+        output = layer(inputs)
+        output.backward(y)
+        results.append((output.detach(), inputs.grad, linear.bias.grad))
+        assert linear.weight.grad.dtype == dtype
+    assert type(linear) is ProjectedLinear
+    for found, expected in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@each_setting
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_saves_what_its_docstring_says(rho, bits, dtype):
+    """Packed rows, 4 bytes for the minimum and step of each, 8 for the seed; no copy of weight."""
+    rows, features = 30, 26
+    layer = layer_of(nn.Linear(features, 16, dtype=dtype), rho, bits)
+    with saved_tensors(layer) as saved:
+        output = layer(torch.randn(5, 6, features, requires_grad=True, dtype=dtype))
+    proj_dim = 8 if rho == 0.3 else features
+    row = proj_dim * dtype.itemsize if bits is None else -(-proj_dim * bits // 8) + 4
+    assert saved.total_bytes() == rows * row + 8
+    del output
+
+
+@pytest.mark.parametrize(("features", "rho", "proj_dim"), [(10, 0.01, 1), (10, 0.31, 4), (3, 1, 3)])
+def test_the_size_is_rounded_up(features, rho, proj_dim):
+    """It is ⌈ρN⌉, never 0 and never more than N."""
+    assert Compression(rho).proj_dim_for(features) == proj_dim
+
+
+@pytest.mark.parametrize("change", ["eval", "no_grad", "frozen", "empty", "all of it"])
+def test_nothing_to_save_draws_nothing(change):
+    """Where nothing would be kept, or all of it, the layer is nn.Linear and no seed is drawn."""
+    layer = layer_of(nn.Linear(24, 16), 1.0 if change == "all of it" else 0.5, None)
+    x = torch.randn(0 if change == "empty" else 20, 24, requires_grad=True)
+    layer.train(change != "eval")
+    layer.weight.requires_grad_(change != "frozen")
+    rmmbench.manual_seed(3)
+    with torch.set_grad_enabled(change != "no_grad"):
+        assert "Projected" not in type(layer(x).grad_fn).__name__
+    after = rmmbench.nn.seeds.next_seed()
+    rmmbench.manual_seed(3)
+    assert torch.equal(after, rmmbench.nn.seeds.next_seed())
+
+
+def test_noise_is_new_at_every_step_and_repeats():
+    """Each step draws anew, from the project's stream: a seed repeats it, torch's is left alone."""
+    layer, x = layer_of(nn.Linear(24, 16), 0.2, 4), torch.randn(20, 24)
+    state, gradients = torch.get_rng_state(), []
+    for start in (True, False, True):
+        if start:
+            rmmbench.manual_seed(3)
+        layer.zero_grad()
+        layer(x).square().sum().backward()
+        gradients.append(layer.weight.grad)
+    assert torch.equal(gradients[0], gradients[2])
+    assert not torch.allclose(gradients[0], gradients[1])
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@each_setting
+def test_autocast_dtypes(rho, bits):
+    """Under autocast output and gradients have nn.Linear's dtypes, and what is kept is the cast."""
+    linear = nn.Linear(24, 16)
+    x = torch.randn(20, 24, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = linear(x)
+        with saved_tensors(linear) as saved:
+            output = layer_of(linear, rho, bits)(x)
+    torch.testing.assert_close(output, expected)
+    cast_weight = 16 * 24 * 2
+    proj_dim = 8 if rho == 0.3 else 24
+    row = proj_dim * 2 if bits is None else proj_dim * bits // 8 + 4
+    assert saved.total_bytes() == 20 * row + 8 + cast_weight
+    output.float().sum().backward()
+    assert {linear.weight.grad.dtype, linear.bias.grad.dtype, x.grad.dtype} == {torch.float32}
+
+
+def test_double_backward_is_refused():
+    """A gradient of a gradient would be an estimate of nothing: it is refused, with a way out."""
+    layer, x = layer_of(nn.Linear(24, 16), 0.5, None), torch.randn(20, 24)
+    with pytest.raises(RuntimeError, match=r"no double backward.*use the method exact"):
+        torch.autograd.grad(layer(x).square().sum(), layer.weight, create_graph=True)
+
+
+def test_checkpointing_repeats_the_projection_it_keeps():
+    """Under checkpointing the gradient is that of one draw, made in the second forward pass."""
+    layer, x = layer_of(nn.Linear(24, 16), 0.5, None), torch.randn(20, 24, requires_grad=True)
+    y = torch.randn(20, 16)
+    output = torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=False)
+    rmmbench.manual_seed(9)
+    output.backward(y)
+    found = layer.weight.grad
+    rmmbench.manual_seed(9)
+    layer.zero_grad()
+    layer(x).backward(y)
+    torch.testing.assert_close(layer.weight.grad, found)
+
+
+def test_compiled_gradients_are_those_of_the_seed():
+    """Compiled, the backward pass has the R of the forward pass: the gradient is not noise."""
+    torch._dynamo.reset()
+    layer, x = layer_of(nn.Linear(24, 16), 0.5, 4), torch.randn(20, 24)
+    y = torch.randn(20, 16)
+    gradients = []
+    for called in (layer, torch.compile(layer, backend="aot_eager", fullgraph=True)):
+        layer.zero_grad()
+        rmmbench.manual_seed(9)
+        called(x).backward(y)
+        gradients.append(layer.weight.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_conv1d_is_converted_too():
+    """GPT-2's layer, whose weight is transposed, has its own outputs and an unbiased gradient."""
+    layer, x = Conv1D(5, 13), torch.randn(40, 13)
+    expected = layer(x)
+    expected.square().sum().backward()
+    exact = layer.weight.grad
+    assert converted(layer, rho=0.5) == 1
+    shares, draws = [], 100
+    rmmbench.manual_seed(2)
+    for _ in range(draws):
+        layer.zero_grad()
+        output = layer(x)
+        output.square().sum().backward()
+        shares.append((layer.weight.grad * exact).sum() / exact.square().sum())
+    torch.testing.assert_close(output, expected)
+    shares = torch.stack(shares)
+    assert abs(float(shares.mean()) - 1) < 4 * float(shares.std()) / draws**0.5
+
+
+@each_setting
+def test_memory_can_be_predicted(rho, bits):
+    """On fake tensors a step holds what a real one would, by the same formula."""
+    wanted = case("mlp:26-26-4", rho=rho, bits=bits, exclude=["layers.1"])
+
+    def prepare():
+        built = models.build(wanted)
+        batch = built.make_batch()
+        methods.get("exact-rp").apply(built.model, wanted, batch)
+        optimizer = make_optimizer("adam", built.model.parameters(), foreach=False)
+        return TrainingStep(built.model, batch, optimizer)
+
+    real = prepare()
+    with saved_tensors(real.model) as saved:
+        loss = real.forward()
+    expected = saved.total_bytes()
+    del loss
+    assert predict_memory(prepare).saved_bytes == expected
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names"),
+    [
+        ({}, ["layers.0", "layers.1", "layers.2"]),
+        ({"include": ["layers.[12]"], "exclude": ["*.2"]}, ["layers.1"]),
+    ],
+)
+def test_patterns_choose_the_layers(patterns, names):
+    """Only layers that the patterns let through are converted, and the count is of them."""
+    model = models.build(case("mlp:6-8-8-4")).model
+    assert converted(model, **patterns) == len(names)
+    assert [n for n, m in model.named_modules() if isinstance(m, ProjectedLinear)] == names
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        (nn.Linear(3, 3), {"rho": None}, "rho must be given for exact-rp, got none; choose one"),
+        (nn.ReLU(), {}, "exact-rp must have a linear layer to convert, and the model has none"),
+        (
+            nn.Sequential(nn.Linear(3, 3)),
+            {"include": ["encoder.*"]},
+            "no layer matches include=['encoder.*'], exclude=[]; of 1 the first are: 0",
+        ),
+    ],
+)
+def test_what_cannot_be_converted_is_told(model, settings, message):
+    """The error says what must hold and what was given."""
+    with pytest.raises(ValueError, match=r".") as caught:
+        converted(model, **settings)
+    assert str(caught.value).startswith(message)
