@@ -90,8 +90,8 @@ def variance(
         "rho": (rho,),
         "measure": ("memory", "training"),
     }
-    training = {"max_steps": steps, "learning_rate": learning_rate, "eval_every": steps}
-    training |= {"log_every": every, "data": data, "checkpoint": checkpoint}
+    training: dict[str, Any] = {"max_steps": steps, "eval_every": steps, "log_every": every}
+    training |= {"learning_rate": learning_rate, "data": data, "checkpoint": checkpoint}
     training |= {"watch": patterns, "watch_every": every, "watch_rho": rho}
     training |= {"draw_rho": sorted({0.05, 0.1, 0.2, 0.5, 0.9, rho}), "draws": draws}
     profile = _profile(model, grid, training)

@@ -67,16 +67,18 @@ def train(
     logging.getLogger("accelerate").setLevel(logging.ERROR)
     recorder = _Recorder(case.seed, data.scoring, announce)
     trainer = transformers.Trainer(
-        model=model,  # type: ignore[arg-type]
+        model=model,
         args=_arguments(case, settings, data, folder),
         data_collator=data.collate,
         train_dataset=data.train,
-        eval_dataset=data.evaluation,  # type: ignore[arg-type]
+        eval_dataset=data.evaluation,
         compute_metrics=_metrics(data.scoring),
         callbacks=[recorder, *callbacks],
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    checkpoint = None
+    if folder.is_dir():
+        checkpoint = get_last_checkpoint(str(folder))  # type: ignore[no-untyped-call]
     trainer.train(resume_from_checkpoint=checkpoint)
     if recorder.diverged is None and recorder.last_evaluation(trainer.state) < recorder.step:
         trainer.evaluate()

@@ -1,5 +1,6 @@
 """Any transformers model, made from its config with random weights; nothing is fetched."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ def _with_head(config: Any, head: Any, case: Case) -> Any:
 def _pretrained(checkpoint: str, config: Any, head: Any, settings: dict[str, Any]) -> Any:
     """Return the model with the checkpoint's weights; a head that it does not have is random."""
     verbosity = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()  # it warns of every head that is made anew
+    transformers.logging.set_verbosity(logging.ERROR)  # it warns of every head that is made anew
     try:
         return head.from_pretrained(checkpoint, config=config, trust_remote_code=False, **settings)
     except (OSError, ValueError, RuntimeError) as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 from rmmbench.case import Case, Device
@@ -47,6 +48,8 @@ def make_plan(profile: Profile, device: str) -> Plan:
         raise UnknownNameError("device", device, DEVICES)
     every_case = profile.cases("predict", "cpu")
     check_names(every_case)
+    if any(case.training for case in every_case):
+        check_installed()
     models = sorted({case.model.partition(":")[0] for case in every_case})
     process.preload([MODELS.module(name) for name in models] + _trainers(every_case))
     environment = process.call(_environment)
@@ -63,6 +66,14 @@ def _trainers(cases: list[Case]) -> list[str]:
     """Return what takes long to import of what trains some of the cases."""
     tasks = sorted({case.task for case in cases if case.training and case.task})
     return ["rmmbench.measure.training", *(DATA.module(task) for task in tasks)] if tasks else []
+
+
+def check_installed() -> None:
+    """Raise UsageError if what training needs is not installed."""
+    missing = [name for name in ("accelerate", "datasets", "sklearn") if find_spec(name) is None]
+    if missing:
+        lacks = f"training needs {', '.join(missing)}, which is not installed"
+        raise UsageError(f"{lacks}; pip install 'rmmbench[train]'")
 
 
 def check_names(cases: list[Case]) -> None:

@@ -118,9 +118,7 @@ def test_decay_needs_the_optimizer_that_has_it(trained):
         trained(training={"weight_decay": 0.1})
 
 
-@pytest.mark.parametrize(
-    ("steps", "samples"), [(1, 4), (2, 8), (3, 10), (4, 14), (6, 20), (7, 24)]
-)
+@pytest.mark.parametrize(("steps", "samples"), [(1, 4), (2, 8), (3, 10), (4, 14), (6, 20), (7, 24)])
 def test_the_last_batch_of_an_epoch_may_be_short(steps, samples):
     """Ten samples in batches of four are three steps."""
     assert _samples(steps, size=10, batch_size=4) == samples
