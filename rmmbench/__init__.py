@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rmmbench import sketches as sketches
+    from rmmbench.measure.callback import NoiseCallback as NoiseCallback
     from rmmbench.nn import RMMLinear as RMMLinear
     from rmmbench.nn import convert as convert
     from rmmbench.nn import manual_seed as manual_seed
@@ -22,7 +23,15 @@ try:
 except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
 
-__all__ = ["RMMLinear", "__version__", "convert", "manual_seed", "rmm_linear", "sketches"]
+__all__ = [
+    "NoiseCallback",
+    "RMMLinear",
+    "__version__",
+    "convert",
+    "manual_seed",
+    "rmm_linear",
+    "sketches",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -30,4 +39,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'rmmbench' has no attribute '{name}'")
     if name == "sketches":
         return import_module("rmmbench.sketches")
+    if name == "NoiseCallback":
+        return import_module("rmmbench.measure.callback").NoiseCallback
     return getattr(import_module("rmmbench.nn"), name)

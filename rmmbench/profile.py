@@ -109,11 +109,13 @@ class Profile(Strict):
             axes["proj_dim"] = ()
         data = self.model_dump()
         given = {name: value for name, value in (training or {}).items() if value is not None}
-        data["grid"] = [grid | axes for grid in data["grid"]]
+        tasks = axes.pop("task", ())
+        data["grid"] = [grid | axes for grid in _of_tasks(data["grid"], tasks)]
         for grid in data["grid"]:
             grid["training"] |= given
         if "sketch" in axes:
-            changes = _replaced_sketches(self.grid, axes["sketch"])
+            before = _of_tasks(self.model_dump()["grid"], tasks)
+            changes = _replaced_sketches(before, axes["sketch"])
             grids = zip(data["grid"], changes, strict=True)
             data["grid"] = [grid | change for grid, change in grids]
         try:
@@ -229,16 +231,31 @@ def _fields(parents: list[str]) -> list[str]:
     return list(table.model_fields)
 
 
-def _replaced_sketches(grids: tuple[Grid, ...], given: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def _of_tasks(grids: list[dict[str, Any]], given: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the grids of the given tasks, each with its settings; all if none is given.
+
+    A task that no grid has takes the place of the first grid's.
+    """
+    if not given:
+        return grids
+    own = [tuple(task for task in grid["task"] if task in given) for grid in grids]
+    chosen = [grid | {"task": tasks} for grid, tasks in zip(grids, own, strict=True) if tasks]
+    new = tuple(task for task in given if not any(task in tasks for tasks in own))
+    return [*chosen, grids[0] | {"task": new}] if new else chosen
+
+
+def _replaced_sketches(
+    grids: list[dict[str, Any]], given: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
     """Yield what `given` sketches in the place of each grid's own change in it.
 
     A grid with block_rows takes those that it had, and none if it had others; what only such grids
     had is in no other.
     """
-    in_blocks = {name for grid in grids if grid.block_rows for name in grid.sketch}
-    in_blocks -= {name for grid in grids if not grid.block_rows for name in grid.sketch}
+    in_blocks = {name for grid in grids if grid["block_rows"] for name in grid["sketch"]}
+    in_blocks -= {name for grid in grids if not grid["block_rows"] for name in grid["sketch"]}
     for grid in grids:
-        own = tuple(name for name in given if name in grid.sketch)
+        own = tuple(name for name in given if name in grid["sketch"])
         others = tuple(name for name in given if name not in in_blocks)
-        in_place = grid.block_rows and own
+        in_place = grid["block_rows"] and own
         yield {"sketch": own} if in_place else {"sketch": others, "block_rows": None}

@@ -204,12 +204,13 @@ def test_relative_throughput_is_a_median(make_trained):
 
 
 def test_threads_are_told(make_trained, make_record):
-    """How many CPU threads a run had is told where runs differ too, and not of a GPU."""
+    """What a run had of the CPU, and beside how many others; not of a GPU."""
     one = make_trained(0.9)
     two = make_trained(0.9, task="cola", training={"threads": 2})
-    assert threads_note(read_lines([one])) == "1 CPU thread a run."
+    assert threads_note(read_lines([one])) == "1 CPU thread a run, up to 2 runs side by side."
     assert threads_note(read_lines([two])) == "2 CPU threads a run."
-    assert threads_note(read_lines([one, two])) == "1 or 2 CPU threads a run."
+    both = "1 CPU thread a run, up to 2 runs side by side; 2 CPU threads a run."
+    assert threads_note(read_lines([one, two])) == both
     assert threads_note(read_lines([make_trained(0.9, time_device="cuda")])) == ""
 
 

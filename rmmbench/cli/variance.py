@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rmmbench.cli.flags import numbers, words
+from rmmbench.cli.flags import words
 from rmmbench.cli.running import carry_out, end
-from rmmbench.errors import UsageError
+from rmmbench.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rmmbench.profile import Profile
     from rmmbench.store import Run
 
+_RATES = (0.05, 0.1, 0.2, 0.5, 0.9)
 _FIGURES = ("figure3", "figure5", "noise")
 # The paper's layer where there is one, else one in the middle.
 _LAYERS = {
@@ -71,12 +72,11 @@ def variance(
       rmmbench variance roberta-tiny --sketch gaussian,oporp --rho 0.2
       rmmbench variance roberta-base --task cola --data glue --checkpoint roberta-base
     """
-    from rmmbench import figures
     from rmmbench.figures import FORMATS
     from rmmbench.sweep import make_plan
 
     if file_format not in FORMATS:
-        raise UsageError(f"--format must be one of {', '.join(FORMATS)}, got '{file_format}'")
+        raise UnknownNameError("format", file_format, FORMATS)
     family = model.partition(":")[0]
     patterns = words(layer) or tuple(filter(None, [_LAYERS.get(family)]))
     if not patterns:
@@ -84,29 +84,28 @@ def variance(
     grid = {
         "model": (model,),
         "task": (task or ("text" if family == "decoder" else "digits"),),
-        "batch_size": numbers("--batch-size", [str(batch_size)], int),
+        "batch_size": (batch_size,),
         "seq_len": (seq_len,) if seq_len else (),
         "sketch": words(sketch) or ("gaussian",),
         "rho": (rho,),
         "measure": ("memory", "training"),
     }
-    training: dict[str, Any] = {"max_steps": steps, "eval_every": steps, "log_every": every}
-    training |= {"learning_rate": learning_rate, "data": data, "checkpoint": checkpoint}
+    training: dict[str, Any] = {
+        "max_steps": steps,
+        "eval_every": steps,
+        "log_every": every,
+        "data": data,
+    }
+    training |= {"learning_rate": learning_rate, "checkpoint": checkpoint, "draws": draws}
     training |= {"watch": patterns, "watch_every": every, "watch_rho": rho}
-    training |= {"draw_rho": sorted({0.05, 0.1, 0.2, 0.5, 0.9, rho}), "draws": draws}
-    profile = _profile(model, grid, training)
+    profile = _profile(model, grid, training | {"draw_rho": sorted({*_RATES, rho})})
     plan = make_plan(profile, device)
     if not any(case.training for case in plan.cases):
         raise UsageError(f"device '{device}' cannot train; use cuda, cpu or auto")
     path = out or Path("runs") / f"variance-{model.replace(':', '-').replace('/', '-')}"
     run = carry_out("variance", profile, plan, path)
     _show(run)
-    drawings = figures.FigureData.of(run)
-    able = [name for name in _FIGURES if figures.get(name).lacks(drawings) is None]
-    paths = {path / f"{name}.{file_format}": figures.get(name).draw(drawings) for name in able}
-    figures.write(paths, file_format)
-    for file in paths:
-        typer.echo(file)
+    _draw(run, file_format)
     end(run)
 
 
@@ -124,6 +123,18 @@ def _profile(model: str, grid: dict[str, Any], training: dict[str, Any]) -> "Pro
         fault = error.errors()[0]
         name = next(part for part in reversed(fault["loc"]) if isinstance(part, str))
         raise UsageError(f"{name}{complaint(fault)}") from None
+
+
+def _draw(run: "Run", file_format: str) -> None:
+    """Draw what the records allow, and print the paths."""
+    from rmmbench import figures
+
+    data = figures.FigureData.of(run)
+    able = [name for name in _FIGURES if figures.get(name).lacks(data) is None]
+    drawings = {run.path / f"{name}.{file_format}": figures.get(name).draw(data) for name in able}
+    figures.write(drawings, file_format)
+    for file in drawings:
+        typer.echo(file)
 
 
 def _show(run: "Run") -> None:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from rmmbench.figures._notes import heading, join, setting_names
+from rmmbench.figures._notes import footnote, heading, join, setting_names, subtitle
 from rmmbench.figures._panel import Panel
+from rmmbench.figures._sheet import sheet
 from rmmbench.figures._style import COLORS, Point, axis, line
 from rmmbench.figures.figure import FigureData
 from rmmbench.labels import place, setting
@@ -72,7 +73,8 @@ def shortened(layer: str) -> str:
     """Return a layer's name without what all blocks have before it: "7.output.dense"."""
     parts = layer.split(".")
     numbers = [index for index, part in enumerate(parts) if part.isdigit()]
-    return ".".join(parts[numbers[0] :]) if numbers else layer
+    # A number that ends a name says nothing alone.
+    return ".".join(parts[numbers[0] :]) if numbers and parts[numbers[0] + 1 :] else layer
 
 
 def hover_of(series: Series, noise: LayerNoise, *words: str) -> str:
@@ -88,6 +90,23 @@ def hover_of(series: Series, noise: LayerNoise, *words: str) -> str:
             lines.append(f"noise inflation of {sketch}: {inflation:.3g}")
     lines.append(f"trained at {training.samples_per_second:.4g} samples/s")
     return "<br>".join(lines)
+
+
+def noise_sheet(
+    data: FigureData, above: Sequence[Panel], series: Sequence[Series], title: str, note: str
+) -> Any:
+    """Return a drawing of a panel for each series, and below it its variances."""
+    panels, columns = arranged(headed(above, series), variance_panels(series))
+    panels[columns - 1] = replace(panels[columns - 1], legend="")
+    drawn = [one.row for one in series]
+    measured = footnote(data, watching_rows(data), drawn, subjects=["training"])
+    return sheet(
+        panels,
+        columns=columns,
+        title=title,
+        subtitle=subtitle(drawn),
+        footnote=f"{measured} {note}",
+    )
 
 
 def variance_panels(series: Sequence[Series]) -> list[Panel]:

@@ -1,20 +1,8 @@
 """The paper's Figure 3: the left side of its eq. 12 while a model trains, and the variances."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rmmbench.figures._noise_series import (
-    Series,
-    all_series,
-    arranged,
-    headed,
-    hover_of,
-    panels_of,
-    variance_panels,
-    watching_rows,
-)
-from rmmbench.figures._notes import footnote, subtitle
-from rmmbench.figures._sheet import sheet
+from rmmbench.figures._noise_series import Series, all_series, hover_of, noise_sheet, panels_of
 from rmmbench.figures._style import COLORS, INK, MUTED, line, marks
 from rmmbench.figures.figure import Figure, FigureData
 from rmmbench.noise import LayerNoise
@@ -38,17 +26,8 @@ class Figure3(Figure):
         """Return the ratio with its bound above, the variances below."""
         series = all_series(data)
         ratios = panels_of(series, "k/(B − 1) · D²_RMM ÷ D²_SGD", _ratio_lines)
-        panels, columns = arranged(headed(ratios, series), variance_panels(series))
-        panels[columns - 1] = replace(panels[columns - 1], legend="")
-        drawn = [one.row for one in series]
-        return sheet(
-            panels,
-            columns=columns,
-            title="A sketch's noise against SGD's, and the paper's bound",
-            subtitle=subtitle(drawn),
-            footnote=f"{footnote(data, watching_rows(data), drawn, subjects=['training'])} "
-            f"{_said(series)}",
-        )
+        title = "A sketch's noise against SGD's, and the paper's bound"
+        return noise_sheet(data, ratios, series, title, _said(series))
 
 
 def _ratio_lines(series: Series) -> list[Any]:

@@ -1,20 +1,8 @@
 """The paper's Figure 5: the correlation α of input and output gradient, and the variances."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rmmbench.figures._noise_series import (
-    Series,
-    all_series,
-    arranged,
-    headed,
-    hover_of,
-    panels_of,
-    variance_panels,
-    watching_rows,
-)
-from rmmbench.figures._notes import footnote, subtitle
-from rmmbench.figures._sheet import sheet
+from rmmbench.figures._noise_series import Series, all_series, hover_of, noise_sheet, panels_of
 from rmmbench.figures._style import INK, line
 from rmmbench.figures.figure import Figure, FigureData
 
@@ -37,18 +25,11 @@ class Figure5(Figure):
         """Return α above, the variances below."""
         series = all_series(data)
         alphas = panels_of(series, "α = ‖XᵀY‖² ÷ ‖X‖²‖Y‖²", _alpha_lines)
-        panels, columns = arranged(headed(alphas, series), variance_panels(series))
-        panels[columns - 1] = replace(panels[columns - 1], legend="")
-        drawn = [one.row for one in series]
-        return sheet(
-            panels,
-            columns=columns,
-            title="Correlation α and gradient noise",
-            subtitle=subtitle(drawn),
-            footnote=f"{footnote(data, watching_rows(data), drawn, subjects=['training'])} "
-            "α is 1 where all rows add to the gradient alike, and 0 where they cancel. Eq. 11"
-            " leaves out terms; a Gaussian sketch has (a + g)/k.",
+        note = (
+            "α is 1 where all rows add to the gradient alike, and 0 where they cancel. Eq. 11 leaves"
+            " out terms; a Gaussian sketch has (a + g)/k."
         )
+        return noise_sheet(data, alphas, series, "Correlation α and gradient noise", note)
 
 
 def _alpha_lines(series: Series) -> list[Any]:

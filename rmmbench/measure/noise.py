@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from rmmbench import sketches
 from rmmbench.measure.drawing import Point
 from rmmbench.measure.gradient_sums import GradientSums, gradient_sums, samples_of
-from rmmbench.nn.conversion import layers_matching
 from rmmbench.nn.linear import Sketched
+from rmmbench.nn.patterns import layers_matching
 from rmmbench.nn.rehearsal import input_of
 from rmmbench.nn.size import SketchSettings
 from rmmbench.noise import LayerNoise

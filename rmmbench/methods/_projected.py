@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rmmbench.kernels import dense
 from rmmbench.methods._quantised import Quantised, product, quantise
 from rmmbench.nn import ops
+from rmmbench.nn.functional import as_autocast
 
 
 class Compression(NamedTuple):
@@ -96,8 +97,8 @@ def projected_linear(
     if not keeps_input or (proj_dim == features and bits is None):
         return F.linear(input, weight, bias)
     # Autocast ends at an autograd function; what F.linear would cast is cast here.
-    input, weight = _as_autocast(input), _as_autocast(weight)
-    bias = None if bias is None else _as_autocast(bias)
+    input, weight = as_autocast(input), as_autocast(weight)
+    bias = None if bias is None else as_autocast(bias)
     x = input.detach().reshape(-1, features)
     key = ops.draw(x, proj_dim, "rademacher", None, seed)
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
@@ -162,13 +163,3 @@ def _project(x: Tensor, signs: Tensor | None, proj_dim: int) -> Tensor:
         return x
     # After the product: rounded to bfloat16, the factor would make the gradient biased.
     return (x @ signs).mul_(proj_dim**-0.5)
-
-
-def _as_autocast(tensor: Tensor) -> Tensor:
-    """Return the tensor as autocast would hand it to F.linear."""
-    device_type = tensor.device.type
-    if not torch.is_autocast_enabled(device_type):
-        return tensor
-    if not tensor.is_floating_point() or tensor.dtype == torch.float64:
-        return tensor
-    return tensor.to(torch.get_autocast_dtype(device_type))

@@ -16,19 +16,17 @@ EXACT compresses more than inputs of linear layers, such as the masks of ReLU an
 batch normalisation keeps. That is not done here.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from fnmatch import fnmatchcase
-from typing import Any
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 from torch import Tensor, nn
 
 from rmmbench.case import Case
 from rmmbench.methods._projected import Compression, Projected, ProjectedConv1D, ProjectedLinear
 from rmmbench.methods.method import Method
+from rmmbench.nn.conversion import all_exact
+from rmmbench.nn.patterns import select
 from rmmbench.nn.swap import linear_layers
-
-Patterns = tuple[str, ...]
 
 
 class ExactRP(Method):
@@ -42,7 +40,10 @@ class ExactRP(Method):
         """
         if case.rho is None:
             raise ValueError("rho must be given for exact-rp, got none; choose one in (0, 1]")
-        chosen = _matching(linear_layers(model), case.include, case.exclude)
+        layers = linear_layers(model)
+        if not layers:
+            raise ValueError("exact-rp must have a linear layer to convert, and the model has none")
+        chosen = [layers[name] for name in select(layers, case.include, case.exclude)]
         for layer in chosen:
             # References, ties and hooks need no care, as the object stays the same.
             layer.__class__ = ProjectedLinear if type(layer) is nn.Linear else ProjectedConv1D
@@ -51,37 +52,4 @@ class ExactRP(Method):
 
     def reference(self, model: nn.Module) -> AbstractContextManager[None]:
         """Return a context in which every layer is exact."""
-        return _exact(model)
-
-
-def _matching(layers: Mapping[str, Any], include: Patterns, exclude: Patterns) -> list[Any]:
-    """Return the layers whose name matches a pattern to include, if any, and none to exclude."""
-    if not layers:
-        raise ValueError("exact-rp must have a linear layer to convert, and the model has none")
-    matching = [
-        layer
-        for name, layer in layers.items()
-        if (not include or _matches(name, include)) and not _matches(name, exclude)
-    ]
-    if not matching:
-        given = f"include={list(include)}, exclude={list(exclude)}"
-        names = ", ".join(list(layers)[:5])
-        raise ValueError(f"no layer matches {given}; of {len(layers)} the first are: {names}")
-    return matching
-
-
-def _matches(name: str, patterns: Patterns) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-@contextmanager
-def _exact(model: nn.Module) -> Iterator[None]:
-    layers = [layer for layer in model.modules() if isinstance(layer, Projected)]
-    before = [layer.exact for layer in layers]
-    try:
-        for layer in layers:
-            layer.exact = True
-        yield
-    finally:
-        for layer, exact in zip(layers, before, strict=True):
-            layer.exact = exact
+        return all_exact(layer for layer in model.modules() if isinstance(layer, Projected))

@@ -6,7 +6,6 @@ citations of arXiv. PyTorch Geometric passes the messages; it comes with the ext
 """
 
 import re
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from rmmbench.case import Case
 from rmmbench.errors import UsageError
-from rmmbench.models.model import Built
+from rmmbench.models.model import Built, Output
 
 try:
     from torch_geometric.nn import GCN2Conv
@@ -30,18 +29,6 @@ SYNTHETIC = "graph, features and labels are random"
 
 # Edges a node has on the average in the undirected graph of arXiv's citations.
 _DEGREE = 14
-
-
-class GCN2Output(NamedTuple):
-    """What the model returns.
-
-    Attributes:
-        loss: Cross-entropy over the nodes that have a label.
-        logits: Of all nodes, shape (nodes, classes).
-    """
-
-    loss: Tensor
-    logits: Tensor
 
 
 class LinearGCN2Conv(GCN2Conv):  # type: ignore[misc]  # ships no types
@@ -85,7 +72,7 @@ class GCN2(nn.Module):
 
     def forward(
         self, input: Tensor, edge_index: Tensor, edge_weight: Tensor, labels: Tensor
-    ) -> GCN2Output:
+    ) -> Output:
         """Return the loss and the logits.
 
         Args:
@@ -99,7 +86,7 @@ class GCN2(nn.Module):
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = self._drop(F.relu(norm(convolution(x, first, edge_index, edge_weight))))
         logits = self.output(x)
-        return GCN2Output(F.cross_entropy(logits, labels), logits)
+        return Output(F.cross_entropy(logits, labels), logits)
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, DROPOUT, self.training)

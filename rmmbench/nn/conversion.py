@@ -2,17 +2,17 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from fnmatch import fnmatchcase
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, TypeVar
 
 from torch import nn
 
 from rmmbench.nn.advice import advise
 from rmmbench.nn.linear import Sketched
+from rmmbench.nn.patterns import select
 from rmmbench.nn.rehearsal import Example
 from rmmbench.nn.size import SketchSettings
-from rmmbench.nn.swap import can_be_sketched, linear_layers, swap
+from rmmbench.nn.swap import linear_layers, swap
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -59,7 +59,9 @@ def convert(
     """
     chosen = SketchSettings(sketch, rho, **settings).checked()
     layers = linear_layers(model)
-    matching = _matching(model, layers, _patterns(include), _patterns(exclude))
+    if not layers:
+        raise ValueError(_nothing_to_convert(converted_layers(model)))
+    matching = select(layers, include, exclude)
     if where not in ("all", "beneficial"):
         raise ValueError(f"where must be 'all' or 'beneficial', got {where!r}")
     if where == "beneficial":
@@ -76,30 +78,15 @@ def converted_layers(model: nn.Module) -> dict[str, Sketched]:
     return {name: layer for name, layer in model.named_modules() if isinstance(layer, Sketched)}
 
 
-def layers_matching(model: nn.Module, patterns: str | Iterable[str]) -> dict[str, nn.Module]:
-    """Return the linear layers, sketched or not, whose qualified names match any of `patterns`.
-
-    Raises:
-        ValueError: If a pattern matches none, or there is no pattern.
-    """
-    layers = {
-        name: layer
-        for name, layer in model.named_modules()
-        if isinstance(layer, Sketched) or can_be_sketched(layer)
-    }
-    if not layers:
-        raise ValueError("the model has no torch.nn.Linear or transformers Conv1D")
-    chosen = _patterns(patterns)
-    missing = [one for one in chosen if not any(_matches(name, (one,)) for name in layers)]
-    if missing or not chosen:
-        raise ValueError(_no_match(f"layers={missing}", list(layers)))
-    return {name: layer for name, layer in layers.items() if _matches(name, chosen)}
+def exact_layers(model: nn.Module) -> AbstractContextManager[None]:
+    """Return a context in which the sketched layers of a model are exact."""
+    return all_exact(converted_layers(model).values())
 
 
 @contextmanager
-def exact_layers(model: nn.Module) -> Iterator[None]:
-    """Let the sketched layers of a model be exact for a while."""
-    layers = converted_layers(model).values()
+def all_exact(layers: Iterable[Any]) -> Iterator[None]:
+    """Let layers that have a switch `exact` be so for a while."""
+    layers = list(layers)
     before = [layer.exact for layer in layers]
     try:
         for layer in layers:
@@ -129,44 +116,7 @@ def _beneficial(
     return gaining
 
 
-def _matching(
-    model: nn.Module,
-    layers: Iterable[str],
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-) -> list[str]:
-    layers = list(layers)
-    matching = [
-        name
-        for name in layers
-        if (not include or _matches(name, include)) and not _matches(name, exclude)
-    ]
-    if not matching:
-        raise ValueError(_nothing_to_convert(layers, include, exclude, converted_layers(model)))
-    return matching
-
-
-def _patterns(given: str | Iterable[str] | None) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given or ())
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _nothing_to_convert(
-    layers: list[str],
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    converted: dict[str, Sketched],
-) -> str:
-    if layers:
-        return _no_match(f"include={list(include)}, exclude={list(exclude)}", layers)
+def _nothing_to_convert(converted: dict[str, Sketched]) -> str:
     if converted:
         return f"all {len(converted)} linear layers of the model are sketched already"
     return "the model has no torch.nn.Linear or transformers Conv1D to convert"
-
-
-def _no_match(given: str, layers: list[str]) -> str:
-    names = ", ".join(layers[:5])
-    return f"no layer matches {given}; the model's {len(layers)} linear layers are: {names} …"

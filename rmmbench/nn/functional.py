@@ -86,11 +86,11 @@ def sketched_linear(
         return F.linear(input, weight, bias)
     sketch = _Sketch(proj_dim, settings.sketch, block_rows)
     # Autocast ends at an autograd function; what F.linear would cast is cast here.
-    cast = _as_autocast(input)
+    cast = as_autocast(input)
     x_proj, key = _kept(input, cast, sketch, seed, shared)
-    bias = None if bias is None else _as_autocast(bias)
+    bias = None if bias is None else as_autocast(bias)
     apply: Callable[..., Tensor] = _RMMLinearFunction.apply
-    return apply(cast, _as_autocast(weight), bias, x_proj, key, sketch)
+    return apply(cast, as_autocast(weight), bias, x_proj, key, sketch)
 
 
 class _Sketch(NamedTuple):
@@ -159,7 +159,7 @@ class _RMMLinearFunction(torch.autograd.Function):
         return grad_input, grad_weight, grad_bias, None, None, None
 
 
-def _as_autocast(tensor: Tensor) -> Tensor:
+def as_autocast(tensor: Tensor) -> Tensor:
     """Return the tensor as autocast would hand it to F.linear."""
     device_type = tensor.device.type
     if not torch.is_autocast_enabled(device_type):

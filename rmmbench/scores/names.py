@@ -30,14 +30,15 @@ def place_names(lines: Sequence[Line], columns: Sequence[str] = WHERE) -> dict[s
 
 
 def threads_note(lines: Iterable[Line]) -> str:
-    """Return how many CPU threads the runs had: "1 CPU thread a run."; "" for runs on a GPU."""
-    cases = [run.case for line in lines for run in line.records.values()]
-    on_cpu = [case.training for case in cases if case.training and case.time_device == "cpu"]
-    counts = sorted({training.threads for training in on_cpu})
-    if not counts:
-        return ""
-    ending = "" if counts == [1] else "s"
-    return f"{' or '.join(map(str, counts))} CPU thread{ending} a run."
+    """Return how runs on the CPU shared it: "1 CPU thread a run, up to 2 runs side by side."."""
+    notes = set()
+    for run in (run for line in lines for run in line.records.values()):
+        if run.case.training and run.case.time_device == "cpu":
+            threads = run.case.training.threads
+            beside = max(1, run.environment.cpu_count // threads)
+            note = f"{threads} CPU thread{'s' if threads > 1 else ''} a run"
+            notes.add(note + (f", up to {beside} runs side by side" if beside > 1 else ""))
+    return "; ".join(sorted(notes)) + "." if notes else ""
 
 
 def _training_names(lines: Mapping[str, Line]) -> dict[str, str]:

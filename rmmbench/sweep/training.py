@@ -11,7 +11,7 @@ from rmmbench.case import Case
 from rmmbench.measure.callback import NoiseCallback
 from rmmbench.measure.drawing import draw_noise
 from rmmbench.measure.training import train
-from rmmbench.nn.conversion import layers_matching
+from rmmbench.nn.patterns import layers_matching
 from rmmbench.store import CHECKPOINTS
 from rmmbench.sweep.draft import Draft, prepare
 

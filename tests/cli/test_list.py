@@ -8,7 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from rmmbench import profile
+from rmmbench.claims import CLAIMS
 from rmmbench.cli import app
+from rmmbench.data import DATA
 from rmmbench.errors import UnknownNameError
 from rmmbench.figures import FIGURES
 from rmmbench.methods import METHODS
@@ -19,6 +21,8 @@ SUMMARIES = {
     "models": MODELS.summaries(),
     "sketches": SKETCHES.summaries(),
     "methods": METHODS.summaries(),
+    "tasks": DATA.summaries(),
+    "claims": CLAIMS.summaries(),
     "figures": FIGURES.summaries(),
     "profiles": {name: profile.load(name).title for name in profile.names()},
 }

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from rmmbench.figures import FigureData, get
+from rmmbench.noise import DrawnNoise, LayerNoise
 from rmmbench.profile import Profile
 from rmmbench.record import SYNTHETIC
 from rmmbench.timeline import Timeline
@@ -183,6 +184,36 @@ def training_cases(make_trained):
 
 
 @pytest.fixture
+def noise_cases(make_trained):
+    """Training runs that watch a layer, exact and sketched, and draw S at the last step."""
+
+    def make(task="mrpc", **settings):
+        training = {"watch": ("*.output.dense",)}
+        about = {"layer": "encoder.layer.7.output.dense", "proj_dim": 4}
+        sums = {"rows": 8, "samples": 4, "a": 10.0, "g": 1.0, "d": 0.9, "g_samples": 1.0}
+        sums["variances"] = {"gaussian": 2.75, "oporp": 1.3}
+        noise = tuple(LayerNoise.model_validate(about | sums | {"step": s}) for s in (1, 10, 20))
+        found = {"predicted": 1.0, "measured": 1.1, "standard_error": 0.1, "exact": 5.0}
+        drawn = tuple(
+            DrawnNoise.model_validate(
+                about | found | {"sketch": sketch, "rho": rho, "step": 20, "draws": 200}
+            )
+            for sketch in ("gaussian", "oporp")
+            for rho in (0.5, 0.1)
+        )
+        records = []
+        for each in ({}, rmm(0.5, "gaussian", share=False)):
+            run = make_trained(
+                0.5, task=task, training=training, synthetic=SYNTHETIC, **settings, **each
+            )
+            more = run.training.model_copy(update={"noise": noise, "drawn_noise": drawn})
+            records.append(run.model_copy(update={"training": more}))
+        return records
+
+    return make
+
+
+@pytest.fixture
 def wide_run(
     make_run,
     memory_cases,
@@ -191,6 +222,7 @@ def wide_run(
     projection_cases,
     timeline_cases,
     training_cases,
+    noise_cases,
 ):
     """A run that allows every figure."""
     return make_run(
@@ -202,6 +234,7 @@ def wide_run(
         *timeline_cases(task="wnli", seq_len=108),
         *training_cases(("gaussian", "dct")),
         *training_cases(task="rte", seq_len=289, base=0.7),
+        *noise_cases(),
     )
 
 

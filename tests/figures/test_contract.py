@@ -9,7 +9,8 @@ import pytest
 from rmmbench.figures import FIGURES, FigureData, get
 
 NAMES = FIGURES.names()
-TRAINING = ("figure4", "figure7", "scores", "table2")
+NOISE = ("figure3", "figure5", "noise")
+TRAINING = ("figure4", "figure7", "scores", "table2", *NOISE)
 MARKS = ("published", "out of memory", "± standard deviation")
 
 
@@ -136,7 +137,7 @@ def test_a_case_without_a_number_is_counted(name, make_run, wide_run, make_recor
         sketch="dft",
         rho=0.5,
         timeline={"epoch_steps": 3} if name == "figure8" else None,
-        training={} if name in TRAINING else None,
+        training={"watch": ["*"] * (name in NOISE)} if name in TRAINING else None,
     )
     # Another batch size makes it a line of its own.
     other = failed.case.model_copy(update={"batch_size": 128})

@@ -5,7 +5,7 @@ import pytest
 from rmmbench.errors import Exit, UnknownNameError, UsageError
 from rmmbench.profile import Profile
 from rmmbench.sweep import make_plan
-from rmmbench.sweep.plan import DEVICES, check_names, resolve
+from rmmbench.sweep.plan import DEVICES, check_installed, check_names, resolve
 
 
 def profile(**axes):
@@ -180,3 +180,13 @@ def test_a_module_that_ends_or_never_ends_its_import_is_left_to_its_case(
     wanted = profile(model=["import:dangerous:model"])
     wanted = wanted.model_copy(update={"time_limit_seconds": 1.0})
     assert len(make_plan(wanted, "predict").cases) == 2
+
+
+def test_what_training_needs_is_told_before_it_starts(monkeypatch):
+    """An extra that is not installed is named, with how to install it."""
+    there = {"datasets", "sklearn"}
+    monkeypatch.setattr(
+        "rmmbench.sweep.plan.find_spec", lambda name: name if name in there else None
+    )
+    told = "training needs accelerate, which is not installed; pip install 'rmmbench[train]'"
+    assert refused(check_installed) == told

@@ -1,0 +1,63 @@
+"""Layers chosen by patterns of their qualified names."""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from rmmbench.nn.linear import Sketched
+from rmmbench.nn.swap import can_be_sketched
+
+
+def select(
+    names: Iterable[str],
+    include: str | Iterable[str] | None,
+    exclude: str | Iterable[str] | None,
+) -> list[str]:
+    """Return the names that match a pattern to include, if there is any, and none to exclude.
+
+    Raises:
+        ValueError: If there are names and none is left.
+    """
+    names, include, exclude = list(names), _patterns(include), _patterns(exclude)
+    selected = [
+        name
+        for name in names
+        if (not include or _matches(name, include)) and not _matches(name, exclude)
+    ]
+    if names and not selected:
+        raise ValueError(_no_match(f"include={list(include)}, exclude={list(exclude)}", names))
+    return selected
+
+
+def layers_matching(model: nn.Module, patterns: str | Iterable[str]) -> dict[str, nn.Module]:
+    """Return the linear layers, sketched or not, whose qualified names match any of `patterns`.
+
+    Raises:
+        ValueError: If a pattern matches none, or there is no pattern.
+    """
+    layers = {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, Sketched) or can_be_sketched(layer)
+    }
+    if not layers:
+        raise ValueError("the model has no torch.nn.Linear or transformers Conv1D")
+    chosen = _patterns(patterns)
+    missing = [one for one in chosen if not any(_matches(name, (one,)) for name in layers)]
+    if missing or not chosen:
+        raise ValueError(_no_match(f"layers={missing}", list(layers)))
+    return {name: layer for name, layer in layers.items() if _matches(name, chosen)}
+
+
+def _patterns(given: str | Iterable[str] | None) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given or ())
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _no_match(given: str, layers: list[str]) -> str:
+    names = ", ".join(layers[:5])
+    return f"no layer matches {given}; the model's {len(layers)} linear layers are: {names} …"

@@ -1,0 +1,80 @@
+"""`rmmbench train` and `rmmbench variance`, as a person types them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from rmmbench.errors import Exit
+from rmmbench.store import Run
+
+
+@pytest.fixture
+def rmmbench(tmp_path):
+    """Run the command in a directory of its own; return its exit code, output and last words."""
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "rmmbench", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def test_a_profile_that_trains_nothing_is_refused(rmmbench):
+    """What sweep measures is not trained in silence."""
+    code, out, said = rmmbench("train", "quick")
+    assert (code, out) == (Exit.USAGE, "")
+    assert said == "error: profile 'quick' trains nothing; measure it with `rmmbench sweep`\n"
+
+
+def test_runs_can_be_listed_before_they_start(rmmbench):
+    """Each run has a line with its seed, and nothing is trained."""
+    code, out, said = rmmbench("train", "digits", "--dry-run", "--sketch", "oporp", "--seed", "0,1")
+    assert code == Exit.OK
+    lines = out.splitlines()
+    assert len(lines) == 2 * (1 + 3)
+    assert lines[-1].endswith("mlp:64-256-256-10 digits 64 oporp ρ=0.1 seed 1")
+    assert said == "8 cases\n"
+
+
+def test_training_ends_with_a_table_of_scores(rmmbench, tmp_path):
+    """Settings are compared over seeds, and what was measured where is said."""
+    flags = ["--steps", "8", "--sketch", "oporp", "--rho", "0.5", "--seed", "0,1", "--out", "run"]
+    code, out, said = rmmbench("train", "digits", *flags)
+    assert code == Exit.OK, said
+    assert "accuracy, %" in out
+    assert "oporp   0.5     2" in out
+    assert "paired over seeds" in " ".join(out.split())
+    assert len(Run.open(tmp_path / "run").records()) == 4
+
+
+def test_variance_tells_the_noise_and_draws_it(rmmbench, tmp_path):
+    """Every sketch has its closed form and its drawn error, and the figures are written."""
+    flags = ["--steps", "6", "--every", "3", "--draws", "4", "--batch-size", "16", "--out", "run"]
+    code, out, said = rmmbench("variance", "mlp:64-32-10", *flags)
+    assert code == Exit.OK, said
+    for word in ("SGD, whole samples", "gaussian by eq. 11", "oporp", "effective", "eq. 12"):
+        assert word in out
+    for name in ("figure3", "figure5", "noise"):
+        assert (tmp_path / "run" / f"{name}.html").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["mlp:64-10", "--layer", "nowhere"], "no layer matches layers=['nowhere']"),
+        (["hf:gpt2"], "--layer must be given for model 'hf:gpt2'"),
+        (["mlp:64-10", "--layer", "*", "--rho", "2"], "rho"),
+        (["mlp:64-10", "--layer", "*", "--steps", "0"], "max_steps must be at least 1, got 0"),
+        (["mlp:64-10", "--layer", "*", "--format", "gif"], "no format named 'gif'"),
+        (["mlp:64-10", "--layer", "*", "--device", "predict"], "cannot train"),
+    ],
+)
+def test_what_variance_cannot_do_is_told_in_one_line(rmmbench, arguments, said):
+    """Layers, rates and names are checked before anything is trained."""
+    code, out, told = rmmbench("variance", *arguments)
+    assert (code, out) == (Exit.USAGE, "")
+    (line,) = told.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
