@@ -20,6 +20,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from rmmbench.case import Case, TrainingSettings
 from rmmbench.data import Scoring, TrainingData
 from rmmbench.nn import manual_seed
+from rmmbench.nn.ranks import check_same_settings
 from rmmbench.training import Evaluation, LossPoint, Training
 
 _EVAL_BATCHES = 4  # an evaluation keeps nothing for a backward pass, so it takes larger batches
@@ -58,12 +59,13 @@ def train(
         callbacks: Further ones of transformers' Trainer.
 
     Raises:
-        ValueError: If the settings contradict each other.
+        ValueError: If the settings contradict each other, or ranks sketch differently.
     """
     settings = case.training or TrainingSettings()
     if settings.weight_decay and case.optimizer != "adamw":
         given = f"weight_decay={settings.weight_decay:g} and optimizer '{case.optimizer}'"
         raise ValueError(f"weight_decay needs the optimizer 'adamw', got {given}")
+    check_same_settings(model)
     logging.getLogger("accelerate").setLevel(logging.ERROR)
     recorder = _Recorder(case.seed, data.scoring, announce)
     trainer = transformers.Trainer(

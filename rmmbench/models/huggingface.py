@@ -139,8 +139,14 @@ def _pretrained(checkpoint: str, config: Any, head: Any, settings: dict[str, Any
     """Return the model with the checkpoint's weights; a head that it does not have is random."""
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity(logging.ERROR)  # it warns of every head that is made anew
+    settings |= {"trust_remote_code": False, "output_loading_info": True}
     try:
-        return head.from_pretrained(checkpoint, config=config, trust_remote_code=False, **settings)
+        model, loaded = head.from_pretrained(checkpoint, config=config, **settings)
+        body = f"{model.base_model_prefix}."
+        missing = sorted(name for name in loaded["missing_keys"] if name.startswith(body))
+        if missing:
+            raise ValueError(f"it has no {missing[0]}")
+        return model
     except (OSError, ValueError, RuntimeError) as error:
         why = str(error).strip().splitlines()[0]
         need = "a name on the hub that can be reached, or a directory of transformers"

@@ -47,6 +47,8 @@ class Draft:
         if case.training is not None:
             timed = "steps are trained, not timed one by one"
         reasons = {"memory": "the case asks for time only", "timing": timed, "conditions": timed}
+        # Not every case asks for these, and one that does and was well has them.
+        reasons |= {name: "" for name in ("training", "timeline") if getattr(case, name)}
         for name, usual in reasons.items():
             if getattr(self, name) is None:
                 self.missing.setdefault(name, reason or usual)

@@ -204,7 +204,7 @@ def noise_cases(make_trained):
         records = []
         for each in ({}, rmm(0.5, "gaussian", share=False)):
             run = make_trained(
-                0.5, task=task, training=training, synthetic=SYNTHETIC, **settings, **each
+                0.3, 0.5, task=task, training=training, synthetic=SYNTHETIC, **settings, **each
             )
             more = run.training.model_copy(update={"noise": noise, "drawn_noise": drawn})
             records.append(run.model_copy(update={"training": more}))

@@ -116,7 +116,7 @@ def test_hover_has_the_numbers(name, data):
     """Each point of a case tells in words all that is known of it."""
     for trace in get(name).draw(data).data:
         for text in trace.hovertext or ():
-            told = ("peak ", "samples/s", "published", " seeds")
+            told = ("peak ", "samples/s", "published", " seed")
             assert text == "" or any(words in text for words in told)
 
 
