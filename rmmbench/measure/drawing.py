@@ -1,7 +1,7 @@
 """Draw S many times at one fixed point of training, to see its closed form hold."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -39,6 +39,7 @@ def draw_noise(
     rates: Iterable[float] = RATES,
     draws: int = 200,
     seed: int = 0,
+    announce: Callable[[str], None] = lambda stage: None,
 ) -> list[DrawnNoise]:
     """Return the squared error of sketched weight gradients, predicted and measured.
 
@@ -51,6 +52,7 @@ def draw_noise(
         rates: ρ.
         draws: Of S, for each sketch and ρ; at least 2.
         seed: Of the first draw; the next have the next.
+        announce: Told which sketch is drawn.
 
     Raises:
         ValueError: If draws is below 2, a sketch is unknown, or a rate is outside (0, 1].
@@ -59,6 +61,7 @@ def draw_noise(
         raise ValueError(f"draws must be at least 2, got {draws}")
     rates, found = list(rates), []
     for name in sketches.names() if names is None else names:
+        announce(f"drawing {name} {draws} times at each of {len(rates)} ρ")
         drawn = [_drawn(point, name, rho, range(seed, seed + draws)) for rho in rates]
         found += [noise for noise in drawn if noise is not None]
     return found

@@ -13,7 +13,7 @@ from rmmbench.measure.drawing import draw_noise
 from rmmbench.measure.training import train
 from rmmbench.nn.patterns import layers_matching
 from rmmbench.store import CHECKPOINTS
-from rmmbench.sweep.draft import Draft, prepare
+from rmmbench.sweep.draft import Announce, Draft, prepare
 
 
 def train_model(draft: Draft, folder: Path) -> str | None:
@@ -41,7 +41,8 @@ def train_model(draft: Draft, folder: Path) -> str | None:
     draft.training = trained.training
     if watch:
         draft.stage("drawing sketches")
-        draft.training = trained.training.model_copy(update=_noise(watch[0], case))
+        noise = _noise(watch[0], case, draft.announce)
+        draft.training = trained.training.model_copy(update=noise)
     return trained.diverged
 
 
@@ -87,11 +88,13 @@ def _watch(case: Case) -> list[NoiseCallback]:
     ]
 
 
-def _noise(watch: NoiseCallback, case: Case) -> dict[str, object]:
+def _noise(watch: NoiseCallback, case: Case, announce: Announce) -> dict[str, object]:
     """Return what was watched, and what drawing S at the last step tells."""
     settings = case.training
     found: dict[str, object] = {"noise": tuple(watch.noise)}
     if settings and settings.draw_rho and watch.captured is not None:
-        drawn = draw_noise(watch.captured, rates=settings.draw_rho, draws=settings.draws)
+        drawn = draw_noise(
+            watch.captured, rates=settings.draw_rho, draws=settings.draws, announce=announce
+        )
         found["drawn_noise"] = tuple(drawn)
     return found
