@@ -157,8 +157,8 @@ def test_a_wrong_profile_is_one_line(folder, refused, text, message):
 
 def test_an_unknown_profile_is_named_with_the_nearest(folder, refused):
     """Names are of profiles that ship; a path ends in .toml."""
-    told = refused("figure3")
-    assert told.startswith("no profile named 'figure3'; did you mean 'figure2'?; choose from: ")
+    told = refused("figur2")
+    assert told.startswith("no profile named 'figur2'; did you mean 'figure2'?; choose from: ")
     assert refused("none.toml") == "none.toml: cannot be read: No such file or directory"
 
 

@@ -329,7 +329,7 @@ def test_patterns_choose_the_layers(patterns, names):
         (
             nn.Sequential(nn.Linear(3, 3)),
             {"include": ["encoder.*"]},
-            "no layer matches include=['encoder.*'], exclude=[]; of 1 the first are: 0",
+            "no layer matches include=['encoder.*'], exclude=[]; the model's 1 linear layers are",
         ),
     ],
 )
