@@ -23,7 +23,6 @@ from rmmbench.measure.timeline import follow_memory
 from rmmbench.measure.timing import time_steps
 from rmmbench.record import Environment, Outcome, Record
 from rmmbench.sweep.draft import Announce, Draft, prepare
-from rmmbench.sweep.training import train_model
 from rmmbench.timeline import TimelineSettings
 
 _ENERGY_SECONDS = 1.0
@@ -46,6 +45,9 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
         if case.timeline is not None:
             _follow_memory(draft, case.timeline, folder)
         if case.training is not None:
+            # It takes an extra, and long to import.
+            from rmmbench.sweep.training import train_model
+
             diverged = train_model(draft, folder)
         elif case.time_device is not None:
             _measure_time(draft, case.time_device)
