@@ -140,12 +140,12 @@ def _environment() -> Environment:
 def _fault(cases: list[Case], sketched: list[Case], trained: list[Case]) -> str | None:
     """Return what is wrong with the first case that cannot be made, sketched, or trained."""
     check_sketch = import_module("rmmbench.sweep.worker").check_sketch
-    check_training = import_module("rmmbench.sweep.training").check_training
     looks: list[tuple[Callable[[Case], object], list[Case]]] = [
         (check, cases),
         (check_sketch, sketched),
-        (check_training, trained),
     ]
+    if trained:
+        looks.append((import_module("rmmbench.sweep.training").check_training, trained))
     for look, looked_at in looks:
         for case in looked_at:
             try:
