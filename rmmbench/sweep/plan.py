@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from rmmbench.case import Case, Device
 from rmmbench.data import DATA
-from rmmbench.errors import DataError, UnknownNameError, UsageError
+from rmmbench.errors import RmmbenchError, UnknownNameError, UsageError
 from rmmbench.methods import METHODS
 from rmmbench.models import MODELS, check
 from rmmbench.profile import Profile
@@ -150,7 +150,7 @@ def _fault(cases: list[Case], sketched: list[Case], trained: list[Case]) -> str 
         for case in looked_at:
             try:
                 look(case)
-            except (ValueError, DataError) as error:
+            except (ValueError, RmmbenchError) as error:
                 return " ".join(str(error).split())
             except Exception:
                 continue
