@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from rmmbench.kernels.dense import sign_entries
+from rmmbench.kernels.dense import sign_entries, split_scale
 from rmmbench.sketches.sketch import WORKSPACE_BYTES, Moments, Sketch
 
 # Elements of a factor that are held at a time, and how many signs one counter of Philox gives.
@@ -118,25 +118,26 @@ class _Signs:
         drawn = -(-self._width // _SIGNS_A_COUNTER) * _SIGNS_A_COUNTER
         self._height = min(len(rows), _PIECE_ELEMENTS // drawn)
         self.is_drawn_once = (self._height, self._width) == (len(rows), columns)
+        self._power, self._rest = split_scale(columns)
         self._whole = self._piece(0, 0) if self.is_drawn_once else None
 
     def project(self, x: Tensor) -> Tensor:
         """Return Sᵀx for x of shape (*, rows, features)."""
         if self._whole is not None:
-            return self._whole.T @ x
+            return (self._whole.T @ x).mul_(self._rest)
         precise = torch.promote_types(x.dtype, torch.float32)
         total = x.new_zeros(*x.shape[:-2], len(self._columns), x.shape[-1], dtype=precise)
         for top in range(0, len(self._rows), self._height):
             some = x[..., top : top + self._height, :]
             for left in range(0, len(self._columns), self._width):
                 total[..., left : left + self._width, :] += self._piece(top, left).T @ some
-        return total.to(x.dtype)
+        return total.mul_(self._rest).to(x.dtype)
 
     def _piece(self, top: int, left: int) -> Tensor:
         rows = self._rows[top : top + self._height]
         columns = self._columns[left : left + self._width]
         entries = sign_entries(self._key, rows, columns, self._dtype)
-        return entries.mul_(len(self._columns) ** -0.5)
+        return entries.mul_(self._power)
 
 
 def _one_axis(x: Tensor, y: Tensor) -> float:
