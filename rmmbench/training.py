@@ -17,7 +17,6 @@ class Evaluation(Strict):
     """What the model was worth on the evaluation set after `step` steps.
 
     Attributes:
-        step: 0 is before the first.
         loss: Mean over the evaluation set.
         scores: By metric; a metric that has no value here, such as a correlation of constants, is
             left out.
