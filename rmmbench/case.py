@@ -12,6 +12,7 @@ from rmmbench.timeline import TimelineSettings
 Device = Literal["cuda", "cpu", "predict"]
 Where = Literal["all", "beneficial"]
 Bits = Literal[2, 4, 8]
+ActivationBits = Literal[1, 2, 3, 4]
 Name = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -21,6 +22,12 @@ def _in_unit_interval(rho: float) -> float:
     return rho
 
 
+def _budget(fraction: float) -> float:
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"must be in [0, 1], got {fraction:g}")
+    return fraction
+
+
 def _positive(count: int) -> int:
     if count < 1:
         raise ValueError(f"must be at least 1, got {count}")
@@ -28,6 +35,7 @@ def _positive(count: int) -> int:
 
 
 Rho = Annotated[float, Field(strict=True), AfterValidator(_in_unit_interval)]
+Budget = Annotated[float, Field(strict=True), AfterValidator(_budget)]
 Count = Annotated[int, Field(strict=True), AfterValidator(_positive)]
 Flag = Annotated[bool, Field(strict=True)]
 
@@ -116,9 +124,12 @@ class Case(Strict):
         dtype: "float32", or "bfloat16" for autocast with float32 parameters.
         attention: How transformers computes attention; "eager" keeps the probabilities, as the
             paper's did.
-        method: The way of saving memory; "exact" is the unchanged model.
+        method: The way of saving memory, or several joined by "+"; "exact" is the unchanged model.
         sketch, rho, proj_dim, min_proj_dim, max_proj_dim, block_rows: Settings of the method rmm.
-        bits: Of what the method exact-rp keeps; None for no fewer than it has.
+        bits: Of a number that exact-rp or quantize keeps; None for no fewer than it has.
+        group_size: Numbers that share a scale in quantize, or make a sub-token in velora.
+        activation_bits: Of an element that fewbit-activation keeps.
+        budget: Of memory-budget: what the compiler may keep, 1 for all it would, 0 for the inputs.
         include, exclude: Patterns of the layers to convert, by qualified name.
         where: Of these layers "all", or those that gain by a sketch.
         share: Whether layers that read one tensor keep one sketch of it between them.
@@ -127,6 +138,8 @@ class Case(Strict):
         seed: Of parameters, data order and sketches.
         training: How it is trained, on the task's data; None if it is not.
         timeline: What of memory over time is followed; None if nothing is.
+        gradient_draws: How often weight gradients are compared with exact's; None if they are not.
+        memory_limit_bytes: A step with a higher peak is out of memory; None for the device's own.
     """
 
     model: Name
@@ -144,6 +157,9 @@ class Case(Strict):
     max_proj_dim: Count | None = None
     block_rows: Count | None = None
     bits: Bits | None = None
+    group_size: Count | None = None
+    activation_bits: ActivationBits | None = None
+    budget: Budget | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     where: Where = "all"
@@ -154,6 +170,8 @@ class Case(Strict):
     timing: TimingSettings = TimingSettings()
     training: TrainingSettings | None = None
     timeline: TimelineSettings | None = None
+    gradient_draws: Count | None = None
+    memory_limit_bytes: Count | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> "Case":
@@ -183,7 +201,12 @@ class Case(Strict):
         size = f" ρ={self.rho:g}" if self.rho is not None else ""
         size = f" proj_dim={self.proj_dim}" if self.proj_dim is not None else size
         words = [in_words(name, getattr(self, name)) for name in CHOICES]
-        return ", ".join(filter(None, [self.sketch or self.method, *words])) + size
+        return ", ".join(filter(None, [stack_name(self.method, self.sketch), *words])) + size
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods of the stack, as they were written."""
+        return tuple(self.method.split("+"))
 
     @property
     def shape(self) -> str:
@@ -217,6 +240,9 @@ METHOD_SETTINGS: Final = (
     "max_proj_dim",
     "block_rows",
     "bits",
+    "group_size",
+    "activation_bits",
+    "budget",
     "include",
     "exclude",
     "where",
@@ -224,11 +250,17 @@ METHOD_SETTINGS: Final = (
 )
 """What the exact case of a cell leaves out."""
 
-_LATER: Final = ("bits", "training", "timeline")
+_LATER: Final = (
+    *("bits", "group_size", "activation_bits", "budget"),
+    *("training", "timeline", "gradient_draws", "memory_limit_bytes"),
+)
 
 CHOICES: Final = {
     "block_rows": "blocks of {}",
     "bits": "{} bits",
+    "group_size": "groups of {}",
+    "activation_bits": "{}-bit activations",
+    "budget": "budget {:g}",
     "where": "{} layers",
     "share": "unshared",
 }
@@ -237,6 +269,11 @@ CHOICES: Final = {
 def in_words(name: str, value: object) -> str:
     """Return one of `CHOICES` as people write it: "blocks of 128"; "" for what is the default."""
     return "" if value == Case.model_fields[name].default else CHOICES[name].format(value)
+
+
+def stack_name(method: str, sketch: str | None) -> str:
+    """Return a stack of methods as people write it, rmm by its sketch: "oporp + quantize"."""
+    return " + ".join(sketch or name if name == "rmm" else name for name in method.split("+"))
 
 
 def _digest(data: object) -> str:

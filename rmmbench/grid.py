@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
-from rmmbench.case import Bits, Case, Count, Flag, Name, Rho, Where
+from rmmbench.case import ActivationBits, Bits, Budget, Case, Count, Flag, Name, Rho, Where
 from rmmbench.errors import ProfileError, UnknownNameError, UsageError
 from rmmbench.strict import Strict, complaint
 from rmmbench.tasks import TASKS
@@ -14,7 +14,29 @@ from rmmbench.tasks import TASKS
 WITHOUT_LENGTH = ("mlp", "linear", "projection", "import", "gcn2")
 """Models whose batches have no sequence unless one is given outright."""
 
-Measure = Literal["memory", "time", "training", "timeline"]
+Measure = Literal["memory", "time", "gradient", "training", "timeline"]
+
+_AXES: dict[str, tuple[str, ...]] = {
+    "rmm": ("sketch", "size"),
+    "exact-rp": ("rho", "bits"),
+    "quantize": ("bits", "group_size"),
+    "fewbit-activation": ("activation_bits",),
+    "memory-budget": ("budget",),
+    "velora": ("group_size",),
+}
+"""What varies of a method; one that is not named has no settings."""
+
+_DEFAULTS: dict[tuple[str, str], Any] = {
+    ("quantize", "bits"): 8,
+    ("quantize", "group_size"): 256,
+    ("fewbit-activation", "activation_bits"): 3,
+    ("memory-budget", "budget"): 0.5,
+    ("velora", "group_size"): 64,
+}
+"""What a method's axis is where the grid gives none."""
+
+_CONVERTING = {"rmm", "exact-rp", "velora"}
+_LIMITS = ("min_proj_dim", "max_proj_dim", "block_rows", "where", "share")
 
 
 def _as_many(value: Any) -> Any:
@@ -44,6 +66,9 @@ class Grid(Strict):
     max_proj_dim: Count | None = None
     block_rows: Count | None = None
     bits: tuple[Bits, ...] = ()
+    group_size: tuple[Count, ...] = ()
+    activation_bits: tuple[ActivationBits, ...] = ()
+    budget: tuple[Budget, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     where: Where = "all"
@@ -65,6 +90,8 @@ class Grid(Strict):
     def _time_or_training(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if {"time", "training"} <= set(names):
             raise ValueError("must have 'time' or 'training', not both; make two grids")
+        if "gradient" in names and "time" not in names:
+            raise ValueError("must have 'time' beside 'gradient', which needs a device too")
         return names
 
     def combinations(self) -> Iterator[dict[str, Any]]:
@@ -96,21 +123,32 @@ class Grid(Strict):
 
     def _settings(self) -> Iterator[dict[str, Any]]:
         """Yield each method's settings; exact, which every cell has already, is left out."""
-        patterns = {name: getattr(self, name) for name in ("include", "exclude")}
-        names = ("min_proj_dim", "max_proj_dim", "block_rows", "where", "share")
-        limits = patterns | {name: getattr(self, name) for name in names}
-        sizes = [{"rho": rho} for rho in self.rho] + [{"proj_dim": size} for size in self.proj_dim]
-        if "rmm" in self.method and not sizes:
-            raise ProfileError("a grid with method 'rmm' must give rho or proj_dim; or give --rho")
         for method in self.method:
-            if method == "rmm":
-                for sketch, size in itertools.product(self.sketch, sizes):
-                    yield {"method": method, "sketch": sketch} | size | limits
-            elif method == "exact-rp":
-                for rho, bits in itertools.product(self.rho or (None,), self.bits or (None,)):
-                    yield {"method": method, "rho": rho, "bits": bits} | patterns
-            elif method != "exact":
-                yield {"method": method}
+            parts = method.split("+")
+            if parts == ["exact"]:
+                continue
+            fixed: dict[str, Any] = {"method": method}
+            if _CONVERTING & set(parts):
+                fixed |= {name: getattr(self, name) for name in ("include", "exclude")}
+            if "rmm" in parts:
+                fixed |= {name: getattr(self, name) for name in _LIMITS}
+            axes = [self._axis(part, name) for part in parts for name in _AXES.get(part, ())]
+            for varied in itertools.product(*axes):
+                yield fixed | {name: value for one in varied for name, value in one.items()}
+
+    def _axis(self, method: str, name: str) -> list[dict[str, Any]]:
+        """Return what one axis of a method adds to the settings of each of its cases."""
+        if name == "size":
+            sizes = [{"rho": rho} for rho in self.rho]
+            sizes += [{"proj_dim": size} for size in self.proj_dim]
+            if not sizes:
+                need = f"a grid with method '{method}' must give rho or proj_dim"
+                raise ProfileError(f"{need}; or give --rho")
+            return sizes
+        values = getattr(self, name)
+        if not values and name != "sketch":
+            values = (_DEFAULTS.get((method, name)),)
+        return [{name: value} for value in values]
 
 
 def case_from(data: Mapping[str, Any]) -> Case:

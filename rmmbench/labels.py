@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from rmmbench.case import CHOICES, in_words
+from rmmbench.case import CHOICES, in_words, stack_name
 from rmmbench.record import Environment
 from rmmbench.rows import Row
 from rmmbench.tasks import TASKS
@@ -47,11 +47,11 @@ def rate(row: Row) -> str:
 
 
 def kind(row: Row, columns: Collection[str] = ()) -> str:
-    """Return the sketch, or the method that has none, and what else of SETTINGS `columns` name.
+    """Return the sketch, or the methods by name, and what else of SETTINGS `columns` name.
 
     Of what is mostly left as it is only the unusual is said: "oporp, beneficial layers".
     """
-    parts = [str(row["sketch"] or row["method"])]
+    parts = [stack_name(row["method"], row["sketch"])]
     for name, sign in _LIMITS.items():
         if name in columns and row[name] is not None:
             parts.append(f"proj_dim{sign}{row[name]}")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from rmmbench.case import Case, TimingSettings, TrainingSettings
+from rmmbench.case import Case, Count, TimingSettings, TrainingSettings
 from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_mean
 from rmmbench.grid import Grid, case_from
 from rmmbench.strict import Strict, complaint
@@ -64,6 +64,7 @@ class Profile(Strict):
         figures: What `plot` and `sweep` show for it.
         device: Used where the command line names none.
         time_limit_seconds: A case that takes longer is stopped and recorded as "timeout".
+        gradient_draws: How often weight gradients are compared with exact's, where a grid asks.
     """
 
     version: Literal[1]
@@ -71,6 +72,7 @@ class Profile(Strict):
     figures: tuple[str, ...] = ()
     device: Literal["auto", "cuda", "cpu", "predict"] = "auto"
     time_limit_seconds: float = Field(default=900.0, gt=0)
+    gradient_draws: Count = 5
     device_limit: DeviceLimit | None = None
     timing: TimingSettings = TimingSettings()
     training: TrainingSettings = TrainingSettings()
@@ -155,8 +157,10 @@ class Profile(Strict):
             measures["memory_device"] = memory_device
         if memory_device and "timeline" in asked:
             measures["timeline"] = self.timeline
-        if time_device and asked & {"time", "training"}:
+        if time_device and asked & {"time", "training", "gradient"}:
             measures["time_device"] = time_device
+        if time_device and "gradient" in asked:
+            measures["gradient_draws"] = self.gradient_draws
         if time_device and "training" in asked:
             measures["training"] = self._training(grid)
         return measures

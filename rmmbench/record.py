@@ -4,6 +4,7 @@ Numbers are in SI units, named in the field. A number that is not there is null 
 why.
 """
 
+import statistics
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -96,6 +97,31 @@ class Conditions(Strict):
     foreign_processes: int | None = None
 
 
+class GradientError(Strict):
+    """How far a method's weight gradients are from exact's, on the same batch and weights.
+
+    Attributes:
+        device: Where both were computed.
+        errors: Of each draw, ‖Ĝ − G‖_F ÷ ‖G‖_F, G all parameters' gradients of two or more
+            dimensions together. Dropout is drawn alike; what the method draws is not.
+        mean_error: The same of the draws' mean: of an unbiased method's n draws about n^−½ of one.
+    """
+
+    device: Literal["cuda", "cpu"]
+    errors: tuple[float, ...]
+    mean_error: float
+
+    @property
+    def error(self) -> float:
+        """The mean over draws."""
+        return statistics.fmean(self.errors)
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation over draws; None for a single one."""
+        return statistics.stdev(self.errors) if len(self.errors) > 1 else None
+
+
 class Record(Strict):
     """One case and what came of it.
 
@@ -118,6 +144,7 @@ class Record(Strict):
     memory: Memory | None = None
     timing: Timing | None = None
     conditions: Conditions | None = None
+    gradient: GradientError | None = None
     training: Training | None = None
     timeline: Timeline | None = None
     converted: int | None = None
@@ -142,6 +169,8 @@ class Record(Strict):
             row[name] = getattr(timing, name, None)
         for name in Conditions.model_fields:
             row[name] = getattr(self.conditions, name, None)
+        row["gradient_error"] = self.gradient.error if self.gradient else None
+        row["gradient_error_spread"] = self.gradient.spread if self.gradient else None
         row |= _trained(self.training)
         for name in ("gpu", "processor", "torch"):
             row[name] = getattr(self.environment, name)

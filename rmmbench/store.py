@@ -215,10 +215,12 @@ def frame(records: Iterable[Record]) -> "pd.DataFrame":
     return table
 
 
-_INTEGERS = {"batch_size", "seq_len", "seed", "bits", "train_steps"}
+_INTEGERS = {"batch_size", "seq_len", "seed", "train_steps"}
+_INTEGERS |= {"bits", "group_size", "activation_bits", "gradient_draws", "memory_limit_bytes"}
 _INTEGERS |= {"proj_dim", "min_proj_dim", "max_proj_dim", "block_rows"}
 _INTEGERS |= {"foreign_processes", *Memory.model_fields}
 _FRACTIONS = {"rho", *Timing.model_fields, *Conditions.model_fields}
+_FRACTIONS |= {"budget", "gradient_error", "gradient_error_spread"}
 _FRACTIONS |= {"score", "train_loss", "eval_loss", "train_seconds", "train_samples_per_second"}
 
 

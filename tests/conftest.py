@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,35 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
         return run
 
     return make
+
+
+@pytest.fixture
+def saved_storages() -> Callable[..., Any]:
+    """Collect what autograd saves, by its own hooks: each storage once, a model's own left out."""
+    from torch.autograd.graph import saved_tensors_hooks  # tests of golden records need no torch
+
+    class Saved:
+        def __init__(self, model: Any) -> None:
+            state = [*model.parameters(), *model.buffers()]
+            self._own = {tensor.untyped_storage()._cdata for tensor in state}
+            self._by_storage: dict[int, Any] = {}
+
+        def note(self, tensor: Any) -> Any:
+            key = tensor.untyped_storage()._cdata
+            if key not in self._own:
+                self._by_storage.setdefault(key, tensor)
+            return tensor
+
+        def total_bytes(self) -> int:
+            return sum(one.untyped_storage().nbytes() for one in self._by_storage.values())
+
+    @contextmanager
+    def collect(model: Any) -> Iterator[Saved]:
+        saved = Saved(model)
+        with saved_tensors_hooks(saved.note, lambda tensor: tensor):
+            yield saved
+
+    return collect
 
 
 @pytest.fixture

@@ -129,6 +129,11 @@ OTHERS = {
     "bits": 4,
     "training": {"max_steps": 7},
     "timeline": {"epoch_steps": 3},
+    "group_size": 32,
+    "activation_bits": 2,
+    "budget": 0.5,
+    "gradient_draws": 4,
+    "memory_limit_bytes": 2**30,
 }
 
 

@@ -37,7 +37,8 @@ def carry_out(name: str, profile: "Profile", plan: "Plan", path: Path) -> "Run":
 
 def end(run: "Run") -> None:
     """Leave with the exit code of what failed, if anything did."""
-    # Out of memory is a result that was asked for, and so is training that diverged.
+    # Out of memory is a result that was asked for, and so is training that diverged. What is
+    # skipped has nothing to tell on the device.
     if any(record.outcome not in _RESULTS for record in run.records()):
         raise typer.Exit(Exit.SOME_FAILED)
 
@@ -54,7 +55,7 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201 -- the command line prints
 
 
-_RESULTS = ("ok", "out_of_memory", "diverged")
+_RESULTS = ("ok", "out_of_memory", "diverged", "skipped")
 
 
 def _open(path: Path, name: str, profile: "Profile", plan: "Plan") -> "Run":

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from rmmbench.measure.saved import saved_tensors
+from rmmbench.measure.saved import saved_inputs
 from rmmbench.measure.step import Prepare
 from rmmbench.record import Memory
 
@@ -38,22 +38,21 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         for phase in _PHASES[:3]:
             with record_function(phase):
                 step()
-        with saved_tensors(step.model) as saved, record_function(_PHASES[3]):
+        with saved_inputs(step.batch) as saved, record_function(_PHASES[3]):
             loss = step.forward()
-        noted = saved.sizes_by_address()
-        # Freed last, so that whatever lies at a saved address at the end of the forward pass is it.
-        del loss, saved, step
+        loss_bytes = loss.untyped_storage().nbytes()
+        del loss, step
     tree = profiler.profiler.kineto_results.experimental_event_tree()
     events, phases = _events(tree)
     peaks = [_peak(events, *phases[name]) for name in _PHASES[:3]]
     start, end = phases[_PHASES[3]]
-    last = {event.address: event.size_bytes for event in events if event.nanoseconds <= end}
+    held = sum(event.size_bytes for event in events if start <= event.nanoseconds <= end)
     memory = Memory(
         device="cpu",
         peak_allocated_bytes=max(peaks[1:]),
         cold_peak_allocated_bytes=peaks[0],
         resting_bytes=sum(event.size_bytes for event in events if event.nanoseconds < start),
-        saved_bytes=sum(_held(last.get(address), size) for address, size in noted.items()),
+        saved_bytes=held - loss_bytes + saved.total_bytes(),
     )
     return memory, disagreement(peaks[1], peaks[2])
 
@@ -64,11 +63,6 @@ def disagreement(first: int, second: int) -> list[str]:
         return []
     what = f"the peaks of two warmed-up steps differ by {abs(first - second)} bytes"
     return [f"{what}: the step is not the same each time; the larger is reported"]
-
-
-def _held(allocated: int | None, storage_bytes: int) -> int:
-    # Memory that is not the allocator's (numpy's, a file's) has no event that it was taken.
-    return allocated if allocated is not None and allocated > 0 else storage_bytes
 
 
 def _events(tree: Iterable[Any]) -> tuple[list[Allocation], dict[str, tuple[int, int]]]:

@@ -3,17 +3,28 @@
 import torch
 
 from rmmbench.measure.cpu import disagreement
-from rmmbench.measure.saved import saved_tensors
+from rmmbench.measure.saved import saved_inputs
 from rmmbench.measure.step import Prepare
 from rmmbench.record import Memory
 
+_LOSS_BYTES = 512  # a scalar takes as much as the caching allocator's smallest piece
 
-def measure_cuda_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
+
+def measure_cuda_memory(
+    prepare: Prepare, limit_bytes: int | None = None
+) -> tuple[Memory, list[str]]:
     """Return the memory of a training step on the current GPU, and what is doubtful about it.
+
+    Args:
+        prepare: Builds the step.
+        limit_bytes: What the caching allocator may take; None for all there is.
 
     Raises:
         torch.OutOfMemoryError: If the step does not fit.
     """
+    if limit_bytes is not None:
+        total = torch.cuda.get_device_properties().total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total))
     step = prepare()
     step()
     torch.cuda.synchronize()
@@ -26,15 +37,17 @@ def measure_cuda_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         peaks.append(torch.cuda.max_memory_allocated())
     resting = torch.cuda.memory_allocated()
     statistics = torch.cuda.memory_stats()
-    with saved_tensors(step.model) as saved:
+    with saved_inputs(step.batch) as saved:
         loss = step.forward()
+    torch.cuda.synchronize()
+    held = torch.cuda.memory_allocated() - resting - _LOSS_BYTES
     del loss
     memory = Memory(
         device="cuda",
         peak_allocated_bytes=max(peaks),
         cold_peak_allocated_bytes=cold,
         resting_bytes=resting,
-        saved_bytes=saved.total_bytes(),
+        saved_bytes=held + saved.total_bytes(),
         reserved_bytes=statistics["reserved_bytes.all.peak"],
         alloc_retries=statistics["num_alloc_retries"],
     )

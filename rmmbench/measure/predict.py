@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import (
     UnsupportedOperatorException,
 )
 
-from rmmbench.measure.saved import saved_tensors
+from rmmbench.measure.saved import saved_inputs
 from rmmbench.measure.step import Prepare
 from rmmbench.nn.live import LiveBytes
 from rmmbench.record import Memory
@@ -82,13 +82,15 @@ def _measure(prepare: Prepare, count: LiveBytes) -> Memory:
         step()
         peaks.append(count.peak)
     resting = count.live
-    with saved_tensors(step.model) as saved:
+    with saved_inputs(step.batch) as saved:
         loss = step.forward()
+    # All that the forward pass leaves behind, whoever holds it, but for the loss.
+    held = count.live - resting - loss.untyped_storage().nbytes()
     del loss
     return Memory(
         device="predict",
         peak_allocated_bytes=peaks[1],
         cold_peak_allocated_bytes=peaks[0],
         resting_bytes=resting,
-        saved_bytes=saved.total_bytes(),
+        saved_bytes=held + saved.total_bytes(),
     )

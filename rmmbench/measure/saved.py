@@ -1,44 +1,39 @@
-"""What autograd holds between forward and backward pass."""
+"""What is held between forward and backward pass, so that there can be one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 
-class SavedTensors:
-    """Every storage that autograd saved, once, a model's own parameters and buffers left out.
+class SavedInputs:
+    """Which storages of a batch autograd saved, each once.
 
-    A view that is saved keeps its whole storage, so the storage counts.
+    They are kept for the backward pass like others, but were there before the forward pass began,
+    so that what it leaves behind does not show them. A view that is saved keeps its whole storage,
+    so the storage counts.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        """Leave out the parameters and buffers of `model`."""
-        state = [*model.parameters(), *model.buffers()]
-        self._own = {tensor.untyped_storage()._cdata for tensor in state}
-        self._by_storage: dict[int, Tensor] = {}
+    def __init__(self, batch: Mapping[str, Tensor]) -> None:
+        """Watch for the tensors of `batch`."""
+        storages = [tensor.untyped_storage() for tensor in batch.values()]
+        self._batch = {storage._cdata: storage.nbytes() for storage in storages}
+        self._saved: set[int] = set()
 
     def note(self, tensor: Tensor) -> Tensor:
-        """Take a tensor in, and return it."""
-        key = tensor.untyped_storage()._cdata
-        if key not in self._own:
-            self._by_storage.setdefault(key, tensor)
+        """Take in a tensor that autograd saves, and return it."""
+        self._saved.add(tensor.untyped_storage()._cdata)
         return tensor
 
     def total_bytes(self) -> int:
-        """Return the bytes of all storages."""
-        return sum(tensor.untyped_storage().nbytes() for tensor in self._by_storage.values())
-
-    def sizes_by_address(self) -> dict[int, int]:
-        """Return the bytes of each storage that is not empty, by where it starts."""
-        storages = [tensor.untyped_storage() for tensor in self._by_storage.values()]
-        return {storage.data_ptr(): storage.nbytes() for storage in storages if storage.nbytes()}
+        """Return the bytes of the batch's storages that were saved."""
+        return sum(size for key, size in self._batch.items() if key in self._saved)
 
 
 @contextmanager
-def saved_tensors(model: nn.Module) -> Iterator[SavedTensors]:
-    """Collect what autograd saves for the backward pass of `model`; held until the result goes."""
-    saved = SavedTensors(model)
+def saved_inputs(batch: Mapping[str, Tensor]) -> Iterator[SavedInputs]:
+    """Watch which tensors of `batch` autograd saves in a forward pass."""
+    saved = SavedInputs(batch)
     with saved_tensors_hooks(saved.note, lambda tensor: tensor):
         yield saved

@@ -1,5 +1,10 @@
-"""Ways of saving memory, one file each. To add one: add its file, and its line here."""
+"""Ways of saving memory, one file each. To add one: add its file, and its line here.
 
+Several make a stack, joined by "+". They are applied in the order of the lines below, however the
+stack is written: what changes single layers before what follows the whole forward pass.
+"""
+
+from rmmbench.errors import UsageError
 from rmmbench.methods.method import Method
 from rmmbench.registry import Entry, Registry
 
@@ -19,10 +24,31 @@ def names() -> list[str]:
     return METHODS.names()
 
 
-def get(name: str) -> Method:
-    """Return the method called `name`.
+def check(stack: str) -> list[str]:
+    """Return the names in a stack such as "rmm+checkpoint", in the order they are applied.
 
     Raises:
-        UnknownNameError: A ValueError, if there is none.
+        UnknownNameError: A ValueError, if one is no method's.
+        UsageError: If one is there twice, or exact is one of several.
     """
-    return METHODS.get(name)()
+    parts = [METHODS.check(name) for name in stack.split("+")]
+    if len(set(parts)) < len(parts):
+        raise UsageError(f"a method can be in a stack once, got '{stack}'")
+    if "exact" in parts and parts != ["exact"]:
+        raise UsageError(f"exact cannot be combined with another method, got '{stack}'")
+    return sorted(parts, key=names().index)
+
+
+def get(stack: str) -> Method:
+    """Return the method called `stack`, or those that it joins by "+" as one.
+
+    Raises:
+        UnknownNameError: A ValueError, if one is no method's.
+        UsageError: If they cannot be combined.
+    """
+    parts = {name: METHODS.get(name)() for name in check(stack)}
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    from rmmbench.methods._stack import Stack
+
+    return Stack(parts)

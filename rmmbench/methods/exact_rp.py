@@ -32,6 +32,8 @@ from rmmbench.nn.swap import linear_layers
 class ExactRP(Method):
     """Makes each linear layer that the case's patterns let through keep a projection."""
 
+    takes_over = frozenset({"the inputs of linear layers"})
+
     def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
         """Convert the model's linear layers and return how many were.
 

@@ -13,6 +13,8 @@ from rmmbench.nn import convert, converted_layers, exact_layers
 class RMM(Method):
     """Converts each linear layer that the case's patterns let through, or those that gain by it."""
 
+    takes_over = frozenset({"the inputs of linear layers"})
+
     def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
         """Convert the model's linear layers and return how many were."""
         convert(

@@ -9,7 +9,16 @@ from rmmbench import methods, models
 from rmmbench.case import Case
 from rmmbench.measure.step import AUTOCAST, TrainingStep, autocast, make_optimizer
 from rmmbench.nn import manual_seed
-from rmmbench.record import SYNTHETIC, Conditions, Environment, Memory, Outcome, Record, Timing
+from rmmbench.record import (
+    SYNTHETIC,
+    Conditions,
+    Environment,
+    GradientError,
+    Memory,
+    Outcome,
+    Record,
+    Timing,
+)
 from rmmbench.timeline import Timeline
 from rmmbench.training import Training
 
@@ -28,6 +37,7 @@ class Draft:
         self.memory: Memory | None = None
         self.timing: Timing | None = None
         self.conditions: Conditions | None = None
+        self.gradient: GradientError | None = None
         self.training: Training | None = None
         self.timeline: Timeline | None = None
         self.missing: dict[str, str] = {}
@@ -49,6 +59,7 @@ class Draft:
         reasons = {"memory": "the case asks for time only", "timing": timed, "conditions": timed}
         # Not every case asks for these, and one that does and was well has them.
         reasons |= {name: "" for name in ("training", "timeline") if getattr(case, name)}
+        reasons |= {"gradient": timed} if case.gradient_draws else {}
         for name, usual in reasons.items():
             if getattr(self, name) is None:
                 self.missing.setdefault(name, reason or usual)
@@ -65,6 +76,7 @@ class Draft:
             memory=self.memory,
             timing=self.timing,
             conditions=self.conditions,
+            gradient=self.gradient,
             training=self.training,
             timeline=self.timeline,
             converted=self.converted,

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from rmmbench.case import Case, Device
 from rmmbench.data import DATA
 from rmmbench.errors import RmmbenchError, UnknownNameError, UsageError
-from rmmbench.methods import METHODS
+from rmmbench.methods import check as check_stack
 from rmmbench.models import MODELS, check
 from rmmbench.profile import Profile
 from rmmbench.record import Environment
@@ -80,7 +80,7 @@ def check_names(cases: list[Case]) -> None:
     """Raise UnknownNameError for a model, method or sketch that does not exist."""
     for case in cases:
         MODELS.check(case.model.partition(":")[0])
-        METHODS.check(case.method)
+        check_stack(case.method)
         if case.sketch is not None:
             SKETCHES.check(case.sketch)
 
@@ -101,7 +101,10 @@ def check_models(cases: list[Case], limit_seconds: float) -> None:
         for case in cases
         if case.training
     }
-    asked = list(shapes.values()), list(sketched.values()), list(trained.values())
+    stacked = {
+        (case.model, case.task, case.seq_len, case.attention, case.method): case for case in cases
+    }
+    asked = [list(some.values()) for some in (shapes, stacked, sketched, trained)]
     try:
         fault = process.call(_fault, *asked, limit_seconds=limit_seconds)
     except process.EndedError:
@@ -137,12 +140,15 @@ def _environment() -> Environment:
     return found
 
 
-def _fault(cases: list[Case], sketched: list[Case], trained: list[Case]) -> str | None:
-    """Return what is wrong with the first case that cannot be made, sketched, or trained."""
-    check_sketch = import_module("rmmbench.sweep.worker").check_sketch
+def _fault(
+    shapes: list[Case], stacked: list[Case], sketched: list[Case], trained: list[Case]
+) -> str | None:
+    """Return what is wrong with the first case that cannot be made, changed or trained."""
+    suitability = import_module("rmmbench.sweep.suitability")
     looks: list[tuple[Callable[[Case], object], list[Case]]] = [
-        (check, cases),
-        (check_sketch, sketched),
+        (check, shapes),
+        (suitability.check_method, stacked),
+        (suitability.check_sketch, sketched),
     ]
     if trained:
         looks.append((import_module("rmmbench.sweep.training").check_training, trained))

@@ -4,26 +4,28 @@ The only place where models, methods and measures meet.
 """
 
 import functools
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
 import torch
 import torch._dynamo  # the first optimizer would import it, in every case anew
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from rmmbench import methods, sketches
+from rmmbench import methods
 from rmmbench.case import Case, Device
 from rmmbench.measure.conditions import GpuWatch
 from rmmbench.measure.cpu import measure_cpu_memory
 from rmmbench.measure.cuda import measure_cuda_memory
+from rmmbench.measure.gradient_error import measure_gradient_error
 from rmmbench.measure.nvml import process_bytes
 from rmmbench.measure.predict import predict_memory
-from rmmbench.measure.step import Prepare
+from rmmbench.measure.step import Prepare, TrainingStep
 from rmmbench.measure.timeline import follow_memory
-from rmmbench.measure.timing import time_steps
+from rmmbench.measure.timing import Reference, time_steps
 from rmmbench.record import Environment, Outcome, Record
 from rmmbench.sweep.draft import Announce, Draft, prepare
 from rmmbench.timeline import TimelineSettings
+from rmmbench.units import format_bytes
 
 _ENERGY_SECONDS = 1.0
 
@@ -39,9 +41,20 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
     """
     draft = Draft(case, announce)
     diverged = None
+    lacking = {device: methods.get(case.method).lacks(device) for device in _devices(case)}
+    if all(lacking.values()):
+        reason = next(filter(None, lacking.values()))
+        draft.explain_missing(reason)
+        return draft.record(environment, "skipped", reason)
     try:
-        if case.memory_device is not None:
+        if case.memory_device is not None and lacking[case.memory_device]:
+            draft.missing["memory"] = str(lacking[case.memory_device])
+        elif case.memory_device is not None:
             _measure_memory(draft, case.memory_device)
+            too_much = _over_limit(draft)
+            if too_much:
+                draft.explain_missing("the case did not get so far")
+                return draft.record(environment, "out_of_memory", too_much)
         if case.timeline is not None:
             _follow_memory(draft, case.timeline, folder)
         if case.training is not None:
@@ -49,6 +62,8 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
             from rmmbench.sweep.training import train_model
 
             diverged = train_model(draft, folder)
+        elif case.time_device is not None and lacking[case.time_device]:
+            draft.missing["timing"] = str(lacking[case.time_device])
         elif case.time_device is not None:
             _measure_time(draft, case.time_device)
     except Exception as error:
@@ -60,36 +75,24 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
     return draft.record(environment, "diverged" if diverged else "ok", diverged)
 
 
+def _devices(case: Case) -> list[str]:
+    return [device for device in (case.memory_device, case.time_device) if device is not None]
+
+
+def _over_limit(draft: Draft) -> str | None:
+    """Return how far a step is over the case's limit of memory, None if it is not."""
+    limit, memory = draft.case.memory_limit_bytes, draft.memory
+    if limit is None or memory is None or memory.peak_allocated_bytes <= limit:
+        return None
+    peak = format_bytes(memory.peak_allocated_bytes)
+    return f"a step takes {peak}, more than the limit of {format_bytes(limit)}"
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Tell whether an error says that memory ran out, on the GPU or on the CPU."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
-def check_sketch(case: Case) -> None:
-    """Raise what the case's sketch has to say of the shapes that it would meet.
-
-    Blocks must fit the input of every layer: a forward pass on fake tensors tells. A user's own
-    factory is not called for it.
-
-    Raises:
-        ValueError: If the sketch takes no block_rows, needs them, or they fit no input.
-    """
-    sketch = sketches.get(case.sketch or "gaussian", case.block_rows)
-    has_blocks = sketch.needs_block_rows or sketch.block_rows is not None
-    if not has_blocks or case.model.startswith("import:"):
-        return
-    read: list[str] = []
-    with FakeTensorMode():
-        step = prepare(Draft(case, lambda stage: None), "cpu", foreach=True)
-        for name, layer in step.model.named_modules():
-            layer.register_forward_pre_hook(lambda *_, name=name: read.append(name))
-        try:
-            step.forward()
-        except ValueError as error:
-            hint = f"(layer '{read[-1]}' of {case.model}; `exclude` can leave it out)"
-            raise ValueError(f"{error} {hint}") from error
 
 
 def _measure_memory(draft: Draft, device: Device) -> None:
@@ -105,7 +108,7 @@ def _measure_memory(draft: Draft, device: Device) -> None:
         draft.warnings += warnings
     else:
         draft.stage("measuring memory")
-        memory, warnings = measure_cuda_memory(build)
+        memory, warnings = measure_cuda_memory(build, draft.case.memory_limit_bytes)
         held, why = process_bytes()
         reason = why or ""
         draft.memory = memory.model_copy(update={"process_bytes": held})
@@ -153,9 +156,18 @@ def _measure_time(draft: Draft, device: Literal["cuda", "cpu"]) -> None:
     if device == "cpu":
         draft.timing = time_steps(step, case.batch_size, device, case.timing, reference)
         draft.missing["conditions"] = "timed on the CPU"
-        return
+    else:
+        _time_on_gpu(draft, step, reference)
+    if case.gradient_draws is not None:
+        draft.stage("comparing gradients")
+        exact = reference or nullcontext
+        draft.gradient = measure_gradient_error(step, exact, case.gradient_draws, case.seed)
+
+
+def _time_on_gpu(draft: Draft, step: TrainingStep, reference: Reference | None) -> None:
+    case = draft.case
     with GpuWatch() as watch:
-        timing = time_steps(step, case.batch_size, device, case.timing, reference)
+        timing = time_steps(step, case.batch_size, "cuda", case.timing, reference)
     draft.timing = timing
     draft.warnings += watch.warnings()
     draft.stage("measuring energy")

@@ -13,7 +13,6 @@ from rmmbench import methods, models
 from rmmbench.case import Case
 from rmmbench.measure.cpu import measure_cpu_memory
 from rmmbench.measure.predict import CannotPredictError, predict_memory
-from rmmbench.measure.saved import saved_tensors
 from rmmbench.measure.step import TrainingStep, make_optimizer
 from rmmbench.nn import manual_seed
 from rmmbench.nn.live import LiveBytes
@@ -63,7 +62,8 @@ def check_prediction(prepare):
     predicted = predict_memory(prepare)
     measured, warnings = measure_cpu_memory(prepare)
     assert warnings == []
-    assert predicted.saved_bytes == measured.saved_bytes
+    # Kernels leave a few scalars of their own, such as the count of labels that matter.
+    assert 0 <= measured.saved_bytes - predicted.saved_bytes <= 64
     assert predicted.resting_bytes == measured.resting_bytes
     for name in ("peak_allocated_bytes", "cold_peak_allocated_bytes"):
         assert getattr(predicted, name) == pytest.approx(getattr(measured, name), rel=0.01)
@@ -231,35 +231,47 @@ def test_a_model_without_a_loss_is_refused(after, got):
         predict_memory(prepare)
 
 
-def saved_by(compute, shape=(8, 4), *, model=None):
-    """Return the saved bytes of a computation with an input that is trained."""
-    x = torch.randn(shape, requires_grad=True)
-    with saved_tensors(model or nn.Identity()) as saved:
-        result = compute(x)
-    del result
-    return saved.total_bytes()
+class Computing(nn.Module):
+    """A computation that has its sum for a loss."""
+
+    def __init__(self, compute):
+        """Hold the computation, which may have parameters."""
+        super().__init__()
+        self.compute = compute
+
+    def forward(self, x):
+        """Return the sum, of which autograd saves nothing."""
+        return self.compute(x).float().sum()
+
+
+def saved_by(make, *, autocast=None):
+    """Return the saved bytes of what `make` makes, with an input that is trained, shape (8, 4)."""
+
+    def prepare():
+        x = torch.randn(8, 4, requires_grad=True)
+        optimizer = make_optimizer("sgd", [x], foreach=True)
+        return TrainingStep(Computing(make()), {"x": x}, optimizer, autocast)
+
+    return predict_memory(prepare).saved_bytes
 
 
 def test_a_storage_counts_once():
     """A tensor that two operators save, or one of them twice, is held once."""
-    assert saved_by(lambda x: x.sin() + x.cos()) == 8 * 4 * 4
-    assert saved_by(lambda x: x * x) == 8 * 4 * 4
+    assert saved_by(lambda: lambda x: x.sin() + x.cos()) == 8 * 4 * 4
+    assert saved_by(lambda: lambda x: x * x) == 8 * 4 * 4
 
 
 def test_a_view_counts_its_whole_storage():
     """One column that is saved keeps the whole matrix."""
-    assert saved_by(lambda x: x[:, :1].sin()) == 8 * 4 * 4
-    assert saved_by(lambda x: x[:, :1].sin() + x.T[:, :1].cos().sum()) == 8 * 4 * 4
+    assert saved_by(lambda: lambda x: x[:, :1].sin()) == 8 * 4 * 4
+    assert saved_by(lambda: lambda x: x[:, :1].sin() + x.T[:, :1].cos().sum()) == 8 * 4 * 4
 
 
 def test_parameters_and_buffers_do_not_count():
     """What is there between steps anyway is not kept for the backward pass; a cast of it is."""
-    layer = nn.Linear(4, 3)
-    assert saved_by(layer, model=layer) == 8 * 4 * 4
-    norm = nn.BatchNorm1d(4).eval()
-    assert saved_by(norm, model=norm) == 8 * 4 * 4
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert saved_by(layer, model=layer) == (8 * 4 + 4 * 3) * 2
+    assert saved_by(lambda: nn.Linear(4, 3)) == 8 * 4 * 4
+    assert saved_by(lambda: nn.BatchNorm1d(4).eval()) == 8 * 4 * 4
+    assert saved_by(lambda: nn.Linear(4, 3), autocast=torch.bfloat16) == (8 * 4 + 4 * 3) * 2
 
 
 def test_what_is_dropped_is_no_longer_live():

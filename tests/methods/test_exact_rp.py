@@ -9,7 +9,6 @@ import rmmbench
 from rmmbench import methods, models, sketches
 from rmmbench.case import Case
 from rmmbench.measure.predict import predict_memory
-from rmmbench.measure.saved import saved_tensors
 from rmmbench.measure.step import TrainingStep, make_optimizer
 from rmmbench.methods import _quantised
 from rmmbench.methods._projected import Compression, ProjectedLinear, projected_linear
@@ -167,11 +166,11 @@ def test_output_and_other_gradients_are_exact(rho, bits, dtype, shape):
 
 @each_setting
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_saves_what_its_docstring_says(rho, bits, dtype):
+def test_saves_what_its_docstring_says(saved_storages, rho, bits, dtype):
     """Packed rows, 4 bytes for the minimum and step of each, 8 for the seed; no copy of weight."""
     rows, features = 30, 26
     layer = layer_of(nn.Linear(features, 16, dtype=dtype), rho, bits)
-    with saved_tensors(layer) as saved:
+    with saved_storages(layer) as saved:
         output = layer(torch.randn(5, 6, features, requires_grad=True, dtype=dtype))
     proj_dim = 8 if rho == 0.3 else features
     row = proj_dim * dtype.itemsize if bits is None else -(-proj_dim * bits // 8) + 4
@@ -216,13 +215,13 @@ def test_noise_is_new_at_every_step_and_repeats():
 
 
 @each_setting
-def test_autocast_dtypes(rho, bits):
+def test_autocast_dtypes(saved_storages, rho, bits):
     """Under autocast output and gradients have nn.Linear's dtypes, and what is kept is the cast."""
     linear = nn.Linear(24, 16)
     x = torch.randn(20, 24, requires_grad=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected = linear(x)
-        with saved_tensors(linear) as saved:
+        with saved_storages(linear) as saved:
             output = layer_of(linear, rho, bits)(x)
     torch.testing.assert_close(output, expected)
     cast_weight = 16 * 24 * 2
@@ -288,7 +287,7 @@ def test_conv1d_is_converted_too():
 
 
 @each_setting
-def test_memory_can_be_predicted(rho, bits):
+def test_memory_can_be_predicted(saved_storages, rho, bits):
     """On fake tensors a step holds what a real one would, by the same formula."""
     wanted = case("mlp:26-26-4", rho=rho, bits=bits, exclude=["layers.1"])
 
@@ -300,7 +299,7 @@ def test_memory_can_be_predicted(rho, bits):
         return TrainingStep(built.model, batch, optimizer)
 
     real = prepare()
-    with saved_tensors(real.model) as saved:
+    with saved_storages(real.model) as saved:
         loss = real.forward()
     expected = saved.total_bytes()
     del loss
