@@ -8,6 +8,8 @@ from rmmbench.rows import Row
 from rmmbench.tasks import TASKS
 
 EXACT = "No RMM"
+ROUNDING = 1e-4
+"""The gradient error that rounding alone can make, float32's of sums in another order."""
 
 _WORDS = {
     "batch_size": "batch {}",
@@ -70,6 +72,16 @@ def setting(row: Row, columns: Collection[str] = ("sketch",)) -> str:
         return EXACT
     named = set(columns) - {"rho", "proj_dim"} or not rate(row)
     return " ".join(filter(None, [kind(row, columns) if named else "", rate(row)]))
+
+
+def gradient_error(row: Row) -> str:
+    """Return how far weight gradients are from exact's: "0.55 ± 0.02", "0" if by rounding alone."""
+    error, spread = row["gradient_error"], row["gradient_error_spread"]
+    if error is None:
+        return ""
+    if error < ROUNDING:
+        return "0"
+    return f"{error:.2g}" if not spread else f"{error:.2g} ± {spread:.1g}"
 
 
 def provenance(

@@ -1,8 +1,9 @@
-"""Grids that train: seeds, settings by grid, and the command line's tasks."""
+"""Grids: seeds and settings of training, the command line's tasks, and the axes of each method."""
 
 import pytest
 
 from rmmbench import profile
+from rmmbench.case import METHOD_SETTINGS, Case
 from rmmbench.errors import ProfileError, UsageError
 from rmmbench.profile import Profile
 
@@ -116,3 +117,65 @@ def test_the_command_line_goes_before_a_grids_own_training():
     assert (case.training.max_steps, case.training.data) == (3, None)
     with pytest.raises(UsageError, match=r"^training\.max_steps must be at least 1, got 0$"):
         own.overridden({}, {"max_steps": 0})
+
+
+STEP = {"model": ["roberta-tiny"], "batch_size": [4], "seq_len": [8], "measure": ["memory"]}
+
+
+@pytest.mark.parametrize(
+    ("axes", "settings"),
+    [
+        ({"method": ["checkpoint", "offload"]}, [{}, {}]),
+        ({"method": ["quantize"]}, [{"bits": 8, "group_size": 256}]),
+        (
+            {"method": ["quantize"], "bits": [8, 4], "group_size": [64]},
+            [{"bits": 8, "group_size": 64}, {"bits": 4, "group_size": 64}],
+        ),
+        ({"method": ["memory-budget"]}, [{"budget": 0.5}]),
+        ({"method": ["memory-budget"], "budget": [1.0, 0.0]}, [{"budget": 1.0}, {"budget": 0.0}]),
+        (
+            {"method": ["rmm+fewbit-activation"], "rho": [0.5, 0.1], "where": "beneficial"},
+            [
+                {"rho": rho, "sketch": "gaussian", "activation_bits": 3, "where": "beneficial"}
+                for rho in (0.5, 0.1)
+            ],
+        ),
+        (
+            {"method": ["exact-rp+fewbit-activation"], "rho": [0.1], "bits": [2], "sketch": ["dct"]},
+            [{"rho": 0.1, "bits": 2, "activation_bits": 3}],
+        ),
+    ],
+)
+def test_a_method_takes_the_axes_that_it_has(axes, settings):
+    """What others vary makes no more cases of it, and what it is not given is recorded too."""
+    cases = profile_of(STEP | axes).cases("predict", None)[1:]
+    methods = [axes["method"][0]] * len(settings) if settings[0] else axes["method"]
+    assert [case.method for case in cases] == methods
+    for case, expected in zip(cases, settings, strict=True):
+        usual = Case(model="roberta-tiny", batch_size=4)
+        found = {
+            name: getattr(case, name)
+            for name in METHOD_SETTINGS
+            if name != "method" and getattr(case, name) != getattr(usual, name)
+        }
+        assert found == expected
+
+
+def test_a_stack_with_sketches_needs_their_size():
+    """In a stack too, sketches have no size of their own."""
+    with pytest.raises(ProfileError, match=r"method 'rmm' must give rho or proj_dim"):
+        profile_of(STEP | {"method": ["rmm+quantize"]}).cases("predict", None)
+
+
+def test_gradients_are_compared_where_steps_are_timed():
+    """The profile says how often; a prediction compares none."""
+    grid = STEP | {"measure": ["memory", "time", "gradient"], "method": ["checkpoint"]}
+    asked = profile_of(grid, gradient_draws=7)
+    assert {case.gradient_draws for case in asked.cases("predict", "cpu")} == {7}
+    assert {case.gradient_draws for case in asked.cases("predict", None)} == {None}
+
+
+def test_comparing_gradients_needs_a_device():
+    """A gradient has to be computed where a step could be timed."""
+    with pytest.raises(ValueError, match="must have 'time' beside 'gradient'"):
+        profile_of(STEP | {"measure": ["memory", "gradient"]})

@@ -11,6 +11,7 @@ from rmmbench.cli.check import check
 from rmmbench.cli.doctor import doctor
 from rmmbench.cli.export import export
 from rmmbench.cli.list import list_names
+from rmmbench.cli.max_batch import max_batch
 from rmmbench.cli.plot import plot
 from rmmbench.cli.sweep import sweep
 from rmmbench.cli.table import table
@@ -49,6 +50,7 @@ app.command()(train)
 app.command()(plot)
 app.command()(table)
 app.command()(advise)
+app.command("max-batch")(max_batch)
 app.command()(variance)
 app.command()(verify)
 app.command()(check)

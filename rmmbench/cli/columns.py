@@ -1,10 +1,10 @@
-"""The columns of the paper's Table 3 as text, published numbers beside measured ones."""
+"""The columns of the paper's Table 3 as text, published numbers beside measured ones, and more."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rmmbench import published
-from rmmbench.labels import EXACT, kind, place
+from rmmbench.labels import EXACT, gradient_error, kind, place
 from rmmbench.profile import Profile
 from rmmbench.rows import CELL, KIND, Row, differing, is_projection, kept, telling
 from rmmbench.units import GIB, MIB, format_percent
@@ -47,7 +47,6 @@ def columns(rows: Sequence[Row], profile: Profile) -> list[Column]:
 
 def _names(rows: Sequence[Row]) -> list[Column]:
     where = telling(rows, WHERE)
-    how = differing([row for row in rows if row["method"] != "exact"], KIND)
     starts = [i == 0 or row["cell"] != rows[i - 1]["cell"] for i, row in enumerate(rows)]
 
     def once(text: Callable[[Row], str]) -> tuple[str, ...]:
@@ -57,7 +56,7 @@ def _names(rows: Sequence[Row]) -> list[Column]:
     return [
         Column(where[0] if len(where) == 1 else "", once(lambda row: place(row, where)), False),
         Column("batch×length" if has_lengths else "batch", once(_shape), False),
-        Column("sketch", tuple(_kind(row, how) for row in rows), False),
+        Column("sketch" if _has_paper_only(rows) else "method", _kinds(rows), False),
         Column("ρ", tuple(f"{row['rho']:g}" if row["rho"] else "" for row in rows)),
         Column("proj_dim", tuple(str(row["proj_dim"] or "") for row in rows)),
     ]
@@ -66,6 +65,7 @@ def _names(rows: Sequence[Row]) -> list[Column]:
 def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column]:
     papers = [published.find(profile, row, "peak_gib") for row in rows]
     highest = max((row["peak_allocated_bytes"] or 0 for row in rows), default=0)
+    is_paper = _has_paper_only(rows)
     is_small = highest < GIB and not any(papers)
     unit, size, digits = ("MiB", MIB, 1) if is_small else ("GiB", GIB, 2)
 
@@ -77,9 +77,11 @@ def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column]:
         Column("paper's\nGiB", tuple("" if paper is None else f"{paper:g}" for paper in papers)),
         column("saved", lambda row: _saved(row, row["saving"])),
         column("paper's\nsaved", lambda row: _saved(row, published.saving(profile, row))),
+        column(f"kept\n{unit}", lambda row: "" if is_paper else _kept(row, size, digits)),
         column("relative\nthroughput", lambda row: "" if is_projection(row) else _ratio(row)),
         column("product ÷\nsketch", lambda row: _ratio(row) if is_projection(row) else ""),
         column("paper's\nrelative", lambda row: _relative(profile, row)),
+        column("gradient\nerror", gradient_error),
         column("samples/s", lambda row: _per_second(row["samples_per_second"])),
     ]
 
@@ -88,14 +90,25 @@ def _shape(row: Row) -> str:
     return place(row, ("batch_size", "seq_len")).removeprefix("batch ")
 
 
-def _kind(row: Row, columns: Sequence[str]) -> str:
-    return EXACT if row["method"] == "exact" else kind(row, columns)
+def _has_paper_only(rows: Sequence[Row]) -> bool:
+    return all(row["method"] in ("exact", "rmm") for row in rows)
+
+
+def _kinds(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return how each case saves memory; exact by the paper's name where all is the paper's."""
+    exact = EXACT if _has_paper_only(rows) else "exact"
+    how = differing([row for row in rows if row["method"] != "exact"], KIND)
+    return tuple(exact if row["method"] == "exact" else kind(row, how) for row in rows)
 
 
 def _peak(row: Row, size: int, digits: int) -> str:
     if row["peak_allocated_bytes"] is not None:
         return f"{row['peak_allocated_bytes'] / size:.{digits}f}"
     return _outcome(row) if row["memory_device"] else ""
+
+
+def _kept(row: Row, size: int, digits: int) -> str:
+    return "" if row["saved_bytes"] is None else f"{row['saved_bytes'] / size:.{digits}f}"
 
 
 def _ratio(row: Row) -> str:

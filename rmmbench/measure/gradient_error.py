@@ -25,12 +25,12 @@ def measure_gradient_error(
     if not total > 0:
         raise ValueError("the weights must have a gradient to compare with, and it is 0")
     errors: list[float] = []
-    sums: list[Tensor] = []
+    mean = [torch.zeros_like(gradient) for gradient in exact]
     for _ in range(draws):
         drawn = _weight_gradients(step, seed)
         errors.append(_distance(drawn, exact, total))
-        sums = [kept.add_(new) for kept, new in zip(sums, drawn, strict=True)] or drawn
-    mean = [kept.div_(draws) for kept in sums]
+        for kept, new in zip(mean, drawn, strict=True):
+            kept.add_(new, alpha=1 / draws)
     return GradientError(
         device="cuda" if exact[0].is_cuda else "cpu",
         errors=tuple(errors),

@@ -13,8 +13,18 @@ METHODS: Registry[type[Method]] = Registry(
     __name__,
     {
         "exact": Entry("exact:Exact", "the unchanged model; the reference"),
+        "checkpoint-attention": Entry(
+            "checkpoint_attention:CheckpointAttention", "attention is computed again, nothing else"
+        ),
+        "checkpoint": Entry("checkpoint:Checkpoint", "whole blocks are computed again"),
+        "selective-checkpoint": Entry(
+            "selective_checkpoint:SelectiveCheckpoint", "blocks again, but for products of matrices"
+        ),
         "rmm": Entry("rmm:RMM", "linear layers keep a sketch of their input"),
         "exact-rp": Entry("exact_rp:ExactRP", "linear layers keep random features, in few bits"),
+        "velora": Entry("velora:VeLoRA", "linear layers keep one coefficient of each few features"),
+        "compile": Entry("compile:Compile", "torch.compile with its default settings"),
+        "memory-budget": Entry("memory_budget:MemoryBudget", "torch.compile, told to keep less"),
     },
 )
 

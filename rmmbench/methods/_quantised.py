@@ -2,6 +2,10 @@
 
 Each row is cut into 2^bits − 1 equal steps from its minimum on. A number between two levels becomes
 one of them at random, the nearer one more often: as often as makes the mean right.
+
+There are two kinds. `quantise` keeps a minimum and a step in two bytes each and draws by Philox
+from a seed. `quantise_between` keeps both extremes in four bytes each, so that they come back
+exactly, and draws from a generator, which on the CPU is thirty times as fast.
 """
 
 from collections.abc import Iterator
@@ -59,6 +63,65 @@ def product(y: Tensor, kept: Quantised, width: int, bits: int) -> Tensor:
         some = restore(Quantised(*(part[rows] for part in kept)), width, bits)
         total += y[rows].T @ some.to(y.dtype)
     return total.to(y.dtype)
+
+
+class Between(NamedTuple):
+    """A matrix in few bits: rows · (⌈width · bits / 8⌉ + 8) bytes.
+
+    Attributes:
+        levels: Packed into bytes, shape (rows, ⌈width · bits / 8⌉).
+        minima: Of each row, float32, shape (rows, 1).
+        maxima: Likewise.
+    """
+
+    levels: Tensor
+    minima: Tensor
+    maxima: Tensor
+
+
+def quantise_between(x: Tensor, bits: int, generator: torch.Generator) -> Between:
+    """Return a matrix in 2, 4 or 8 bits a number.
+
+    A number's mean moves by rounding in float32, and by less than 2⁻¹³ of the step between levels.
+
+    Args:
+        x: Shape (rows, width), of any floating-point dtype; treated in float32.
+        bits: Of a number.
+        generator: Of what goes up and what goes down, on x's device.
+    """
+    rows, width = x.shape
+    minima, maxima = x.new_empty(2, rows, 1, dtype=torch.float32)
+    levels = x.new_empty(rows, -(-width * bits // 8), dtype=torch.uint8)
+    for some in _pieces(rows, width):
+        piece = x[some].float()
+        # A mask's −∞ has to have a place among numbers; other infinities are to be seen.
+        low = piece.amin(1, keepdim=True).clamp_min_(torch.finfo(piece.dtype).min)
+        minima[some], maxima[some] = low, piece.amax(1, keepdim=True)
+        levels[some] = _pack(_levels(piece, low, maxima[some], bits, generator), bits)
+    return Between(levels, minima, maxima)
+
+
+def restore_between(kept: Between, bits: int, out: Tensor) -> None:
+    """Write the matrix that `quantise_between` made the few bits of, to `out` and in its dtype."""
+    for some in _pieces(*out.shape):
+        levels, minima, maxima = (part[some] for part in kept)
+        shares = _unpack(levels, out.shape[1], bits).float().div_(2**bits - 1)
+        out[some] = torch.lerp(minima, maxima, shares)
+
+
+def _levels(
+    x: Tensor, low: Tensor, high: Tensor, bits: int, generator: torch.Generator
+) -> Tensor:
+    """Return the level of each number, at random one of the two beside it, as bytes."""
+    highest_level = 2**bits - 1
+    span = (high - low).clamp_min_(torch.finfo(x.dtype).tiny)
+    # Hardly more than its share, so that rounding leaves no extreme below its level.
+    places = (x - low).div_(span).mul_(highest_level * (1 + 2.0**-22))
+    # Four words of 16 bits in one draw; with the offset they are in (0, 1).
+    drawn = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+    words = drawn.random_(-(2**63), None, generator=generator).view(torch.int16)
+    places.add_(words[: x.numel()].view(x.shape), alpha=2.0**-16).add_(0.5 + 2.0**-17)
+    return places.clamp_(0, highest_level).to(torch.uint8)
 
 
 def _pieces(rows: int, width: int) -> Iterator[slice]:

@@ -20,7 +20,7 @@ MODELS: Registry[Builder] = Registry(
         "mlp": Entry("mlp:mlp", "linear layers and GELU; mlp:IN-HIDDEN-…-OUT"),
         "linear": Entry("linear:linear", "one linear layer; linear:INxOUT"),
         "projection": Entry("projection:projection", "a sketch timed alone; projection:INxOUT"),
-        "decoder": Entry("decoder:decoder", "a Llama-style decoder of bytes; decoder:LAYERSxWIDTH"),
+        "decoder": Entry("decoder:decoder", "Llama's blocks; decoder:LAYERSxWIDTH[xVOCABULARY]"),
         "gcn2": Entry("gcn2:gcn2", "a graph network, GCN2; gcn2:IN-WIDTHxLAYERS-OUT"),
         "hf": Entry("huggingface:from_name", "any transformers model; hf:DIRECTORY-OR-CONFIG-NAME"),
         "import": Entry("imported:from_path", "your own; import:package.module:factory"),

@@ -1,4 +1,4 @@
-"""A small decoder of bytes: Llama's blocks, for language modelling on any machine."""
+"""A decoder of Llama's blocks: of bytes, to train on any machine, or of more tokens."""
 
 import re
 
@@ -17,16 +17,18 @@ _LONGEST = 2048
 def decoder(argument: str, case: Case) -> Built:
     """Build "decoder:LAYERSxWIDTH", 4x128 where none is given; "12x768" has 85 M parameters.
 
+    A third size is the vocabulary, 256 bytes where it is left out: "22x2048x32000" has 1.2 billion.
+
     Raises:
-        ValueError: If the argument is not two sizes, or the width is no multiple of 64.
+        ValueError: If the argument is not such sizes, or the width is no multiple of 64.
     """
-    sizes = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", argument or "4x128")
+    sizes = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)(?:x([1-9]\d*))?", argument or "4x128")
     if sizes is None or int(sizes[2]) % _HEAD_WIDTH:
-        form = f"decoder:LAYERSxWIDTH, the width a multiple of {_HEAD_WIDTH}"
+        form = f"decoder:LAYERSxWIDTH[xVOCABULARY], the width a multiple of {_HEAD_WIDTH}"
         raise ValueError(f"decoder must be given as {form}, got 'decoder:{argument}'")
     layers, width = int(sizes[1]), int(sizes[2])
     config = transformers.LlamaConfig(
-        vocab_size=BYTES,
+        vocab_size=int(sizes[3] or BYTES),
         num_hidden_layers=layers,
         hidden_size=width,
         # Three matrices of 8/3 the width have the parameters of two of four times.

@@ -18,11 +18,12 @@ class MLP(nn.Module):
         """Make a layer for each two widths in a row."""
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
+        self.activation = nn.GELU()
 
     def forward(self, input: Tensor, labels: Tensor) -> Output:
         """Return loss and logits of `input`, shape (*, widths[0]), for classes of shape (*)."""
         for layer in self.layers[:-1]:
-            input = F.gelu(layer(input))
+            input = self.activation(layer(input))
         logits = self.layers[-1](input)
         return Output(F.cross_entropy(logits.flatten(0, -2), labels.flatten()), logits)
 

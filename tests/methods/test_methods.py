@@ -1,6 +1,7 @@
 """The contract of every method; adding one to the registry buys all of this."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -8,20 +9,38 @@ from torch import nn
 
 from rmmbench import methods, models
 from rmmbench.case import Case
-from rmmbench.errors import UnknownNameError
+from rmmbench.errors import UnknownNameError, UsageError
+from rmmbench.measure.cpu import measure_cpu_memory
+from rmmbench.measure.predict import predict_memory
+from rmmbench.methods._stack import Stack
+from rmmbench.methods.method import Method
 from rmmbench.nn import RMMLinear, converted_layers
 from rmmbench.nn.conv1d import RMMConv1D
+from rmmbench.sweep.draft import Draft, prepare
 
-every_method = pytest.mark.parametrize("name", methods.names())
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # Of settings that a method does not have it takes no notice.
-SETTINGS = {"sketch": "gaussian", "rho": 0.3}
+SETTINGS = {"sketch": "gaussian", "rho": 0.3, "bits": 8, "group_size": 2, "activation_bits": 2}
+SETTINGS |= {"budget": 0.5}
+# A compiler takes long over a transformer; what is compiled has such tests in its own file.
+COMPILED = ("compile", "memory-budget")
+FAMILIES = ["roberta-tiny", "mlp:6-8-8-4", "linear:6x4"]
+
+every_method = pytest.mark.parametrize("name", methods.names())
 
 
 def case(model, method, **settings):
     """Return a case of 16 rows or samples."""
     data = {"model": model, "method": method, "batch_size": 16} | SETTINGS
+    if model == "roberta-tiny":
+        data |= {"seq_len": 8}
     return Case.model_validate(data | settings)
+
+
+def case_of(name, **settings):
+    """Return a case of a model that the method takes."""
+    return case("mlp:6-8-8-4" if name in COMPILED else "roberta-tiny", name, **settings)
 
 
 def gradients(model, batch):
@@ -34,6 +53,11 @@ def gradients(model, batch):
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
+def differ(one, other):
+    """Tell whether any gradient is another."""
+    return any(not torch.allclose(one[name], other[name], rtol=1e-3) for name in one)
+
+
 def made(wanted):
     """Return the unchanged model of a case, training, and a batch."""
     torch.manual_seed(0)
@@ -41,58 +65,188 @@ def made(wanted):
     return built.model.train(), built.make_batch()
 
 
-@every_method
-@pytest.mark.parametrize(
-    ("model", "seq_len"), [("mlp:6-8-8-4", None), ("linear:6x4", 3), ("roberta-tiny", 8)]
-)
-def test_the_reference_is_the_unchanged_model(name, model, seq_len):
-    """Within the reference a changed model has the unchanged one's gradients; after it, its own."""
-    wanted = case(model, name, seq_len=seq_len)
+def changed(wanted):
+    """Return an unchanged model, a changed one with the same parameters, and a batch."""
     unchanged, batch = made(wanted)
-    changed = copy.deepcopy(unchanged)
+    model = copy.deepcopy(unchanged)
+    methods.get(wanted.method).apply(model, wanted, batch)
+    return unchanged, model, batch
+
+
+@every_method
+def test_the_reference_is_the_unchanged_model(name):
+    """Within the reference a changed model has the unchanged one's gradients; after it, its own."""
+    unchanged, model, batch = changed(case_of(name))
+    exact, own = gradients(unchanged, batch), gradients(model, batch)
     method = methods.get(name)
-    layers = method.apply(changed, wanted, batch)
-    assert (layers == 0) == (name == "exact")
-    exact = gradients(unchanged, batch)
-    with method.reference(changed):
-        torch.testing.assert_close(gradients(changed, batch), exact)
-    if name == "rmm":
-        after = gradients(changed, batch)
-        assert any(not torch.allclose(after[key], exact[key]) for key in exact)
+    assert differ(own, exact) != method.is_exact
+    with method.reference(model):
+        torch.testing.assert_close(gradients(model, batch), exact)
+    assert differ(gradients(model, batch), exact) != method.is_exact
 
 
 @every_method
 def test_the_reference_ends_with_an_error(name):
     """An error in the reference leaves a model that trains by its method again."""
-    wanted = case("mlp:6-8-4", name)
-    model, batch = made(wanted)
+    unchanged, model, batch = changed(case_of(name))
     method = methods.get(name)
-    method.apply(model, wanted, batch)
 
     def fail_in_the_reference():
         with method.reference(model):
-            assert all(layer.exact for layer in converted_layers(model).values())
             raise KeyError(name)
 
     with pytest.raises(KeyError):
         fail_in_the_reference()
-    assert not any(layer.exact for layer in converted_layers(model).values())
+    assert differ(gradients(model, batch), gradients(unchanged, batch)) != method.is_exact
+
+
+@every_method
+@pytest.mark.parametrize("model", FAMILIES)
+def test_a_model_is_changed_or_refused(name, model):
+    """What changed is counted, and what has nothing to change is refused in one line."""
+    wanted = case(model, name)
+    unchanged, batch = made(wanted)
+    told, count = None, None
+    try:
+        count = methods.get(name).apply(unchanged, wanted, batch)
+    except ValueError as error:
+        told = str(error)
+    if model == "roberta-tiny" or told is None:
+        assert (count == 0) == (name == "exact")
+    else:
+        assert "\n" not in told
+        assert name in told
 
 
 @every_method
 def test_parameters_stay_the_same_objects(name):
-    """A method changes what is kept, not what is trained."""
-    wanted = case("roberta-tiny", name, seq_len=8)
+    """A method changes what is kept, not what is trained, nor what a checkpoint holds."""
+    wanted = case_of(name)
     model, batch = made(wanted)
     before = {key: id(parameter) for key, parameter in model.named_parameters()}
+    state = list(model.state_dict())
     methods.get(name).apply(model, wanted, batch)
     assert {key: id(parameter) for key, parameter in model.named_parameters()} == before
+    assert list(model.state_dict()) == state
+
+
+@every_method
+@pytest.mark.parametrize("where", ["all", "beneficial"])
+def test_a_method_draws_no_random_numbers(name, where):
+    """Parameters, batches and dropout are the same whatever method a case asks for."""
+    wanted = case_of(name, where=where)
+    model, batch = made(wanted)
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    methods.get(name).apply(model, wanted, batch)
+    torch.testing.assert_close(torch.rand(4), expected, rtol=0, atol=0)
+
+
+@every_method
+def test_a_step_leaves_the_random_numbers_of_an_exact_one(name):
+    """What a method draws in a step is of its own stream: the next batch is shuffled alike."""
+    unchanged, model, batch = changed(case_of(name))
+    gradients(unchanged, batch)
+    expected = torch.rand(4)
+    gradients(model, batch)
+    torch.testing.assert_close(torch.rand(4), expected, rtol=0, atol=0)
+
+
+PREDICTED = [name for name in methods.names() if methods.get(name).lacks("predict") is None]
+
+
+def memory_of(name, measure, **settings):
+    """Return the memory of a training step of roberta-tiny under a method."""
+    usual = {"batch_size": 16, "seq_len": 64, "bits": 4, "group_size": 64, "rho": 0.2}
+    wanted = case("roberta-tiny", name, **usual | settings)
+    build = functools.partial(prepare, Draft(wanted, lambda stage: None), "cpu", foreach=False)
+    return measure(build)
+
+
+@pytest.mark.parametrize("name", PREDICTED)
+def test_a_method_keeps_less(name):
+    """Whoever saves memory leaves less for the backward pass than the unchanged model does."""
+    exact = memory_of("exact", predict_memory)
+    saved = memory_of(name, predict_memory).saved_bytes
+    assert (saved < 0.99 * exact.saved_bytes) == (name != "exact")
+
+
+STACKS = ["rmm+fewbit-activation+checkpoint-attention", "quantize+fewbit-activation"]
+
+
+@pytest.mark.parametrize(
+    "name", [*(name for name in PREDICTED if methods.get(name).lacks("cpu") is None), *STACKS]
+)
+def test_predicted_memory_is_measured_memory(name):
+    """Every method that can be predicted, and stacks of them, has its real peak within 2 %."""
+    predicted = memory_of(name, predict_memory)
+    measured, warnings = memory_of(name, measure_cpu_memory)
+    assert warnings == []
+    for field in ("peak_allocated_bytes", "saved_bytes"):
+        assert getattr(predicted, field) == pytest.approx(getattr(measured, field), rel=0.02)
 
 
 def test_an_unknown_method_is_named_with_the_nearest():
-    """A slip gives the right name and all others."""
-    with pytest.raises(UnknownNameError, match="no method named 'rrm'; did you mean 'rmm'"):
-        methods.get("rrm")
+    """A slip gives the right name and all others, in a stack too."""
+    for stack in ("rrm", "checkpoint+rrm"):
+        with pytest.raises(UnknownNameError, match="no method named 'rrm'; did you mean 'rmm'"):
+            methods.get(stack)
+
+
+def test_a_stack_is_applied_in_one_order():
+    """However it is written, what changes layers comes before what follows the whole pass."""
+    for stack in ("rmm+fewbit-activation+quantize", "quantize+rmm+fewbit-activation"):
+        assert methods.check(stack) == ["fewbit-activation", "rmm", "quantize"]
+
+
+@pytest.mark.parametrize(
+    ("stack", "told"),
+    [
+        ("rmm+exact-rp", "rmm and exact-rp cannot be combined: both take over the inputs of"),
+        ("checkpoint+selective-checkpoint", "cannot be combined: both take over recomputation"),
+        ("quantize+offload", "cannot be combined: both take over what autograd saves"),
+        ("compile+quantize", "quantize and compile cannot be combined"),
+        ("quantize+checkpoint", "checkpoint and quantize cannot be combined"),
+        ("rmm+rmm", "a method can be in a stack once, got 'rmm\\+rmm'"),
+        ("exact+rmm", "exact cannot be combined with another method, got 'exact\\+rmm'"),
+    ],
+)
+def test_methods_that_cannot_combine_are_told(stack, told):
+    """Which two, and over what they differ, is said in a line."""
+    with pytest.raises(UsageError, match=told) as caught:
+        methods.get(stack)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stack_applies_all_and_switches_all_off():
+    """Every method of a stack changes the model, and none of them acts in the reference."""
+    unchanged, model, batch = changed(case("roberta-tiny", "rmm+fewbit-activation"))
+    assert converted_layers(model)
+    exact = gradients(unchanged, batch)
+    alone = [changed(case("roberta-tiny", name))[1] for name in ("rmm", "fewbit-activation")]
+    together = gradients(model, batch)
+    assert all(differ(together, gradients(each, batch)) for each in alone)
+    with methods.get("rmm+fewbit-activation").reference(model):
+        torch.testing.assert_close(gradients(model, batch), exact)
+
+
+def test_a_stack_lacks_what_one_of_it_lacks():
+    """The first method that a device has nothing to tell of is what the stack answers."""
+
+    class Homesick(Method):
+        def apply(self, model, case, batch):
+            return 1
+
+        def reference(self, model):
+            raise NotImplementedError
+
+        def lacks(self, device):
+            return "is not at home" if device == "cpu" else None
+
+    stack = Stack({"rmm": methods.get("rmm"), "homesick": Homesick()})
+    assert stack.lacks("cpu") == "is not at home"
+    assert stack.lacks("cuda") is None
 
 
 def test_rmm_converts_both_kinds_of_linear_layers(small_hf):
@@ -161,19 +315,6 @@ def test_rmm_converts_what_gains():
     assert methods.get("rmm").apply(model, wanted, batch) == 2
     assert list(converted_layers(model)) == ["layers.1", "layers.2"]
     torch.testing.assert_close(batch, before)
-
-
-@every_method
-@pytest.mark.parametrize("where", ["all", "beneficial"])
-def test_a_method_draws_no_random_numbers(name, where):
-    """Parameters, batches and dropout are the same whatever method a case asks for."""
-    wanted = case("mlp:6-8-8-4", name, where=where)
-    model, batch = made(wanted)
-    torch.manual_seed(3)
-    expected = torch.rand(4)
-    torch.manual_seed(3)
-    methods.get(name).apply(model, wanted, batch)
-    torch.testing.assert_close(torch.rand(4), expected, rtol=0, atol=0)
 
 
 def test_patterns_that_match_nothing_are_told():

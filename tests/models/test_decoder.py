@@ -34,9 +34,20 @@ def test_a_large_decoder_is_of_the_size_that_it_says():
     assert count == pytest.approx(85e6, rel=0.02)
 
 
-@pytest.mark.parametrize("argument", ["4", "x128", "4x100", "0x128", "4x128x2"])
+def test_a_decoder_may_have_a_vocabulary():
+    """The third size is the tokens there are, in the batch and among the logits."""
+    with torch.device("meta"):
+        model = build(case(model="decoder:22x2048x32000")).model
+    assert sum(each.numel() for each in model.parameters()) == pytest.approx(1.24e9, rel=0.01)
+    built = build(case(model="decoder:1x64x500", batch_size=8))
+    batch = built.make_batch()
+    assert 256 < batch["input_ids"].max() < 500
+    assert built.model(**batch).logits.shape == (8, 16, 500)
+
+
+@pytest.mark.parametrize("argument", ["4", "x128", "4x100", "0x128", "4x128x0", "4x128x2x2"])
 def test_a_wrong_size_is_told(argument):
-    """Two numbers, and heads of 64 fit the width."""
+    """Two or three numbers, and heads of 64 fit the width."""
     with pytest.raises(ValueError, match=f"LAYERSxWIDTH.*got 'decoder:{argument}'"):
         check(case(model=f"decoder:{argument}"))
 

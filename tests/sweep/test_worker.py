@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rmmbench.case import Case, TimingSettings
+from rmmbench.methods.rmm import RMM as RMMMethod
 from rmmbench.sweep.draft import Draft, prepare
 from rmmbench.sweep.worker import is_out_of_memory, measure
 
@@ -169,3 +170,48 @@ def test_what_a_factory_makes_up_is_not_called_random(measured, tmp_path, monkey
 def test_what_out_of_memory_is(error, expected):
     """Only an error that says that memory ran out is one."""
     assert is_out_of_memory(error) == expected
+
+
+def test_gradients_are_compared_with_exacts(measured):
+    """As often as the case asks, on the device that steps are timed on."""
+    record, stages = measured(time_device="cpu", gradient_draws=3, **RMM)
+    assert stages[-1] == "comparing gradients"
+    assert (record.gradient.device, len(record.gradient.errors)) == ("cpu", 3)
+    assert min(record.gradient.errors) > 0.01
+    row = record.row()
+    assert row["gradient_error"] == pytest.approx(sum(record.gradient.errors) / 3)
+    assert row["gradient_error_spread"] > 0
+
+
+def test_an_exact_model_has_the_error_of_rounding(measured):
+    """The reference is compared like all others, and its error is that of sums in another order."""
+    record, _ = measured(time_device="cpu", gradient_draws=2)
+    assert record.gradient.error < 1e-6
+
+
+@pytest.mark.parametrize(("limit", "outcome"), [(2**30, "ok"), (1000, "out_of_memory")])
+@pytest.mark.parametrize("device", ["predict", "cpu"])
+def test_a_step_over_the_limit_is_out_of_memory(measured, device, limit, outcome):
+    """What it takes is told and kept, and nothing is timed that would not fit."""
+    settings = {"memory_device": device, "time_device": "cpu", "memory_limit_bytes": limit}
+    record, _ = measured(**settings)
+    assert record.outcome == outcome
+    assert record.memory.peak_allocated_bytes > 1000
+    assert (record.timing is None) == (outcome == "out_of_memory")
+    if outcome == "out_of_memory":
+        assert record.reason.endswith("more than the limit of 1000 B")
+        assert record.missing["timing"] == "the case did not get so far"
+
+
+def test_what_a_method_cannot_do_on_a_device_is_skipped(measured, monkeypatch):
+    """Where one device has nothing to tell the other still does; where none has, that is said."""
+    lacking = {"predict": "is not to be predicted"}
+    monkeypatch.setattr(RMMMethod, "lacks", lambda self, device: lacking.get(device))
+    record, _ = measured(memory_device="predict", time_device="cpu", **RMM)
+    assert (record.outcome, record.memory) == ("ok", None)
+    assert record.missing["memory"] == "is not to be predicted"
+    assert record.timing is not None
+    record, stages = measured(memory_device="predict", **RMM)
+    assert (record.outcome, record.reason) == ("skipped", "is not to be predicted")
+    assert stages == []
+    assert record.missing["memory"] == "is not to be predicted"

@@ -1,0 +1,271 @@
+"""`rmmbench max-batch`: the largest batch that fits in a given memory, by method."""
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from rmmbench.cli.flags import numbers, words
+from rmmbench.cli.running import tell
+from rmmbench.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rmmbench.case import Case
+    from rmmbench.profile import Profile
+    from rmmbench.record import Environment, Record
+    from rmmbench.store import Run
+    from rmmbench.sweep import Event
+    from rmmbench.sweep.max_batch import Line
+
+
+def max_batch(
+    model: Annotated[
+        str, typer.Argument(help="A name of `rmmbench list models`, or hf:, import:.")
+    ],
+    memory: Annotated[str, typer.Option(help="How much there is, such as 16GiB.")],
+    profile: Annotated[
+        str, typer.Option(help="Whose methods and settings; a name, or a path.")
+    ] = "frontier",
+    device: Annotated[
+        str, typer.Option(help="predict, cuda, cpu or auto: cuda if there is one, else predict.")
+    ] = "auto",
+    method: Annotated[
+        list[str] | None, typer.Option(help="These instead; repeat or separate by commas.")
+    ] = None,
+    sketch: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    rho: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    task: Annotated[str | None, typer.Option(help="A task, for its shape.")] = None,
+    seq_len: Annotated[list[str] | None, typer.Option(help="Padded length, in tokens.")] = None,
+    dtype: Annotated[
+        list[str] | None, typer.Option(help="float32, or bfloat16 for autocast.")
+    ] = None,
+    attention: Annotated[str | None, typer.Option(help="eager or sdpa.")] = None,
+    time: Annotated[
+        bool | None, typer.Option("--time/--no-time", help="Time the largest; so on cuda.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory; runs/max-batch-… if not given.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """Find the largest batch that fits in a given memory, for each way of saving.
+
+    Each batch that is tried runs in a process of its own and leaves a record; none is above one
+    that did not fit. On `predict` nothing is allocated, and no GPU is needed.
+
+    The same command, run again, goes on where it stopped.
+
+    Examples:
+      rmmbench max-batch roberta-base --memory 16GiB --device predict
+      rmmbench max-batch hf:gpt2 --memory 24GiB --seq-len 512 --method rmm,checkpoint --rho 0.1
+    """
+    from rmmbench.cli.batch_columns import data
+    from rmmbench.sweep import make_plan
+    from rmmbench.sweep.max_batch import found
+
+    limit = _limit(memory)
+    axes: dict[str, Any] = {
+        "method": words(method),
+        "sketch": words(sketch),
+        "attention": attention,
+    }
+    axes |= {"rho": numbers("--rho", rho, float), "dtype": words(dtype)}
+    axes["seq_len"] = numbers("--seq-len", seq_len, int)
+    chosen = _profile(profile, model, task, axes, memory)
+    plan = make_plan(chosen, device)
+    cases = _cases(plan.cases, limit)
+    _check_limit(memory, limit, cases[0])
+    place = str(cases[0].memory_device)
+    time_device = _time_device(place, is_asked=place == "cuda" if time is None else time)
+    name = "-".join(["max-batch", model, memory, place]).replace(":", "-").replace("/", "-")
+    run = _open(out or Path("runs") / name, profile, chosen, cases, plan.environment)
+    _find(run, cases, time_device)
+    lines = found(run.records(), cases, time_device)
+    if as_json:
+        about = {"model": model, "memory_limit_bytes": limit, "device": place}
+        typer.echo(json.dumps(about | {"methods": data(lines)}, indent=2))
+    else:
+        _show(lines, run)
+    _end(lines, run)
+
+
+def _limit(memory: str) -> int:
+    from rmmbench.units import parse_bytes
+
+    try:
+        limit = parse_bytes(memory)
+    except ValueError as error:
+        raise UsageError(f"--memory: {error}") from None
+    if limit == 0:
+        raise UsageError(f"--memory must be above 0, got '{memory}'")
+    return limit
+
+
+def _profile(
+    name: str, model: str, task: str | None, axes: dict[str, Any], memory: str
+) -> "Profile":
+    """Return a profile whose every grid is about memory alone, and about this model."""
+    from rmmbench import profile as profiles
+    from rmmbench.grid import WITHOUT_LENGTH
+    from rmmbench.sweep.max_batch import FIRST
+
+    chosen = profiles.load(name)
+    # A length goes with its task, and not with every model.
+    has_other_length = task is not None or model.partition(":")[0] in WITHOUT_LENGTH
+    changes: dict[str, Any] = {"seq_len": ()} if has_other_length else {}
+    changes |= {"task": (task,)} if task else {}
+    about = {
+        "title": f"The largest batch of {model} that fits in {memory}",
+        "device_limit": profiles.DeviceLimit(name="limit", memory=memory),
+        "grid": tuple(grid.model_copy(update=changes) for grid in chosen.grid),
+    }
+    asked = {"model": (model,), "batch_size": (FIRST,), "measure": ("memory",)}
+    return chosen.model_copy(update=about).overridden(axes | asked)
+
+
+def _cases(cases: "list[Case]", limit: int) -> "list[Case]":
+    """Return each case that is another but for its batch size, at batch size 1, with the limit."""
+    changes = {"batch_size": 1, "memory_limit_bytes": limit}
+    limited = [case.model_copy(update=changes) for case in cases]
+    cells = list(dict.fromkeys(case.cell for case in limited))
+    by_key = {case.key: case for case in limited}
+    return sorted(by_key.values(), key=lambda case: cells.index(case.cell))
+
+
+def _check_limit(memory: str, limit: int, case: "Case") -> None:
+    from rmmbench.sweep.max_batch import parameter_bytes
+    from rmmbench.units import format_bytes
+
+    needed = parameter_bytes(case)
+    if needed is not None and limit <= needed:
+        least = f"the {format_bytes(needed)} of {case.model}'s own parameters"
+        raise UsageError(f"--memory must be above {least}, got '{memory}'")
+
+
+def _time_device(device: str, *, is_asked: bool) -> Literal["cuda", "cpu"] | None:
+    if not is_asked:
+        return None
+    return "cuda" if device == "cuda" else "cpu"
+
+
+def _open(
+    path: Path, name: str, profile: "Profile", cases: "list[Case]", environment: "Environment"
+) -> "Run":
+    import rmmbench
+    from rmmbench.profile import cases_hash
+    from rmmbench.store import Run, RunInfo
+
+    info = RunInfo(
+        rmmbench=rmmbench.__version__,
+        profile_name=name,
+        profile=profile,
+        profile_hash=cases_hash(cases),
+        environment=environment,
+        command=shlex.join(["rmmbench", *sys.argv[1:]]),
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return Run.create(path, info)
+
+
+def _find(run: "Run", cases: "list[Case]", time_device: Literal["cuda", "cpu"] | None) -> None:
+    from rmmbench.sweep.local import LocalLauncher
+    from rmmbench.sweep.max_batch import find
+
+    environment = run.info.environment
+    launcher = LocalLauncher(
+        environment,
+        time_limit_seconds=run.info.profile.time_limit_seconds,
+        jobs=environment.cpu_count,
+        folder=run.path,
+    )
+    try:
+        with run.locked():
+            before = len(run.records())
+            if before:
+                tell(f"{run.path} has {before} probes already")
+            _follow(find(run, cases, launcher, time_device))
+    except KeyboardInterrupt:
+        kept = f"{len(run.records())} probes are recorded in {run.path}"
+        tell(f"interrupted: {kept}; the same command goes on")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+def _follow(events: "Iterator[Event]") -> None:
+    """Print a line on stderr for each probe; on a terminal what runs now stands below."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from rmmbench.sweep import Finished, Working
+
+    console = Console(stderr=True, highlight=False)
+    with console.status("starting") as status:
+        for event in events:
+            if isinstance(event, Finished):
+                console.print(Text(_outcome(event.record)), soft_wrap=True)
+            elif isinstance(event, Working) and event.running:
+                running = [f"{case.title}: {stage}" for case, stage in event.running]
+                status.update(Text("; ".join(running)))
+
+
+def _outcome(record: "Record") -> str:
+    """Return what came of a probe in one line."""
+    from rmmbench.units import format_bytes, format_seconds
+
+    result = {"ok": "fits", "out_of_memory": "does not fit"}.get(record.outcome, record.outcome)
+    if record.case.time_device is not None:
+        result = f"{record.timing.samples_per_second:.4g} samples/s" if record.timing else result
+    peak = f"{format_bytes(record.memory.peak_allocated_bytes)}, " if record.memory else ""
+    took = format_seconds(record.wall_seconds)
+    return f"{record.case.title}, {record.case.device}: {peak}{result} ({took})"
+
+
+def _show(lines: "list[Line]", run: "Run") -> None:
+    """Print the table, and in its caption what all lines share."""
+    from rich.text import Text
+
+    from rmmbench.cli.table import stdout
+    from rmmbench.labels import place, provenance
+    from rmmbench.rows import CELL, read_rows, shared
+    from rmmbench.units import format_bytes
+
+    records = [record for line in lines for record in line.known.values()]
+    records += [line.timed for line in lines if line.timed is not None]
+    rows = read_rows(records)
+    names = [name for name in CELL if name not in ("batch_size", "dtype", "seed")]
+    limit = f"{format_bytes(lines[0].case.memory_limit_bytes)} of memory"
+    synthetic = "; ".join(dict.fromkeys(r.synthetic for r in records if r.memory or r.timing))
+    about = " · ".join(filter(None, [place(rows[0], shared(rows, names)), limit]))
+    console = stdout()
+    console.print()
+    console.print(_table(lines))
+    console.print()
+    said = provenance(rows, run.info.environment, synthetic)
+    console.print(Text(f"{about}\n{said}", style="dim"))
+
+
+def _table(lines: "list[Line]") -> "Table":
+    from rmmbench.cli.batch_columns import columns
+    from rmmbench.cli.drawn import drawn
+
+    starts = [i for i, line in enumerate(lines) if line.case.method == "exact"]
+    styles = ["red" if line.trouble else "" for line in lines]
+    return drawn(columns(lines), range(len(lines)), starts=starts, styles=styles)
+
+
+def _end(lines: "list[Line]", run: "Run") -> None:
+    """Say what ended before its end, and leave with the exit code of that, if anything failed."""
+    ended = [record for line in lines for record in (line.trouble, line.timed) if record]
+    ended = [record for record in ended if record.outcome != "ok"]
+    for record in ended:
+        tell(f"{record.outcome}: {record.case.title}, while {record.stage}: {record.reason}")
+    tell(f"records: {run.path}   every probe: rmmbench table {run.path}")
+    # Out of memory is a result, and what is skipped has nothing to tell on the device.
+    if any(record.outcome in ("error", "timeout") for record in ended):
+        raise typer.Exit(Exit.SOME_FAILED)

@@ -1,0 +1,142 @@
+"""The ways of saving memory that were measured in one cell, and how they compare."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from rmmbench.case import in_words, stack_name
+from rmmbench.labels import kind, rate
+from rmmbench.rows import SETTINGS, Row, group, is_projection
+
+EXACT, CHECKPOINT = "exact", "checkpoint"
+WAY = ("method", "sketch")
+AMOUNTS = ("rho", "proj_dim", "bits", "activation_bits", "budget")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Every case of one cell, whatever came of it.
+
+    Attributes:
+        rows: One a case, of steps without a limit of memory.
+        names: By a case's key, its name in figures and tables.
+    """
+
+    rows: tuple[Row, ...]
+    names: Mapping[str, str]
+
+    @cached_property
+    def sized(self) -> list[Row]:
+        """The cases with a peak, exact first, then from the highest peak to the lowest."""
+        rows = [row for row in self.rows if row["peak_allocated_bytes"] is not None]
+        return sorted(rows, key=lambda row: (row["method"] != EXACT, -row["peak_allocated_bytes"]))
+
+    @cached_property
+    def timed(self) -> list[Row]:
+        """The cases with a peak and a relative throughput; none if that is exact alone."""
+        rows = [row for row in self.sized if row["relative_throughput"] is not None]
+        return rows if any(row["method"] != EXACT for row in rows) else []
+
+    @property
+    def exact(self) -> Row | None:
+        """The unchanged model, if its peak is known."""
+        return next((row for row in self.sized if row["method"] == EXACT), None)
+
+    @property
+    def compares(self) -> bool:
+        """Whether there is exact's peak, and those of two or more ways to save."""
+        ways = group([row for row in self.sized if row["method"] != EXACT], WAY)
+        return self.exact is not None and len(ways) > 1
+
+    @cached_property
+    def best(self) -> list[Row]:
+        """The cases that no other is as good as in memory and speed, and better in one of them.
+
+        From the lowest peak to the highest.
+        """
+        places = {row["key"]: _place(row) for row in self.timed}
+        return [
+            row
+            for row in reversed(self.timed)
+            if not any(_dominates(other, places[row["key"]]) for other in places.values())
+        ]
+
+    @cached_property
+    def line(self) -> tuple[Row, Row] | None:
+        """Checkpointing and exact, between which the usual trade of time for memory lies."""
+        ends = {row["method"]: row for row in self.timed if row["method"] in (EXACT, CHECKPOINT)}
+        if len(ends) < 2:
+            return None
+        low, high = ends[CHECKPOINT], ends[EXACT]
+        return (low, high) if _place(low)[0] < _place(high)[0] else None
+
+    def side(self, row: Row) -> str:
+        """Return "above", "below" or "on" that line, within a standard error; "" if beyond it.
+
+        What is better than one of its ends in memory and speed is above, what is worse is below.
+        """
+        if self.line is None or row["relative_throughput"] is None or row in self.line:
+            return ""
+        if row["peak_allocated_bytes"] is None:
+            return ""
+        (low, low_ratio), (high, high_ratio) = map(_place, self.line)
+        peak, ratio = _place(row)
+        slope = (high_ratio - low_ratio) / (high - low)
+        expected = low_ratio + slope * (min(max(peak, low), high) - low)
+        if abs(ratio - expected) <= ratio * (row["spread"] or 0):
+            return "on"
+        is_beyond = (peak < low and ratio < expected) or (peak > high and ratio > expected)
+        return "" if is_beyond else "above" if ratio > expected else "below"
+
+
+def read_cells(rows: Iterable[Row]) -> list[Cell]:
+    """Return the cells of rows, those with most ways to save first; not of limited memory."""
+    free = [row for row in rows if row["memory_limit_bytes"] is None and not is_projection(row)]
+    names = way_names(free)
+    cells = [Cell(tuple(alike), names) for alike in group(free, ["cell"])]
+    return sorted(cells, key=lambda cell: -len(cell.sized))
+
+
+def way_names(rows: Sequence[Row]) -> dict[str, str]:
+    """Return, by each case's key, its method, how much it keeps, and what tells its like apart."""
+    names = {}
+    for alike in group(rows, WAY):
+        told = _told(alike)
+        for row in alike:
+            parts = [kind(row, told), *_amounts(row)]
+            names[row["key"]] = " ".join(filter(None, parts))
+    return names
+
+
+def left_out(rows: Sequence[Row]) -> str:
+    """Return what the names leave out as all of a kind share it: "beneficial layers: oporp"."""
+    by_words: dict[str, list[str]] = {}
+    for alike in group([row for row in rows if row["method"] != EXACT], WAY):
+        row, told = alike[0], _told(alike)
+        untold = {*SETTINGS} - {*told, *AMOUNTS, *(["min_proj_dim"] * (row["min_proj_dim"] == 1))}
+        name = stack_name(row["method"], row["sketch"])
+        words = kind(row, untold).removeprefix(name).strip(", ")
+        if words:
+            by_words.setdefault(words, []).append(name)
+    return "; ".join(f"{words}: {', '.join(names)}" for words, names in by_words.items())
+
+
+def _told(alike: Sequence[Row]) -> list[str]:
+    return [
+        name for name in SETTINGS if name not in AMOUNTS and len(group(alike, [name])) > 1
+    ]
+
+
+def _amounts(row: Row) -> list[str]:
+    bits = [name for name in ("bits", "activation_bits") if row[name] is not None]
+    words = [f"{row[name]} bits" if len(bits) == 1 else in_words(name, row[name]) for name in bits]
+    words += [] if row["budget"] is None else [f"{row['budget']:g}"]
+    return [*words, rate(row)]
+
+
+def _place(row: Row) -> tuple[int, float]:
+    return row["peak_allocated_bytes"], row["relative_throughput"]
+
+
+def _dominates(one: tuple[int, float], other: tuple[int, float]) -> bool:
+    return one != other and one[0] <= other[0] and one[1] >= other[1]

@@ -1,0 +1,132 @@
+"""The repeated blocks of a model, computed again in the backward pass.
+
+Chen, Xu, Zhang, Guestrin (2016): Training Deep Nets with Sublinear Memory Cost. arXiv 1604.06174.
+"""
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+
+class Checkpointed:
+    """What a block of a model without a switch of its own becomes; named as transformers does.
+
+    Attributes:
+        gradient_checkpointing: While false the block keeps what it always kept.
+    """
+
+    gradient_checkpointing: bool
+    training: bool
+    _gradient_checkpointing_func: Callable[..., Any]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the block, its hooks too, and once more in the backward pass."""
+        call: Callable[..., Any] = super().__call__  # type: ignore[misc]
+        if self.gradient_checkpointing and self.training:
+            return self._gradient_checkpointing_func(call, *args, **kwargs)
+        return call(*args, **kwargs)
+
+
+def checkpoint_blocks(model: nn.Module, **settings: Any) -> int:
+    """Let each block keep its input alone, in place, and return how many blocks there are.
+
+    A part of the model that has a switch for this, as those of transformers have, says itself what
+    a block is. Where there is none, blocks are what `repeated_blocks` finds.
+
+    Args:
+        model: May have no blocks at all.
+        settings: Of `torch.utils.checkpoint.checkpoint`, beside use_reentrant.
+    """
+    settings = {"use_reentrant": False} | settings
+    switched = list(_switched_parts(model))
+    for part in switched:
+        _switch_on(part, settings)
+    if switched:
+        return sum(map(_count_switched, switched))
+    blocks = repeated_blocks(model)
+    compute: Callable[..., Any] = functools.partial(checkpoint, **settings)
+    for block in blocks:
+        # transformers' blocks look at the two attributes themselves.
+        if not hasattr(block, "gradient_checkpointing"):
+            block.__class__ = _checkpointed(type(block))
+        block._gradient_checkpointing_func = compute  # type: ignore[assignment]
+        block.gradient_checkpointing = True  # type: ignore[assignment]
+    return len(blocks)
+
+
+@contextmanager
+def everything_kept(model: nn.Module) -> Iterator[None]:
+    """Let blocks keep for a while what they would keep without checkpoints."""
+    on = [module for module in model.modules() if vars(module).get("gradient_checkpointing")]
+    try:
+        for module in on:
+            module.gradient_checkpointing = False  # type: ignore[assignment]
+        yield
+    finally:
+        for module in on:
+            module.gradient_checkpointing = True  # type: ignore[assignment]
+
+
+def repeated_blocks(model: nn.Module) -> list[nn.Module]:
+    """Return the blocks of a model: two or more of one class, in one list, with parts of their own.
+
+    A list is a `torch.nn.ModuleList` or `torch.nn.Sequential`; lists without a forward pass within
+    it belong to it. Within a block no other is looked for.
+    """
+    if isinstance(model, nn.ModuleList | nn.Sequential):
+        items = list(dict.fromkeys(_flat(model)))
+        kinds = [type(item) for item in items]
+        found = []
+        for item in items:
+            is_block = kinds.count(type(item)) > 1 and any(item.children())
+            found += [item] if is_block else repeated_blocks(item)
+        return found
+    return [block for child in model.children() for block in repeated_blocks(child)]
+
+
+def _flat(container: nn.Module) -> Iterator[nn.Module]:
+    for item in container.children():
+        if isinstance(item, nn.ModuleList | nn.ModuleDict):
+            yield from _flat(item)
+        else:
+            yield item
+
+
+@functools.cache
+def _checkpointed(kind: type[nn.Module]) -> type[nn.Module]:
+    name = f"Checkpointed{kind.__name__}"
+    return type(name, (Checkpointed, kind), {"__module__": kind.__module__})
+
+
+def _switched_parts(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield the outermost parts of a model that have a switch."""
+    supports = getattr(model, "supports_gradient_checkpointing", False)
+    if supports and any(hasattr(part, "gradient_checkpointing") for part in model.modules()):
+        yield model
+        return
+    for child in model.children():
+        yield from _switched_parts(child)
+
+
+def _switch_on(part: Any, settings: dict[str, Any]) -> None:
+    had_hook = hasattr(part, "_require_grads_hook")
+    # The older name is the only one before transformers 5.23.
+    old_name = "gradient_checkpointing_enable"
+    enable = getattr(part, "activation_checkpointing_enable", None) or getattr(part, old_name)
+    enable(settings)
+    # Embeddings that are frozen need no gradient for this kind of checkpoint.
+    if hasattr(part, "_require_grads_hook") and not had_hook:
+        part.disable_input_require_grads()
+
+
+def _count_switched(part: nn.Module) -> int:
+    on = [module for module in part.modules() if vars(module).get("gradient_checkpointing")]
+    layers = sys.modules.get("transformers.modeling_layers")
+    blocks = [] if layers is None else [m for m in on if isinstance(m, layers.GradientCheckpointingLayer)]
+    # A model from elsewhere may do it all in the module that calls the blocks.
+    return len(blocks) or len(on)

@@ -1,0 +1,148 @@
+"""A model's forward pass of which autograd keeps what it saves in another way.
+
+A storage is kept once, however many views of it are saved and however often: a linear layer's
+input that Q, K and V read, or a softmax that two operators need. What lives anyway is left alone:
+parameters, buffers, and the batch.
+"""
+
+import functools
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from itertools import chain
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._pytree import tree_iter
+
+from rmmbench.nn.conversion import all_exact
+
+
+class Keeping(ABC):
+    """Another way to keep numbers from the forward to the backward pass."""
+
+    @abstractmethod
+    def takes(self, tensor: Tensor) -> bool:
+        """Tell whether the numbers of a tensor that autograd saves can be kept so."""
+
+    @abstractmethod
+    def keep(self, run: Tensor) -> Any:
+        """Return what is kept of some numbers, nothing of which may hold their storage.
+
+        Args:
+            run: All that a storage holds, shape (n,).
+        """
+
+    @abstractmethod
+    def restore(self, kept: Any) -> Tensor:
+        """Return the numbers that `keep` was given: same shape, dtype and device, new storage."""
+
+
+class KeptForward:
+    """The forward pass of a model in training; put in its place, and copied with it.
+
+    Attributes:
+        exact: While true autograd keeps what it saves as it is.
+    """
+
+    def __init__(self, model: nn.Module, keeping: Keeping) -> None:
+        """Take the place of the model's `forward`, with its name and signature."""
+        functools.update_wrapper(self, model.forward)
+        self._forward, self._model, self._keeping = model.forward, model, keeping
+        self.exact = False
+        model.forward = self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the model's own forward pass does."""
+        if self.exact or not self._model.training:
+            return self._forward(*args, **kwargs)
+        living = chain(self._model.parameters(), self._model.buffers(), tree_iter((args, kwargs)))
+        saves = _Saves(self._keeping, living)
+        try:
+            with saved_tensors_hooks(saves.pack, _unpack):
+                return self._forward(*args, **kwargs)
+        finally:
+            saves.runs.clear()  # what the graph lets go of is not to be held here
+
+
+def kept_exactly(model: nn.Module) -> AbstractContextManager[None]:
+    """Return a context in which autograd keeps what a model's forward pass saves as it is."""
+    return all_exact(_kept_forwards(model))
+
+
+def _kept_forwards(model: nn.Module) -> Iterator[KeptForward]:
+    forward: Any = model.forward
+    while forward is not None:
+        if isinstance(forward, KeptForward):
+            yield forward
+        forward = getattr(forward, "__wrapped__", None)
+
+
+class _Run:
+    """The numbers of one storage, and for as long as it is in use the tensor they are back in."""
+
+    def __init__(self, keeping: Keeping, run: Tensor) -> None:
+        self._keeping, self._kept = keeping, keeping.keep(run)
+        self._restored: weakref.ref[Tensor] | None = None
+
+    def restored(self) -> Tensor:
+        run = self._restored() if self._restored else None
+        if run is None:
+            run = self._keeping.restore(self._kept)
+            self._restored = weakref.ref(run)
+        return run
+
+
+class _Save(NamedTuple):
+    """One tensor that autograd saved: a view of a storage's numbers."""
+
+    run: _Run
+    size: torch.Size
+    stride: tuple[int, ...]
+    offset: int
+
+
+class _Saves:
+    """What autograd saves in one forward pass.
+
+    Attributes:
+        runs: Of each storage that is alive, what is kept of it, by version and dtype.
+    """
+
+    def __init__(self, keeping: Keeping, living: Iterator[Any]) -> None:
+        tensors = (value for value in living if _has_storage(value))
+        self._living = {tensor.untyped_storage()._cdata for tensor in tensors}
+        self._keeping = keeping
+        self.runs: weakref.WeakKeyDictionary[Any, dict[Any, _Run]] = weakref.WeakKeyDictionary()
+
+    @torch.no_grad()
+    def pack(self, tensor: Tensor) -> Tensor | _Save:
+        if not _has_storage(tensor) or tensor.untyped_storage()._cdata in self._living:
+            return tensor
+        if not self._keeping.takes(tensor):
+            return tensor
+        storage = tensor.untyped_storage()
+        versions = self.runs.setdefault(storage, {})
+        key = (tensor._version, tensor.dtype)
+        if key not in versions:
+            length = storage.nbytes() // tensor.itemsize
+            run = tensor.detach().as_strided((length,), (1,), 0)
+            versions[key] = _Run(self._keeping, run)
+        return _Save(versions[key], tensor.size(), tensor.stride(), tensor.storage_offset())
+
+
+@torch.no_grad()
+def _unpack(saved: Tensor | _Save) -> Tensor:
+    if isinstance(saved, Tensor):
+        return saved
+    run = saved.run.restored()
+    # Only so does a view hold the tensor that others may need at the same time.
+    with torch.enable_grad():
+        return run.as_strided(saved.size, saved.stride, saved.offset)
+
+
+def _has_storage(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_neg()

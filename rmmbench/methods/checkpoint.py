@@ -1,0 +1,46 @@
+"""Activation checkpointing: blocks keep their input alone and are computed again when needed.
+
+Chen, Xu, Zhang, Guestrin (2016): Training Deep Nets with Sublinear Memory Cost. arXiv 1604.06174.
+
+What a block keeps of its inside is there for one block at a time, in the backward pass. Each block
+is computed twice, a third more work than a training step has without. Dropout draws again what it
+drew; a layer that keeps a sketch has another one in the second computation, and uses that alone.
+Batch normalisation within a block counts each batch twice in its running statistics.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import Tensor, nn
+
+from rmmbench.case import Case
+from rmmbench.methods._blocks import checkpoint_blocks, everything_kept
+from rmmbench.methods.method import Method
+
+
+class Checkpoint(Method):
+    """Computes every block again."""
+
+    takes_over = frozenset({"recomputation"})
+    is_exact = True
+
+    def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
+        """Let each block be computed again and return how many blocks there are.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        blocks = checkpoint_blocks(model, **self._settings())
+        if blocks == 0:
+            need = "a model must have blocks to compute again, two or more of one class in a list"
+            raise ValueError(f"{need}; got {case.model}, which has none; choose another method")
+        return blocks
+
+    def reference(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Return a context in which nothing is computed again."""
+        return everything_kept(model)
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what `torch.utils.checkpoint.checkpoint` is told."""
+        return {}

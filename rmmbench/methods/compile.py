@@ -1,0 +1,34 @@
+"""torch.compile with its default settings: what it saves without being asked to.
+
+Ansel, Yang, He and others (2024): PyTorch 2: Faster Machine Learning Through Dynamic Python Bytecode
+Transformation and Graph Compilation. ASPLOS.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+
+from torch import Tensor, nn
+
+from rmmbench.case import Case
+from rmmbench.methods._compiled import compile_in_place, eager, what_is_missing
+from rmmbench.methods.method import Method
+
+
+class Compile(Method):
+    """Runs the whole model compiled."""
+
+    takes_over = frozenset({"the whole program", "recomputation", "what autograd saves"})
+    is_exact = True
+
+    def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
+        """Return 1, for the program as a whole."""
+        compile_in_place(model, budget=1.0)
+        return 1
+
+    def reference(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Return a context in which the model runs uncompiled."""
+        return eager(model)
+
+    def lacks(self, device: str) -> str | None:
+        """Return what is missing to compile for a device, and that compiled bytes have no twin."""
+        return what_is_missing(device)

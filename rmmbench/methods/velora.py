@@ -1,0 +1,68 @@
+"""VeLoRA's way of saving: linear layers keep one coefficient of each few features of their input.
+
+Miles, Reddy, Elezi, Deng (2024): VeLoRA: Memory Efficient Training using Rank-1 Sub-Token
+Projections. NeurIPS. arXiv 2405.17991.
+
+Of an input X, shape (rows, N), each row is cut into sub-tokens of `group_size` features. A layer
+has one unit vector v of that length: its mean sub-token in the first batch that it is trained on,
+normalised; it stays as it is from then on. Of each sub-token only the coefficient along v is kept.
+With V = I ⊗ v, shape (N, N / group_size), what is kept is X V, and the weight gradient is
+
+    (Yᵀ X V) Vᵀ = (YᵀX) V Vᵀ,
+
+a projection of the exact one: nothing is random, and no number of steps averages the error out.
+Of each output it keeps a rank-1 part: N / group_size numbers of N. The products take less work
+than the exact one, rows · M · N / group_size for M outputs instead of rows · M · N.
+
+A layer whose features group_size does not divide has a shorter last sub-token, as if zeros filled
+it up; one with fewer features than that has one sub-token a row. As published, the method converts
+value and down projections only; here the case's patterns choose. Every layer keeps its own, Q, K
+and V too.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+from rmmbench.case import Case
+from rmmbench.methods._subtokens import SubTokenConv1D, SubTokenLinear, SubTokens
+from rmmbench.methods.method import Method
+from rmmbench.nn.conversion import all_exact
+from rmmbench.nn.patterns import select
+from rmmbench.nn.swap import linear_layers
+
+GROUP_SIZE = 64
+"""Features in a sub-token, where the case does not say."""
+
+
+class VeLoRA(Method):
+    """Makes each linear layer that the case's patterns let through keep coefficients."""
+
+    takes_over = frozenset({"the inputs of linear layers"})
+
+    def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
+        """Convert the model's linear layers and return how many were.
+
+        Raises:
+            ValueError: If no linear layer is left to convert.
+        """
+        layers = linear_layers(model)
+        if not layers:
+            raise ValueError("velora must have a linear layer to convert, and the model has none")
+        chosen = [layers[name] for name in select(layers, case.include, case.exclude)]
+        for layer in chosen:
+            is_linear = type(layer) is nn.Linear
+            features = layer.weight.shape[1 if is_linear else 0]
+            size = min(case.group_size or GROUP_SIZE, features)
+            # References, ties and hooks need no care, as the object stays the same.
+            layer.__class__ = SubTokenLinear if is_linear else SubTokenConv1D
+            direction = torch.zeros(size, device=layer.weight.device)
+            layer.register_buffer("direction", direction, persistent=False)
+            layer.has_direction, layer.exact = False, False
+        return len(chosen)
+
+    def reference(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Return a context in which every layer is exact."""
+        return all_exact(layer for layer in model.modules() if isinstance(layer, SubTokens))
