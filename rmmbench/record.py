@@ -73,7 +73,7 @@ class Timing(Strict):
         reference_step_seconds: Exact's, pair by pair; empty where the case is exact.
         samples_per_second: batch_size ÷ the median of `step_seconds`.
         relative_throughput: Median of `reference_step_seconds` ÷ median of `step_seconds`; 1 for
-            exact.
+            exact, None where exact took no turns.
         spread: Standard error of the median step, as a fraction of it.
     """
 
@@ -81,7 +81,7 @@ class Timing(Strict):
     step_seconds: tuple[float, ...]
     reference_step_seconds: tuple[float, ...] = ()
     samples_per_second: float
-    relative_throughput: float
+    relative_throughput: float | None
     spread: float
 
 

@@ -10,6 +10,7 @@ from rmmbench.cli.advise import advise
 from rmmbench.cli.check import check
 from rmmbench.cli.doctor import doctor
 from rmmbench.cli.export import export
+from rmmbench.cli.frontier import frontier
 from rmmbench.cli.list import list_names
 from rmmbench.cli.max_batch import max_batch
 from rmmbench.cli.plot import plot
@@ -49,6 +50,7 @@ app.command()(sweep)
 app.command()(train)
 app.command()(plot)
 app.command()(table)
+app.command()(frontier)
 app.command()(advise)
 app.command("max-batch")(max_batch)
 app.command()(variance)

@@ -1,9 +1,9 @@
 """The largest batch of each method as columns of text, and as data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from rmmbench.case import Case
+from rmmbench.case import CHOICES, Case
 from rmmbench.cli.columns import WHERE, Column
 from rmmbench.labels import place, setting
 from rmmbench.record import Record
@@ -68,12 +68,19 @@ def times_exact(line: Line, lines: Sequence[Line]) -> float | None:
     return line.fits / exact.fits
 
 
+def per_second(samples: float) -> str:
+    """Return a throughput as it is printed: "5,273" or "12.3"."""
+    return f"{samples:,.0f}" if samples >= 1000 else f"{samples:.3g}"
+
+
 def _names(lines: Sequence[Line]) -> list[Column]:
     rows = [_row(line.case) for line in lines]
-    where = telling(rows, WHERE + ("seq_len",))
+    changed = [row for row in rows if row["method"] != "exact"]
+    where = telling(rows, (*WHERE, "seq_len"))
     starts = [i == 0 or line.case.cell != lines[i - 1].case.cell for i, line in enumerate(lines)]
     places = (place(row, where) if new else "" for row, new in zip(rows, starts, strict=True))
-    how = ("sketch", *differing([row for row in rows if row["method"] != "exact"], KIND))
+    # Every setting is told that is not left as it is, for there is no other column to tell it.
+    how = {"sketch", *CHOICES, *differing(changed, KIND)}
     return [
         Column("", tuple(places), is_number=False),
         Column("method", tuple(_method(row, how) for row in rows), is_number=False),
@@ -85,7 +92,7 @@ def _row(case: Case) -> Row:
     return case.model_dump() | patterns
 
 
-def _method(row: Row, how: Sequence[str]) -> str:
+def _method(row: Row, how: Collection[str]) -> str:
     return "exact" if row["method"] == "exact" else setting(row, how)
 
 
@@ -109,5 +116,5 @@ def _throughput(timed: Record | None) -> float | None:
 def _per_second(line: Line) -> str:
     value = _throughput(line.timed)
     if value is not None:
-        return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+        return per_second(value)
     return line.timed.outcome.replace("_", " ") if line.timed else ""

@@ -1,6 +1,7 @@
 """`rmmbench max-batch`: the largest batch that fits in a given memory, by method."""
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -64,7 +65,7 @@ def max_batch(
 
     Examples:
       rmmbench max-batch roberta-base --memory 16GiB --device predict
-      rmmbench max-batch hf:gpt2 --memory 24GiB --seq-len 512 --method rmm,checkpoint --rho 0.1
+      rmmbench max-batch hf:gpt2 --memory 24GiB --seq-len 512 --method checkpoint
     """
     from rmmbench.cli.batch_columns import data
     from rmmbench.sweep import make_plan
@@ -84,7 +85,7 @@ def max_batch(
     _check_limit(memory, limit, cases[0])
     place = str(cases[0].memory_device)
     time_device = _time_device(place, is_asked=place == "cuda" if time is None else time)
-    name = "-".join(["max-batch", model, memory, place]).replace(":", "-").replace("/", "-")
+    name = re.sub(r"[:/\s]+", "-", f"max-batch-{model}-{memory}-{place}")
     run = _open(out or Path("runs") / name, profile, chosen, cases, plan.environment)
     _find(run, cases, time_device)
     lines = found(run.records(), cases, time_device)
@@ -189,11 +190,11 @@ def _find(run: "Run", cases: "list[Case]", time_device: Literal["cuda", "cpu"] |
         with run.locked():
             before = len(run.records())
             if before:
-                tell(f"{run.path} has {before} probes already")
+                tell(f"probes recorded in {run.path} already: {before}")
             _follow(find(run, cases, launcher, time_device))
     except KeyboardInterrupt:
-        kept = f"{len(run.records())} probes are recorded in {run.path}"
-        tell(f"interrupted: {kept}; the same command goes on")
+        kept = f"probes recorded in {run.path}: {len(run.records())}"
+        tell(f"interrupted; {kept}; the same command goes on")
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
@@ -216,11 +217,14 @@ def _follow(events: "Iterator[Event]") -> None:
 
 def _outcome(record: "Record") -> str:
     """Return what came of a probe in one line."""
+    from rmmbench.cli.batch_columns import per_second
     from rmmbench.units import format_bytes, format_seconds
 
-    result = {"ok": "fits", "out_of_memory": "does not fit"}.get(record.outcome, record.outcome)
+    results: dict[str, str] = {"ok": "fits", "out_of_memory": "does not fit"}
+    result = results.get(record.outcome, record.outcome)
     if record.case.time_device is not None:
-        result = f"{record.timing.samples_per_second:.4g} samples/s" if record.timing else result
+        speed = record.timing.samples_per_second if record.timing else None
+        result = f"{per_second(speed)} samples/s" if speed else record.outcome
     peak = f"{format_bytes(record.memory.peak_allocated_bytes)}, " if record.memory else ""
     took = format_seconds(record.wall_seconds)
     return f"{record.case.title}, {record.case.device}: {peak}{result} ({took})"
@@ -230,7 +234,7 @@ def _show(lines: "list[Line]", run: "Run") -> None:
     """Print the table, and in its caption what all lines share."""
     from rich.text import Text
 
-    from rmmbench.cli.table import stdout
+    from rmmbench.cli.table import WIDER, stdout
     from rmmbench.labels import place, provenance
     from rmmbench.rows import CELL, read_rows, shared
     from rmmbench.units import format_bytes
@@ -242,7 +246,7 @@ def _show(lines: "list[Line]", run: "Run") -> None:
     limit = f"{format_bytes(lines[0].case.memory_limit_bytes)} of memory"
     synthetic = "; ".join(dict.fromkeys(r.synthetic for r in records if r.memory or r.timing))
     about = " · ".join(filter(None, [place(rows[0], shared(rows, names)), limit]))
-    console = stdout()
+    console = stdout(WIDER)
     console.print()
     console.print(_table(lines))
     console.print()
@@ -255,7 +259,8 @@ def _table(lines: "list[Line]") -> "Table":
     from rmmbench.cli.drawn import drawn
 
     starts = [i for i, line in enumerate(lines) if line.case.method == "exact"]
-    styles = ["red" if line.trouble else "" for line in lines]
+    outcomes = [line.trouble.outcome if line.trouble else "ok" for line in lines]
+    styles = [{"ok": "", "skipped": "dim"}.get(outcome, "red") for outcome in outcomes]
     return drawn(columns(lines), range(len(lines)), starts=starts, styles=styles)
 
 

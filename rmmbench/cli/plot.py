@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rmmbench.errors import UnknownNameError, UsageError
+from rmmbench.cli.figure_files import chosen_format, figure_paths
+from rmmbench.errors import UsageError
 
 if TYPE_CHECKING:
     from rmmbench.figures import FigureData
@@ -40,30 +41,14 @@ def plot(
 
     for name in figure or ():
         figures.FIGURES.check(name)
-    chosen = _format(file_format, out)
+    chosen = chosen_format(file_format, out)
     data = figures.FigureData.of(Run.open(run))
     names = _asked(data, figure) if figure else _allowed(data, run)
-    paths = _paths(names, chosen, run, out)
+    paths = figure_paths(names, chosen, run, out)
     drawings = {path: figures.get(name).draw(data) for name, path in paths.items()}
     figures.write(drawings, chosen)
     for path in drawings:
         typer.echo(path)
-
-
-def _format(given: str | None, out: Path | None) -> str:
-    from rmmbench.figures import FORMATS
-
-    if given is not None and given not in FORMATS:
-        raise UnknownNameError("format", given, FORMATS)
-    ending = out.suffix.removeprefix(".") if out else ""
-    if ending not in FORMATS:
-        # A folder may be called runs-1.2, but one called figure.gif is not what was meant.
-        if out is not None and ending.isalpha() and not out.is_dir():
-            raise UnknownNameError("format", ending, FORMATS)
-        return given or FORMATS[0]
-    if given not in (None, ending):
-        raise UsageError(f"--out must end in .{given} for --format {given}, got '{out}'")
-    return ending
 
 
 def _asked(data: "FigureData", names: list[str]) -> list[str]:
@@ -86,15 +71,3 @@ def _allowed(data: "FigureData", run: Path) -> list[str]:
         needs = ", ".join(f"{name} {need}" for name, need in lacks.items())
         raise UsageError(f"{run} does not have what any figure needs: {needs}; sweep more")
     return names
-
-
-def _paths(names: list[str], file_format: str, run: Path, out: Path | None) -> dict[str, Path]:
-    """Return where each figure goes: `out` is a file if it ends in the format."""
-    if out is None or out.suffix != f".{file_format}":
-        return {name: (out or run) / f"{name}.{file_format}" for name in names}
-    if len(names) > 1:
-        figures = ", ".join(names)
-        raise UsageError(
-            f"--out must be a folder for more than one figure, got '{out}' for {figures}"
-        )
-    return {names[0]: out}

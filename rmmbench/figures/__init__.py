@@ -22,6 +22,7 @@ FIGURES: Registry[type[Figure]] = Registry(
         "table3-memory": Entry("table3_memory:Table3Memory", "peak memory saved by task and ρ"),
         "table3-matmul": Entry("table3_matmul:Table3Matmul", "step time by sketch and ρ"),
         "linear": Entry("linear:Linear", "one layer: throughput and saved bytes by rows and ρ"),
+        "frontier": Entry("frontier:Frontier", "speed, memory and gradient error of every method"),
         "sketch-cost": Entry(
             "sketch_cost:SketchCost", "a sketch's time beside its layer's product"
         ),

@@ -1,9 +1,8 @@
 """Relative throughput against peak memory, a point a case, coloured by gradient error."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,7 +10,6 @@ from plotly.colors import sample_colorscale
 
 from rmmbench.figures._notes import hover
 from rmmbench.figures._panel import Panel
-from rmmbench.figures._point_labels import Box, Placed, PointLabel, place_labels
 from rmmbench.figures._style import INK, MUTED, RATES, around_one, axis, error_bars
 from rmmbench.figures._ways import EXACT, Cell
 from rmmbench.labels import EXACT as PAPERS_EXACT
@@ -19,11 +17,10 @@ from rmmbench.labels import ROUNDING, gradient_error
 from rmmbench.rows import Row
 from rmmbench.units import GIB, MIB, format_bytes
 
-WIDTH, HEIGHT = 660, 450
+WIDTH, HEIGHT = 640, 450
 BEST, TRADE = "no other is better", "exact to checkpoint"
+Errors = tuple[float, str]  # where a range of gradient errors begins, and its name
 NO_ERROR, UNKNOWN = "0, or rounding", "not measured"
-HINT = "above: worth having"
-WRAPPED = 30  # characters of a name in a line
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,11 @@ class View:
         across = (x - self.x[0]) / (self.x[1] - self.x[0])
         return across * self.width, (y - self.y[0]) / (self.y[1] - self.y[0]) * self.height
 
+    def error_pixels(self, row: Row) -> float:
+        """Return how far a case's error bar reaches from its point."""
+        error = row["relative_throughput"] * (row["spread"] or 0)
+        return float(error / (self.y[1] - self.y[0]) * self.height)
+
     def place(self, row: Row) -> tuple[float, float]:
         """Return where a case is on the axes."""
         return row["peak_allocated_bytes"] / self.unit_bytes, row["relative_throughput"]
@@ -65,10 +67,20 @@ def memory_unit(sizes: Sequence[int]) -> tuple[str, int]:
     return ("MiB", MIB) if max(sizes, default=0) < GIB else ("GiB", GIB)
 
 
-def frontier_panel(cell: Cell, view: View, heading: str) -> Panel:
-    """Return the panel of the cases that have both numbers."""
+def error_colors(rows: Iterable[Row]) -> dict[Errors, str]:
+    """Return a colour by range of gradient errors, lighter the larger they are."""
+    ranges = sorted({_errors(row) for row in rows})
+    real = [errors for errors in ranges if 0 < errors[0] < math.inf]
+    steps = [i / max(len(real) - 1, 1) for i in range(len(real))]
+    shades = dict(zip(real, sample_colorscale(RATES, steps) if real else [], strict=True))
+    ends = {(0.0, NO_ERROR): INK, (math.inf, UNKNOWN): MUTED}
+    return {errors: shades.get(errors) or ends[errors] for errors in ranges}
+
+
+def frontier_panel(cell: Cell, view: View, heading: str, colors: Mapping[Errors, str]) -> Panel:
+    """Return the panel of the cases that have both numbers, coloured by `error_colors`."""
     return Panel(
-        traces=[*_lines(cell, view), *_points(cell, view)],
+        traces=[*_lines(cell, view), *_points(cell, view, colors)],
         x=axis(f"peak memory, {view.unit}", range=view.x),
         y=axis(f"throughput ÷ {EXACT}'s", range=view.y),
         heading=heading,
@@ -76,24 +88,6 @@ def frontier_panel(cell: Cell, view: View, heading: str) -> Panel:
         width=view.width,
         height=view.height,
     )
-
-
-def point_labels(cell: Cell, view: View, axes: str) -> list[dict[str, Any]]:
-    """Return annotations: the names of points where there is room, and a word on the line.
-
-    Args:
-        cell: Of the panel.
-        view: Of the panel.
-        axes: The suffix of its axes' names.
-    """
-    where = {"xref": f"x{axes}", "yref": f"y{axes}"}
-    labels = {id(label): row for row, label in _labels(cell, view)}
-    hint, taken = _hint(cell, view)
-    wanted = [label for _, label in _labels(cell, view)]
-    placed = place_labels(wanted, Box(4, 4, view.width - 4, view.height - 4), taken)
-    rows = {label.at: row for row, label in _labels(cell, view)}
-    del labels
-    return [*hint, *(_written(each, rows[each.label.at], cell, view) | where for each in placed)]
 
 
 def gradient_words(row: Row) -> str:
@@ -108,3 +102,51 @@ def full_hover(row: Row, name: str) -> str:
     if row["resting_bytes"] is not None:
         lines.append(f"{format_bytes(row['resting_bytes'])} between steps")
     return "<br>".join(lines).replace(PAPERS_EXACT, EXACT)
+
+
+def _lines(cell: Cell, view: View) -> list[Any]:
+    """Return the line from exact to checkpointing, and the steps through what nothing beats."""
+    dash = {"color": MUTED, "width": 1.5, "dash": "dash"}
+    steps = {"color": INK, "width": 1.5, "shape": "hv"}
+    lines = [_line(BEST, [view.place(row) for row in cell.best], steps)]
+    if cell.line:
+        lines.insert(0, _line(TRADE, [view.place(row) for row in cell.line], dash))
+    return lines
+
+
+def _line(name: str, points: Sequence[tuple[float, float]], look: dict[str, Any]) -> go.Scatter:
+    x, y = zip(*points, strict=True)
+    trace = go.Scatter(x=x, y=y, mode="lines", line=look, name=name, legendgroup=name)
+    return trace.update(hoverinfo="skip", legendrank=2000)
+
+
+def _points(cell: Cell, view: View, colors: Mapping[Errors, str]) -> list[Any]:
+    """Return the marks of the cases, those of about one gradient error as one trace."""
+    by_errors = {errors: [row for row in cell.timed if _errors(row) == errors] for errors in colors}
+    return [
+        _marks(rows, cell, view, errors[1], colors[errors])
+        for errors, rows in by_errors.items()
+        if rows
+    ]
+
+
+def _marks(rows: Sequence[Row], cell: Cell, view: View, name: str, color: str) -> go.Scatter:
+    x, y = zip(*map(view.place, rows), strict=True)
+    marker = {"size": 11, "color": color, "line": {"width": 1, "color": "white"}}
+    hovers = [full_hover(row, cell.names[row["key"]]) for row in rows]
+    trace = go.Scatter(x=x, y=y, hovertext=hovers, mode="markers", marker=marker, name=name)
+    trace.update(error_y=error_bars(y, rows, color), legendgroup=name, hoverinfo="text")
+    return trace
+
+
+def _errors(row: Row) -> Errors:
+    """Return the half decade that a case's gradient error is in, its lower end first."""
+    error = 0.0 if row["method"] == EXACT else row["gradient_error"]
+    if error is None:
+        return math.inf, UNKNOWN
+    if error < ROUNDING:
+        return 0.0, NO_ERROR
+    decade = 10.0 ** math.floor(math.log10(error))
+    edges = (decade, 3 * decade, 10 * decade)
+    low, high = edges[:2] if error < edges[1] else edges[1:]
+    return low, f"{low:g} to {high:g}"

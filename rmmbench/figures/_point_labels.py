@@ -5,12 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-CHARACTER, LINE_HEIGHT = 6.1, 14.0
+CHARACTER, LINE_HEIGHT = 5.9, 14.0
 FAR = (9.0, 20.0, 34.0, 50.0, 68.0, 88.0)
 NEAR = FAR[0]  # where a name needs no line to its point
 MARK = 6.0
 ANGLES = tuple(math.radians(angle) for angle in (0, 180, -90, 90, -45, -135, 45, 135, -20, 20))
-FREE, TOUCHING = 2.0, 8.0  # costs: of what is drawn for the eye to follow, and of what is read
+# Costs: of a name on each piece of a line, and of one on what is read.
+CROSSING, TOUCHING = 1.3, 20.0
+DEAREST = 2.4  # what a name may cost that is not needed
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,15 @@ class Box:
         across = min(self.right, other.right) - max(self.left, other.left)
         along = min(self.top, other.top) - max(self.bottom, other.bottom)
         return max(across, 0) * max(along, 0)
+
+    def touches(self, other: "Box") -> bool:
+        """Return whether the two have an area together."""
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.bottom < other.top
+            and other.bottom < self.top
+        )
 
     def holds(self, other: "Box") -> bool:
         """Return whether the other lies within."""
@@ -78,28 +89,27 @@ class Placed:
 
 
 def place_labels(
-    labels: Sequence[PointLabel], frame: Box, lines: Iterable[Box] = ()
-) -> list[Placed]:
-    """Return the labels for which there is room, and all that are needed, in their order.
+    labels: Sequence[PointLabel], frame: Box, words: Iterable[Box], lines: Iterable[Box]
+) -> list[Placed | None]:
+    """Return where each label goes; None if there is no room for it and it is not needed.
 
     Args:
         labels: The first choose first.
         frame: What no label may leave.
-        lines: Places that labels should leave free, points apart.
+        words: Places where something else is written.
+        lines: Places that labels should leave free if they can.
     """
-    points = [_around(label.at, MARK) for label in labels]
+    marks = [*(_around(label.at, MARK) for label in labels), *words]
     lines, placed = list(lines), list[Placed]()
+    places: list[Placed | None] = []
     for label in labels:
-        found = []
-        for choice in _choices(label):
-            if frame.holds(choice.box):
-                found.append((_cost(choice, points, lines, placed), len(found), choice))
-        if not found:
-            continue
-        cost, _, choice = min(found)
-        if cost < TOUCHING or label.is_needed:
-            placed.append(choice)
-    return placed
+        choices = [choice for choice in _choices(label) if frame.holds(choice.box)]
+        costs = [_cost(choice, marks, lines, placed) for choice in choices]
+        least = min(costs, default=math.inf)
+        has_place = choices and (least < DEAREST or label.is_needed)
+        places.append(choices[costs.index(least)] if has_place else None)
+        placed += filter(None, places[-1:])
+    return places
 
 
 def _choices(label: PointLabel) -> Iterable[Placed]:
@@ -121,25 +131,20 @@ def _anchor(direction: float, ahead: str, beside: str, behind: str) -> str:
 
 
 def _cost(
-    choice: Placed, points: Sequence[Box], lines: Sequence[Box], placed: Sequence[Placed]
+    choice: Placed, marks: Sequence[Box], lines: Sequence[Box], placed: Sequence[Placed]
 ) -> float:
     """Return a number that is at least TOUCHING if the name or its line covers what is read."""
-    read = [*points, *(other.box for other in placed)]
-    cost = FAR.index(min(FAR, key=lambda far: abs(far - math.hypot(*choice.shift)))) / len(FAR)
-    cost += sum(FREE / 20 for line in lines if choice.box.overlap(line))
-    cost += sum(TOUCHING + choice.box.overlap(box) for box in read if choice.box.overlap(box))
+    read = [*marks, *(other.box for other in placed)]
+    cost = math.hypot(*choice.shift) / FAR[-1]
+    cost += CROSSING * sum(map(choice.box.touches, lines))
+    cost += sum(TOUCHING + choice.box.overlap(box) for box in read if choice.box.touches(box))
     if choice.is_far:
-        (x, y), (right, up) = choice.label.at, choice.shift
-        steps = [_around((x + t * right / 8, y + t * up / 8), 1) for t in range(3, 9)]
         own = _around(choice.label.at, MARK)
-        others = [box for box in read if box != own]
-        cost += sum(TOUCHING for box in others if any(map(box.overlap, steps)))
-        links = [_link(other) for other in placed if other.is_far]
-        cost += sum(TOUCHING for link in links if _cross(_link(choice), link))
-    else:
-        cost -= 0.2
-    crossed = [other for other in placed if other.is_far and _runs_through(other, choice.box)]
-    return cost + TOUCHING * len(crossed)
+        crossed = [box for box in read if box != own and _runs_through(choice, box)]
+        links = [other for other in placed if other.is_far and _cross(_link(choice), _link(other))]
+        cost += TOUCHING * (len(crossed) + len(links))
+    under = [other for other in placed if other.is_far and _runs_through(other, choice.box)]
+    return cost + TOUCHING * len(under)
 
 
 def _link(placed: Placed) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -149,7 +154,12 @@ def _link(placed: Placed) -> tuple[tuple[float, float], tuple[float, float]]:
 
 def _runs_through(placed: Placed, box: Box) -> bool:
     (x, y), (right, up) = placed.label.at, placed.shift
-    return any(box.overlap(_around((x + t * right / 8, y + t * up / 8), 1)) for t in range(9))
+    left, bottom = min(x, x + right), min(y, y + up)
+    if not box.touches(Box(left - 2, bottom - 2, left + abs(right) + 2, bottom + abs(up) + 2)):
+        return False
+    steps = max(1, round(math.hypot(right, up) / 3))
+    spots = ((x + i / steps * right, y + i / steps * up) for i in range(2, steps))
+    return any(box.touches(_around(spot, 2)) for spot in spots)
 
 
 def _cross(one: Any, other: Any) -> bool:

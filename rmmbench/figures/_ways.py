@@ -11,6 +11,8 @@ from rmmbench.rows import SETTINGS, Row, group, is_projection
 EXACT, CHECKPOINT = "exact", "checkpoint"
 WAY = ("method", "sketch")
 AMOUNTS = ("rho", "proj_dim", "bits", "activation_bits", "budget")
+# So that a name in two lines is broken between methods, or before the amounts.
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,14 @@ def way_names(rows: Sequence[Row]) -> dict[str, str]:
     for alike in group(rows, WAY):
         told = _told(alike)
         for row in alike:
-            parts = [kind(row, told), *_amounts(row)]
-            names[row["key"]] = " ".join(filter(None, parts))
+            amounts = NO_BREAK.join(_amounts(row)).replace(" ", NO_BREAK)
+            method = kind(row, told).replace(" + ", f" +{NO_BREAK}")
+            names[row["key"]] = f"{method} {amounts}".strip()
     return names
 
 
 def left_out(rows: Sequence[Row]) -> str:
-    """Return what the names leave out as all of a kind share it: "beneficial layers: oporp"."""
+    """Return what the names leave out as all of a kind share it: "All oporp: unshared."."""
     by_words: dict[str, list[str]] = {}
     for alike in group([row for row in rows if row["method"] != EXACT], WAY):
         row, told = alike[0], _told(alike)
@@ -118,20 +121,18 @@ def left_out(rows: Sequence[Row]) -> str:
         words = kind(row, untold).removeprefix(name).strip(", ")
         if words:
             by_words.setdefault(words, []).append(name)
-    return "; ".join(f"{words}: {', '.join(names)}" for words, names in by_words.items())
+    return " ".join(f"All {', '.join(names)}: {words}." for words, names in by_words.items())
 
 
 def _told(alike: Sequence[Row]) -> list[str]:
-    return [
-        name for name in SETTINGS if name not in AMOUNTS and len(group(alike, [name])) > 1
-    ]
+    return [name for name in SETTINGS if name not in AMOUNTS and len(group(alike, [name])) > 1]
 
 
 def _amounts(row: Row) -> list[str]:
     bits = [name for name in ("bits", "activation_bits") if row[name] is not None]
     words = [f"{row[name]} bits" if len(bits) == 1 else in_words(name, row[name]) for name in bits]
     words += [] if row["budget"] is None else [f"{row['budget']:g}"]
-    return [*words, rate(row)]
+    return [*words, *filter(None, [rate(row)])]
 
 
 def _place(row: Row) -> tuple[int, float]:

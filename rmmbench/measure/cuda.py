@@ -10,21 +10,18 @@ from rmmbench.record import Memory
 _LOSS_BYTES = 512  # a scalar takes as much as the caching allocator's smallest piece
 
 
-def measure_cuda_memory(
-    prepare: Prepare, limit_bytes: int | None = None
-) -> tuple[Memory, list[str]]:
-    """Return the memory of a training step on the current GPU, and what is doubtful about it.
+def limit_memory(limit_bytes: int) -> None:
+    """Let the caching allocator of this process take so much of the current GPU, and no more."""
+    total = torch.cuda.get_device_properties().total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total))
 
-    Args:
-        prepare: Builds the step.
-        limit_bytes: What the caching allocator may take; None for all there is.
+
+def measure_cuda_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
+    """Return the memory of a training step on the current GPU, and what is doubtful about it.
 
     Raises:
         torch.OutOfMemoryError: If the step does not fit.
     """
-    if limit_bytes is not None:
-        total = torch.cuda.get_device_properties().total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total))
     step = prepare()
     step()
     torch.cuda.synchronize()

@@ -13,6 +13,9 @@ METHODS: Registry[type[Method]] = Registry(
     __name__,
     {
         "exact": Entry("exact:Exact", "the unchanged model; the reference"),
+        "fewbit-activation": Entry(
+            "fewbit_activation:FewBitActivation", "GELU and SiLU keep a few bits of each element"
+        ),
         "checkpoint-attention": Entry(
             "checkpoint_attention:CheckpointAttention", "attention is computed again, nothing else"
         ),
@@ -23,6 +26,8 @@ METHODS: Registry[type[Method]] = Registry(
         "rmm": Entry("rmm:RMM", "linear layers keep a sketch of their input"),
         "exact-rp": Entry("exact_rp:ExactRP", "linear layers keep random features, in few bits"),
         "velora": Entry("velora:VeLoRA", "linear layers keep one coefficient of each few features"),
+        "quantize": Entry("quantize:Quantize", "what autograd saves is kept in few bits"),
+        "offload": Entry("offload:Offload", "what autograd saves waits in the host's memory"),
         "compile": Entry("compile:Compile", "torch.compile with its default settings"),
         "memory-budget": Entry("memory_budget:MemoryBudget", "torch.compile, told to keep less"),
     },

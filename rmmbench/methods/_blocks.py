@@ -12,6 +12,9 @@ from typing import Any
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+_BLOCK = "GradientCheckpointingLayer"
+"""What blocks are in transformers, which is not imported for a model that is not of it."""
+
 
 class Checkpointed:
     """What a block of a model without a switch of its own becomes; named as transformers does.
@@ -49,27 +52,22 @@ def checkpoint_blocks(model: nn.Module, **settings: Any) -> int:
     if switched:
         return sum(map(_count_switched, switched))
     blocks = repeated_blocks(model)
-    compute: Callable[..., Any] = functools.partial(checkpoint, **settings)
     for block in blocks:
-        # transformers' blocks look at the two attributes themselves.
-        if not hasattr(block, "gradient_checkpointing"):
-            block.__class__ = _checkpointed(type(block))
-        block._gradient_checkpointing_func = compute  # type: ignore[assignment]
-        block.gradient_checkpointing = True  # type: ignore[assignment]
+        _make_switch(block, functools.partial(checkpoint, **settings))
     return len(blocks)
 
 
 @contextmanager
 def everything_kept(model: nn.Module) -> Iterator[None]:
     """Let blocks keep for a while what they would keep without checkpoints."""
-    on = [module for module in model.modules() if vars(module).get("gradient_checkpointing")]
+    on = _switched_on(model)
     try:
         for module in on:
-            module.gradient_checkpointing = False  # type: ignore[assignment]
+            module.gradient_checkpointing = False
         yield
     finally:
         for module in on:
-            module.gradient_checkpointing = True  # type: ignore[assignment]
+            module.gradient_checkpointing = True
 
 
 def repeated_blocks(model: nn.Module) -> list[nn.Module]:
@@ -97,10 +95,15 @@ def _flat(container: nn.Module) -> Iterator[nn.Module]:
             yield item
 
 
-@functools.cache
-def _checkpointed(kind: type[nn.Module]) -> type[nn.Module]:
-    name = f"Checkpointed{kind.__name__}"
-    return type(name, (Checkpointed, kind), {"__module__": kind.__module__})
+def _make_switch(block: Any, compute: Callable[..., Any]) -> None:
+    """Give a block a switch, and turn it on."""
+    kind = type(block)
+    # transformers' blocks look at the two attributes themselves.
+    if not hasattr(block, "gradient_checkpointing"):
+        name = f"Checkpointed{kind.__name__}"
+        block.__class__ = type(name, (Checkpointed, kind), {"__module__": kind.__module__})
+    block._gradient_checkpointing_func = compute
+    block.gradient_checkpointing = True
 
 
 def _switched_parts(model: nn.Module) -> Iterator[nn.Module]:
@@ -125,8 +128,12 @@ def _switch_on(part: Any, settings: dict[str, Any]) -> None:
 
 
 def _count_switched(part: nn.Module) -> int:
-    on = [module for module in part.modules() if vars(module).get("gradient_checkpointing")]
-    layers = sys.modules.get("transformers.modeling_layers")
-    blocks = [] if layers is None else [m for m in on if isinstance(m, layers.GradientCheckpointingLayer)]
+    on = _switched_on(part)
+    block: Any = getattr(sys.modules.get("transformers.modeling_layers"), _BLOCK, ())
     # A model from elsewhere may do it all in the module that calls the blocks.
-    return len(blocks) or len(on)
+    return len([module for module in on if isinstance(module, block)]) or len(on)
+
+
+def _switched_on(model: nn.Module) -> list[Any]:
+    # Not by getattr, which is slow where a module has no such attribute.
+    return [module for module in model.modules() if vars(module).get("gradient_checkpointing")]

@@ -1,8 +1,10 @@
 """A model's forward pass of which autograd keeps what it saves in another way.
 
 A storage is kept once, however many views of it are saved and however often: a linear layer's
-input that Q, K and V read, or a softmax that two operators need. What lives anyway is left alone:
-parameters, buffers, and the batch.
+input that Q, K and V read, or a softmax that two operators need. It comes back for each of them,
+and goes when that one is done. What lives anyway is left alone: parameters, buffers, and the batch.
+So is what is small, as a norm's statistics or the input of a classifier: it is little beside one
+activation, and costs as many kernels.
 """
 
 import functools
@@ -19,6 +21,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._pytree import tree_iter
 
 from rmmbench.nn.conversion import all_exact
+
+# A GPU takes as long to copy this much to its host as to start the copy.
+_LEAST_BYTES = 64 * 2**10
 
 
 class Keeping(ABC):
@@ -62,10 +67,10 @@ class KeptForward:
         living = chain(self._model.parameters(), self._model.buffers(), tree_iter((args, kwargs)))
         saves = _Saves(self._keeping, living)
         try:
-            with saved_tensors_hooks(saves.pack, _unpack):
+            with saved_tensors_hooks(saves.pack, saves.unpack):
                 return self._forward(*args, **kwargs)
         finally:
-            saves.runs.clear()  # what the graph lets go of is not to be held here
+            saves.kept.clear()  # what the graph lets go of is not to be held here
 
 
 def kept_exactly(model: nn.Module) -> AbstractContextManager[None]:
@@ -81,68 +86,62 @@ def _kept_forwards(model: nn.Module) -> Iterator[KeptForward]:
         forward = getattr(forward, "__wrapped__", None)
 
 
-class _Run:
-    """The numbers of one storage, and for as long as it is in use the tensor they are back in."""
-
-    def __init__(self, keeping: Keeping, run: Tensor) -> None:
-        self._keeping, self._kept = keeping, keeping.keep(run)
-        self._restored: weakref.ref[Tensor] | None = None
-
-    def restored(self) -> Tensor:
-        run = self._restored() if self._restored else None
-        if run is None:
-            run = self._keeping.restore(self._kept)
-            self._restored = weakref.ref(run)
-        return run
-
-
 class _Save(NamedTuple):
-    """One tensor that autograd saved: a view of a storage's numbers."""
+    """One tensor that autograd saved: a view of what is kept of a storage."""
 
-    run: _Run
+    kept: Any
     size: torch.Size
     stride: tuple[int, ...]
-    offset: int
+    offset: int | torch.SymInt
 
 
 class _Saves:
-    """What autograd saves in one forward pass.
+    """What autograd saves in one forward pass; what is left alone the hooks around it may have.
 
     Attributes:
-        runs: Of each storage that is alive, what is kept of it, by version and dtype.
+        kept: Of each storage that is alive, by version and dtype.
     """
 
     def __init__(self, keeping: Keeping, living: Iterator[Any]) -> None:
         tensors = (value for value in living if _has_storage(value))
         self._living = {tensor.untyped_storage()._cdata for tensor in tensors}
         self._keeping = keeping
-        self.runs: weakref.WeakKeyDictionary[Any, dict[Any, _Run]] = weakref.WeakKeyDictionary()
+        # Only the innermost hooks are called, and those around may count the batch.
+        around = torch._C._autograd._top_saved_tensors_default_hooks(True)
+        self._pack_around, self._unpack_around = around or (_itself, _itself)
+        self.kept: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
 
     @torch.no_grad()
-    def pack(self, tensor: Tensor) -> Tensor | _Save:
-        if not _has_storage(tensor) or tensor.untyped_storage()._cdata in self._living:
-            return tensor
-        if not self._keeping.takes(tensor):
-            return tensor
+    def pack(self, tensor: Tensor) -> Any:
+        if self._stays(tensor):
+            return self._pack_around(tensor)
         storage = tensor.untyped_storage()
-        versions = self.runs.setdefault(storage, {})
+        versions = self.kept.setdefault(storage, {})
         key = (tensor._version, tensor.dtype)
         if key not in versions:
             length = storage.nbytes() // tensor.itemsize
             run = tensor.detach().as_strided((length,), (1,), 0)
-            versions[key] = _Run(self._keeping, run)
+            versions[key] = self._keeping.keep(run)
         return _Save(versions[key], tensor.size(), tensor.stride(), tensor.storage_offset())
 
-
-@torch.no_grad()
-def _unpack(saved: Tensor | _Save) -> Tensor:
-    if isinstance(saved, Tensor):
-        return saved
-    run = saved.run.restored()
-    # Only so does a view hold the tensor that others may need at the same time.
-    with torch.enable_grad():
+    @torch.no_grad()
+    def unpack(self, saved: Any) -> Tensor:
+        if not isinstance(saved, _Save):
+            return self._unpack_around(saved)
+        run = self._keeping.restore(saved.kept)
         return run.as_strided(saved.size, saved.stride, saved.offset)
+
+    def _stays(self, tensor: Tensor) -> bool:
+        if not _has_storage(tensor):
+            return True
+        storage = tensor.untyped_storage()
+        lives = storage._cdata in self._living
+        return lives or storage.nbytes() < _LEAST_BYTES or not self._keeping.takes(tensor)
 
 
 def _has_storage(value: Any) -> bool:
     return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_neg()
+
+
+def _itself(tensor: Tensor) -> Tensor:
+    return tensor

@@ -140,7 +140,7 @@ def _coefficients(x: Tensor, direction: Tensor) -> Tensor:
     """Return Z = X V, shape (rows, groups)."""
     direction, size = direction.to(x.dtype), len(direction)
     whole = x.shape[1] - x.shape[1] % size
-    parts = [x[:, :whole].unflatten(1, (whole // size, size)) @ direction] if whole else []
+    parts = [x[:, :whole].reshape(len(x), -1, size) @ direction] if whole else []
     if whole < x.shape[1]:
         # Apart, as to fill up the rows would be to copy them.
         parts.append((x[:, whole:] @ direction[: x.shape[1] - whole]).unsqueeze(1))

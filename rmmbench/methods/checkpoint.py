@@ -22,8 +22,10 @@ from rmmbench.methods.method import Method
 class Checkpoint(Method):
     """Computes every block again."""
 
+    name = "checkpoint"
     takes_over = frozenset({"recomputation"})
     is_exact = True
+    _name = "checkpoint"
 
     def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
         """Let each block be computed again and return how many blocks there are.
@@ -33,7 +35,7 @@ class Checkpoint(Method):
         """
         blocks = checkpoint_blocks(model, **self._settings())
         if blocks == 0:
-            need = "a model must have blocks to compute again, two or more of one class in a list"
+            need = f"{self._name} must find blocks to repeat, two or more of one class in a list"
             raise ValueError(f"{need}; got {case.model}, which has none; choose another method")
         return blocks
 

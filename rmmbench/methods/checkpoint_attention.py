@@ -8,7 +8,7 @@ Only what goes through transformers' interface of attention functions can be exc
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ NAME = "rmmbench_checkpoint"
 """What the function is called in a config."""
 
 _EAGER = "eager_attention_forward"
+_MUST_FIND = "checkpoint-attention must find attention that"
 
 
 class CheckpointAttention(Method):
@@ -43,12 +44,12 @@ class CheckpointAttention(Method):
             raise ValueError(_nothing_to_exchange(found, case.model))
         named = next((type(module).__name__ for module in eager if _asks_for_eager(module)), None)
         if named is not None:
-            need = "attention must not depend on what its function is called"
-            raise ValueError(f"{need}; got {case.model}, whose {named} does; choose another method")
+            need = f"{_MUST_FIND} does not ask what its function is called"
+            raise ValueError(f"{need}; got {case.model}, whose {named} does; choose checkpoint")
         _register()
         for module in eager:
             module.eager_attention = _eager_function(module)  # type: ignore[assignment]
-            _config(module)._attn_implementation = {"": NAME}
+        _name_attention(NAME, map(_config, eager))
         return len(eager)
 
     def reference(self, model: nn.Module) -> AbstractContextManager[None]:
@@ -82,26 +83,30 @@ def _register() -> None:
 
 @contextmanager
 def _kept(model: nn.Module) -> Iterator[None]:
-    configs = [vars(module).get("config") for module in model.modules()]
+    configs = map(_config, model.modules())
     changed = {id(c): c for c in configs if getattr(c, "_attn_implementation", None) == NAME}
+    _name_attention("eager", changed.values())
     try:
-        for config in changed.values():
-            config._attn_implementation = {"": "eager"}
         yield
     finally:
-        for config in changed.values():
-            config._attn_implementation = {"": NAME}
+        _name_attention(NAME, changed.values())
+
+
+def _name_attention(name: str, configs: Iterable[Any]) -> None:
+    for config in configs:
+        # In this form it is not handed on to the configs within, whose models may not be asked.
+        config._attn_implementation = {"": name}
 
 
 def _config(module: nn.Module) -> Any:
-    return vars(module)["config"]
+    return vars(module).get("config")
 
 
 def _eager_function(module: nn.Module) -> Callable[..., Any] | None:
     """Return what a module hands to the interface as its eager function; None if it does not."""
     forward = inspect.unwrap(type(module).forward)
     code = getattr(forward, "__code__", None)
-    if code is None or _EAGER not in code.co_names or "config" not in vars(module):
+    if code is None or _EAGER not in code.co_names or _config(module) is None:
         return None
     function: Callable[..., Any] | None = forward.__globals__.get(_EAGER)
     return function
@@ -119,6 +124,6 @@ def _nothing_to_exchange(found: list[nn.Module], model: str) -> str:
     if found:
         given = _config(found[0])._attn_implementation
         what = f"{model} with '{given}', which keeps no probabilities"
-        return f"attention must be computed eagerly; got {what}; choose attention = 'eager'"
-    need = "attention must go through transformers' interface of attention functions"
-    return f"{need}; got {model}, whose does not; choose checkpoint or another method"
+        return f"{_MUST_FIND} is computed eagerly; got {what}; choose attention = 'eager'"
+    need = f"{_MUST_FIND} goes through transformers' interface of attention functions"
+    return f"{need}; got {model}, which has none; choose another method"

@@ -1,7 +1,10 @@
-"""torch.compile with its default settings: what it saves without being asked to.
+"""torch.compile as it comes: what a compiler saves without being asked to.
 
-Ansel, Yang, He and others (2024): PyTorch 2: Faster Machine Learning Through Dynamic Python Bytecode
-Transformation and Graph Compilation. ASPLOS.
+Ansel, Yang, He and others (2024): PyTorch 2: Faster Machine Learning Through Dynamic Python
+Bytecode Transformation and Graph Compilation. ASPLOS.
+
+It fuses operations, so that what lies between them is never there, and computes again what costs
+nothing. What `memory-budget` saves is to be compared with this.
 """
 
 from collections.abc import Mapping
@@ -21,7 +24,7 @@ class Compile(Method):
     is_exact = True
 
     def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
-        """Return 1, for the program as a whole."""
+        """Have the model compiled when it is first called, and return 1: it is one program."""
         compile_in_place(model, budget=1.0)
         return 1
 
@@ -30,5 +33,5 @@ class Compile(Method):
         return eager(model)
 
     def lacks(self, device: str) -> str | None:
-        """Return what is missing to compile for a device, and that compiled bytes have no twin."""
+        """Return which compiler is missing, or why nothing can be predicted."""
         return what_is_missing(device)

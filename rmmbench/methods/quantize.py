@@ -38,8 +38,9 @@ _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 class Quantize(Method):
     """Keeps the floating-point numbers that autograd saves in few bits.
 
-    Left as they are: tensors of fewer numbers than a group, statistics of rows (a last dimension of
-    1), float64, whole numbers and masks of one byte, and autocast's copies of weights.
+    Left as they are: storages below 64 KiB or of fewer numbers than a group, statistics of rows (a
+    last dimension of 1), float64, whole numbers and truth values, and the copies that autocast
+    makes of weights that are trained.
     """
 
     # A forward pass that is done again with rounded inputs would round its outputs' mean too.
@@ -100,10 +101,11 @@ class FewBits(Keeping):
         restore_between(levels, self._bits, run[:grouped].view(-1, self._group_size))
         return run
 
-    def _generator(self, like: Tensor) -> torch.Generator:
+    def _generator(self, like: Tensor) -> torch.Generator | None:
+        """Return where a tensor's random bits come from; None if it has no numbers."""
         device = like.device
         if isinstance(like, FakeTensor):
-            return torch.Generator(device)  # of no consequence: there are no numbers
+            return None
         if device not in self._generators:
             self._generators[device] = torch.Generator(device).manual_seed(int(next_seed()))
         return self._generators[device]

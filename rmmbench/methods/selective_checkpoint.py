@@ -3,16 +3,21 @@
 Products are most of the work of a block, and the rest, such as activation functions, normalisation
 and dropout, is most of what it keeps. Beside its input a block keeps the result of each product,
 which is there already when the rest is computed again: a linear layer's output in place of what
-comes of it. What the last product gives is kept as well, though nothing asks for it.
+comes of it. What the last product gives is kept as well, though nothing asks for it. What a sketch
+is drawn from is drawn once: a product with what was drawn first must not meet what is drawn next.
 
 Korthikanti, Casper, Lym, McAfee, Andersch, Shoeybi, Catanzaro (2022): Reducing Activation
 Recomputation in Large Transformer Models. arXiv 2205.05198.
 """
 
 import functools
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.utils._pytree import tree_iter
 from torch.utils.checkpoint import (
     CheckpointPolicy,
     SelectiveCheckpointContext,
@@ -20,6 +25,7 @@ from torch.utils.checkpoint import (
 )
 
 from rmmbench.methods.checkpoint import Checkpoint
+from rmmbench.nn import ops
 
 _NAMES = (
     *("mm", "addmm", "_addmm_activation", "bmm", "baddbmm", "addbmm", "_scaled_mm"),
@@ -38,27 +44,66 @@ PRODUCTS = frozenset(
     for overload in packet.overloads()
     if overload in ("default", "dtype")
 )
-"""The operators whose results are kept, as far as this PyTorch has them."""
+"""Products of matrices, as far as this PyTorch has them."""
+
+KEPT = PRODUCTS | {ops.draw._opoverload}
+"""The operators whose results are kept."""
 
 
 class SelectiveCheckpoint(Checkpoint):
-    """Computes every block again, but for its products of matrices."""
+    """Computes every block again, but for its products of matrices.
+
+    A block that changes a product in place is refused when it is first computed, by a ValueError.
+    """
+
+    _name = "selective-checkpoint"
 
     def _settings(self) -> dict[str, Any]:
-        contexts = functools.partial(create_selective_checkpoint_contexts, _policy)
-        return {"context_fn": contexts}
+        return {"context_fn": _contexts}
 
 
-def _policy(_: SelectiveCheckpointContext, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+def _contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """Return the contexts of one block's first and second computation."""
+    make: Any = create_selective_checkpoint_contexts
+    first, second = make(functools.partial(_policy, set()))
+    return first, second
+
+
+def _policy(
+    kept: set[int], context: SelectiveCheckpointContext, op: Any, *args: Any, **kwargs: Any
+) -> CheckpointPolicy:
+    """Tell whether the result of an operator is kept; if so, its storages are added to `kept`.
+
+    Raises:
+        ValueError: If the operator changes a result that is kept.
+    """
+    # Not so are calls of what is compiled apart, such as flexible attention.
+    if not isinstance(op, OpOverload):
+        return CheckpointPolicy.PREFER_RECOMPUTE
+    if op._schema.is_mutable and not kept.isdisjoint(_changed_storages(op, args)):
+        # PyTorch would see that of a view, but not of what it made of a matrix by _unsafe_view.
+        need = "selective-checkpoint must find each product of matrices as it was"
+        raise ValueError(f"{need}; got {op}, which changes one in place; choose checkpoint")
     # Attention that drops something out, if left out, would leave its random numbers to the next
     # dropout of the block, which then would not drop what it has dropped before.
-    if op in PRODUCTS and not _dropout(op, args, kwargs):
+    if op in KEPT and not _dropout(op, args, kwargs):
+        kept.update(_storages(context.op_output))
         return CheckpointPolicy.MUST_SAVE
     return CheckpointPolicy.PREFER_RECOMPUTE
 
 
-def _dropout(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
+def _dropout(op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
     """Return the share that an operator drops out."""
     names = [argument.name for argument in op._schema.arguments]
     given = dict(zip(names, args, strict=False)) | kwargs
     return float(given.get("dropout_p", 0.0))
+
+
+def _changed_storages(op: OpOverload, args: tuple[Any, ...]) -> set[int]:
+    pairs = zip(op._schema.arguments, args, strict=False)
+    return _storages([value for argument, value in pairs if argument.is_write])
+
+
+def _storages(values: Any) -> set[int]:
+    tensors = (value for value in tree_iter(values) if isinstance(value, Tensor))
+    return {tensor.untyped_storage()._cdata for tensor in tensors}

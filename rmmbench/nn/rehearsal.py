@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
     UnsupportedOperatorException,
 )
-from torch.func import functional_call
+from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import tree_leaves, tree_map
 
 Example = Mapping[str, Any] | Sequence[Any] | Tensor
@@ -43,7 +43,7 @@ class Rehearsal:
         single = isinstance(self.batch, Tensor)
         positional = () if keywords else (self.batch,) if single else tuple(self.batch)
         try:
-            return functional_call(self.model, self.state, positional, keywords)
+            return self.model(*positional, **keywords)
         except (
             DataDependentOutputException,
             DynamicOutputShapeException,
@@ -82,7 +82,9 @@ def rehearsal(model: nn.Module, example: Example) -> Iterator[Rehearsal]:
         batch = tree_map(lambda leaf: fake(leaf) if isinstance(leaf, Tensor) else leaf, example)
         model.train()
         try:
-            yield Rehearsal(model, state, batch)
+            # For the backward pass too, in which a checkpoint is computed again.
+            with _reparametrize_module(model, state, tie_weights=True):
+                yield Rehearsal(model, state, batch)
         finally:
             for module, mode in modes:
                 module.training = mode

@@ -49,22 +49,31 @@ def next_batch(fits: int, fails: int | None, start: int) -> int | None:
 def estimate(memories: Mapping[int, Memory], limit_bytes: int) -> int | None:
     """Return about how large a batch fits, by a straight line; None if nothing is known.
 
-    The line is through the two batches that are nearest to the limit, on both sides of it if there
-    are; else through the batch that is, and an empty one, which takes what rests between steps.
+    Up to some batch the peak is the optimizer's, whatever the batch; from there it grows straight.
+    So the line is through two batches above the limit, if there are, else through two that grow;
+    one alone has it through the empty batch too, which takes what rests between steps.
     """
-    if not memories:
-        return None
-    peaks = {size: memory.peak_allocated_bytes for size, memory in sorted(memories.items())}
-    below = [size for size, peak in peaks.items() if peak <= limit_bytes]
+    peaks = {size: memories[size].peak_allocated_bytes for size in sorted(memories)}
     above = [size for size, peak in peaks.items() if peak > limit_bytes]
-    pair = below[-1:] + above[:1] if below and above else below[-2:] or above[:2]
-    size = pair[-1]
-    slope = (peaks[size] - memories[size].resting_bytes) / size
-    if len(pair) == 2 and peaks[size] > peaks[pair[0]]:
-        slope = (peaks[size] - peaks[pair[0]]) / (size - pair[0])
-    if slope <= 0:
-        return MOST
-    return min(MOST, max(1, size + int((limit_bytes - peaks[size]) // slope)))
+    below = [size for size, peak in peaks.items() if peak <= limit_bytes]
+    near = above[:2] if len(above) > 1 else below[-1:] + above if above else below[-2:]
+    if not near:
+        return None
+    first, last = near[0], near[-1]
+    grown = {size: peaks[size] - memories[size].resting_bytes for size in near}
+    rise = (peaks[last] - peaks[first]) / (last - first) if last > first else 0.0
+    saved = memories[last].saved_bytes
+    do_both_grow = grown[first] / first < 2 * grown[last] / last if above else rise > saved / last
+    if rise > 0 and do_both_grow:
+        return _within(last + (limit_bytes - peaks[last]) / rise)
+    # Two peaks of the optimizer's tell nothing of a larger batch, but what is saved does.
+    is_flat = not above and last > first and 0 < 2 * saved < grown[last]
+    share = saved if is_flat else max(1, grown[last])
+    return _within(last * (limit_bytes - memories[last].resting_bytes) / share)
+
+
+def _within(size: float) -> int:
+    return min(MOST, max(1, int(size)))
 
 
 @dataclass
@@ -105,6 +114,10 @@ class Line:
         record = self.known.get(size or 0)
         return record.memory.peak_allocated_bytes if record and record.memory else None
 
+    def at(self, size: int) -> Case:
+        """Return the case at another batch size."""
+        return self.case.model_copy(update={"batch_size": size})
+
     def next_case(self) -> Case | None:
         """Return what to measure next, or None if the search has ended."""
         if self.trouble is not None:
@@ -112,7 +125,7 @@ class Line:
         if 0 < len(self.known) <= _ESTIMATES:
             self._start_anew()
         size = next_batch(self.fits, self.fails, self.start)
-        return None if size is None else self.case.model_copy(update={"batch_size": size})
+        return None if size is None else self.at(size)
 
     def _start_anew(self) -> None:
         """Start from where all that is known says that the largest is."""
@@ -213,7 +226,7 @@ def _at(case: Case, **changes: Any) -> Case:
 
 def _timed(line: Line, time_device: Literal["cuda", "cpu"]) -> Case:
     where = {"memory_device": None, "time_device": time_device}
-    return line.case.model_copy(update=where | {"batch_size": line.fits})
+    return line.at(line.fits).model_copy(update=where)
 
 
 def _parameter_bytes(case: Case) -> int:

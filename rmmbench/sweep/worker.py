@@ -4,7 +4,6 @@ The only place where models, methods and measures meet.
 """
 
 import functools
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -15,14 +14,14 @@ from rmmbench import methods
 from rmmbench.case import Case, Device
 from rmmbench.measure.conditions import GpuWatch
 from rmmbench.measure.cpu import measure_cpu_memory
-from rmmbench.measure.cuda import measure_cuda_memory
+from rmmbench.measure.cuda import limit_memory, measure_cuda_memory
 from rmmbench.measure.gradient_error import measure_gradient_error
 from rmmbench.measure.nvml import process_bytes
 from rmmbench.measure.predict import predict_memory
 from rmmbench.measure.step import Prepare, TrainingStep
 from rmmbench.measure.timeline import follow_memory
 from rmmbench.measure.timing import Reference, time_steps
-from rmmbench.record import Environment, Outcome, Record
+from rmmbench.record import Environment, Outcome, Record, Timing
 from rmmbench.sweep.draft import Announce, Draft, prepare
 from rmmbench.timeline import TimelineSettings
 from rmmbench.units import format_bytes
@@ -47,6 +46,8 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
         draft.explain_missing(reason)
         return draft.record(environment, "skipped", reason)
     try:
+        if case.memory_limit_bytes is not None and "cuda" in _devices(case):
+            limit_memory(case.memory_limit_bytes)
         if case.memory_device is not None and lacking[case.memory_device]:
             draft.missing["memory"] = str(lacking[case.memory_device])
         elif case.memory_device is not None:
@@ -108,7 +109,7 @@ def _measure_memory(draft: Draft, device: Device) -> None:
         draft.warnings += warnings
     else:
         draft.stage("measuring memory")
-        memory, warnings = measure_cuda_memory(build, draft.case.memory_limit_bytes)
+        memory, warnings = measure_cuda_memory(build)
         held, why = process_bytes()
         reason = why or ""
         draft.memory = memory.model_copy(update={"process_bytes": held})
@@ -151,24 +152,28 @@ def _measure_time(draft: Draft, device: Literal["cuda", "cpu"]) -> None:
     draft.stage("building the model")
     step = prepare(draft, device, foreach=device == "cuda")
     method = methods.get(case.method)
-    reference = None if case.method == "exact" else functools.partial(method.reference, step.model)
+    reference: Reference | None = functools.partial(method.reference, step.model)
+    if case.method == "exact" or case.memory_limit_bytes is not None:
+        reference = None  # exact itself; or what may be too large for exact
     draft.stage("timing steps")
     if device == "cpu":
         draft.timing = time_steps(step, case.batch_size, device, case.timing, reference)
         draft.missing["conditions"] = "timed on the CPU"
     else:
-        _time_on_gpu(draft, step, reference)
+        draft.timing = _time_on_gpu(draft, step, reference)
+    if case.method != "exact" and reference is None:
+        draft.timing = draft.timing.model_copy(update={"relative_throughput": None})
+        draft.missing["timing.relative_throughput"] = "exact need not fit within the limit"
     if case.gradient_draws is not None:
         draft.stage("comparing gradients")
-        exact = reference or nullcontext
+        exact = functools.partial(method.reference, step.model)
         draft.gradient = measure_gradient_error(step, exact, case.gradient_draws, case.seed)
 
 
-def _time_on_gpu(draft: Draft, step: TrainingStep, reference: Reference | None) -> None:
+def _time_on_gpu(draft: Draft, step: TrainingStep, reference: Reference | None) -> Timing:
     case = draft.case
     with GpuWatch() as watch:
         timing = time_steps(step, case.batch_size, "cuda", case.timing, reference)
-    draft.timing = timing
     draft.warnings += watch.warnings()
     draft.stage("measuring energy")
     steps = max(3, round(_ENERGY_SECONDS * timing.samples_per_second / case.batch_size))
@@ -179,6 +184,7 @@ def _time_on_gpu(draft: Draft, step: TrainingStep, reference: Reference | None) 
         torch.cuda.synchronize()
     draft.conditions, missing = watch.conditions(samples=steps * case.batch_size)
     draft.missing |= missing
+    return timing
 
 
 def _one_line(error: Exception) -> str:

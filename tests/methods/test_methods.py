@@ -21,7 +21,7 @@ from rmmbench.sweep.draft import Draft, prepare
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 # Of settings that a method does not have it takes no notice.
-SETTINGS = {"sketch": "gaussian", "rho": 0.3, "bits": 8, "group_size": 2, "activation_bits": 2}
+SETTINGS = {"sketch": "gaussian", "rho": 0.3, "bits": 8, "group_size": 16, "activation_bits": 2}
 SETTINGS |= {"budget": 0.5}
 # A compiler takes long over a transformer; what is compiled has such tests in its own file.
 COMPILED = ("compile", "memory-budget")

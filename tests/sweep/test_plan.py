@@ -112,8 +112,33 @@ def test_a_model_that_cannot_be_made_is_told_before_the_sweep(
     assert refused(lambda: make_plan(profile(model=[model]), "predict")).startswith(message)
 
 
-KRONECKER = {"sketch": ["kronecker"]}
+GRAPH = {"model": ["gcn2:4-8x2-2"], "batch_size": [10]}
 TINY = {"model": ["roberta-tiny"], "seq_len": [8]}
+KRONECKER = {"sketch": ["kronecker"]}
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"method": ["checkpoint"]}, "checkpoint must have blocks to compute again, two or more"),
+        ({"method": ["selective-checkpoint"]}, "selective-checkpoint must have blocks to compute"),
+        ({"method": ["checkpoint-attention"]}, "checkpoint-attention must have "),
+        (TINY | {"method": ["checkpoint-attention"], "attention": "sdpa"}, "checkpoint-attention "),
+        (GRAPH | {"method": ["fewbit-activation"]}, "fewbit-activation must have a GELU or SiLU"),
+        ({"method": ["rmm+exact-rp"]}, "rmm and exact-rp cannot be combined: both take over the"),
+        ({"method": ["compile+quantize"]}, "quantize and compile cannot be combined: both take"),
+        ({"method": ["exact+rmm"]}, "exact cannot be combined with another method, got"),
+    ],
+)
+def test_a_method_that_a_model_cannot_take_is_told_before_the_sweep(axes, message):
+    """What the model lacks, or which two methods are in each other's way, is one line at once."""
+    assert refused(lambda: make_plan(profile(**axes), "predict")).startswith(message)
+
+
+def test_methods_are_tried_without_the_sketches_of_their_stack():
+    """A stack that suits its model is planned."""
+    stack = TINY | {"method": ["rmm+checkpoint-attention"], "where": "beneficial"}
+    assert len(make_plan(profile(**stack), "predict").cases) == 2
 
 
 @pytest.mark.parametrize(

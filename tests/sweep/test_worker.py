@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rmmbench.case import Case, TimingSettings
-from rmmbench.methods.rmm import RMM as RMMMethod
+from rmmbench.methods import rmm
 from rmmbench.sweep.draft import Draft, prepare
 from rmmbench.sweep.worker import is_out_of_memory, measure
 
@@ -206,7 +206,7 @@ def test_a_step_over_the_limit_is_out_of_memory(measured, device, limit, outcome
 def test_what_a_method_cannot_do_on_a_device_is_skipped(measured, monkeypatch):
     """Where one device has nothing to tell the other still does; where none has, that is said."""
     lacking = {"predict": "is not to be predicted"}
-    monkeypatch.setattr(RMMMethod, "lacks", lambda self, device: lacking.get(device))
+    monkeypatch.setattr(rmm.RMM, "lacks", lambda self, device: lacking.get(device))
     record, _ = measured(memory_device="predict", time_device="cpu", **RMM)
     assert (record.outcome, record.memory) == ("ok", None)
     assert record.missing["memory"] == "is not to be predicted"

@@ -1,0 +1,77 @@
+"""Activation functions that keep a few bits of each element in place of their input.
+
+Novikov, Bershatsky, Gusak, Shonenkov, Dimitrov, Oseledets (2022): Few-Bit Backward: Quantized
+Gradients of Activation Functions for Memory Footprint Reduction. arXiv 2202.00441.
+
+The output of f = GELU or SiLU is exact. In the backward pass f′ is replaced by the step function of
+2^bits pieces that is nearest to it in the sense of ∫ (f′ − q)², and of each element only the number
+of its piece is kept. The gradient of the input is so an approximation: it has no noise, and is the
+same for the same input, but it is biased, and so are the gradients of all that comes before.
+
+Modules are converted, of the types `torch.nn.GELU` and `SiLU` and those that transformers has for
+the same functions. A function that is called without a module is not seen. Of a function's output,
+which the layer behind it may keep, nothing is saved here.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Final
+
+from torch import Tensor, nn
+
+from rmmbench.case import Case
+from rmmbench.methods._fewbit import FewBit, make_few_bit
+from rmmbench.methods.method import Method
+from rmmbench.nn.conversion import all_exact
+
+DEFAULT_BITS: Final = 3
+
+_FUNCTIONS: Final = {
+    "torch.nn.modules.activation.SiLU": "silu",
+    "transformers.activations.SiLUActivation": "silu",
+    "transformers.activations.GELUActivation": "gelu",
+    "transformers.activations.GELUTanh": "gelu-tanh",
+    "transformers.activations.NewGELUActivation": "gelu-tanh",
+    "transformers.activations.FastGELUActivation": "gelu-tanh",
+    "transformers.activations.AccurateGELUActivation": "gelu-tanh",
+    "transformers.activations.QuickGELUActivation": "quick-gelu",
+}
+
+
+class FewBitActivation(Method):
+    """Makes every GELU and SiLU of a model keep the case's activation_bits an element, or 3.
+
+    Saves for backward: bits · ⌈elements / 8⌉ bytes.
+    """
+
+    takes_over = frozenset({"activation functions"})
+
+    def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
+        """Convert the model's activation functions and return how many were.
+
+        Raises:
+            ValueError: If it has none.
+        """
+        found = {module: _function(module) for module in model.modules()}
+        functions = {module: function for module, function in found.items() if function}
+        if not functions:
+            what = "must have a module of GELU or SiLU to convert"
+            raise ValueError(
+                f"fewbit-activation {what}, and {case.model} has none; choose another method"
+            )
+        device = next((parameter.device for parameter in model.parameters()), None)
+        for module, function in functions.items():
+            make_few_bit(module, function, case.activation_bits or DEFAULT_BITS, device)
+        return len(functions)
+
+    def reference(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Return a context in which every activation function is exact."""
+        return all_exact(module for module in model.modules() if isinstance(module, FewBit))
+
+
+def _function(module: nn.Module) -> str | None:
+    """Return what an activation function's module computes, None for other modules."""
+    if type(module) is nn.GELU:
+        return "gelu" if module.approximate == "none" else "gelu-tanh"
+    kind = type(module)
+    return _FUNCTIONS.get(f"{kind.__module__}.{kind.__qualname__}")

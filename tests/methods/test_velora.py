@@ -1,0 +1,286 @@
+"""Sub-tokens on one direction: gradients are exact ones, projected, and what is kept is less."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from rmmbench import methods, models
+from rmmbench.case import Case
+from rmmbench.measure.cpu import measure_cpu_memory
+from rmmbench.measure.gradient_error import measure_gradient_error
+from rmmbench.measure.predict import predict_memory
+from rmmbench.measure.step import TrainingStep, make_optimizer
+from rmmbench.methods._subtokens import SubTokenConv1D, SubTokenLinear, mean_direction
+
+# One that divides 24 features, one that does not, and one that is more.
+SIZES = [8, 7, 64]
+
+each_size = pytest.mark.parametrize("size", SIZES)
+
+
+@pytest.fixture(autouse=True)
+def _on_one_thread(one_thread):
+    """Let every test here compute on one thread."""
+    torch.manual_seed(0)
+
+
+def case(model="mlp", **settings):
+    """Return a case of this method of 16 rows."""
+    data = {"model": model, "method": "velora", "batch_size": 16}
+    return Case.model_validate(data | settings)
+
+
+def converted(model, **settings):
+    """Convert a model in place, and return how many layers were."""
+    return methods.get("velora").apply(model, case(**settings), {})
+
+
+def layer_of(linear, size):
+    """Return a linear layer, converted."""
+    converted(linear, group_size=size)
+    return linear
+
+
+def projection(direction, features):
+    """Return V Vᵀ, shape (features, features), entry by entry."""
+    size = len(direction)
+    projected = torch.zeros(features, features)
+    for i in range(features):
+        for j in range(features):
+            if i // size == j // size:
+                projected[i, j] = direction[i % size] * direction[j % size]
+    return projected
+
+
+@each_size
+def test_weight_gradient_is_the_projected_one(size):
+    """It is YᵀX V Vᵀ, with v the mean sub-token of the first batch, normalised."""
+    layer = layer_of(nn.Linear(24, 5), size)
+    x, y = torch.randn(2, 20, 24) + 0.5, torch.randn(2, 20, 5)
+    layer(x).backward(y)
+    size = min(size, 24)
+    padded = torch.nn.functional.pad(x.view(40, 24), (0, -24 % size))
+    mean = padded.reshape(-1, size).mean(0)
+    direction = mean / mean.norm()
+    torch.testing.assert_close(layer.direction, direction)
+    exact = y.view(40, 5).T @ x.view(40, 24)
+    torch.testing.assert_close(layer.weight.grad, exact @ projection(direction, 24))
+
+
+def test_projecting_twice_is_projecting_once():
+    """Where the size divides the features, sub-tokens along v lose nothing at all."""
+    layer = layer_of(nn.Linear(24, 5), 8)
+    pattern = torch.randn(8)
+    x, y = torch.randn(20, 3, 1) * pattern, torch.randn(20, 5)
+    layer(x.reshape(20, 24)).backward(y)
+    torch.testing.assert_close(layer.weight.grad, y.T @ x.reshape(20, 24))
+
+
+def test_the_first_batch_decides():
+    """Later batches, and batches in eval mode or the reference, leave the direction as it is."""
+    layer = layer_of(nn.Linear(24, 5), 8)
+    method = methods.get("velora")
+    layer.eval()(torch.randn(9, 24))
+    layer.train()
+    with method.reference(layer):
+        layer(torch.randn(9, 24))
+    with torch.no_grad():
+        layer(torch.randn(9, 24))
+    assert not layer.direction.any()
+    first = torch.randn(20, 24)
+    layer(first)
+    expected = mean_direction(first, 8)
+    layer(torch.randn(20, 24))
+    torch.testing.assert_close(layer.direction, expected)
+
+
+def test_a_mean_of_zero_gives_equal_entries():
+    """There is always a unit vector to project on."""
+    direction = mean_direction(torch.zeros(5, 24), 9)
+    torch.testing.assert_close(direction, torch.full((9,), 1 / 3))
+
+
+@each_size
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("shape", [(63,), (2, 3, 5)])
+def test_output_and_other_gradients_are_exact(size, dtype, shape):
+    """Output, input gradient and bias gradient equal nn.Linear's for any leading dimensions."""
+    linear = nn.Linear(24, 16, dtype=dtype)
+    results = []
+    x, y = torch.randn(*shape, 24, dtype=dtype), torch.randn(*shape, 16, dtype=dtype)
+    for layer in (linear, layer_of(linear, size)):
+        inputs = x.clone().requires_grad_()
+        linear.zero_grad()
+        output = layer(inputs)
+        output.backward(y)
+        results.append((output.detach(), inputs.grad, linear.bias.grad))
+        assert linear.weight.grad.dtype == dtype
+    assert type(linear) is SubTokenLinear
+    for found, expected in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@each_size
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_saves_what_its_docstring_says(saved_storages, size, dtype):
+    """One number a sub-token, ⌈features / size⌉ a row, at the first batch as at the next."""
+    layer = layer_of(nn.Linear(24, 16, dtype=dtype), size)
+    for _ in range(2):
+        with saved_storages(layer) as saved:
+            output = layer(torch.randn(5, 6, 24, requires_grad=True, dtype=dtype))
+        assert saved.total_bytes() == 30 * -(-24 // size) * dtype.itemsize
+        del output
+
+
+@pytest.mark.parametrize("change", ["eval", "no_grad", "frozen", "empty"])
+def test_nothing_to_save_is_nn_linear(change):
+    """Where nothing would be kept the layer is nn.Linear."""
+    layer = layer_of(nn.Linear(24, 16), 8)
+    x = torch.randn(0 if change == "empty" else 20, 24, requires_grad=True)
+    layer.train(change != "eval")
+    layer.weight.requires_grad_(change != "frozen")
+    with torch.set_grad_enabled(change != "no_grad"):
+        assert "SubToken" not in type(layer(x).grad_fn).__name__
+
+
+def test_nothing_is_drawn():
+    """Two models of one seed have one gradient, and torch's stream is left alone."""
+    layers = [layer_of(nn.Linear(24, 16), 8) for _ in range(2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    x, state = torch.randn(20, 24), torch.get_rng_state()
+    for layer in layers:
+        layer(x).square().sum().backward()
+    assert torch.equal(layers[0].weight.grad, layers[1].weight.grad)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_state_dict_keys_stay():
+    """What a converted model is saved as, an unchanged one can load."""
+    layer = layer_of(nn.Linear(24, 16), 8)
+    layer(torch.randn(20, 24))
+    assert list(layer.state_dict()) == ["weight", "bias"]
+
+
+@each_size
+def test_autocast_dtypes(saved_storages, size):
+    """Under autocast output and gradients have nn.Linear's dtypes, and what is kept is the cast."""
+    linear = nn.Linear(24, 16)
+    x = torch.randn(20, 24, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = linear(x)
+        with saved_storages(linear) as saved:
+            output = layer_of(linear, size)(x)
+    torch.testing.assert_close(output, expected)
+    own = linear.direction.untyped_storage().nbytes()  # made after the watching began
+    cast_weight = 16 * 24 * 2
+    assert saved.total_bytes() == 20 * -(-24 // size) * 2 + cast_weight + own
+    output.float().sum().backward()
+    assert {linear.weight.grad.dtype, linear.bias.grad.dtype, x.grad.dtype} == {torch.float32}
+
+
+def test_double_backward_is_refused():
+    """A gradient of a gradient would be an estimate of nothing: it is refused, with a way out."""
+    layer, x = layer_of(nn.Linear(24, 16), 8), torch.randn(20, 24)
+    with pytest.raises(RuntimeError, match=r"no double backward.*use the method exact"):
+        torch.autograd.grad(layer(x).square().sum(), layer.weight, create_graph=True)
+
+
+@pytest.mark.parametrize("way", ["checkpointed", "compiled"])
+def test_other_ways_to_run_give_the_same_gradient(way):
+    """Checkpointed or compiled, the first batch decides once, and gradients are eager's."""
+    gradients = []
+    x, later, y = torch.randn(20, 24), torch.randn(20, 24), torch.randn(20, 16)
+    weights = nn.Linear(24, 16).state_dict()
+    for changed in (False, True):
+        layer = layer_of(nn.Linear(24, 16), 8)
+        layer.load_state_dict(weights)
+        called = layer
+        if changed and way == "compiled":
+            torch._dynamo.reset()
+            called = torch.compile(layer, backend="aot_eager", fullgraph=True)
+        if changed and way == "checkpointed":
+            called = partial(torch.utils.checkpoint.checkpoint, layer, use_reentrant=False)
+        called(x.requires_grad_()).backward(y)
+        called(later).backward(y)
+        gradients.append((layer.weight.grad, layer.direction))
+    torch.testing.assert_close(*gradients)
+
+
+def test_conv1d_is_converted_too():
+    """GPT-2's layer, whose weight is transposed, has its own outputs and a projected gradient."""
+    layer, x, y = Conv1D(5, 24), torch.randn(40, 24), torch.randn(40, 5)
+    expected = layer(x)
+    assert converted(layer, group_size=7) == 1
+    assert type(layer) is SubTokenConv1D
+    output = layer(x)
+    output.backward(y)
+    torch.testing.assert_close(output, expected)
+    projected = projection(layer.direction, 24)
+    torch.testing.assert_close(layer.weight.grad, projected @ x.T @ y)
+
+
+def prepare(wanted):
+    """Return a training step of a case."""
+    torch.manual_seed(0)
+    built = models.build(wanted)
+    batch = built.make_batch()
+    model = built.model.train()
+    methods.get("velora").apply(model, wanted, batch)
+    return TrainingStep(model, batch, make_optimizer("adam", model.parameters(), foreach=False))
+
+
+def test_predicted_memory_is_measured_memory():
+    """A step on fake tensors has the peak of a real one, within two hundredths."""
+    build = partial(prepare, case("roberta-tiny", seq_len=32))
+    measured, warnings = measure_cpu_memory(build)
+    assert not warnings
+    predicted = predict_memory(build)
+    close = partial(pytest.approx, rel=0.02)
+    assert predicted.peak_allocated_bytes == close(measured.peak_allocated_bytes)
+    assert predicted.saved_bytes == close(measured.saved_bytes)
+
+
+def test_the_error_is_the_same_at_each_draw():
+    """A projection of the gradient is shorter than it, and no mean brings the rest back."""
+    wanted = case("mlp:64-64-10", group_size=8)
+    step = prepare(wanted)
+    step.forward()
+    reference = partial(methods.get("velora").reference, step.model)
+    found = measure_gradient_error(step, reference, 3, 0)
+    assert 0 < found.mean_error < 1
+    assert found.errors == pytest.approx([found.mean_error] * 3)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names"),
+    [
+        ({}, ["layers.0", "layers.1", "layers.2"]),
+        ({"include": ["layers.[12]"], "exclude": ["*.2"]}, ["layers.1"]),
+    ],
+)
+def test_patterns_choose_the_layers(patterns, names):
+    """Only layers that the patterns let through are converted, and the count is of them."""
+    model = models.build(case("mlp:6-8-8-4")).model
+    assert converted(model, **patterns) == len(names)
+    assert [n for n, m in model.named_modules() if isinstance(m, SubTokenLinear)] == names
+
+
+@pytest.mark.parametrize(
+    ("model", "patterns", "message"),
+    [
+        (nn.ReLU(), {}, "velora must have a linear layer to convert, and the model has none"),
+        (
+            nn.Sequential(nn.Linear(3, 3)),
+            {"include": ["encoder.*"]},
+            "no layer matches include=['encoder.*'], exclude=[]; the model's 1 linear layers are",
+        ),
+    ],
+)
+def test_what_cannot_be_converted_is_told(model, patterns, message):
+    """The error says what must hold and what was given."""
+    with pytest.raises(ValueError, match=r".") as caught:
+        converted(model, **patterns)
+    assert str(caught.value).startswith(message)
