@@ -1,5 +1,6 @@
 """How cases are named for people: the name has what tells them apart, the caption the rest."""
 
+import math
 from collections.abc import Collection, Iterable
 
 from rmmbench.case import CHOICES, in_words, stack_name
@@ -81,7 +82,12 @@ def gradient_error(row: Row) -> str:
         return ""
     if error < ROUNDING:
         return "0"
-    return f"{error:.2g}" if not spread else f"{error:.2g} ± {spread:.1g}"
+    most = 2 - math.floor(math.log10(error))
+    if not spread or round(spread, most) == 0:
+        return f"{error:.{max(most, 0)}f}"
+    # As many digits as the spread allows, but no more than three of the error's own.
+    digits = max(0, min(most, -math.floor(math.log10(spread))))
+    return f"{error:.{digits}f} ± {spread:.{digits}f}"
 
 
 def provenance(

@@ -141,7 +141,12 @@ STEP = {"model": ["roberta-tiny"], "batch_size": [4], "seq_len": [8], "measure":
             ],
         ),
         (
-            {"method": ["exact-rp+fewbit-activation"], "rho": [0.1], "bits": [2], "sketch": ["dct"]},
+            {
+                "method": ["exact-rp+fewbit-activation"],
+                "rho": [0.1],
+                "bits": [2],
+                "sketch": ["dct"],
+            },
             [{"rho": 0.1, "bits": 2, "activation_bits": 3}],
         ),
     ],

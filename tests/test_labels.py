@@ -2,7 +2,7 @@
 
 import pytest
 
-from rmmbench.labels import kind, place, provenance, rate, setting
+from rmmbench.labels import gradient_error, kind, place, provenance, rate, setting
 from rmmbench.rows import CELL, KIND, SETTINGS, read_rows
 
 
@@ -132,3 +132,46 @@ def test_settings_tell_all(row):
     """Asked for everything, a name says everything that is set."""
     case = row(method="rmm", sketch="dct", rho=0.5, min_proj_dim=2, include=("a",))
     assert setting(case, SETTINGS) == "dct proj_dim≥2 include a ρ=0.5"
+
+
+@pytest.mark.parametrize(
+    ("error", "spread", "text"),
+    [
+        (None, None, ""),
+        (3e-8, 1e-9, "0"),
+        (1.04, 0.04, "1.04 ± 0.04"),
+        (0.00891, 0.00021, "0.0089 ± 0.0002"),
+        (2.13, 0.31, "2.1 ± 0.3"),
+        (127.2, 3.1, "127 ± 3"),
+        (0.55, 0.00003, "0.550"),
+        (0.55, None, "0.550"),
+    ],
+)
+def test_a_gradient_error_has_the_digits_that_its_spread_allows(error, spread, text):
+    """Rounding alone is 0; else no digit is shown that another draw would change by much."""
+    row = {"gradient_error": error, "gradient_error_spread": spread}
+    assert gradient_error(row) == text
+
+
+@pytest.mark.parametrize(
+    ("settings", "columns", "text"),
+    [
+        ({"method": "checkpoint"}, (), "checkpoint"),
+        ({"method": "rmm", "sketch": "oporp", "rho": 0.5}, (), "oporp"),
+        (
+            {"method": "rmm+checkpoint-attention", "sketch": "oporp", "rho": 0.5},
+            (),
+            "oporp + checkpoint-attention",
+        ),
+        ({"method": "quantize", "bits": 4, "group_size": 64}, ("bits",), "quantize, 4 bits"),
+        (
+            {"method": "quantize", "bits": 4, "group_size": 64},
+            ("bits", "group_size"),
+            "quantize, 4 bits, groups of 64",
+        ),
+        ({"method": "memory-budget", "budget": 0.25}, ("budget",), "memory-budget, budget 0.25"),
+    ],
+)
+def test_a_stack_is_named_by_its_methods(row, settings, columns, text):
+    """A sketch stands for rmm; settings are told where they are asked for."""
+    assert kind(row(**settings), columns) == text

@@ -2,17 +2,14 @@
 
 import json
 import re
-import shlex
-import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from rmmbench.cli.flags import numbers, words
-from rmmbench.cli.running import tell
+from rmmbench.cli.running import open_run, tell
 from rmmbench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
 
     from rmmbench.case import Case
     from rmmbench.profile import Profile
-    from rmmbench.record import Environment, Record
+    from rmmbench.record import Record
     from rmmbench.store import Run
     from rmmbench.sweep import Event
     from rmmbench.sweep.max_batch import Line
@@ -86,7 +83,7 @@ def max_batch(
     place = str(cases[0].memory_device)
     time_device = _time_device(place, is_asked=place == "cuda" if time is None else time)
     name = re.sub(r"[:/\s]+", "-", f"max-batch-{model}-{memory}-{place}")
-    run = _open(out or Path("runs") / name, profile, chosen, cases, plan.environment)
+    run = open_run(out or Path("runs") / name, profile, chosen, cases, plan.environment)
     _find(run, cases, time_device)
     lines = found(run.records(), cases, time_device)
     if as_json:
@@ -154,25 +151,6 @@ def _time_device(device: str, *, is_asked: bool) -> Literal["cuda", "cpu"] | Non
     if not is_asked:
         return None
     return "cuda" if device == "cuda" else "cpu"
-
-
-def _open(
-    path: Path, name: str, profile: "Profile", cases: "list[Case]", environment: "Environment"
-) -> "Run":
-    import rmmbench
-    from rmmbench.profile import cases_hash
-    from rmmbench.store import Run, RunInfo
-
-    info = RunInfo(
-        rmmbench=rmmbench.__version__,
-        profile_name=name,
-        profile=profile,
-        profile_hash=cases_hash(cases),
-        environment=environment,
-        command=shlex.join(["rmmbench", *sys.argv[1:]]),
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    return Run.create(path, info)
 
 
 def _find(run: "Run", cases: "list[Case]", time_device: Literal["cuda", "cpu"] | None) -> None:

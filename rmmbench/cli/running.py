@@ -11,8 +11,9 @@ import typer
 from rmmbench.errors import Exit
 
 if TYPE_CHECKING:
+    from rmmbench.case import Case
     from rmmbench.profile import Profile
-    from rmmbench.record import Record
+    from rmmbench.record import Environment, Record
     from rmmbench.store import Run
     from rmmbench.sweep import Plan
 
@@ -24,7 +25,7 @@ def carry_out(name: str, profile: "Profile", plan: "Plan", path: Path) -> "Run":
         RunError: If the directory is of other cases, in use, or cannot be written.
         Exit: (Typer's) If it was interrupted; what was measured stays.
     """
-    run = _open(path, name, profile, plan)
+    run = open_run(path, name, profile, plan.cases, plan.environment)
     try:
         records = _measure(run, profile, plan)
     except KeyboardInterrupt:
@@ -58,7 +59,14 @@ def tell(text: str) -> None:
 _RESULTS = ("ok", "out_of_memory", "diverged", "skipped")
 
 
-def _open(path: Path, name: str, profile: "Profile", plan: "Plan") -> "Run":
+def open_run(
+    path: Path, name: str, profile: "Profile", cases: "list[Case]", environment: "Environment"
+) -> "Run":
+    """Make the run directory of some cases, or open the one that is there.
+
+    Raises:
+        RunError: If it is of other cases, or cannot be written.
+    """
     import rmmbench
     from rmmbench.profile import cases_hash
     from rmmbench.store import Run, RunInfo
@@ -67,8 +75,8 @@ def _open(path: Path, name: str, profile: "Profile", plan: "Plan") -> "Run":
         rmmbench=rmmbench.__version__,
         profile_name=name,
         profile=profile,
-        profile_hash=cases_hash(plan.cases),
-        environment=plan.environment,
+        profile_hash=cases_hash(cases),
+        environment=environment,
         command=shlex.join(["rmmbench", *sys.argv[1:]]),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

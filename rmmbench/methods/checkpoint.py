@@ -22,7 +22,6 @@ from rmmbench.methods.method import Method
 class Checkpoint(Method):
     """Computes every block again."""
 
-    name = "checkpoint"
     takes_over = frozenset({"recomputation"})
     is_exact = True
     _name = "checkpoint"

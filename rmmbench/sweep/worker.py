@@ -39,34 +39,30 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
         announce: Told what is being done.
     """
     draft = Draft(case, announce)
-    diverged = None
-    lacking = {device: methods.get(case.method).lacks(device) for device in _devices(case)}
-    if all(lacking.values()):
-        reason = next(filter(None, lacking.values()))
+    memory_device, time_device = _devices(draft)
+    if memory_device is None and time_device is None:
+        reason = next(iter(draft.missing.values()))
         draft.explain_missing(reason)
         return draft.record(environment, "skipped", reason)
+    diverged = None
     try:
-        if case.memory_limit_bytes is not None and "cuda" in _devices(case):
+        if case.memory_limit_bytes is not None and "cuda" in (memory_device, time_device):
             limit_memory(case.memory_limit_bytes)
-        if case.memory_device is not None and lacking[case.memory_device]:
-            draft.missing["memory"] = str(lacking[case.memory_device])
-        elif case.memory_device is not None:
-            _measure_memory(draft, case.memory_device)
+        if memory_device is not None:
+            _measure_memory(draft, memory_device)
             too_much = _over_limit(draft)
-            if too_much:
+            if too_much is not None:
                 draft.explain_missing("the case did not get so far")
                 return draft.record(environment, "out_of_memory", too_much)
-        if case.timeline is not None:
+        if memory_device is not None and case.timeline is not None:
             _follow_memory(draft, case.timeline, folder)
         if case.training is not None:
             # It takes an extra, and long to import.
             from rmmbench.sweep.training import train_model
 
             diverged = train_model(draft, folder)
-        elif case.time_device is not None and lacking[case.time_device]:
-            draft.missing["timing"] = str(lacking[case.time_device])
-        elif case.time_device is not None:
-            _measure_time(draft, case.time_device)
+        elif time_device is not None:
+            _measure_time(draft, time_device)
     except Exception as error:
         out_of_memory = is_out_of_memory(error)
         draft.explain_missing("the case did not get so far")
@@ -76,8 +72,14 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
     return draft.record(environment, "diverged" if diverged else "ok", diverged)
 
 
-def _devices(case: Case) -> list[str]:
-    return [device for device in (case.memory_device, case.time_device) if device is not None]
+def _devices(draft: Draft) -> tuple[Device | None, Literal["cuda", "cpu"] | None]:
+    """Return where memory and time are told of, None where the method lacks what it takes."""
+    case, lacks = draft.case, methods.get(draft.case.method).lacks
+    memory = lacks(case.memory_device) if case.memory_device else None
+    timing = lacks(case.time_device) if case.time_device else None
+    reasons = {"memory": memory, "timeline": memory if case.timeline else None, "timing": timing}
+    draft.missing |= {name: reason for name, reason in reasons.items() if reason}
+    return None if memory else case.memory_device, None if timing else case.time_device
 
 
 def _over_limit(draft: Draft) -> str | None:

@@ -120,8 +120,8 @@ KRONECKER = {"sketch": ["kronecker"]}
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        ({"method": ["checkpoint"]}, "checkpoint must have blocks to compute again, two or more"),
-        ({"method": ["selective-checkpoint"]}, "selective-checkpoint must have blocks to compute"),
+        ({"method": ["checkpoint"]}, "checkpoint must find blocks to repeat, two or more of"),
+        ({"method": ["selective-checkpoint"]}, "selective-checkpoint must find blocks to repeat"),
         ({"method": ["checkpoint-attention"]}, "checkpoint-attention must have "),
         (TINY | {"method": ["checkpoint-attention"], "attention": "sdpa"}, "checkpoint-attention "),
         (GRAPH | {"method": ["fewbit-activation"]}, "fewbit-activation must have a GELU or SiLU"),

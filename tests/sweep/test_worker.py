@@ -215,3 +215,13 @@ def test_what_a_method_cannot_do_on_a_device_is_skipped(measured, monkeypatch):
     assert (record.outcome, record.reason) == ("skipped", "is not to be predicted")
     assert stages == []
     assert record.missing["memory"] == "is not to be predicted"
+
+
+def test_within_a_limit_exact_takes_no_turns(measured):
+    """What fits only by its method is timed alone, and says why it has no ratio."""
+    record, _ = measured(time_device="cpu", memory_limit_bytes=2**30, **RMM)
+    assert record.timing.samples_per_second > 0
+    assert (record.timing.reference_step_seconds, record.timing.relative_throughput) == ((), None)
+    assert record.missing["timing.relative_throughput"] == "exact need not fit within the limit"
+    record, _ = measured(time_device="cpu", memory_limit_bytes=2**30)
+    assert record.timing.relative_throughput == 1
