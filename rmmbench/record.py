@@ -161,6 +161,8 @@ class Record(Strict):
         row: dict[str, object] = case.model_dump(exclude=nested)
         row |= {name: " ".join(getattr(case, name)) or None for name in ("include", "exclude")}
         row["device"] = case.device
+        # What cannot be predicted may have been measured.
+        row["memory_device"] = memory.device if memory else case.memory_device
         row |= {"key": self.key, "cell": case.cell, "outcome": self.outcome, "reason": self.reason}
         for name in Memory.model_fields:
             if name != "device":

@@ -55,7 +55,7 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
                 draft.explain_missing("the case did not get so far")
                 return draft.record(environment, "out_of_memory", too_much)
         if memory_device is not None and case.timeline is not None:
-            _follow_memory(draft, case.timeline, folder)
+            _follow_memory(draft, case.timeline, memory_device, folder)
         if case.training is not None:
             # It takes an extra, and long to import.
             from rmmbench.sweep.training import train_model
@@ -73,13 +73,20 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
 
 
 def _devices(draft: Draft) -> tuple[Device | None, Literal["cuda", "cpu"] | None]:
-    """Return where memory and time are told of, None where the method lacks what it takes."""
+    """Return where memory and time are told of, None where the method lacks what it takes.
+
+    Memory that cannot be predicted is measured on the CPU, if time is.
+    """
     case, lacks = draft.case, methods.get(draft.case.method).lacks
-    memory = lacks(case.memory_device) if case.memory_device else None
+    memory_device: Device | None = case.memory_device
+    if memory_device == "predict" and case.time_device == "cpu" and lacks("predict"):
+        memory_device = "cpu"
+        draft.warnings.append(f"memory is measured on the CPU: {lacks('predict')}")
+    memory = lacks(memory_device) if memory_device else None
     timing = lacks(case.time_device) if case.time_device else None
     reasons = {"memory": memory, "timeline": memory if case.timeline else None, "timing": timing}
     draft.missing |= {name: reason for name, reason in reasons.items() if reason}
-    return None if memory else case.memory_device, None if timing else case.time_device
+    return None if memory else memory_device, None if timing else case.time_device
 
 
 def _over_limit(draft: Draft) -> str | None:
@@ -121,9 +128,7 @@ def _measure_memory(draft: Draft, device: Device) -> None:
             draft.missing[f"memory.{name}"] = reason
 
 
-def _follow_memory(draft: Draft, settings: TimelineSettings, folder: Path) -> None:
-    device = draft.case.memory_device
-    assert device is not None
+def _follow_memory(draft: Draft, settings: TimelineSettings, device: Device, folder: Path) -> None:
     draft.stage("following memory")
     snapshot = folder / f"{draft.case.key}.snapshot.pickle"
     build = _builder(draft, device)

@@ -205,16 +205,28 @@ def test_a_step_over_the_limit_is_out_of_memory(measured, device, limit, outcome
 
 def test_what_a_method_cannot_do_on_a_device_is_skipped(measured, monkeypatch):
     """Where one device has nothing to tell the other still does; where none has, that is said."""
+    lacking = {"cpu": "has nowhere to go"}
+    monkeypatch.setattr(rmm.RMM, "lacks", lambda self, device: lacking.get(device))
+    record, _ = measured(memory_device="predict", time_device="cpu", **RMM)
+    assert (record.outcome, record.timing) == ("ok", None)
+    assert record.missing["timing"] == "has nowhere to go"
+    assert record.memory.device == "predict"
+    record, stages = measured(memory_device="cpu", time_device="cpu", **RMM)
+    assert (record.outcome, record.reason) == ("skipped", "has nowhere to go")
+    assert stages == []
+    assert record.missing["memory"] == record.missing["timing"] == "has nowhere to go"
+
+
+def test_memory_that_cannot_be_predicted_is_measured_where_time_is(measured, monkeypatch):
+    """Beside a clock there is an allocator; the record and its row say whose number it is."""
     lacking = {"predict": "is not to be predicted"}
     monkeypatch.setattr(rmm.RMM, "lacks", lambda self, device: lacking.get(device))
     record, _ = measured(memory_device="predict", time_device="cpu", **RMM)
-    assert (record.outcome, record.memory) == ("ok", None)
-    assert record.missing["memory"] == "is not to be predicted"
-    assert record.timing is not None
-    record, stages = measured(memory_device="predict", **RMM)
+    assert (record.outcome, record.memory.device) == ("ok", "cpu")
+    assert record.row()["memory_device"] == "cpu"
+    assert record.warnings == ("memory is measured on the CPU: is not to be predicted",)
+    record, _ = measured(memory_device="predict", **RMM)
     assert (record.outcome, record.reason) == ("skipped", "is not to be predicted")
-    assert stages == []
-    assert record.missing["memory"] == "is not to be predicted"
 
 
 def test_within_a_limit_exact_takes_no_turns(measured):
