@@ -80,9 +80,9 @@ def make_record() -> Callable[..., Record]:
         data |= {"time_device": "cpu" if step_seconds else None}
         case = Case.model_validate(data | settings)
         memory = timing = None
-        if peak is not None and outcome == "ok":
+        if peak is not None and outcome == "ok" and case.memory_device is not None:
             memory = Memory(
-                device=case.memory_device or "predict",
+                device=case.memory_device,
                 peak_allocated_bytes=peak,
                 cold_peak_allocated_bytes=peak,
                 resting_bytes=GIB,

@@ -92,7 +92,7 @@ def quantise_between(x: Tensor, bits: int, generator: torch.Generator | None) ->
     rows, width = x.shape
     minima, maxima = x.new_empty(2, rows, 1, dtype=torch.float32)
     levels = x.new_empty(rows, -(-width * bits // 8), dtype=torch.uint8)
-    for some in _pieces(rows, width):
+    for some in _eighths(rows, width):
         piece = x[some].float()
         # A mask's −∞ has to have a place among numbers; other infinities are to be seen.
         low = piece.amin(1, keepdim=True).clamp_min_(torch.finfo(piece.dtype).min)
@@ -103,7 +103,7 @@ def quantise_between(x: Tensor, bits: int, generator: torch.Generator | None) ->
 
 def restore_between(kept: Between, bits: int, out: Tensor) -> None:
     """Write the matrix that `quantise_between` made the few bits of, to `out` and in its dtype."""
-    for some in _pieces(*out.shape):
+    for some in _eighths(*out.shape):
         levels, minima, maxima = (part[some] for part in kept)
         shares = _unpack(levels, out.shape[1], bits).float().div_(2**bits - 1)
         out[some] = torch.lerp(minima, maxima, shares)
@@ -127,7 +127,16 @@ def _levels(
 def _pieces(rows: int, width: int) -> Iterator[slice]:
     # An eighth where there is little, so that a piece is not the peak of a small model.
     elements = min(_PIECE_ELEMENTS, max(_PIECE_ELEMENTS // 16, rows * width // 8))
-    height = max(1, elements // width)
+    return _rows_of(max(1, elements // width), rows)
+
+
+def _eighths(rows: int, width: int) -> Iterator[slice]:
+    # Few, as each takes a dozen operators; what it takes for a moment is less than half of X.
+    elements = max(_PIECE_ELEMENTS // 16, rows * width // 8)
+    return _rows_of(max(1, elements // width), rows)
+
+
+def _rows_of(height: int, rows: int) -> Iterator[slice]:
     return (slice(start, start + height) for start in range(0, rows, height))
 
 
