@@ -120,6 +120,8 @@ def _choices(label: PointLabel) -> Iterable[Placed]:
             right, up = far * math.cos(angle), far * math.sin(angle)
             across = _anchor(right / far, "left", "center", "right")
             along = _anchor(up / far, "bottom", "middle", "top")
+            if far > NEAR and across != "center":
+                along = "middle"  # a line to a corner is not drawn
             left = label.at[0] + right - {"left": 0, "center": 0.5, "right": 1}[across] * width
             bottom = label.at[1] + up - {"bottom": 0, "middle": 0.5, "top": 1}[along] * height
             box = Box(left, bottom, left + width, bottom + height)

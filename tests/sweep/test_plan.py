@@ -122,9 +122,18 @@ KRONECKER = {"sketch": ["kronecker"]}
     [
         ({"method": ["checkpoint"]}, "checkpoint must find blocks to repeat, two or more of"),
         ({"method": ["selective-checkpoint"]}, "selective-checkpoint must find blocks to repeat"),
-        ({"method": ["checkpoint-attention"]}, "checkpoint-attention must have "),
-        (TINY | {"method": ["checkpoint-attention"], "attention": "sdpa"}, "checkpoint-attention "),
-        (GRAPH | {"method": ["fewbit-activation"]}, "fewbit-activation must have a GELU or SiLU"),
+        (
+            {"method": ["checkpoint-attention"]},
+            "checkpoint-attention must find attention that goes",
+        ),
+        (
+            TINY | {"method": ["checkpoint-attention"], "attention": "sdpa"},
+            "checkpoint-attention must find attention that is computed eagerly",
+        ),
+        (
+            GRAPH | {"method": ["fewbit-activation"]},
+            "fewbit-activation must have a module of GELU or",
+        ),
         ({"method": ["rmm+exact-rp"]}, "rmm and exact-rp cannot be combined: both take over the"),
         ({"method": ["compile+quantize"]}, "quantize and compile cannot be combined: both take"),
         ({"method": ["exact+rmm"]}, "exact cannot be combined with another method, got"),
