@@ -106,10 +106,19 @@ def _report(run: "Run", records: "list[Record]") -> None:
     from rmmbench.cli.table import show
 
     show(run)
-    for record in records:
-        for warning in record.warnings:
-            tell(f"warning: {record.case.title}: {warning}")
+    for warning, titles in _warnings(records).items():
+        of = titles[0] if len(titles) == 1 else f"{len(titles)} cases"
+        tell(f"warning: {of}: {warning}")
     failed = [record for record in records if record.outcome != "ok"]
     for record in failed:
         tell(f"{record.outcome}: {record.case.title}, while {record.stage}: {record.reason}")
     tell(f"records: {run.path}   figures: rmmbench plot {run.path}")
+
+
+def _warnings(records: "list[Record]") -> dict[str, list[str]]:
+    """Return the titles of the cases that each warning is of."""
+    titles: dict[str, list[str]] = {}
+    for record in records:
+        for warning in record.warnings:
+            titles.setdefault(warning, []).append(record.case.title)
+    return titles

@@ -118,6 +118,8 @@ def copied(done, folder):
         (["--sketch", "gausian"], "no sketch named 'gausian'; did you mean 'gaussian'?; choose"),
         (["--sketch", "kronecker"], "sketch 'kronecker' needs block_rows, which says how 4 r"),
         (["--method", "rrm"], "no method named 'rrm'; did you mean 'rmm'?; choose from: exact"),
+        (["--method", "rmm+exact-rp"], "rmm and exact-rp cannot be combined: both take over the"),
+        (["--method", "checkpoint"], "checkpoint must find blocks to repeat, two or more of one"),
         (["--model", "liner"], "no model named 'liner'; did you mean 'linear'?; choose from: rob"),
         (["--model", "linear:8"], "linear must be given as linear:INxOUT, got 'linear:8'"),
         (["--model", "hf:bret"], "no transformers config named 'bret'; did you mean 'bert'?; give"),
@@ -195,6 +197,25 @@ def test_a_sweep_ends_with_its_table(folder, sweep):
         f"linear:8x8 {size} {label}" for size in (4, 5) for label in ("exact", "gaussian ρ=0.5")
     }
     assert len(Run.open(folder / "runs" / "small-predict").records()) == 4
+
+
+def test_what_a_device_cannot_tell_is_no_failure(folder, sweep):
+    """A method that cannot be predicted is skipped by name, with what to do instead."""
+    code, out, error = sweep("small.toml", "--method", "compile", "--batch-size", "4")
+    assert code == Exit.OK
+    assert "skipped" in out
+    assert "skipped: linear:8x8 4 compile, while starting: what compiled code allocates" in error
+
+
+def test_a_warning_of_several_cases_is_told_once(folder, sweep):
+    """What holds for all cases alike is one line, and how many they are."""
+    text = SMALL.replace("[[grid]]", '[[grid]]\ndtype = ["bfloat16"]')
+    (folder / "small.toml").write_text(text)
+    code, _, error = sweep("small.toml")
+    assert code == Exit.OK
+    warnings = [line for line in error.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("warning: 4 cases: autocast is predicted with the CPU's list")
 
 
 def test_a_finished_sweep_is_not_run_again(copied, sweep):
