@@ -50,8 +50,9 @@ def join(*parts: str) -> str:
 def subtitle(rows: Sequence[Row]) -> str:
     """Return what all the rows share: "roberta-base · CoLA · adam · gaussian sketch, unshared"."""
     alike = shared(rows, ("model", "task", "batch_size", "seq_len", "attention", "optimizer"))
-    sketched = [row for row in rows if row["sketch"]]
-    if len({row["sketch"] for row in sketched}) != 1:
+    sketched = [row for row in rows if row["method"] != "exact"]
+    # Of some that keep no sketch, or several, the names tell.
+    if len({row["sketch"] for row in sketched}) != 1 or not sketched[0]["sketch"]:
         return place(rows[0], alike)
     words = [in_words(name, sketched[0][name]) for name in shared(sketched, tuple(CHOICES))]
     how = ", ".join(filter(None, [f"{sketched[0]['sketch']} sketch", *words]))
