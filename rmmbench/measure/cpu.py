@@ -1,11 +1,13 @@
 """Memory on the CPU, from the allocator's own events as torch.profiler records them."""
 
+import gc
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from rmmbench.measure.garbage import no_garbage_goes
 from rmmbench.measure.saved import saved_inputs
 from rmmbench.measure.step import Prepare
 from rmmbench.record import Memory
@@ -27,6 +29,7 @@ class Allocation(NamedTuple):
     address: int
 
 
+@no_garbage_goes()
 def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
     """Return the memory of a training step on the CPU, and what is doubtful about it.
 
@@ -36,8 +39,10 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         step = prepare()
         for phase in _PHASES[:3]:
+            gc.collect()
             with record_function(phase):
                 step()
+        gc.collect()
         with saved_inputs(step.batch) as saved, record_function(_PHASES[3]):
             loss = step.forward()
         loss_bytes = loss.untyped_storage().nbytes()

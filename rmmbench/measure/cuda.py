@@ -1,8 +1,11 @@
 """Memory on a GPU, from the caching allocator's own statistics."""
 
+import gc
+
 import torch
 
 from rmmbench.measure.cpu import disagreement
+from rmmbench.measure.garbage import no_garbage_goes
 from rmmbench.measure.saved import saved_inputs
 from rmmbench.measure.step import Prepare
 from rmmbench.record import Memory
@@ -16,6 +19,7 @@ def limit_memory(limit_bytes: int) -> None:
     torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total))
 
 
+@no_garbage_goes()
 def measure_cuda_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
     """Return the memory of a training step on the current GPU, and what is doubtful about it.
 
@@ -28,10 +32,12 @@ def measure_cuda_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
     cold = torch.cuda.max_memory_allocated()
     peaks = []
     for _ in range(2):
+        gc.collect()
         torch.cuda.reset_peak_memory_stats()
         step()
         torch.cuda.synchronize()
         peaks.append(torch.cuda.max_memory_allocated())
+    gc.collect()
     resting = torch.cuda.memory_allocated()
     statistics = torch.cuda.memory_stats()
     with saved_inputs(step.batch) as saved:

@@ -4,6 +4,7 @@ What a kernel takes for itself is not seen, nor is CUDA's rounding of each tenso
 nor cuBLAS's workspace. A sketch's own temporaries are: its operators are looked into.
 """
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ from torch._subclasses.fake_tensor import (
     UnsupportedOperatorException,
 )
 
+from rmmbench.measure.garbage import no_garbage_goes
 from rmmbench.measure.saved import saved_inputs
 from rmmbench.measure.step import Prepare
 from rmmbench.nn.live import LiveBytes
@@ -24,6 +26,7 @@ class CannotPredictError(RuntimeError):
     """A model whose step depends on values, which fake tensors do not have."""
 
 
+@no_garbage_goes()
 def predict_memory(prepare: Prepare) -> Memory:
     """Return the memory of a training step on a device that is not there.
 
@@ -78,9 +81,11 @@ def _measure(prepare: Prepare, count: LiveBytes) -> Memory:
     peaks = []
     # One warmed-up step is enough: fake tensors repeat to the byte.
     for _ in range(2):
+        gc.collect()
         count.peak = count.live
         step()
         peaks.append(count.peak)
+    gc.collect()
     resting = count.live
     with saved_inputs(step.batch) as saved:
         loss = step.forward()

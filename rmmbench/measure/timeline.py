@@ -5,6 +5,7 @@ kernel takes for itself is not seen, but for a sketch's; the batch, inputs of th
 else that is neither kept for the backward pass nor of parameters or optimizer is temporary.
 """
 
+import gc
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from rmmbench.measure.categories import LiveByCategory, Moment
+from rmmbench.measure.garbage import no_garbage_goes
 from rmmbench.measure.predict import fake_tensors
 from rmmbench.measure.step import Prepare, TrainingStep
 from rmmbench.timeline import (
@@ -32,6 +34,7 @@ FOLLOWED: Final = 2
 Batch = Mapping[str, Tensor]
 
 
+@no_garbage_goes()
 def follow_memory(
     prepare: Prepare,
     settings: TimelineSettings,
@@ -146,6 +149,7 @@ def _watch(step: TrainingStep, count: LiveByCategory) -> None:
 
 def _run(step: TrainingStep, count: LiveByCategory) -> None:
     """Do one training step, every moment of it noted."""
+    gc.collect()
     count.begin()
     with count.saving():
         step()

@@ -1,0 +1,24 @@
+"""Python's cyclic garbage, which must not go while memory is measured, but for when it is told."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def no_garbage_goes() -> Iterator[None]:
+    """Within it, garbage goes only at `gc.collect()`, and then none that was there before.
+
+    Python collects when so many objects were made, whatever made them. In the middle of a step that
+    would take what an earlier step left behind, or what has nothing to do with it, and two steps
+    that are the same would differ.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
