@@ -36,7 +36,9 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
     Everything from the making of the model on happens under the profiler, so every byte has its
     event.
     """
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    # Of one cycle all events are kept anyway; torch 2.11 warns where it is not asked for.
+    cpu = [ProfilerActivity.CPU]
+    with profile(activities=cpu, profile_memory=True, acc_events=True) as profiler:
         step = prepare()
         for phase in _PHASES[:3]:
             gc.collect()

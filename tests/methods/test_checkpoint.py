@@ -294,7 +294,7 @@ def test_attention_that_drops_out_is_computed_again():
 
     def policy(op, *args, **settings):
         context = SelectiveCheckpointContext(is_recompute=False)
-        return selective_checkpoint._policy(set(), context, op, *args, **settings)
+        return selective_checkpoint._policy(context, op, *args, **settings)
 
     x = torch.empty(0)
     save, again = CheckpointPolicy.MUST_SAVE, CheckpointPolicy.PREFER_RECOMPUTE
