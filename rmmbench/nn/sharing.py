@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -61,11 +62,16 @@ class SharedInput:
             self._last = _Reading(weakref.ref(input), input._version, settings, kept)
 
     def _open(self, *_: Any) -> None:
-        self._is_open = True
+        self._set_open(True)
 
     def _close(self, *_: Any) -> None:
-        self._is_open = False
-        self._last = None
+        self._set_open(False)
+
+    def _set_open(self, is_open: bool) -> None:
+        # A compiler may not be able to follow what is changed here, and does not need it.
+        if not torch.compiler.is_compiling():
+            self._is_open = is_open
+            self._last = None
 
 
 def share_inputs(

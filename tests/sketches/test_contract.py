@@ -281,7 +281,9 @@ def test_bounded_workspace(variant, rows, features, proj_dim):
     if sketch.takes_block_rows and rows > 100_000:
         proj_dim = 70  # the work is rows × proj_dim
     x, proj_dim = torch.randn(rows, features), sketch.size_from(rows, proj_dim)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with profile(
+        activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True
+    ) as profiler:
         x_proj = sketch.project(x, proj_dim, 1)
     events = profiler.profiler.kineto_results.events()
     changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
