@@ -255,6 +255,15 @@ _LATER: Final = (
     *("training", "timeline", "gradient_draws", "memory_limit_bytes"),
 )
 
+DEFAULTS: Final[dict[tuple[str, str], Any]] = {
+    ("quantize", "bits"): 8,
+    ("quantize", "group_size"): 256,
+    ("fewbit-activation", "activation_bits"): 3,
+    ("memory-budget", "budget"): 0.5,
+    ("velora", "group_size"): 64,
+}
+"""What a method's setting is where none is given."""
+
 CHOICES: Final = {
     "block_rows": "blocks of {}",
     "bits": "{} bits",

@@ -6,7 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
-from rmmbench.case import ActivationBits, Bits, Budget, Case, Count, Flag, Name, Rho, Where
+from rmmbench.case import (
+    DEFAULTS,
+    ActivationBits,
+    Bits,
+    Budget,
+    Case,
+    Count,
+    Flag,
+    Name,
+    Rho,
+    Where,
+)
 from rmmbench.errors import ProfileError, UnknownNameError, UsageError
 from rmmbench.strict import Strict, complaint
 from rmmbench.tasks import TASKS
@@ -25,15 +36,6 @@ _AXES: dict[str, tuple[str, ...]] = {
     "velora": ("group_size",),
 }
 """What varies of a method; one that is not named has no settings."""
-
-_DEFAULTS: dict[tuple[str, str], Any] = {
-    ("quantize", "bits"): 8,
-    ("quantize", "group_size"): 256,
-    ("fewbit-activation", "activation_bits"): 3,
-    ("memory-budget", "budget"): 0.5,
-    ("velora", "group_size"): 64,
-}
-"""What a method's axis is where the grid gives none."""
 
 _CONVERTING = {"rmm", "exact-rp", "velora"}
 _LIMITS = ("min_proj_dim", "max_proj_dim", "block_rows", "where", "share")
@@ -147,7 +149,7 @@ class Grid(Strict):
             return sizes
         values = getattr(self, name)
         if not values and name != "sketch":
-            values = (_DEFAULTS.get((method, name)),)
+            values = (DEFAULTS.get((method, name)),)
         return [{name: value} for value in values]
 
 

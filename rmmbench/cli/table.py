@@ -45,7 +45,8 @@ def show(run: "Run", console: "Console | None" = None) -> None:
     records = run.records()
     trained = [record for record in records if record.case.training is not None]
     measured = [record for record in records if record.case.training is None]
-    console = console or stdout(WIDER if trained else WIDTH)
+    is_wide = bool(trained) or any(record.gradient for record in measured)
+    console = console or stdout(WIDER if is_wide else WIDTH)
     console.print()
     if trained:
         console.print(_scores(trained, run, console.width))

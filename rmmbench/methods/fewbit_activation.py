@@ -19,12 +19,10 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from rmmbench.case import Case
+from rmmbench.case import DEFAULTS, Case
 from rmmbench.methods._fewbit import FewBit, make_few_bit
 from rmmbench.methods.method import Method
 from rmmbench.nn.conversion import all_exact
-
-DEFAULT_BITS: Final = 3
 
 _FUNCTIONS: Final = {
     "torch.nn.modules.activation.SiLU": "silu",
@@ -60,8 +58,9 @@ class FewBitActivation(Method):
                 f"fewbit-activation {what}, and {case.model} has none; choose another method"
             )
         device = next((parameter.device for parameter in model.parameters()), None)
+        bits = case.activation_bits or DEFAULTS["fewbit-activation", "activation_bits"]
         for module, function in functions.items():
-            make_few_bit(module, function, case.activation_bits or DEFAULT_BITS, device)
+            make_few_bit(module, function, bits, device)
         return len(functions)
 
     def reference(self, model: nn.Module) -> AbstractContextManager[None]:

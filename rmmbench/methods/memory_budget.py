@@ -10,12 +10,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from rmmbench.case import Case
+from rmmbench.case import DEFAULTS, Case
 from rmmbench.methods._compiled import compile_in_place
 from rmmbench.methods.compile import Compile
-
-BUDGET = 0.5
-"""Where the case does not say."""
 
 
 class MemoryBudget(Compile):
@@ -23,5 +20,6 @@ class MemoryBudget(Compile):
 
     def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
         """Have the model compiled when it is first called, and return 1: it is one program."""
-        compile_in_place(model, BUDGET if case.budget is None else case.budget)
+        budget = DEFAULTS["memory-budget", "budget"] if case.budget is None else case.budget
+        compile_in_place(model, budget)
         return 1

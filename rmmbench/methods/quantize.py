@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from rmmbench.case import Case
+from rmmbench.case import DEFAULTS, Case
 from rmmbench.methods._quantised import Between, quantise_between, restore_between
 from rmmbench.methods._saved import Keeping, KeptForward, kept_exactly
 from rmmbench.methods.method import Method
@@ -48,7 +48,8 @@ class Quantize(Method):
 
     def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
         """Change how autograd saves in the model's forward pass, and return 1 for it."""
-        KeptForward(model, FewBits(case.bits or 8, case.group_size or 256))
+        bits = case.bits or DEFAULTS["quantize", "bits"]
+        KeptForward(model, FewBits(bits, case.group_size or DEFAULTS["quantize", "group_size"]))
         return 1
 
     def reference(self, model: nn.Module) -> AbstractContextManager[None]:

@@ -26,15 +26,12 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from rmmbench.case import Case
+from rmmbench.case import DEFAULTS, Case
 from rmmbench.methods._subtokens import SubTokenConv1D, SubTokenLinear, SubTokens
 from rmmbench.methods.method import Method
 from rmmbench.nn.conversion import all_exact
 from rmmbench.nn.patterns import select
 from rmmbench.nn.swap import linear_layers
-
-GROUP_SIZE = 64
-"""Features in a sub-token, where the case does not say."""
 
 
 class VeLoRA(Method):
@@ -55,7 +52,7 @@ class VeLoRA(Method):
         for layer in chosen:
             is_linear = type(layer) is nn.Linear
             features = layer.weight.shape[1 if is_linear else 0]
-            size = min(case.group_size or GROUP_SIZE, features)
+            size = min(case.group_size or DEFAULTS["velora", "group_size"], features)
             # References, ties and hooks need no care, as the object stays the same.
             layer.__class__ = SubTokenLinear if is_linear else SubTokenConv1D
             direction = torch.zeros(size, device=layer.weight.device)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rmmbench.cli import main
 from rmmbench.cli.columns import columns, in_order
 from rmmbench.cli.table import show
+from rmmbench.record import GradientError
 from rmmbench.rows import read_rows
 from rmmbench.units import GIB, MIB
 
@@ -168,6 +169,19 @@ def test_fits_a_pipe(table, make_run, make_record):
     assert max(map(len, out.splitlines())) <= 100
     assert "rademacher" in out
     assert "16,000" in out
+
+
+def test_with_gradient_errors_it_is_wider(table, make_run, make_record):
+    """Names of methods are whole beside one more column."""
+    timed = {"step_seconds": (0.001,) * 3, "reference_step_seconds": (0.001,) * 3}
+    gradient = GradientError(device="cpu", errors=(0.00701, 0.00707), mean_error=0.005)
+    methods = ("exact", "selective-checkpoint", "checkpoint-attention")
+    made = [make_record(method=method, **timed) for method in methods]
+    run = make_run(*(record.model_copy(update={"gradient": gradient}) for record in made))
+    out = table(run.path)[1]
+    assert max(map(len, out.splitlines())) <= 120
+    assert all(method in out for method in methods)
+    assert "0.00704 ± 0.00004" in out
 
 
 def test_names_are_no_markup(table, make_run, make_record):
