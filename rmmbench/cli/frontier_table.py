@@ -110,7 +110,7 @@ def _caption(data: "FigureData", cells: "Sequence[Cell]") -> "Text":
     """Return what all rows share, where their numbers are from, and what names leave out."""
     from rich.text import Text
 
-    from rmmbench.figures.frontier import left_out
+    from rmmbench.figures.frontier import NO_MORE, left_out
     from rmmbench.labels import place, provenance
     from rmmbench.rows import CELL, shared
 
@@ -118,7 +118,8 @@ def _caption(data: "FigureData", cells: "Sequence[Cell]") -> "Text":
     said = [place(rows[0], shared(rows, [name for name in CELL if name not in ("dtype", "seed")]))]
     said += [provenance(rows, data.environment, data.synthetic), _plain(left_out(rows))]
     if any(cell.timed for cell in cells):
-        said.append("No other is better: in peak memory and throughput together.")
+        same = f"up to {100 * NO_MORE:g} % is no difference in peak"
+        said.append(f"No other is better: in peak memory and throughput together; {same}.")
     if any(cell.line for cell in cells):
         said.append("Above: faster than the straight line from exact to checkpoint at its peak.")
     return Text("\n".join(filter(None, said)), style="dim")

@@ -11,6 +11,9 @@ from rmmbench.rows import SETTINGS, Row, group, is_projection
 EXACT, CHECKPOINT = "exact", "checkpoint"
 WAY = ("method", "sketch")
 AMOUNTS = ("rho", "proj_dim", "bits", "activation_bits", "budget")
+NO_MORE = 0.001
+"""By how much a peak may be higher than another and count as the same: codes, keys and the like."""
+
 # So that a name in two lines is broken between methods, or before the amounts.
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -54,7 +57,8 @@ class Cell:
     def best(self) -> list[Row]:
         """The cases that no other is as good as in memory and speed, and better in one of them.
 
-        From the lowest peak to the highest.
+        A faster one is as good in memory if its peak is at most `NO_MORE` higher. From the lowest
+        peak to the highest.
         """
         places = {row["key"]: _place(row) for row in self.timed}
         return [
@@ -140,4 +144,7 @@ def _place(row: Row) -> tuple[int, float]:
 
 
 def _dominates(one: tuple[int, float], other: tuple[int, float]) -> bool:
-    return one != other and one[0] <= other[0] and one[1] >= other[1]
+    (peak, ratio), (other_peak, other_ratio) = one, other
+    if ratio > other_ratio:
+        return peak <= (1 + NO_MORE) * other_peak
+    return ratio == other_ratio and peak < other_peak

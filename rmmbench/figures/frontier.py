@@ -11,7 +11,7 @@ from rmmbench.figures._method_bars import margin
 from rmmbench.figures._notes import footnote, heading, join, subtitle
 from rmmbench.figures._peak_bars import peak_bars
 from rmmbench.figures._sheet import LEFT, sheet
-from rmmbench.figures._ways import Cell, left_out, read_cells, way_names
+from rmmbench.figures._ways import NO_MORE, Cell, left_out, read_cells, way_names
 from rmmbench.figures.figure import Figure, FigureData
 from rmmbench.record import Record
 from rmmbench.rows import Row
@@ -19,7 +19,7 @@ from rmmbench.rows import Row
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as Drawing
 
-__all__ = ["DEVICES", "Cell", "Frontier", "left_out", "read_cells"]
+__all__ = ["DEVICES", "NO_MORE", "Cell", "Frontier", "left_out", "read_cells"]
 
 MOST_CELLS = 3
 LOW = 350  # pixels, of a panel that is not alone

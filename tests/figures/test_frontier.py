@@ -81,6 +81,14 @@ def test_what_is_as_good_in_both_is_beaten_by_neither(way):
     assert {row["method"] for row in cell.best} == {"rmm", "quantize"}
 
 
+@pytest.mark.parametrize(("more", "best"), [(0.9e-3, {"rmm"}), (1.1e-3, {"rmm", "quantize"})])
+def test_hardly_more_memory_is_no_difference(way, more, best):
+    """What is faster at nearly the same peak is better."""
+    faster = way(4 * (1 + more), 1.2, method="rmm", sketch="dct", rho=0.1)
+    cell, _ = cell_of([way(10, 1.0), way(4, 0.8, method="quantize"), faster])
+    assert {row["method"] for row in cell.best} == best
+
+
 def test_dominance_is_what_its_words_say(way):
     """Over many random cells the best are just those that no other equals and beats."""
     draw = random.Random(0)
