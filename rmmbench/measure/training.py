@@ -5,8 +5,10 @@ parameters, optimizer, schedule, order of the data and torch's generators, and t
 step are a function of the seed and the step.
 """
 
+import json
 import logging
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 import transformers
 from torch import nn
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from rmmbench.case import Case, TrainingSettings
@@ -78,13 +81,29 @@ def train(
         callbacks=[recorder, *callbacks],
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    checkpoint = None
-    if folder.is_dir():
-        checkpoint = get_last_checkpoint(str(folder))  # type: ignore[no-untyped-call]
-    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
     if recorder.diverged is None and recorder.last_evaluation(trainer.state) < recorder.step:
         trainer.evaluate()
     return Trained(_training(trainer, recorder, data, case), recorder.diverged)
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """Return the last checkpoint that was written to its end, and remove those that were not."""
+    while folder.is_dir():
+        last: str | None = get_last_checkpoint(str(folder))  # type: ignore[no-untyped-call]
+        if last is None or _is_whole(Path(last)):
+            return last
+        shutil.rmtree(last)
+    return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    # The Trainer writes its state last, and removes the checkpoint before only then.
+    try:
+        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 class _Recorder(transformers.TrainerCallback):

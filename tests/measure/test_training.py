@@ -1,5 +1,7 @@
 """Training learns, repeats, stops where it must, and goes on where it was stopped."""
 
+import shutil
+
 import pytest
 import torch
 import transformers
@@ -109,6 +111,28 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(trained, settings):
         assert one.loss == pytest.approx(other.loss, rel=1e-5)
     assert resumed.evaluations[-1].loss == pytest.approx(whole.evaluations[-1].loss, rel=1e-5)
     assert whole.resumed_at == ()
+
+
+@pytest.mark.parametrize("state", [None, '{"global_step": 12, "log_his'], ids=["missing", "torn"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_checkpoint_half_written_is_passed_over(trained, tmp_path, state, is_first):
+    """Killed while it wrote one, a run goes on from the one before, or from the start."""
+    steps = {"training": {"max_steps": 16, "eval_every": 6}}
+    whole, _ = trained("whole", **steps)
+    with pytest.raises(KeyboardInterrupt):
+        trained("stopped", [Stop(9)], **steps)
+    written = tmp_path / "stopped" / "checkpoint-6"
+    half = written.with_name("checkpoint-12")
+    if is_first:
+        written.rename(half)
+    else:
+        shutil.copytree(written, half)
+    (half / "trainer_state.json").unlink()
+    if state is not None:
+        (half / "trainer_state.json").write_text(state)
+    resumed, _ = trained("stopped", **steps)
+    assert resumed.resumed_at == (() if is_first else (6,))
+    assert resumed.evaluations[-1].loss == pytest.approx(whole.evaluations[-1].loss, rel=1e-5)
 
 
 def test_a_run_that_diverges_is_stopped_and_kept(trained):
