@@ -1,6 +1,7 @@
 """When Python collects garbage, and whose, is no part of what is measured."""
 
 import gc
+import weakref
 
 import pytest
 import torch
@@ -132,3 +133,19 @@ def test_the_collector_is_left_as_it_was(is_enabled):
         fail()
     assert within == [False]
     assert gc.isenabled() == is_enabled
+
+
+def test_nothing_that_was_measured_stays():
+    """What was made within is gone afterwards, though it held itself."""
+    left = []
+
+    @no_garbage_goes()
+    def measure():
+        garbage = Dot()
+        garbage.itself = [garbage]
+        left.append(weakref.ref(garbage))
+        gc.collect()
+
+    gc.disable()
+    measure()
+    assert left[0]() is None
