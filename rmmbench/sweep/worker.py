@@ -21,6 +21,7 @@ from rmmbench.measure.predict import predict_memory
 from rmmbench.measure.step import Prepare, TrainingStep
 from rmmbench.measure.timeline import follow_memory
 from rmmbench.measure.timing import Reference, time_steps
+from rmmbench.out_of_memory import is_out_of_memory
 from rmmbench.record import Environment, Outcome, Record, Timing
 from rmmbench.sweep.draft import Announce, Draft, prepare
 from rmmbench.timeline import TimelineSettings
@@ -96,13 +97,6 @@ def _over_limit(draft: Draft) -> str | None:
         return None
     peak = format_bytes(memory.peak_allocated_bytes)
     return f"a step takes {peak}, more than the limit of {format_bytes(limit)}"
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether an error says that memory ran out, on the GPU or on the CPU."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def _measure_memory(draft: Draft, device: Device) -> None:

@@ -6,7 +6,7 @@ import torch
 from rmmbench.case import Case, TimingSettings
 from rmmbench.methods import rmm
 from rmmbench.sweep.draft import Draft, prepare
-from rmmbench.sweep.worker import is_out_of_memory, measure
+from rmmbench.sweep.worker import measure
 
 RMM = {"method": "rmm", "sketch": "oporp", "rho": 0.5}
 FAST = TimingSettings(warmup_steps=1, min_steps=2, max_steps=2)
@@ -155,21 +155,6 @@ def test_what_a_factory_makes_up_is_not_called_random(measured, tmp_path, monkey
     )
     record, _ = measured(model="import:theirs:model", time_device="cpu")
     assert "factory" in record.synthetic
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (MemoryError(), True),
-        (torch.OutOfMemoryError("CUDA out of memory"), True),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-        (ValueError("can't allocate memory"), False),
-    ],
-)
-def test_what_out_of_memory_is(error, expected):
-    """Only an error that says that memory ran out is one."""
-    assert is_out_of_memory(error) == expected
 
 
 def test_gradients_are_compared_with_exacts(measured):
