@@ -97,7 +97,6 @@ def make_record() -> Callable[..., Record]:
                 reference_step_seconds=reference_step_seconds,
                 samples_per_second=case.batch_size / median,
                 relative_throughput=reference / median,
-                spread=0.01,
             )
         return Record(
             key=case.key,

@@ -81,10 +81,14 @@ class Draft:
             timeline=self.timeline,
             converted=self.converted,
             synthetic=self.synthetic,
-            missing=self.missing,
+            missing=self._missing(),
             warnings=tuple(self.warnings),
             wall_seconds=time.monotonic() - self._start,
         )
+
+    def _missing(self) -> dict[str, str]:
+        unknown = self.timing.missing if self.timing else {}
+        return {f"timing.{name}": reason for name, reason in unknown.items()} | self.missing
 
 
 def prepare(draft: Draft, device: str, *, foreach: bool) -> TrainingStep:

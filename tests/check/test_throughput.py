@@ -38,7 +38,6 @@ def test_ratios_are_taken_pair_by_pair():
         reference_step_seconds=(2.0, 2.0, 8.0, 8.0),
         samples_per_second=1.0,
         relative_throughput=2.0,
-        spread=0.01,
     )
     assert measured(timing).value == 2.0
 
@@ -50,7 +49,6 @@ def test_no_pairs_no_median():
         step_seconds=(1.0,),
         samples_per_second=1.0,
         relative_throughput=1.0,
-        spread=0.0,
     )
     assert measured(alone) is None
     assert measured(None) is None
