@@ -104,7 +104,7 @@ class Run:
             raise RunError(f"{file} is not of a run: {_fault(error)}") from None
 
     def records(self) -> list[Record]:
-        """Return every record, in the order they were made; a torn last line is not one.
+        """Return every case's last record, in the order of the first; a torn line is none.
 
         Raises:
             RunError: If another line is no record.
@@ -114,9 +114,10 @@ class Run:
             return []
         lines = file.read_bytes().split(b"\n")
         # What follows the last newline was never finished.
-        return [
+        records = (
             _record(file, number, line) for number, line in enumerate(lines[:-1], 1) if line.strip()
-        ]
+        )
+        return list({record.key: record for record in records}.values())
 
     def append(self, record: Record) -> None:
         """Write one record to the end of records.jsonl and to the disk.
@@ -129,7 +130,7 @@ class Run:
         file = self.path / RECORDS_FILE
         try:
             with file.open("ab") as stream:
-                stream.write(record.model_dump_json().encode() + b"\n")
+                stream.write(_line(record) + b"\n")
                 stream.flush()
                 if file.is_file():
                     os.fsync(stream.fileno())
@@ -234,6 +235,30 @@ def _dtype(column: str) -> str:
     if column in _INTEGERS:
         return "Int64"
     return "Float64" if column in _FRACTIONS else "string"
+
+
+def _line(record: Record) -> bytes:
+    """Return the line of a record; of one that nobody could read, the line of an error."""
+    try:
+        line = record.model_dump_json().encode()
+        Record.model_validate_json(line)
+    except ValueError as error:
+        fault = _fault(error) if isinstance(error, ValidationError) else str(error)
+        line = (
+            Record(
+                key=record.key,
+                case=record.case,
+                outcome="error",
+                stage=record.stage,
+                reason=f"what was measured is no record: {fault}",
+                environment=record.environment,
+                missing=dict.fromkeys(("memory", "timing", "conditions"), "they make no record"),
+                wall_seconds=max(0.0, record.wall_seconds),
+            )
+            .model_dump_json()
+            .encode()
+        )
+    return line
 
 
 def _record(file: Path, number: int, line: bytes) -> Record:

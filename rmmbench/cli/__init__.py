@@ -1,6 +1,7 @@
 """The command line: one file per command. The only place that knows Typer, prints, or exits."""
 
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -19,7 +20,8 @@ from rmmbench.cli.table import table
 from rmmbench.cli.train import train
 from rmmbench.cli.variance import variance
 from rmmbench.cli.verify import verify
-from rmmbench.errors import RmmbenchError
+from rmmbench.errors import Interrupted, RmmbenchError
+from rmmbench.interrupts import raised
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,7 +66,10 @@ app.command()(doctor)
 def main() -> None:
     """Run a command; say in one line what is wrong where a person can mend it."""
     try:
-        app()
-    except RmmbenchError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 -- the command line prints
+        with raised():
+            app()
+    except (RmmbenchError, Interrupted) as error:
+        said = error if isinstance(error, Interrupted) else f"error: {error}"
+        with suppress(OSError):  # the terminal is closed, and with it goes the command
+            print(said, file=sys.stderr)  # noqa: T201 -- the command line prints
         raise SystemExit(error.exit_code) from None

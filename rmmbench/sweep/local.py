@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from rmmbench import interrupts
 from rmmbench.case import Case
 from rmmbench.record import Environment
-from rmmbench.sweep import interrupts
 from rmmbench.sweep.events import Event, Finished, Started, Working
 from rmmbench.sweep.process import TICK_SECONDS, CaseProcess
 

@@ -8,10 +8,11 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from rmmbench import interrupts
 from rmmbench.case import Case
 from rmmbench.printable import printable
 from rmmbench.record import Environment, Outcome, Record
-from rmmbench.sweep import fork_server, interrupts
+from rmmbench.sweep import fork_server
 from rmmbench.sweep.child import Child
 from rmmbench.sweep.fork_server import EndedError as EndedError
 from rmmbench.sweep.job import Send

@@ -100,7 +100,7 @@ class _Server:
         return True
 
     def _become_worker(self, server: int, output: int, control: int) -> None:
-        """Leave the server: take a session and output of its own, and close what is the server's."""
+        """Leave the server: a session and an output of its own, nothing open that is not its."""
         os.setsid()
         # Killed with the server, whatever it is doing; and first if memory runs out.
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
