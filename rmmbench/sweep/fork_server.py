@@ -17,6 +17,9 @@ from rmmbench.errors import Exit, RmmbenchError
 from rmmbench.sweep.job import search_path
 from rmmbench.sweep.leftovers import MARK, Folder
 
+WORKER = "rmmbench.sweep.worker"
+"""What every case needs."""
+
 _END_SECONDS = 5.0
 
 # The same rmmbench, wherever it was found; with -P no file of the working directory is taken for a
@@ -144,7 +147,7 @@ def preload(modules: Sequence[str]) -> None:
 
 def server() -> ForkServer:
     """Return the server, started anew if it has died."""
-    preload(_server.modules if _server is not None else ())
+    preload(_server.modules if _server is not None else (WORKER,))
     assert _server is not None
     return _server
 

@@ -34,7 +34,7 @@ def preload(modules: Iterable[str]) -> None:
     Raises:
         EndedError: If the server cannot be started.
     """
-    fork_server.preload(["rmmbench.sweep.worker", *modules])
+    fork_server.preload([fork_server.WORKER, *modules])
 
 
 def call(function: Callable[..., Any], *args: Any, limit_seconds: float | None = None) -> Any:

@@ -231,23 +231,25 @@ def test_a_case_costs_little_beside_its_steps(run, folder):
     assert min(extra) < 1.0
 
 
-def test_no_worker_outlives_its_sweep(folder, wait_for, living):
+def test_no_worker_outlives_its_sweep(folder, environment, wait_for, living):
     """A sweep killed outright leaves no process: not the one that measures, nor the server.
 
     And nothing that a case printed is on the terminal, and no temporary file stays.
     """
     (folder / "pid").unlink(missing_ok=True)
     program = (
-        "from rmmbench.measure.environment import environment\n"
+        "import sys\n"
         "from pathlib import Path\n"
         "from rmmbench.case import Case\n"
+        "from rmmbench.record import Environment\n"
         "from rmmbench.sweep.local import LocalLauncher\n"
+        "environment = Environment.model_validate_json(sys.argv[1])\n"
         "wanted = [Case(model=f'import:of_all_kinds:{name}', batch_size=1, memory_device='cpu')\n"
         "          for name in ('good', 'hangs')]\n"
-        "list(LocalLauncher(environment(), 600, 1, Path()).run(wanted))\n"
+        "list(LocalLauncher(environment, 600, 1, Path()).run(wanted))\n"
     )
     sweep = subprocess.Popen(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, environment.model_dump_json()],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
