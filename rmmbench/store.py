@@ -184,14 +184,15 @@ class Run:
                 stream.truncate(whole)
 
     def _same_as(self, info: RunInfo) -> None:
+        hint = "give another directory with --out"
         if self.info.profile_hash != info.profile_hash:
             there = f"{self.path} holds other cases (profile '{self.info.profile_name}')"
-            raise RunError(f"{there}; give another directory with --out")
-        for name in ("gpu", "torch", "transformers"):
-            old, new = getattr(self.info.environment, name), getattr(info.environment, name)
-            if old != new:
-                there = f"{self.path} was measured with {name} {old}, here it is {new}"
-                raise RunError(f"{there}; give another directory with --out")
+            raise RunError(f"{there}; {hint}")
+        changed = self.info.environment.changes(info.environment)
+        if changed:
+            told = "; ".join(f"{name} {old}, here it is {new}" for name, old, new in changed)
+            there = f"{self.path} was measured with {told}"
+            raise RunError(f"{there}; go on where and as it was begun, or {hint}")
 
 
 def frame(records: Iterable[Record]) -> "pd.DataFrame":
@@ -227,7 +228,12 @@ _FRACTIONS |= {"score", "train_loss", "eval_loss", "train_seconds", "train_sampl
 
 def _dtype(column: str) -> str:
     # `device` is the case's, not that of a memory's fields.
-    special = {"throttle_reasons": "object", "device": "string", "share": "boolean"}
+    special = {
+        "throttle_reasons": "object",
+        "device": "string",
+        "cpu_governor": "string",
+        "share": "boolean",
+    }
     special["higher_is_better"] = "boolean"
     if column in special:
         return special[column]
