@@ -36,7 +36,7 @@ class Published(Strict):
     score: Finite | None = None
     score_spread: NotNegative | None = None
     minutes: Positive | None = None
-    source: Line
+    source: Name
 
 
 class DeviceLimit(Strict):
