@@ -19,8 +19,19 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the bottom up. The package's own __init__ and __main__ lead in from above and have no place.
 ORDER = [
-    *("printable", "errors", "out_of_memory", "units", "registry", "tasks", "strict", "ranges"),
-    *("noise", "timeline", "case", "training", "record", "grid", "profile", "store", "rows"),
+    *("printable", "errors", "out_of_memory", "units", "paired", "registry", "tasks", "strict"),
+    *(
+        "ranges",
+        "noise",
+        "timeline",
+        "case",
+        "training",
+        "record",
+        "grid",
+        "profile",
+        "store",
+        "rows",
+    ),
     *("published", "labels", "scores"),
     *("kernels", "sketches", "nn", "claims", "data", "methods", "models", "measure", "sweep"),
     *("check", "figures", "cli"),
@@ -35,7 +46,9 @@ REGISTRIES = {
     "figures": "FIGURES",
 }
 HOMES = {"typer": "cli", "plotly": "figures", "triton": "kernels", "pynvml": "measure"}
-TORCH_FREE = ("out_of_memory", "check", "figures", "store", "profile", "record", "scores")
+TORCH_FREE = (
+    *("out_of_memory", "paired", "check", "figures", "store", "profile", "record", "scores"),
+)
 
 
 def part_of(file: Path) -> str:
