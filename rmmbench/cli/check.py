@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from rmmbench.cli.streams import write_data
+from rmmbench.cli.telling import tell
 from rmmbench.errors import NoBaselineError, RmmbenchError, UsageError
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ def check(
         if not save:
             raise
         if not isinstance(error, NoBaselineError):
-            _say(f"not compared: {error}")
+            tell(f"not compared: {error}")
     else:
         _show(report, files, every)
         if not save:
@@ -143,7 +145,7 @@ def _show(report: "Report", files: dict[str, str], every: bool) -> None:
     for name, path in files.items():
         text = WRITERS.get(name)(report)
         if path == "-":
-            sys.stdout.write(text)
+            write_data(text)
         else:
             _write(f"--{name}", Path(path), text)
 
@@ -168,7 +170,7 @@ def _annotate(report: "Report", stream: TextIO) -> None:
             github.add_summary(report, Path(summary))
         except OSError as error:
             # The verdict matters more than where it is shown.
-            _say(f"warning: the step summary {summary} cannot be written: {error.strerror}")
+            tell(f"warning: the step summary {summary} cannot be written: {error.strerror}")
 
 
 def _finish(report: "Report") -> None:
@@ -185,7 +187,7 @@ def _finish(report: "Report") -> None:
         if Verdict.NOT_COMPARABLE not in report.counts:
             what = "have not enough evidence"
     worst = line(report.findings[0])
-    _say(f"error: {count} of {len(report.cases)} cases {what}; the gravest: {worst}")
+    tell(f"error: {count} of {len(report.cases)} cases {what}; the gravest: {worst}")
     raise typer.Exit(report.exit_code)
 
 
@@ -194,9 +196,5 @@ def _tell_saved(run: "Run", path: Path) -> None:
     failed = sum(outcome != "ok" for outcome in outcomes.values())
     if failed:
         what = f"{failed} of {len(outcomes)} cases of {run.path} are not ok"
-        _say(f"warning: {what}; the baseline now expects them to fail")
-    _say(f"{run.path} is now the baseline {path}")
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
+        tell(f"warning: {what}; the baseline now expects them to fail")
+    tell(f"{run.path} is now the baseline {path}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rmmbench.cli.telling import tell
 from rmmbench.errors import Exit, Interrupted
 from rmmbench.interrupts import deferred
 
@@ -85,11 +86,6 @@ def tell_how_to_retry(records: "Iterable[Record]") -> None:
     count = sum(record.has_failed for record in records)
     if count:
         tell(f"cases that failed: {count}; the same command with --retry measures them again")
-
-
-def tell(text: str) -> None:
-    """Print a line for people."""
-    print(text, file=sys.stderr)  # noqa: T201 -- the command line prints
 
 
 def open_run(
