@@ -260,11 +260,11 @@ def test_no_worker_outlives_its_sweep(folder, environment, wait_for, living):
         try:
             worker = wait_for(lambda: (folder / "pid").is_file() and (folder / "pid").read_text())
             assert int(worker) in living()
-            assert list((folder / "temporary").iterdir())
+            assert list((folder / "temporary").glob("rmmbench-*"))
         finally:
             sweep.kill()
         wait_for(lambda: not living())
-        assert list((folder / "temporary").iterdir()) == []
+        assert list((folder / "temporary").glob("rmmbench-*")) == []
         assert sweep.stdout.read() == b""
 
 
