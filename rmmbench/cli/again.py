@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rmmbench.cli.running import tell
+from rmmbench.cli.telling import tell
 from rmmbench.errors import Exit, UsageError
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from rmmbench.cli.streams import write_data
+from rmmbench.cli.telling import tell
 from rmmbench.errors import NoBaselineError, RmmbenchError, UsageError
 
 if TYPE_CHECKING:
@@ -154,7 +156,7 @@ def _compared(
         if not save:
             raise
         if not isinstance(error, NoBaselineError):
-            _say(f"not compared: {error}")
+            tell(f"not compared: {error}")
         return None
 
 
@@ -206,7 +208,7 @@ def _show(report: "Report", files: dict[str, str], every: bool) -> None:
     for name, path in files.items():
         text = WRITERS.get(name)(report)
         if path == "-":
-            sys.stdout.write(text)
+            write_data(text)
         else:
             _write(f"--{name}", Path(path), text)
 
@@ -231,7 +233,7 @@ def _annotate(report: "Report", stream: TextIO) -> None:
             github.add_summary(report, Path(summary))
         except OSError as error:
             # The verdict matters more than where it is shown.
-            _say(f"warning: the step summary {summary} cannot be written: {error.strerror}")
+            tell(f"warning: the step summary {summary} cannot be written: {error.strerror}")
 
 
 def _finish(report: "Report") -> None:
@@ -248,7 +250,7 @@ def _finish(report: "Report") -> None:
         if Verdict.NOT_COMPARABLE not in report.counts:
             what = "have not enough evidence"
     worst = line(report.findings[0])
-    _say(f"error: {count} of {len(report.cases)} cases {what}; the gravest: {worst}")
+    tell(f"error: {count} of {len(report.cases)} cases {what}; the gravest: {worst}")
     raise typer.Exit(report.exit_code)
 
 
@@ -257,9 +259,5 @@ def _tell_saved(run: "Run", path: Path) -> None:
     failed = sum(outcome != "ok" for outcome in outcomes.values())
     if failed:
         what = f"{failed} of {len(outcomes)} cases of {run.path} are not ok"
-        _say(f"warning: {what}; the baseline now expects them to fail")
-    _say(f"{run.path} is now the baseline {path}")
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
+        tell(f"warning: {what}; the baseline now expects them to fail")
+    tell(f"{run.path} is now the baseline {path}")

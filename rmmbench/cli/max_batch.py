@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from rmmbench.cli.flags import numbers, words
-from rmmbench.cli.running import open_run, tell
+from rmmbench.cli.running import open_run
+from rmmbench.cli.telling import tell
 from rmmbench.errors import Exit, UsageError
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rmmbench.cli.telling import tell
 from rmmbench.errors import Exit
 
 if TYPE_CHECKING:
@@ -49,11 +50,6 @@ def list_cases(plan: "Plan") -> None:
     for case in plan.cases:
         print(f"{case.key}  {case.device:<11}  {case.title}")  # noqa: T201
     tell(f"{len(plan.cases)} cases")
-
-
-def tell(text: str) -> None:
-    """Print a line for people."""
-    print(text, file=sys.stderr)  # noqa: T201 -- the command line prints
 
 
 _RESULTS = ("ok", "out_of_memory", "diverged", "skipped")

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from rmmbench.cli.flags import numbers, words
-from rmmbench.cli.running import carry_out, end, list_cases, tell
+from rmmbench.cli.running import carry_out, end, list_cases
+from rmmbench.cli.telling import tell
 
 
 def sweep(
