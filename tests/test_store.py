@@ -220,10 +220,10 @@ def test_another_machine_is_refused(run, name, value):
 
 def test_all_that_differs_is_told_in_one_line(run):
     """Nobody has to correct one thing to be told of the next; settings of the allocator count."""
-    here = {"driver": "580", "torch_threads": 1, "variables": {"PYTORCH_ALLOC_CONF": "a:1"}}
+    here = {"driver": "580", "torch_threads": 1, "variables": {"MALLOC_ARENA_MAX": "4"}}
     environment = run.info.environment.model_dump() | here
     told = refused(lambda: Run.create(run.path, changed(run.info, environment=environment)))
-    settings = "PYTORCH_ALLOC_CONF unset, here it is a:1"
+    settings = "MALLOC_ARENA_MAX 2, here it is 4"
     assert f"{settings}; driver None, here it is 580; torch_threads 2, here it is 1; go on" in told
 
 
