@@ -6,15 +6,15 @@ why.
 
 import statistics
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from rmmbench import paired
 from rmmbench.case import Case, Device
-from rmmbench.ranges import Finite, Line, Measured, NotNegative, Ratio, Whole
+from rmmbench.ranges import Finite, Flag, Line, NotNegative, Whole
 from rmmbench.strict import Strict
 from rmmbench.timeline import Timeline
+from rmmbench.timing import TIMING_COLUMNS, Timing
 from rmmbench.training import Training
 
 SCHEMA_VERSION: Final = 1
@@ -24,7 +24,18 @@ Outcome = Literal["ok", "out_of_memory", "diverged", "error", "timeout", "skippe
 
 
 class Environment(Strict):
-    """The machine and the versions that a case ran on."""
+    """The machine, the versions and the settings that a case ran on.
+
+    Attributes:
+        cpu_count: CPUs that the process might use.
+        memory_bytes: RAM that it might use.
+        torch_build: The commit that torch was built from.
+        commit: What was checked out of the user's code: around the module of an `import:` model,
+            else around the working directory. None where there is no commit.
+        dirty: Whether files of it differed.
+        torch_flags: Settings of torch, by their names there.
+        variables: Those of the environment that change memory or times, as far as they are set.
+    """
 
     rmmbench: Line
     python: Line
@@ -39,6 +50,35 @@ class Environment(Strict):
     gpu_memory_bytes: Whole | None
     cuda: Line | None
     driver: Line | None
+    torch_build: Line | None = None
+    triton: Line | None = None
+    cudnn: Line | None = None
+    commit: Line | None = None
+    dirty: Flag | None = None
+    torch_flags: dict[Line, Line] | None = None
+    variables: dict[Line, Line] | None = None
+
+    def changes(self, now: "Environment") -> list[tuple[str, object, object]]:
+        """Return what is another now so that numbers may be: its name, what it was, what it is.
+
+        What an older environment does not tell is no change.
+        """
+        told = self.model_fields_set & now.model_fields_set
+        pairs = {name: (getattr(self, name), getattr(now, name)) for name in _ONE_RUN & told}
+        if "variables" in told:
+            before, after = self.variables or {}, now.variables or {}
+            pairs |= {
+                name: (before.get(name, "unset"), after.get(name, "unset"))
+                for name in before.keys() | after.keys()
+            }
+        return [(name, old, new) for name, (old, new) in sorted(pairs.items()) if old != new]
+
+
+_ONE_RUN: Final = {
+    *("rmmbench", "python", "torch", "torch_build", "transformers", "triton", "cuda", "cudnn"),
+    *("processor", "cpu_count", "torch_threads", "gpu", "gpu_memory_bytes", "driver"),
+}
+"""What all records of a run have in common."""
 
 
 class Memory(Strict):
@@ -67,85 +107,19 @@ class Memory(Strict):
     process_bytes: Whole | None = None
 
 
-class Timing(Strict):
-    """Raw times of whole training steps, the method's and exact's taken in turn in one process.
-
-    What follows from pairs of times is reckoned anew whenever a record is read, so that it is the
-    same of all records, whichever version wrote them.
+class Conditions(Strict):
+    """The machine while steps were timed.
 
     Attributes:
-        step_seconds: The method's.
-        reference_step_seconds: Exact's, pair by pair; empty where exact took no turns.
-        samples_per_second: batch_size ÷ the median of `step_seconds`.
-        samples_per_second_low, samples_per_second_high: Its 95 % interval; None for one step.
-        relative_throughput: Median of exact's times ÷ the method's, pair by pair; 1 for exact, None
-            where exact took no turns.
-        relative_throughput_low, relative_throughput_high: Its 95 % interval; None for one pair or
-            none.
+        sm_clock_hertz, memory_clock_hertz, temperature_celsius, power_watts: Medians of what NVML
+            saw of the GPU.
+        energy_joules_per_sample: Of the method's steps alone, after the timed ones.
+        throttle_reasons: Every one that was seen.
+        foreign_processes: How many others computed on the GPU.
+        other_cpus: How many CPUs others kept busy, of those that the process might use.
+        quota_held_seconds: How long a quota held threads back, each for itself.
+        cpu_governor: By what rule the system chooses the CPUs' clocks.
     """
-
-    device: Literal["cuda", "cpu"]
-    step_seconds: tuple[Measured, ...] = Field(min_length=1)
-    reference_step_seconds: tuple[Measured, ...] = ()
-    samples_per_second: Measured
-    samples_per_second_low: Ratio | None = None
-    samples_per_second_high: Ratio | None = None
-    relative_throughput: Ratio | None = None
-    relative_throughput_low: Ratio | None = None
-    relative_throughput_high: Ratio | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_spread(cls, told: Any) -> Any:
-        """Drop what older records have in the place of intervals: a standard error, too small."""
-        return {k: v for k, v in told.items() if k != "spread"} if isinstance(told, dict) else told
-
-    @model_validator(mode="after")
-    def _reckoned(self) -> "Timing":
-        """Set what follows from the raw times."""
-        pairs, steps = len(self.reference_step_seconds), len(self.step_seconds)
-        if pairs not in (0, steps):
-            need = f"must be as many as step_seconds ({steps}), or none"
-            raise ValueError(f"reference_step_seconds {need}, got {pairs}")
-        if not pairs and self.relative_throughput not in (None, 1):
-            need = "must be 1, of exact, or null where exact took no turns"
-            raise ValueError(f"relative_throughput {need}, got {self.relative_throughput:g}")
-        rate, step = self.samples_per_second, paired.median(self.step_seconds)
-        ratio = paired.relative_throughput(self.reference_step_seconds, self.step_seconds)
-        found = {
-            "samples_per_second_low": step.high and rate * step.value / step.high,
-            "samples_per_second_high": step.low and rate * step.value / step.low,
-            "relative_throughput": ratio.value if ratio else self.relative_throughput,
-            "relative_throughput_low": ratio.low if ratio else None,
-            "relative_throughput_high": ratio.high if ratio else None,
-        }
-        for name, value in found.items():
-            object.__setattr__(self, name, value)  # the model is frozen for all others
-        return self
-
-    @property
-    def missing(self) -> dict[str, str]:
-        """Why there is no interval, by the names of its ends."""
-        one = "an interval takes two or more {}, and there is one"
-        pairs = one.format("pairs of steps") if self.reference_step_seconds else ""
-        reasons = {
-            "samples_per_second": one.format("steps"),
-            "relative_throughput": pairs or "exact took no turns",
-        }
-        ends = {f"{name}_{end}": why for name, why in reasons.items() for end in ("low", "high")}
-        return {name: why for name, why in ends.items() if getattr(self, name) is None}
-
-
-TIMING_COLUMNS: Final = tuple(
-    f"{name}{end}"
-    for name in ("samples_per_second", "relative_throughput")
-    for end in ("", "_low", "_high")
-)
-"""What of a timing a flat row has."""
-
-
-class Conditions(Strict):
-    """What NVML saw of the GPU while steps were timed: medians, and every throttle reason."""
 
     sm_clock_hertz: NotNegative | None = None
     memory_clock_hertz: NotNegative | None = None
@@ -154,6 +128,9 @@ class Conditions(Strict):
     energy_joules_per_sample: NotNegative | None = None
     throttle_reasons: tuple[Line, ...] | None = None
     foreign_processes: Whole | None = None
+    other_cpus: NotNegative | None = None
+    quota_held_seconds: NotNegative | None = None
+    cpu_governor: Line | None = None
 
 
 class GradientError(Strict):
@@ -214,6 +191,15 @@ class Record(Strict):
         default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds")
     )
     wall_seconds: NotNegative = 0.0
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the case has no result; measured again, it may have one.
+
+        Out of memory is a result that was asked for, and so is training that diverged; what is
+        skipped has nothing to tell on the device.
+        """
+        return self.outcome in ("error", "timeout")
 
     def row(self) -> dict[str, object]:
         """Return the flat row that tables, figures and exports read, one value a column."""

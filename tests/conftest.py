@@ -11,8 +11,9 @@ import pytest
 
 from rmmbench.case import Case
 from rmmbench.profile import Profile
-from rmmbench.record import Environment, Memory, Record, Timing
+from rmmbench.record import Environment, Memory, Record
 from rmmbench.store import Run, RunInfo
+from rmmbench.timing import Timing
 from rmmbench.training import Evaluation, LossPoint, Training
 from rmmbench.units import GIB
 
@@ -30,6 +31,10 @@ ENVIRONMENT = Environment(
     gpu_memory_bytes=None,
     cuda=None,
     driver=None,
+    commit="0123abc",
+    dirty=False,
+    torch_flags={"backends.cudnn.benchmark": "False"},
+    variables={"MALLOC_ARENA_MAX": "2"},
 )
 
 PROFILE = Profile.model_validate(
