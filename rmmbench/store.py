@@ -182,11 +182,12 @@ class Run:
                 stream.truncate(whole)
 
     def _same_as(self, info: RunInfo) -> None:
+        hint = "give another directory with --out"
         if self.info.profile_hash != info.profile_hash:
             there = f"{self.path} holds other cases (profile '{self.info.profile_name}')"
-            raise RunError(f"{there}; give another directory with --out")
-        for name in ("gpu", "torch", "transformers"):
-            old, new = getattr(self.info.environment, name), getattr(info.environment, name)
-            if old != new:
-                there = f"{self.path} was measured with {name} {old}, here it is {new}"
-                raise RunError(f"{there}; give another directory with --out")
+            raise RunError(f"{there}; {hint}")
+        changed = self.info.environment.changes(info.environment)
+        if changed:
+            told = "; ".join(f"{name} {old}, here it is {new}" for name, old, new in changed)
+            there = f"{self.path} was measured with {told}"
+            raise RunError(f"{there}; go on where and as it was begun, or {hint}")

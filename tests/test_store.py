@@ -202,14 +202,45 @@ def test_another_profile_is_refused(run):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("gpu", "H200"), ("torch", "9.9"), ("transformers", None)]
+    ("name", "value"),
+    [
+        *(("gpu", "H200"), ("driver", "580"), ("torch", "9.9"), ("transformers", None)),
+        *(("rmmbench", "9.9"), ("torch_build", "abc"), ("triton", "3.9"), ("python", "3.99")),
+        *(("processor", "Another"), ("cpu_count", 64), ("torch_threads", 1)),
+    ],
 )
 def test_another_machine_is_refused(run, name, value):
-    """Records of another GPU, torch or transformers do not go into one directory."""
+    """Records of another machine, or of other versions, do not go into one directory."""
     environment = run.info.environment.model_dump() | {name: value}
     told = refused(lambda: Run.create(run.path, changed(run.info, environment=environment)))
     assert f"was measured with {name} " in told
-    assert f"here it is {value}" in told
+    assert f"here it is {value}; go on where and as it was begun, or give another" in told
+
+
+def test_all_that_differs_is_told_in_one_line(run):
+    """Nobody has to correct one thing to be told of the next; settings of the allocator count."""
+    here = {"driver": "580", "torch_threads": 1, "variables": {"MALLOC_ARENA_MAX": "4"}}
+    environment = run.info.environment.model_dump() | here
+    told = refused(lambda: Run.create(run.path, changed(run.info, environment=environment)))
+    settings = "MALLOC_ARENA_MAX 2, here it is 4"
+    assert f"{settings}; driver None, here it is 580; torch_threads 2, here it is 1; go on" in told
+
+
+def test_a_run_of_before_goes_on(run):
+    """What an older run does not tell of its machine keeps nobody from going on with it."""
+    file = run.path / RUN_FILE
+    data = json.loads(file.read_text())
+    later = {"torch_build", "triton", "cudnn", "commit", "dirty", "torch_flags", "variables"}
+    old = {name: value for name, value in data["environment"].items() if name not in later}
+    file.write_text(json.dumps(data | {"environment": old}))
+    environment = run.info.environment.model_dump() | {"triton": "3.6", "variables": {"A": "b"}}
+    Run.create(run.path, changed(run.info, environment=environment))
+
+
+def test_another_commit_of_the_users_code_goes_on(run):
+    """Each record says which it is of; a model is often corrected for the cases that failed."""
+    environment = run.info.environment.model_dump() | {"commit": "abc", "dirty": True}
+    Run.create(run.path, changed(run.info, environment=environment))
 
 
 @pytest.mark.parametrize("open_it", [True, False])

@@ -23,10 +23,14 @@ def environment(make_record):
 
 
 @pytest.fixture
-def measured(environment, tmp_path):
+def measured(environment, tmp_path, monkeypatch):
     """Measure a case in this process; return its record and the stages that were announced."""
     # Not before a test that needs it: many here get along without torch.
+    from rmmbench.measure.processors import ProcessorWatch
     from rmmbench.sweep.worker import measure
+
+    # Tests may well run beside other programs.
+    monkeypatch.setattr(ProcessorWatch, "warnings", lambda _: ())
 
     def record_of(**settings):
         fast = {"warmup_steps": 1, "min_steps": 2, "max_steps": 2}
