@@ -211,6 +211,15 @@ class Record(Strict):
     )
     wall_seconds: NotNegative = 0.0
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the case has no result; measured again, it may have one.
+
+        Out of memory is a result that was asked for, and so is training that diverged; what is
+        skipped has nothing to tell on the device.
+        """
+        return self.outcome in ("error", "timeout")
+
     def row(self) -> dict[str, object]:
         """Return the flat row that tables, figures and exports read, one value a column."""
         case, memory, timing = self.case, self.memory, self.timing

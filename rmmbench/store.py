@@ -97,16 +97,17 @@ class Run:
         return cls(path, parsed(RunInfo, data, file, "; give another run"))
 
     def records(self) -> list[Record]:
-        """Return every record, in the order they were made; a torn last line is not one.
+        """Return every case's last record, in the order of the first; a torn line is none.
 
         Raises:
             RunError: If another line is no record.
         """
         shared = Shared()
-        return [shared.share(each, equal=("environment",)) for each in self.each_record()]
+        each = (shared.share(each, equal=("environment",)) for each in self.each_record())
+        return list({record.key: record for record in each}.values())
 
     def each_record(self) -> Iterator[Record]:
-        """Yield the records one by one, for who needs less of them than all at once.
+        """Yield the records one by one, as they were made, those that another replaced included.
 
         Raises:
             RunError: If a line is no record, the last aside if it is torn.
@@ -127,7 +128,7 @@ class Run:
         file = self.path / RECORDS_FILE
         try:
             with file.open("ab") as stream:
-                stream.write(record.model_dump_json().encode() + b"\n")
+                stream.write(_line(record) + b"\n")
                 stream.flush()
                 if file.is_file():
                     os.fsync(stream.fileno())
@@ -191,3 +192,21 @@ class Run:
             told = "; ".join(f"{name} {old}, here it is {new}" for name, old, new in changed)
             there = f"{self.path} was measured with {told}"
             raise RunError(f"{there}; go on where and as it was begun, or {hint}")
+
+
+def _line(record: Record) -> bytes:
+    """Return the line of a record; of one that nobody could read, the line of an error."""
+    try:
+        line = record.model_dump_json().encode()
+        Record.model_validate_json(line)
+    except ValueError as error:
+        instead = {
+            "key": record.key,
+            "case": record.case,
+            "outcome": "error",
+            "reason": f"what was measured makes no record: {error}",
+            "environment": record.environment,
+            "missing": dict.fromkeys(("memory", "timing", "conditions"), "they make no record"),
+        }
+        line = Record.model_validate(instead).model_dump_json().encode()
+    return line

@@ -37,7 +37,7 @@ def table(
     shown = show(Run.open(run))
     if not shown:
         raise RunError(f"{run} must have records to show, and has none; run its sweep first")
-    for trouble in shown.troubles:
+    for trouble in shown.troubles.values():
         tell(trouble)
 
 
@@ -46,16 +46,16 @@ class Shown:
     """What a run has to show, gathered from its records as they are read.
 
     Attributes:
-        trained: The records of training.
-        steps: The rows of the other cases, the last of each.
+        trained: The records of training, by key.
+        steps: The rows of the other cases.
         notes: What of the workload is made up.
-        troubles: What did not go well, a line each.
+        troubles: What did not go well, by key, a line each.
     """
 
-    trained: "list[Record]" = field(default_factory=list)
+    trained: "dict[str, Record]" = field(default_factory=dict)
     steps: "list[Row]" = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
-    troubles: list[str] = field(default_factory=list)
+    troubles: dict[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """Whether there is anything."""
@@ -72,7 +72,7 @@ def show(run: "Run", console: "Console | None" = None) -> Shown:
     console.print()
     synthetic = "; ".join(filter(None, shown.notes))
     if shown.trained:
-        console.print(_scores(shown.trained, run, synthetic, console.width))
+        console.print(_scores(list(shown.trained.values()), run, synthetic, console.width))
     if shown.trained and shown.steps:
         console.print()
     if shown.steps:
@@ -88,13 +88,15 @@ def _gathered(run: "Run") -> Shown:
     def measured() -> "Iterator[Record]":
         for record in run.each_record():
             shown.notes[record.synthetic] = None
+            # Of a case that was measured again the last record counts.
+            shown.troubles.pop(record.key, None)
             if record.outcome != "ok":
                 what = f"{record.outcome}: {record.case.title}"
-                shown.troubles.append(f"{what}: {record.reason}")
+                shown.troubles[record.key] = f"{what}: {record.reason}"
             if record.case.training is None:
                 yield record
             else:
-                shown.trained.append(record)
+                shown.trained[record.key] = record
 
     shown.steps = read_rows(measured())
     return shown
