@@ -19,6 +19,8 @@ def complaint(fault: Mapping[str, Any]) -> str:
     if fault["type"] == "value_error":
         message = str(fault["msg"]).removeprefix("Value error, ")
         return f" {message}" if message.startswith("must") else f": {message}"
+    if fault["type"] == "missing":
+        return " must be given"
     words = {
         "tuple_type": "must be an array",
         "too_short": "must have at least one value",

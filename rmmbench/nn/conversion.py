@@ -52,7 +52,7 @@ def convert(
         example: A batch like those of training, by whose shapes `where` decides; a mapping of the
             model's keyword arguments, a sequence of its arguments, or the only one. Under autocast
             if training is.
-        share: Whether layers of one module that read the same tensor (Q, K and V; gate and up) keep
+        share: Whether layers of one block that read the same tensor (Q, K and V; gate and up) keep
             one sketch of it between them. Under torch.compile they do in any case.
         settings: proj_dim, min_proj_dim, max_proj_dim and block_rows, as `rmm_linear` takes them.
 

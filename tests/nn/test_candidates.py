@@ -93,7 +93,7 @@ def test_left_out(module, reasons):
 
 
 def test_layers_within_torchs_own_blocks():
-    """The encoder of torch hands its layers' weights on in eval mode alone: they can be sketched."""
+    """The encoder of torch hands weights on in eval mode alone: its layers can be sketched."""
     block = nn.TransformerEncoderLayer(8, 2, 16)
     assert list(linear_layers(block)) == ["linear1", "linear2"]
 
