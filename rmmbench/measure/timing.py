@@ -71,7 +71,7 @@ def _turn(context: Reference, clock: Callable[[TrainingStep], float], step: Trai
         with context():
             return clock(step)
     except Exception as error:
-        raise ReferenceFailedError(f"exact took no turn: {error}") from error
+        raise ReferenceFailedError("exact took no turn") from error
 
 
 def _is_done(samples: list[list[float]], deadline: float, settings: TimingSettings) -> bool:
