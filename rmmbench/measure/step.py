@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.utils._pytree import tree_leaves
 
 LEARNING_RATE = 1e-5
 
@@ -16,11 +18,12 @@ class TrainingStep:
     """A model, a batch and an optimizer; called, it does one whole training step.
 
     Attributes:
+        batch: The model's keyword arguments: tensors, what holds tensors, or anything else.
         autocast: The dtype of autocast; None runs in the parameters' own.
     """
 
     model: nn.Module
-    batch: Mapping[str, Tensor]
+    batch: Mapping[str, Any]
     optimizer: Optimizer
     autocast: torch.dtype | None = None
 
@@ -48,8 +51,13 @@ class TrainingStep:
     def drop_gradients(self) -> None:
         """Let go of all gradients, those of the batch too."""
         self.optimizer.zero_grad(set_to_none=True)
-        for tensor in self.batch.values():
+        for tensor in tensors_of(self.batch):
             tensor.grad = None
+
+
+def tensors_of(batch: Any) -> list[Tensor]:
+    """Return the tensors of a batch, however deep they lie in it."""
+    return [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor)]
 
 
 def autocast(model: nn.Module, dtype: torch.dtype | None) -> AbstractContextManager[None]:

@@ -230,10 +230,9 @@ def _timed(line: Line, time_device: Literal["cuda", "cpu"]) -> Case:
 
 
 def _parameter_bytes(case: Case) -> int:
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
     from rmmbench import models
+    from rmmbench.nn.fakes import fake_tensors
 
-    with FakeTensorMode():
+    with fake_tensors():
         model, _, _ = models.build(case)
         return sum(each.numel() * each.element_size() for each in model.parameters())
