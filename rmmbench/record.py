@@ -11,6 +11,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from rmmbench.case import Case, Device
+from rmmbench.ranges import Finite, Line, Measured, NotNegative, Whole
 from rmmbench.strict import Strict
 from rmmbench.timeline import Timeline
 from rmmbench.training import Training
@@ -24,19 +25,19 @@ Outcome = Literal["ok", "out_of_memory", "diverged", "error", "timeout", "skippe
 class Environment(Strict):
     """The machine and the versions that a case ran on."""
 
-    rmmbench: str
-    python: str
-    torch: str
-    transformers: str | None
-    system: str
-    processor: str
-    cpu_count: int
-    memory_bytes: int | None
-    torch_threads: int
-    gpu: str | None
-    gpu_memory_bytes: int | None
-    cuda: str | None
-    driver: str | None
+    rmmbench: Line
+    python: Line
+    torch: Line
+    transformers: Line | None
+    system: Line
+    processor: Line
+    cpu_count: Whole
+    memory_bytes: Whole | None
+    torch_threads: Whole
+    gpu: Line | None
+    gpu_memory_bytes: Whole | None
+    cuda: Line | None
+    driver: Line | None
 
 
 class Memory(Strict):
@@ -56,13 +57,13 @@ class Memory(Strict):
     """
 
     device: Device
-    peak_allocated_bytes: int
-    cold_peak_allocated_bytes: int
-    resting_bytes: int
-    saved_bytes: int
-    reserved_bytes: int | None = None
-    alloc_retries: int | None = None
-    process_bytes: int | None = None
+    peak_allocated_bytes: Whole
+    cold_peak_allocated_bytes: Whole
+    resting_bytes: Whole
+    saved_bytes: Whole
+    reserved_bytes: Whole | None = None
+    alloc_retries: Whole | None = None
+    process_bytes: Whole | None = None
 
 
 class Timing(Strict):
@@ -78,23 +79,23 @@ class Timing(Strict):
     """
 
     device: Literal["cuda", "cpu"]
-    step_seconds: tuple[float, ...]
-    reference_step_seconds: tuple[float, ...] = ()
-    samples_per_second: float
-    relative_throughput: float | None
-    spread: float
+    step_seconds: tuple[Measured, ...] = Field(min_length=1)
+    reference_step_seconds: tuple[Measured, ...] = ()
+    samples_per_second: Measured
+    relative_throughput: Measured | None
+    spread: NotNegative
 
 
 class Conditions(Strict):
     """What NVML saw of the GPU while steps were timed: medians, and every throttle reason."""
 
-    sm_clock_hertz: float | None = None
-    memory_clock_hertz: float | None = None
-    temperature_celsius: float | None = None
-    power_watts: float | None = None
-    energy_joules_per_sample: float | None = None
-    throttle_reasons: tuple[str, ...] | None = None
-    foreign_processes: int | None = None
+    sm_clock_hertz: NotNegative | None = None
+    memory_clock_hertz: NotNegative | None = None
+    temperature_celsius: Finite | None = None
+    power_watts: NotNegative | None = None
+    energy_joules_per_sample: NotNegative | None = None
+    throttle_reasons: tuple[Line, ...] | None = None
+    foreign_processes: Whole | None = None
 
 
 class GradientError(Strict):
@@ -108,8 +109,8 @@ class GradientError(Strict):
     """
 
     device: Literal["cuda", "cpu"]
-    errors: tuple[float, ...]
-    mean_error: float
+    errors: tuple[NotNegative, ...] = Field(min_length=1)
+    mean_error: NotNegative
 
     @property
     def error(self) -> float:
@@ -135,11 +136,11 @@ class Record(Strict):
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    key: str
+    key: Line
     case: Case
     outcome: Outcome
-    stage: str | None = None
-    reason: str | None = None
+    stage: Line | None = None
+    reason: Line | None = None
     environment: Environment
     memory: Memory | None = None
     timing: Timing | None = None
@@ -147,12 +148,14 @@ class Record(Strict):
     gradient: GradientError | None = None
     training: Training | None = None
     timeline: Timeline | None = None
-    converted: int | None = None
-    missing: dict[str, str] = Field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    synthetic: str = SYNTHETIC
-    started_at: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    wall_seconds: float = 0.0
+    converted: Whole | None = None
+    missing: dict[Line, Line] = Field(default_factory=dict)
+    warnings: tuple[Line, ...] = ()
+    synthetic: Line = SYNTHETIC
+    started_at: Line = Field(
+        default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds")
+    )
+    wall_seconds: NotNegative = 0.0
 
     def row(self) -> dict[str, object]:
         """Return the flat row that tables, figures and exports read, one value a column."""
@@ -177,6 +180,10 @@ class Record(Strict):
         for name in ("gpu", "processor", "torch"):
             row[name] = getattr(self.environment, name)
         return row
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _trained(training: Training | None) -> dict[str, object]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rmmbench.errors import RunError
 from rmmbench.profile import Profile
+from rmmbench.ranges import Line
 from rmmbench.record import SCHEMA_VERSION, Conditions, Environment, Memory, Record, Timing
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ class RunInfo(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    rmmbench: str
-    profile_name: str
+    rmmbench: Line
+    profile_name: Line
     profile: Profile
-    profile_hash: str
+    profile_hash: Line
     environment: Environment
-    command: str
-    started_at: str
+    command: Line
+    started_at: Line
 
 
 class Run:

@@ -1,11 +1,11 @@
 """Compares two sets of records, case by case."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from rmmbench.check import throughput
-from rmmbench.check.comparable import Pair, other_processor, transformers_warnings
+from rmmbench.check.comparable import Pair, refusal, timed_elsewhere, transformers_warnings
 from rmmbench.check.report import CaseResult, Finding, Report, Verdict
 from rmmbench.record import Record
 from rmmbench.units import MIB
@@ -38,27 +38,37 @@ def matched(baseline: Iterable[Record], run: Iterable[Record]) -> list[Pair]:
 
 
 def compare(
-    baseline: Iterable[Record], run: Iterable[Record], tolerances: Tolerances | None = None
+    baseline: Iterable[Record],
+    run: Iterable[Record],
+    tolerances: Tolerances | None = None,
+    *,
+    allow: Collection[str] = (),
 ) -> Report:
     """Compare every case of the baseline with the run's, and name those that are new.
 
-    Whether the two are comparable at all is for `rmmbench.check.comparable` to say.
+    Whether the two are comparable at all is for `rmmbench.check.comparable` to say. What was timed
+    elsewhere is not comparable, unless `allow` has "processor" or "threads".
     """
     limits = tolerances or Tolerances()
     old, new = _by_key(baseline), _by_key(run)
     cases = []
     for key in old | new:
         case = (new.get(key) or old[key]).case
-        found = tuple(_findings(old.get(key), new.get(key), limits))
+        found = tuple(_findings(old.get(key), new.get(key), limits, allow))
         cases.append(CaseResult(key, case, found))
-    return Report(tuple(cases), transformers_warnings(matched(old.values(), new.values())))
+    pairs = matched(old.values(), new.values())
+    moved = dict.fromkeys(one for pair in pairs for one in timed_elsewhere(*pair))
+    allowed = tuple(f"{one} (allowed)" for one in moved if one.name in allow)
+    return Report(tuple(cases), allowed + transformers_warnings(pairs))
 
 
 def _by_key(records: Iterable[Record]) -> dict[str, Record]:
     return {record.key: record for record in records}
 
 
-def _findings(old: Record | None, new: Record | None, limits: Tolerances) -> Iterator[Finding]:
+def _findings(
+    old: Record | None, new: Record | None, limits: Tolerances, allow: Collection[str]
+) -> Iterator[Finding]:
     if old is None or new is None or not old.outcome == new.outcome == "ok":
         yield _outcome(old, new)
         return
@@ -68,10 +78,12 @@ def _findings(old: Record | None, new: Record | None, limits: Tolerances) -> Ite
             yield from _half(what, before, now, new, "memory")
         else:
             yield _memory(what, before, now, new, limits)
-    yield from _throughput(old, new, limits.throughput)
+    if old.converted is not None and new.converted is not None:
+        yield _converted(new, old.converted, new.converted)
+    yield from _throughput(old, new, limits.throughput, allow)
     if old.training and new.training:
         reason = "one run's score says little; see means over seeds with `rmmbench table`"
-        yield Finding(new.case, "score", Verdict.NOT_COMPARABLE, reason=reason)
+        yield Finding(new.case, "score", Verdict.NOT_JUDGED, reason=reason)
 
 
 def _outcome(old: Record | None, new: Record | None) -> Finding:
@@ -111,7 +123,17 @@ def _memory(what: str, before: int, now: int, new: Record, limits: Tolerances) -
     return Finding(new.case, what, verdict, before, now, limit, tolerance)
 
 
-def _throughput(old: Record, new: Record, tolerance: float) -> Iterator[Finding]:
+def _converted(new: Record, before: int, now: int) -> Finding:
+    """Judge how many layers the method changed: a count, which no noise moves."""
+    verdict = Verdict.SAME
+    if now != before:
+        verdict = Verdict.REGRESSED if now < before else Verdict.IMPROVED
+    return Finding(new.case, "converted", verdict, before, now, limit=0)
+
+
+def _throughput(
+    old: Record, new: Record, tolerance: float, allow: Collection[str]
+) -> Iterator[Finding]:
     """Yield the finding on relative throughput; nothing for a case that has no reference."""
     what = "relative_throughput"
     before, now = throughput.measured(old.timing), throughput.measured(new.timing)
@@ -119,7 +141,7 @@ def _throughput(old: Record, new: Record, tolerance: float) -> Iterator[Finding]
         values = before.value if before else None, now.value if now else None
         yield from _half(what, *values, new, "timing")
         return
-    reason = other_processor(old, new)
+    reason = refusal(timed_elsewhere(old, new), allow)
     if reason:
         verdict = Verdict.NOT_COMPARABLE
     else:

@@ -14,6 +14,7 @@ def write(report: Report) -> str:
         "run": report.run,
         "baseline": report.baseline,
         "passed": not report.exit_code,
+        "exit_code": int(report.exit_code),
         "strict": report.strict,
         "counts": {verdict.value: count for verdict, count in report.counts.items()},
         "warnings": report.warnings,

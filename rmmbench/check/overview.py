@@ -32,7 +32,7 @@ def remarks(report: Report) -> list[str]:
             what = "" if finding.what == "outcome" else f", {wording.PROSE[finding.what]}"
             case = f"{wording.name(finding.case)}{what}"
             lines.append(f"{finding.verdict}: {case}: {wording.shortened(finding.reason)}")
-    lines += _not_compared(report)
+    lines += [*not_compared(report), *_told_together(report, Verdict.NOT_JUDGED, "not judged")]
     if Verdict.NOT_ENOUGH_EVIDENCE in report.counts:
         lines.append(
             "for more evidence, measure both again with more steps ([timing] in the profile)"
@@ -42,13 +42,18 @@ def remarks(report: Report) -> list[str]:
     return lines
 
 
-def _not_compared(report: Report) -> list[str]:
+def not_compared(report: Report) -> list[str]:
+    """Return what could not be compared, a line for each reason, however many cases there are."""
+    return _told_together(report, Verdict.NOT_COMPARABLE, "not compared")
+
+
+def _told_together(report: Report, verdict: Verdict, said: str) -> list[str]:
     cases: dict[tuple[str, str], int] = {}
     for finding in report.findings:
-        if finding.verdict is Verdict.NOT_COMPARABLE:
+        if finding.verdict is verdict:
             what = (wording.PROSE[finding.what], finding.reason or "")
             cases[what] = cases.get(what, 0) + 1
     return [
-        f"{what} of {count} case{'' if count == 1 else 's'} not compared: {reason}"
+        f"{what} of {count} case{'' if count == 1 else 's'} {said}: {reason}"
         for (what, reason), count in cases.items()
     ]

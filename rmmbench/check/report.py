@@ -14,11 +14,12 @@ class Verdict(StrEnum):
     FAILED = "failed"
     MISSING = "missing"
     REGRESSED = "regressed"
+    NOT_COMPARABLE = "not comparable"
     NOT_ENOUGH_EVIDENCE = "not enough evidence"
     IMPROVED = "improved"
     NEW = "new"
     SAME = "same"
-    NOT_COMPARABLE = "not comparable"
+    NOT_JUDGED = "not judged"
 
     @property
     def gravity(self) -> int:
@@ -27,7 +28,8 @@ class Verdict(StrEnum):
 
 
 FAILING = frozenset({Verdict.FAILED, Verdict.MISSING, Verdict.REGRESSED})
-UNREMARKABLE = frozenset({Verdict.SAME, Verdict.NOT_COMPARABLE})
+UNREMARKABLE = frozenset({Verdict.SAME, Verdict.NOT_JUDGED, Verdict.NOT_COMPARABLE})
+_ON_ONE_SIDE = frozenset({Verdict.MISSING, Verdict.NEW})
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Finding:
     """One measure of one case, in the baseline and now.
 
     Attributes:
-        what: The field compared: "peak_allocated_bytes", "saved_bytes", "relative_throughput",
-            "score" (which is not judged), or "outcome".
+        what: The field compared: "peak_allocated_bytes", "saved_bytes", "converted",
+            "relative_throughput", "score" (which is not judged), or "outcome".
         baseline, now: Its values, in the field's unit; None where there is none.
         limit: How far `now` may be from `baseline`, in the field's unit.
         tolerance: The fraction of `baseline` that `limit` is; None where the limit is a fixed size.
@@ -121,14 +123,31 @@ class Report:
 
     @property
     def exit_code(self) -> Exit:
-        """The exit code of `rmmbench check`."""
+        """The exit code of `rmmbench check`.
+
+        Where nothing of a measure could be compared it is NOT_COMPARABLE; where some cases of it
+        could, there is NOT_ENOUGH_EVIDENCE.
+        """
         verdicts = set(self.counts)
         if verdicts & FAILING:
             return Exit.REGRESSION
+        if Verdict.NOT_COMPARABLE in verdicts:
+            return Exit.NOT_ENOUGH_EVIDENCE if self._is_partly_compared else Exit.NOT_COMPARABLE
         if self.strict and Verdict.NOT_ENOUGH_EVIDENCE in verdicts:
             return Exit.NOT_ENOUGH_EVIDENCE
         return Exit.OK
 
     def fails(self, verdict: Verdict) -> bool:
         """Whether one such verdict makes the whole check fail."""
-        return verdict in FAILING or (self.strict and verdict is Verdict.NOT_ENOUGH_EVIDENCE)
+        if verdict is Verdict.NOT_ENOUGH_EVIDENCE:
+            return self.strict
+        return verdict in FAILING or verdict is Verdict.NOT_COMPARABLE
+
+    @property
+    def _is_partly_compared(self) -> bool:
+        """Whether of each measure that some cases could not be compared by, others could."""
+        two_sided = [one for one in self.findings if one.verdict not in _ON_ONE_SIDE]
+        refused = {one.what for one in two_sided if one.verdict is Verdict.NOT_COMPARABLE}
+        return refused <= {
+            one.what for one in two_sided if one.verdict is not Verdict.NOT_COMPARABLE
+        }

@@ -24,7 +24,7 @@ def compare_runs(
         baseline: The run to compare with.
         run: The run to judge.
         tolerances: How much worse a case may become.
-        allow: What may differ between the two: "gpu", "torch", "profile".
+        allow: What may differ between the two: "gpu", "torch", "profile", "processor", "threads".
         strict: Whether "not enough evidence" is a failure.
 
     Raises:
@@ -40,7 +40,7 @@ def compare_runs(
         raise NoBaselineError(f"the baseline at {baseline.path} has no records; {hint}")
     found = differences(baseline.info, run.info, matched(before, now))
     warnings = require(found, allow)
-    report = compare(before, now, tolerances)
+    report = compare(before, now, tolerances, allow=allow)
     return replace(
         report,
         warnings=warnings + report.warnings,

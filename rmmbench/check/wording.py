@@ -11,6 +11,7 @@ COLUMNS = ("case", "what", "baseline", "now", "change", "limit", "verdict")
 PROSE = {
     "peak_allocated_bytes": "peak memory",
     "saved_bytes": "saved bytes",
+    "converted": "converted layers",
     "relative_throughput": "throughput",
     "score": "score",
     "outcome": "outcome",
@@ -87,7 +88,9 @@ def _event(finding: Finding) -> str:
 
 
 def _signed(finding: Finding) -> str:
-    """Return the difference in the terms of its limit: a percentage, or bytes."""
+    """Return the difference in the terms of its limit: a percentage, bytes, or a count."""
+    if finding.what == "converted":
+        return f"{finding.difference:+d}"
     if finding.tolerance is not None and finding.change is not None:
         return format_percent(finding.change, signed=True)
     size = format_bytes(finding.difference)
@@ -99,12 +102,16 @@ def _limit(finding: Finding) -> str:
         return ""
     if finding.tolerance is not None:
         return format_percent(finding.tolerance)
+    if finding.what == "converted":
+        return str(finding.limit)
     return format_bytes(finding.limit)
 
 
 def _shown(what: str, value: float | str | None) -> str:
     if isinstance(value, str) or value is None:
         return (value or "–").replace("_", " ")
+    if what == "converted":
+        return str(value)
     return f"{value:.3f}" if what == "relative_throughput" else format_bytes(value)
 
 

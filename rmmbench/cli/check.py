@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from rmmbench.errors import Exit, NoBaselineError, RmmbenchError, UsageError
+from rmmbench.errors import NoBaselineError, RmmbenchError, UsageError
 
 if TYPE_CHECKING:
     from rmmbench.check.report import Report
@@ -21,6 +21,8 @@ class MayDiffer(StrEnum):
     GPU = "gpu"
     TORCH = "torch"
     PROFILE = "profile"
+    PROCESSOR = "processor"
+    THREADS = "threads"
 
 
 def check(
@@ -39,7 +41,10 @@ def check(
     ] = False,
     allow: Annotated[
         list[MayDiffer] | None,
-        typer.Option(metavar="gpu|torch|profile", help="Compare though this differs; repeatable."),
+        typer.Option(
+            metavar="gpu|torch|profile|processor|threads",
+            help="Compare though this differs; repeatable.",
+        ),
     ] = None,
     save: Annotated[
         bool, typer.Option("--save", help="Make RUN the baseline, whatever it says.")
@@ -64,7 +69,7 @@ def check(
     Exit codes:
       0 fine
       3 a case regressed, failed or is missing
-      4 not enough evidence, with --strict
+      4 some cases are not comparable; or not enough evidence, with --strict
       5 not comparable
       6 no baseline
 
@@ -167,14 +172,18 @@ def _annotate(report: "Report", stream: TextIO) -> None:
 
 
 def _finish(report: "Report") -> None:
+    from rmmbench.check.report import FAILING, Verdict
     from rmmbench.check.wording import line
 
     if not report.exit_code:
         return
-    count = sum(report.fails(case.verdict) for case in report.cases)
+    count = sum(report.counts.get(verdict, 0) for verdict in FAILING)
     what = "regressed, failed or are missing"
-    if report.exit_code is Exit.NOT_ENOUGH_EVIDENCE:
-        what = "have not enough evidence"
+    if not count:
+        count = sum(report.fails(case.verdict) for case in report.cases)
+        what = "are not comparable"
+        if Verdict.NOT_COMPARABLE not in report.counts:
+            what = "have not enough evidence"
     worst = line(report.findings[0])
     _say(f"error: {count} of {len(report.cases)} cases {what}; the gravest: {worst}")
     raise typer.Exit(report.exit_code)

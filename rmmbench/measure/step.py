@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 LEARNING_RATE = 1e-5
 
@@ -58,6 +58,21 @@ class TrainingStep:
 def tensors_of(batch: Any) -> list[Tensor]:
     """Return the tensors of a batch, however deep they lie in it."""
     return [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor)]
+
+
+def placed(batch: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """Return a batch whose tensors, however deep, are on a kind of device.
+
+    Those that are there already are the same objects; of the others leaves of autograd stay leaves.
+    """
+
+    def moved(tensor: Tensor) -> Tensor:
+        if tensor.device.type == device:
+            return tensor
+        return tensor.detach().to(device).requires_grad_(tensor.requires_grad)
+
+    result: dict[str, Any] = tree_map_only(Tensor, moved, dict(batch))
+    return result
 
 
 def autocast(model: nn.Module, dtype: torch.dtype | None) -> AbstractContextManager[None]:

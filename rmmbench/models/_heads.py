@@ -48,8 +48,8 @@ def head_of(config: Any) -> Head:
         for head in HEADS:
             if architecture.endswith(head.endings) and head.suits(config):
                 return head
-        # The body alone has no head to be another than the usual one.
-        if "For" in architecture:
+        # What was pre-trained is trained further under the usual head of its kind.
+        if "For" in architecture and not architecture.endswith("ForPreTraining"):
             raise ValueError(_no_head(f"'{architecture}' is none of these"))
     for head in _usual(config):
         if head.suits(config):

@@ -47,7 +47,17 @@ def from_config(config: Any, head: Head, case: Case) -> Built:
     longest = _longest(text_config, model) if head.reads_tokens else None
     if longest is not None and case.seq_len is not None and case.seq_len > longest:
         raise ValueError(f"seq_len must be at most {longest} for {case.model}, got {case.seq_len}")
-    return Built(model, functools.partial(head.make_batch, config, case))
+    make_batch = functools.partial(head.make_batch, config, case)
+    return Built(model, make_batch, warnings=_other_head(config, model))
+
+
+def _other_head(config: Any, model: Any) -> tuple[str, ...]:
+    """Return a warning where the config names another model than this."""
+    asked, built = list(config.architectures or ()), type(model).__name__
+    if not asked or built in asked:
+        return ()
+    remedy = f'set "architectures": ["{built}"] in its config.json to have it so'
+    return (f"the config names {asked[0]}, and {built} is trained; {remedy}",)
 
 
 def _name_problem(config: Any) -> None:

@@ -17,11 +17,13 @@ class Built(NamedTuple):
         model: Called as model(**batch), it returns a scalar loss, or something whose `loss` is one.
         make_batch: Makes the keyword arguments of one step: tensors, and whatever else it takes.
         synthetic: What of the batches is made up.
+        warnings: How the model is not quite what was asked for.
     """
 
     model: "nn.Module"
     make_batch: "Callable[[], Mapping[str, Any]]"
     synthetic: str = SYNTHETIC
+    warnings: tuple[str, ...] = ()
 
 
 class Output(NamedTuple):

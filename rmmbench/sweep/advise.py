@@ -64,7 +64,7 @@ def _layers(case: Case) -> list[dict[str, Any]]:
     sizes = (case.rho, case.proj_dim, case.min_proj_dim, case.max_proj_dim)
     settings = SketchSettings(case.sketch or "gaussian", *sizes, case.block_rows).checked()
     with fake_tensors():
-        model, make_batch, _ = models.build(case)
+        model, make_batch, *_ = models.build(case)
         names = list(linear_layers(model))
         with autocast(model, AUTOCAST[case.dtype]):
             advice = advise_layers(model, names, settings, make_batch(), share=case.share)

@@ -234,5 +234,5 @@ def _parameter_bytes(case: Case) -> int:
     from rmmbench.nn.fakes import fake_tensors
 
     with fake_tensors():
-        model, _, _ = models.build(case)
+        model = models.build(case).model
         return sum(each.numel() * each.element_size() for each in model.parameters())

@@ -1,5 +1,7 @@
 """Two sets of records become the right findings."""
 
+from dataclasses import replace
+
 import pytest
 
 from rmmbench.check import overview
@@ -110,8 +112,6 @@ def test_exact_has_no_relative_throughput(make_record):
 
 def test_little_evidence_fails_only_if_strict(make_record):
     """Too few pairs are a failure of their own, and only where that was asked for."""
-    from dataclasses import replace
-
     few = make_record(step_seconds=(1.0,), reference_step_seconds=(1.0,), **GAUSSIAN)
     report = compare([few], [few])
     assert only(report)["relative_throughput"] is Verdict.NOT_ENOUGH_EVIDENCE
@@ -119,19 +119,52 @@ def test_little_evidence_fails_only_if_strict(make_record):
     assert replace(report, strict=True).exit_code is Exit.NOT_ENOUGH_EVIDENCE
 
 
-@pytest.mark.parametrize("change", [{"processor": "Another CPU"}, {"torch_threads": 64}])
-def test_other_processor(make_record, change):
-    """Times of another processor are not compared, memory still is, and nothing fails for it."""
+ELSEWHERE = [("processor", {"processor": "Another CPU"}), ("threads", {"torch_threads": 64})]
+
+
+@pytest.mark.parametrize(("flag", "change"), ELSEWHERE)
+def test_timed_elsewhere(make_record, change, flag):
+    """Times of another processor or thread count are not comparable, strict or not; memory is."""
     timed = {"step_seconds": PAIRS, "reference_step_seconds": PAIRS, **GAUSSIAN}
-    slow = timed | {"step_seconds": tuple(3 * step for step in PAIRS)}
     before = make_record(**timed)
     elsewhere = before.environment.model_copy(update=change)
-    now = make_record(environment=elsewhere, peak=11 * GIB, **slow)
-    found = only(compare([before], [now]))
-    assert found["relative_throughput"] is Verdict.NOT_COMPARABLE
-    assert found["peak_allocated_bytes"] is Verdict.REGRESSED
-    alone = compare([before], [make_record(environment=elsewhere, **slow)])
-    assert alone.counts == {Verdict.SAME: 1}
+    report = compare([before], [make_record(environment=elsewhere, **timed)])
+    assert only(report)["relative_throughput"] is Verdict.NOT_COMPARABLE
+    assert report.exit_code is Exit.NOT_COMPARABLE
+    assert replace(report, strict=True).exit_code is Exit.NOT_COMPARABLE
+    worse = compare([before], [make_record(environment=elsewhere, peak=11 * GIB, **timed)])
+    assert worse.exit_code is Exit.REGRESSION
+    untimed = [make_record(**GAUSSIAN)], [make_record(environment=elsewhere, **GAUSSIAN)]
+    assert compare(*untimed).exit_code is Exit.OK
+    allowed = compare([before], [make_record(environment=elsewhere, **timed)], allow=[flag])
+    assert allowed.exit_code is Exit.OK
+    assert allowed.warnings[0].startswith(f"{flag} differs: ")
+    assert allowed.warnings[0].endswith(" (allowed)")
+
+
+@pytest.mark.parametrize(("flag", "change"), ELSEWHERE)
+def test_some_cases_timed_elsewhere(make_record, change, flag):
+    """Where the times of other cases are compared, those that are not are too little evidence."""
+    timed = {"step_seconds": PAIRS, "reference_step_seconds": PAIRS, "method": "rmm"}
+    before = [make_record(sketch=sketch, rho=0.5, **timed) for sketch in ("dct", "gaussian")]
+    elsewhere = before[0].environment.model_copy(update=change)
+    now = [before[0], before[1].model_copy(update={"environment": elsewhere})]
+    assert compare(before, now).exit_code is Exit.NOT_ENOUGH_EVIDENCE
+    gone = [before[0].model_copy(update={"timing": None}), before[1]]
+    assert compare(gone, now).exit_code is Exit.NOT_COMPARABLE
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict"), [(13, Verdict.REGRESSED), (14, Verdict.SAME), (15, Verdict.IMPROVED)]
+)
+def test_converted_layers_are_counted(make_record, now, verdict):
+    """One layer fewer that the method changes is a regression: a count has no noise."""
+    before, after = (
+        make_record(**GAUSSIAN).model_copy(update={"converted": count}) for count in (14, now)
+    )
+    report = compare([before], [after])
+    assert only(report)["converted"] is verdict
+    assert (report.exit_code is Exit.REGRESSION) == (verdict is Verdict.REGRESSED)
 
 
 def test_training_runs_are_compared_by_memory(make_trained):
@@ -139,10 +172,10 @@ def test_training_runs_are_compared_by_memory(make_trained):
     before, worse = make_trained(0.9, peak=10 * GIB), make_trained(0.1, peak=12 * GIB)
     report = compare([before], [worse])
     assert only(report)["peak_allocated_bytes"] is Verdict.REGRESSED
-    assert only(report)["score"] is Verdict.NOT_COMPARABLE
+    assert only(report)["score"] is Verdict.NOT_JUDGED
     remarks = overview.remarks(compare([before], [before]))
     assert remarks == [
-        "score of 1 case not compared: one run's score says little; "
+        "score of 1 case not judged: one run's score says little; "
         "see means over seeds with `rmmbench table`"
     ]
 
@@ -152,7 +185,7 @@ def test_training_runs_without_memory_pass(make_trained):
     records = [make_trained(0.9), make_trained(0.2, outcome="diverged", **GAUSSIAN)]
     report = compare(records, records)
     assert report.exit_code is Exit.OK
-    assert report.counts == {Verdict.SAME: 1, Verdict.NOT_COMPARABLE: 1}
+    assert report.counts == {Verdict.SAME: 1, Verdict.NOT_JUDGED: 1}
 
 
 def test_missing_case_fails(make_record):

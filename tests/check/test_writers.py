@@ -136,8 +136,9 @@ def test_terminal_shows_every_case_if_asked(report, width):
     assert all(len(line) <= width and "…" not in line for line in lines)
 
 
-def test_times_of_another_processor_are_one_remark(make_record):
-    """However many cases are not compared, one line says so, and why."""
+@pytest.fixture
+def elsewhere(make_record):
+    """A report on two cases, both timed on another processor than the baseline's."""
     times = (1.0,) * 8
     cases = [rmm(0.1), rmm(0.2)]
     before = [
@@ -145,11 +146,32 @@ def test_times_of_another_processor_are_one_remark(make_record):
     ]
     other = before[0].environment.model_copy(update={"processor": "Another"})
     now = [record.model_copy(update={"environment": other}) for record in before]
-    assert terminal.write(compare(before, now)).splitlines() == [
-        "throughput of 2 cases not compared: "
-        "timed on another processor: Golden CPU then, Another now",
-        "2 cases: 2 same",
-    ]
+    return compare(before, now)
+
+
+def test_times_of_another_processor_are_one_remark(elsewhere):
+    """However many cases are not compared, one line says so, why, and what to do."""
+    assert " ".join(terminal.write(elsewhere).split()) == (
+        "throughput of 2 cases not compared: processor differs: Golden CPU in the baseline, "
+        "Another in the run; compare all the same with --allow processor 2 cases: 2 not comparable"
+    )
+
+
+@pytest.mark.parametrize("name", WRITERS.names())
+def test_what_is_not_comparable_fails_in_every_format(elsewhere, name):
+    """No format lets what could not be compared look like a pass."""
+    text = WRITERS.get(name)(elsewhere)
+    assert "processor differs: Golden CPU in the baseline, Another in the run" in text
+    assert "not comparable" in text
+    if name == "json":
+        assert (json.loads(text)["passed"], json.loads(text)["exit_code"]) == (False, 5)
+    if name == "markdown":
+        assert text.startswith("### rmmbench check failed")
+    if name == "junit":
+        assert ElementTree.fromstring(text).find("testsuite").get("failures") == "2"
+    if name == "github":
+        (line,) = text.splitlines()
+        assert line.startswith("::error title=rmmbench check - not comparable::throughput of 2 ")
 
 
 def test_markup_in_names_is_text(failing):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -117,6 +118,24 @@ def test_not_comparable(check, baseline, make_run, make_record):
     code, out, _ = check("run", "--against", "baseline", "--allow", "torch", "--allow", "gpu")
     assert code == 0
     assert "warning: torch differs: " in out
+
+
+@pytest.mark.parametrize("flags", [(), ("--strict",)])
+def test_timed_elsewhere(check, make_run, make_record, flags):
+    """A run whose times are another processor's exits with 5, after the report is written."""
+    times = {"step_seconds": (1.0,) * 8, "reference_step_seconds": (1.0,) * 8}
+    there = make_record().environment.model_copy(update={"processor": "Another"})
+    make_run(make_record(**RMM, **times), name="baseline")
+    make_run(make_record(**RMM, **times, environment=there), environment=there)
+    code, out, err = check("run", "--against", "baseline", "--json", "check.json", *flags)
+    assert code == 5
+    assert "1 case: 1 not comparable" in out
+    assert "--allow processor" in out
+    assert err.startswith("error: 1 of 1 cases are not comparable; the gravest: relative_")
+    assert json.loads(Path("check.json").read_text())["exit_code"] == 5
+    code, out, _ = check("run", "--against", "baseline", "--allow", "processor")
+    assert code == 0
+    assert "warning: processor differs: Golden CPU in the baseline, Another in the run (al" in out
 
 
 def test_unknown_allowance(check, baseline):

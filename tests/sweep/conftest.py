@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rmmbench.case import Case
 from rmmbench.models import MODELS
 from rmmbench.sweep import process
 
@@ -19,6 +20,21 @@ def fork_server():
 def environment(make_record):
     """Return the environment of the golden records."""
     return make_record().environment
+
+
+@pytest.fixture
+def measured(environment, tmp_path):
+    """Measure a case in this process; return its record and the stages that were announced."""
+    # Not before a test that needs it: many here get along without torch.
+    from rmmbench.sweep.worker import measure
+
+    def record_of(**settings):
+        fast = {"warmup_steps": 1, "min_steps": 2, "max_steps": 2}
+        data = {"model": "mlp:8-16-4", "batch_size": 16, "timing": fast} | settings
+        stages = []
+        return measure(Case.model_validate(data), environment, tmp_path, stages.append), stages
+
+    return record_of
 
 
 @pytest.fixture
