@@ -288,3 +288,10 @@ def test_what_is_dropped_is_no_longer_live():
         assert count.live == count.peak == 600
         del y, z
         assert (count.live, count.peak) == (0, 600)
+
+
+def test_tensors_from_outside_are_read():
+    """A table that a user's module made as it was imported is read like any other tensor."""
+    predicted = predict_memory(around(lambda y: y * OUTSIDE))
+    measured, _ = measure_cpu_memory(around(lambda y: y * OUTSIDE))
+    assert predicted.saved_bytes == measured.saved_bytes
