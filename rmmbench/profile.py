@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from rmmbench.case import Case, TimingSettings, TrainingSettings
 from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_mean
 from rmmbench.grid import Grid, case_from
+from rmmbench.printable import printable
 from rmmbench.ranges import Count, Duration, Finite, Line, Name, NotNegative, Positive, Rho
 from rmmbench.strict import Strict, complaint
 from rmmbench.timeline import TimelineSettings
@@ -36,7 +37,7 @@ class Published(Strict):
     score: Finite | None = None
     score_spread: NotNegative | None = None
     minutes: Positive | None = None
-    source: Line
+    source: Name
 
 
 class DeviceLimit(Strict):
@@ -184,17 +185,19 @@ def load(name_or_path: str) -> Profile:
     """
     path = Path(name_or_path)
     if path.suffix != ".toml":
-        found = [folder / f"{name_or_path}.toml" for folder in _FOLDERS]
-        found = [path for path in found if path.is_file()]
-        if not found:
+        if name_or_path not in names():
             raise UnknownNameError("profile", name_or_path, names())
-        path = found[0]
+        found = [folder / f"{name_or_path}.toml" for folder in _FOLDERS]
+        path = next(path for path in found if path.is_file())
     try:
+        if path.is_fifo():
+            raise ProfileError(f"{path}: a profile must be a file, got a pipe; give another")
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path}: a profile must be TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        why = printable(str(error), 200)
+        raise ProfileError(f"{path}: a profile must be TOML: {why}") from error
     return _validated(data, str(path))
 
 

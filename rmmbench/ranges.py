@@ -5,6 +5,7 @@ are finite. A text is one printable line: a name that is none is refused; what a
 made one, so that no text stops a record.
 """
 
+import re
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
@@ -16,20 +17,6 @@ MOST: Final = 2**53 - 1
 
 LONGEST: Final = 2000
 """Most characters of a text."""
-
-
-def _whole(count: int) -> int:
-    if not 0 <= count <= MOST:
-        raise ValueError(f"must be from 0 to {MOST}, got {count}")
-    return count
-
-
-def _count(count: int) -> int:
-    if count < 1:
-        raise ValueError(f"must be at least 1, got {count}")
-    if count > MOST:
-        raise ValueError(f"must be at most {MOST}, got {count}")
-    return count
 
 
 def _in_unit_interval(rho: float) -> float:
@@ -45,21 +32,29 @@ def _fraction(fraction: float) -> float:
 
 
 def _name(text: str) -> str:
-    # A line that begins with two colons is a command to GitHub, in whatever it stands.
-    if not text.isprintable() or text.startswith(":"):
+    # What a wrapped table begins a line with may be a command to GitHub; a figure's "<" is a tag.
+    if not text.isprintable() or "::" in text or "<" in text:
         shown = printable(repr(text), 100)
-        raise ValueError(f"must be one printable line that does not begin with ':', got {shown}")
+        raise ValueError(f"must be a printable line without '::' and '<', got {shown}")
     return text
 
 
 def _line(text: Any) -> Any:
-    return printable(text, LONGEST) if isinstance(text, str) else text
+    if not isinstance(text, str) or (
+        text.isprintable() and len(text) <= LONGEST and "::" not in text
+    ):
+        return text
+    return printable(_COMMAND.sub(": :", printable(text, LONGEST)), LONGEST)
 
 
-Count = Annotated[int, Field(strict=True), AfterValidator(_count)]
+# A word that begins with two colons, which at the start of a line is a command to GitHub.
+_COMMAND = re.compile(r"(?<!\S)::")
+
+
+Count = Annotated[int, Field(strict=True, ge=1, le=MOST)]
 """How many of what there is at least one of."""
 
-Whole = Annotated[int, Field(strict=True), AfterValidator(_whole)]
+Whole = Annotated[int, Field(strict=True, ge=0, le=MOST)]
 """How many, none included; bytes too."""
 
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]

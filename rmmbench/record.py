@@ -11,7 +11,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from rmmbench.case import Case, Device
-from rmmbench.ranges import Finite, Line, Measured, NotNegative, Whole
+from rmmbench.ranges import Finite, Flag, Line, Measured, NotNegative, Whole
 from rmmbench.strict import Strict
 from rmmbench.timeline import Timeline
 from rmmbench.training import Training
@@ -23,7 +23,18 @@ Outcome = Literal["ok", "out_of_memory", "diverged", "error", "timeout", "skippe
 
 
 class Environment(Strict):
-    """The machine and the versions that a case ran on."""
+    """The machine, the versions and the settings that a case ran on.
+
+    Attributes:
+        cpu_count: CPUs that the process might use.
+        memory_bytes: RAM that it might use.
+        torch_build: The commit that torch was built from.
+        commit: What was checked out of the user's code: around the module of an `import:` model,
+            else around the working directory. None where there is no commit.
+        dirty: Whether files of it differed.
+        torch_flags: Settings of torch, by their names there.
+        variables: Those of the environment that change memory or times, as far as they are set.
+    """
 
     rmmbench: Line
     python: Line
@@ -38,6 +49,35 @@ class Environment(Strict):
     gpu_memory_bytes: Whole | None
     cuda: Line | None
     driver: Line | None
+    torch_build: Line | None = None
+    triton: Line | None = None
+    cudnn: Line | None = None
+    commit: Line | None = None
+    dirty: Flag | None = None
+    torch_flags: dict[Line, Line] | None = None
+    variables: dict[Line, Line] | None = None
+
+    def changes(self, now: "Environment") -> list[tuple[str, object, object]]:
+        """Return what is another now so that numbers may be: its name, what it was, what it is.
+
+        What an older environment does not tell is no change.
+        """
+        told = self.model_fields_set & now.model_fields_set
+        pairs = {name: (getattr(self, name), getattr(now, name)) for name in _ONE_RUN & told}
+        if "variables" in told:
+            before, after = self.variables or {}, now.variables or {}
+            pairs |= {
+                name: (before.get(name, "unset"), after.get(name, "unset"))
+                for name in before.keys() | after.keys()
+            }
+        return [(name, old, new) for name, (old, new) in sorted(pairs.items()) if old != new]
+
+
+_ONE_RUN: Final = {
+    *("rmmbench", "python", "torch", "torch_build", "transformers", "triton", "cuda", "cudnn"),
+    *("processor", "cpu_count", "torch_threads", "gpu", "gpu_memory_bytes", "driver"),
+}
+"""What all records of a run have in common."""
 
 
 class Memory(Strict):
@@ -87,7 +127,18 @@ class Timing(Strict):
 
 
 class Conditions(Strict):
-    """What NVML saw of the GPU while steps were timed: medians, and every throttle reason."""
+    """The machine while steps were timed.
+
+    Attributes:
+        sm_clock_hertz, memory_clock_hertz, temperature_celsius, power_watts: Medians of what NVML
+            saw of the GPU.
+        energy_joules_per_sample: Of the method's steps alone, after the timed ones.
+        throttle_reasons: Every one that was seen.
+        foreign_processes: How many others computed on the GPU.
+        other_cpus: How many CPUs others kept busy, of those that the process might use.
+        quota_held_seconds: How long a quota held threads back, each for itself.
+        cpu_governor: By what rule the system chooses the CPUs' clocks.
+    """
 
     sm_clock_hertz: NotNegative | None = None
     memory_clock_hertz: NotNegative | None = None
@@ -96,6 +147,9 @@ class Conditions(Strict):
     energy_joules_per_sample: NotNegative | None = None
     throttle_reasons: tuple[Line, ...] | None = None
     foreign_processes: Whole | None = None
+    other_cpus: NotNegative | None = None
+    quota_held_seconds: NotNegative | None = None
+    cpu_governor: Line | None = None
 
 
 class GradientError(Strict):
@@ -157,11 +211,19 @@ class Record(Strict):
     )
     wall_seconds: NotNegative = 0.0
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the case has no result; measured again, it may have one.
+
+        Out of memory is a result that was asked for, and so is training that diverged; what is
+        skipped has nothing to tell on the device.
+        """
+        return self.outcome in ("error", "timeout")
+
     def row(self) -> dict[str, object]:
         """Return the flat row that tables, figures and exports read, one value a column."""
         case, memory, timing = self.case, self.memory, self.timing
-        nested = {"timing", "training", "timeline", "include", "exclude"}
-        row: dict[str, object] = case.model_dump(exclude=nested)
+        row: dict[str, object] = {name: getattr(case, name) for name in _CASE_COLUMNS}
         row |= {name: " ".join(getattr(case, name)) or None for name in ("include", "exclude")}
         row["device"] = case.device
         # What cannot be predicted may have been measured.
@@ -180,6 +242,10 @@ class Record(Strict):
         for name in ("gpu", "processor", "torch"):
             row[name] = getattr(self.environment, name)
         return row
+
+
+_NESTED = {"timing", "training", "timeline", "include", "exclude"}
+_CASE_COLUMNS = tuple(name for name in Case.model_fields if name not in _NESTED)
 
 
 def _now() -> str:

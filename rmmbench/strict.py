@@ -19,12 +19,16 @@ def complaint(fault: Mapping[str, Any]) -> str:
     if fault["type"] == "value_error":
         message = str(fault["msg"]).removeprefix("Value error, ")
         return f" {message}" if message.startswith("must") else f": {message}"
+    if fault["type"] == "missing":
+        return " must be given"
     words = {
         "tuple_type": "must be an array",
         "too_short": "must have at least one value",
         "string_too_short": "must not be empty",
     }
     message = str(fault["msg"]).replace("Input should", "must")
+    message = message.replace("greater than or equal to", "at least")
+    message = message.replace("less than or equal to", "at most")
     return f" {words.get(fault['type'], message)}, got {_shown(fault['input'])}"
 
 

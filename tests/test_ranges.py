@@ -126,3 +126,10 @@ def test_a_profile_beyond_its_range_is_refused():
     with pytest.raises(ValidationError, match="time_limit_seconds"):
         Profile(version=1, title="x", grid=grid, time_limit_seconds=1e300)
     assert Profile(version=1, title="x", grid=grid, time_limit_seconds=1e6)
+
+
+def test_no_line_begins_with_a_workflow_command(make_record):
+    """What GitHub would take for a command at the start of a line is none, wherever it wraps."""
+    failed = make_record(outcome="error")
+    said = dict(failed) | {"reason": "::error::gone a ::stop-commands::x c10::Error"}
+    assert Record.model_validate(said).reason == ": :error::gone a : :stop-commands::x c10::Error"

@@ -90,6 +90,17 @@ def transformers_warnings(pairs: Iterable[Pair]) -> tuple[str, ...]:
     )
 
 
+def versions(pairs: Iterable[Pair]) -> tuple[str, ...]:
+    """Return a line for each version that differs between two codes that are compared in turn."""
+    found = dict.fromkeys(
+        difference
+        for old, new in pairs
+        for name in ("rmmbench", "torch")
+        for difference in _differing(name, old.environment, new.environment)
+    )
+    return tuple(map(str, found))
+
+
 def _differing(name: str, baseline: Environment, run: Environment) -> list[Difference]:
     before, now = (getattr(environment, name) or "none" for environment in (baseline, run))
     same = before.partition("+")[0] == now.partition("+")[0]

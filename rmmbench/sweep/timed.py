@@ -1,6 +1,8 @@
 """A case's steps in time, and what is measured beside them: conditions, energy, gradients."""
 
 import functools
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Literal
 
 import torch
@@ -10,6 +12,7 @@ from rmmbench.measure.conditions import GpuWatch, Readings, conditions
 from rmmbench.measure.garbage import give_back
 from rmmbench.measure.gradient_error import measure_gradient_error
 from rmmbench.measure.nvml import Reading
+from rmmbench.measure.processors import ProcessorWatch
 from rmmbench.measure.step import TrainingStep
 from rmmbench.measure.timing import Reference, ReferenceFailedError, time_steps
 from rmmbench.record import Timing
@@ -41,10 +44,8 @@ def measure_time(draft: Draft, device: TimeDevice) -> None:
     if device == "cuda":
         draft.stage("measuring energy")
         readings |= {"energy_joules_per_sample": _energy(draft, step, draft.timing)}
-        draft.conditions, missing = conditions(readings, "timed on the CPU")
-        draft.missing |= missing
-    else:
-        draft.missing["conditions"] = "timed on the CPU"
+    draft.conditions, missing = conditions(readings, unread="timed on the CPU")
+    draft.missing |= missing
     if case.gradient_draws is not None:
         draft.stage("comparing gradients")
         try:
@@ -77,12 +78,24 @@ def _timed(
 ) -> tuple[Timing, Readings]:
     """Return the times of the case's steps, and the conditions that they were taken under."""
     case = draft.case
-    if device == "cpu":
-        return time_steps(step, case.batch_size, device, case.timing, exact), {}
-    watch = GpuWatch()
-    timing = time_steps(step, case.batch_size, device, case.timing, exact, watch)
-    draft.warnings += watch.warnings()
-    return timing, watch.readings()
+    watches: list[GpuWatch | ProcessorWatch] = [ProcessorWatch(torch.get_num_threads())]
+    if device == "cuda":  # one thread starts the kernels
+        watches = [ProcessorWatch(1), GpuWatch()]
+    timing = time_steps(step, case.batch_size, device, case.timing, exact, _all(watches))
+    readings: Readings = {}
+    for watch in watches:
+        draft.warnings += watch.warnings()
+        readings |= watch.readings()
+    return timing, readings
+
+
+@contextmanager
+def _all(watches: Sequence[AbstractContextManager[object]]) -> Iterator[None]:
+    """Enter all of them, once the first step counts."""
+    with ExitStack() as stack:
+        for watch in watches:
+            stack.enter_context(watch)
+        yield
 
 
 def _energy(draft: Draft, step: TrainingStep, timing: Timing) -> Reading[float]:

@@ -13,6 +13,7 @@ from rmmbench import methods
 from rmmbench.case import Case, Device
 from rmmbench.measure.cpu import measure_cpu_memory
 from rmmbench.measure.cuda import limit_memory, measure_cuda_memory
+from rmmbench.measure.environment import as_left
 from rmmbench.measure.garbage import give_back
 from rmmbench.measure.nvml import process_bytes
 from rmmbench.measure.predict import predict_memory
@@ -36,11 +37,18 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
         announce: Told what is being done.
     """
     draft = Draft(case, announce)
+    outcome, reason = _measure(draft, folder)
+    return draft.record(as_left(environment, case.model), outcome, reason)
+
+
+def _measure(draft: Draft, folder: Path) -> tuple[Outcome, str | None]:
+    """Measure what the case asks for, and return its outcome, with the reason if it is not ok."""
+    case = draft.case
     memory_device, time_device = _devices(draft)
     if memory_device is None and time_device is None:
         reason = next(iter(draft.missing.values()))
         draft.explain_missing(reason)
-        return draft.record(environment, "skipped", reason)
+        return "skipped", reason
     diverged = None
     try:
         if case.memory_limit_bytes is not None and "cuda" in (memory_device, time_device):
@@ -50,7 +58,7 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
             too_much = _over_limit(draft)
             if too_much is not None:
                 draft.explain_missing("the case did not get so far")
-                return draft.record(environment, "out_of_memory", too_much)
+                return "out_of_memory", too_much
         if memory_device is not None and case.timeline is not None:
             _follow_memory(draft, case.timeline, memory_device, folder)
         if case.training is not None:
@@ -61,12 +69,10 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
         elif time_device is not None:
             measure_time(draft, time_device)
     except Exception as error:
-        out_of_memory = is_out_of_memory(error)
         draft.explain_missing("the case did not get so far")
-        outcome: Outcome = "out_of_memory" if out_of_memory else "error"
-        return draft.record(environment, outcome, told(error))
+        return "out_of_memory" if is_out_of_memory(error) else "error", told(error)
     draft.explain_missing()
-    return draft.record(environment, "diverged" if diverged else "ok", diverged)
+    return "diverged" if diverged else "ok", diverged
 
 
 def _devices(draft: Draft) -> tuple[Device | None, Literal["cuda", "cpu"] | None]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rmmbench.case import Case
+from rmmbench.measure.processors import ProcessorWatch
 from rmmbench.methods import rmm
 from rmmbench.sweep import worker
 from rmmbench.sweep.draft import Draft, prepare
@@ -29,7 +30,9 @@ def test_a_whole_case(measured):
     assert record.converted == 2
     assert record.memory.device == "predict"
     assert len(record.timing.step_seconds) == len(record.timing.reference_step_seconds) == 2
-    assert set(record.missing) == {"conditions", *numbers(record.memory, "memory.")}
+    null = {*numbers(record.memory, "memory."), *numbers(record.conditions, "conditions.")}
+    assert set(record.missing) == null
+    assert record.missing["conditions.power_watts"] == "timed on the CPU"
     assert record.wall_seconds > 0
     assert record.warnings == ()
 
@@ -157,6 +160,17 @@ def test_what_a_factory_makes_up_is_not_called_random(measured, tmp_path, monkey
     )
     record, _ = measured(model="import:theirs:model", time_device="cpu")
     assert "factory" in record.synthetic
+
+
+def test_other_programs_are_in_the_record_of_times(measured, monkeypatch):
+    """On a CPU too a record has its conditions, and a load is warned of."""
+    seen = {"other_cpus": (1.5, None), "cpu_governor": ("powersave", None)}
+    monkeypatch.setattr(ProcessorWatch, "readings", lambda _: seen)
+    monkeypatch.setattr(ProcessorWatch, "warnings", lambda _: ("other programs",))
+    record, _ = measured(time_device="cpu")
+    assert (record.conditions.other_cpus, record.conditions.cpu_governor) == (1.5, "powersave")
+    assert record.warnings == ("other programs",)
+    assert (record.row()["other_cpus"], record.row()["cpu_governor"]) == (1.5, "powersave")
 
 
 @pytest.mark.parametrize(("error", "warned"), [(MemoryError("full"), 0), (OSError("gone"), 1)])
