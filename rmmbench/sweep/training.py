@@ -4,13 +4,13 @@ from pathlib import Path
 
 import torch
 import transformers
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rmmbench import data, models
 from rmmbench.case import Case
 from rmmbench.measure.callback import NoiseCallback
 from rmmbench.measure.drawing import draw_noise
 from rmmbench.measure.training import train
+from rmmbench.nn.fakes import fake_tensors
 from rmmbench.nn.patterns import layers_matching
 from rmmbench.noise import DrawnNoise
 from rmmbench.store import CHECKPOINTS
@@ -65,7 +65,7 @@ def check_training(case: Case) -> None:
     if checkpoint is not None:
         _check_checkpoint(checkpoint)
     if case.training.watch and not case.model.startswith("import:"):
-        with FakeTensorMode():
+        with fake_tensors():
             layers_matching(models.build(case).model, case.training.watch)
 
 
