@@ -4,13 +4,13 @@ from pathlib import Path
 
 import torch
 import transformers
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rmmbench import data, models
 from rmmbench.case import Case
 from rmmbench.measure.callback import NoiseCallback
 from rmmbench.measure.drawing import draw_noise
 from rmmbench.measure.training import train
+from rmmbench.nn.fakes import fake_tensors
 from rmmbench.nn.patterns import layers_matching
 from rmmbench.noise import DrawnNoise
 from rmmbench.store import CHECKPOINTS
@@ -42,6 +42,7 @@ def train_model(draft: Draft, folder: Path) -> str | None:
     draft.training = trained.training
     if watch:
         draft.training = draft.training.model_copy(update={"noise": tuple(watch[0].noise)})
+        draft.keep()
         draft.stage("drawing sketches")
         try:
             drawn = {"drawn_noise": tuple(_drawn(watch[0], case, draft.announce))}
@@ -64,7 +65,7 @@ def check_training(case: Case) -> None:
     if checkpoint is not None:
         _check_checkpoint(checkpoint)
     if case.training.watch and not case.model.startswith("import:"):
-        with FakeTensorMode():
+        with fake_tensors():
             layers_matching(models.build(case).model, case.training.watch)
 
 
