@@ -78,7 +78,12 @@ class Shared:
         return model
 
     def _part(self, part: BaseModel) -> BaseModel:
-        return self._parts.setdefault((type(part), *part.__dict__.values()), part)
+        values = map(_hashable, part.__dict__.values())
+        return self._parts.setdefault((type(part), *values), part)
+
+
+def _hashable(value: object) -> object:
+    return tuple(sorted(value.items())) if isinstance(value, dict) else value
 
 
 def _same_schema(kind: type[BaseModel], data: bytes, where: object) -> None:

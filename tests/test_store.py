@@ -148,6 +148,16 @@ def test_records_that_are_read_share_what_is_equal(run):
     assert copy.model_fields_set is not second.model_fields_set
 
 
+def test_settings_of_the_environment_are_shared_too(make_run, make_record):
+    """An environment that holds settings by name reads back, and is in memory once."""
+    settings = {"variables": {"OMP_NUM_THREADS": "1"}, "torch_flags": {"matmul": "highest"}}
+    environment = make_record().environment.model_copy(update=settings)
+    records = [make_record(environment=environment, rho=rho) for rho in (0.1, 0.2)]
+    first, second = make_run(*records).records()
+    assert first.environment == environment
+    assert first.environment is second.environment
+
+
 def test_nan_is_no_record(run):
     """A number that JSON has no word for makes a line foreign."""
     file = run.path / RECORDS_FILE
