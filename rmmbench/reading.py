@@ -78,12 +78,9 @@ class Shared:
         return model
 
     def _part(self, part: BaseModel) -> BaseModel:
-        values = map(_hashable, part.__dict__.values())
-        return self._parts.setdefault((type(part), *values), part)
-
-
-def _hashable(value: object) -> object:
-    return tuple(sorted(value.items())) if isinstance(value, dict) else value
+        values = part.__dict__.values()
+        flat = (tuple(each.items()) if isinstance(each, dict) else each for each in values)
+        return self._parts.setdefault((type(part), *flat), part)
 
 
 def _same_schema(kind: type[BaseModel], data: bytes, where: object) -> None:

@@ -148,16 +148,6 @@ def test_records_that_are_read_share_what_is_equal(run):
     assert copy.model_fields_set is not second.model_fields_set
 
 
-def test_settings_of_the_environment_are_shared_too(make_run, make_record):
-    """An environment that holds settings by name reads back, and is in memory once."""
-    settings = {"variables": {"OMP_NUM_THREADS": "1"}, "torch_flags": {"matmul": "highest"}}
-    environment = make_record().environment.model_copy(update=settings)
-    records = [make_record(environment=environment, rho=rho) for rho in (0.1, 0.2)]
-    first, second = make_run(*records).records()
-    assert first.environment == environment
-    assert first.environment is second.environment
-
-
 def test_nan_is_no_record(run):
     """A number that JSON has no word for makes a line foreign."""
     file = run.path / RECORDS_FILE
@@ -230,10 +220,10 @@ def test_another_machine_is_refused(run, name, value):
 
 def test_all_that_differs_is_told_in_one_line(run):
     """Nobody has to correct one thing to be told of the next; settings of the allocator count."""
-    here = {"driver": "580", "torch_threads": 1, "variables": {"PYTORCH_ALLOC_CONF": "a:1"}}
+    here = {"driver": "580", "torch_threads": 1, "variables": {"MALLOC_ARENA_MAX": "4"}}
     environment = run.info.environment.model_dump() | here
     told = refused(lambda: Run.create(run.path, changed(run.info, environment=environment)))
-    settings = "PYTORCH_ALLOC_CONF unset, here it is a:1"
+    settings = "MALLOC_ARENA_MAX 2, here it is 4"
     assert f"{settings}; driver None, here it is 580; torch_threads 2, here it is 1; go on" in told
 
 
