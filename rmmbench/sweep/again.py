@@ -99,8 +99,8 @@ def revision(name: str, folder: Path) -> Iterator[Code]:
         try:
             paths = [*_moved(sys.path, root, tree), *_outside(root)]
             variables = {"PYTHONPATH": os.pathsep.join(paths)}
-            place = tree / folder.resolve().relative_to(root)
-            yield Code(folder=place, variables=variables, commit=commit)
+            same_place = tree / folder.resolve().relative_to(root)
+            yield Code(folder=same_place, variables=variables, commit=commit)
         finally:
             _git(root, "worktree", "remove", "--force", str(tree))
 
@@ -108,11 +108,11 @@ def revision(name: str, folder: Path) -> Iterator[Code]:
 def _require_commit(run: Run, code: Code) -> None:
     """Make sure that an installed copy of the code did not take the place of a revision."""
     commits = {record.environment.commit for record in run.records()}
-    others = commits - {code.commit, None}
+    others = [commit for commit in commits if commit not in (code.commit, None)]
     if code.commit and others:
         what = f"the revision {code.commit[:12]} was to be measured, and its code is imported"
         hint = "compare two installations, by the path of the other one's Python"
-        raise RunError(f"{what} from a place at {min(others, key=str)[:12]}; {hint}")
+        raise RunError(f"{what} from a place at {str(others[0])[:12]}; {hint}")
 
 
 def _moved(paths: list[str], root: Path, tree: Path) -> Iterator[str]:
