@@ -22,7 +22,7 @@ ORDER = [
     *("printable", "errors", "out_of_memory", "units", "paired", "registry", "tasks", "strict"),
     *("ranges", "noise", "timeline", "case", "training", "record", "grid", "profile", "reading"),
     *("store", "rows", "published", "labels", "scores", "kernels", "sketches", "nn", "claims"),
-    *("data", "methods", "models", "measure", "sweep", "check", "figures", "cli"),
+    *("interrupts", "data", "methods", "models", "measure", "sweep", "check", "figures", "cli"),
 ]
 APART = {"methods", "models", "measure"}
 REGISTRIES = {
