@@ -187,6 +187,8 @@ class Record(Strict):
         missing: For each number that is null, by its dotted path, the reason.
         synthetic: What of the workload is made up.
         converted: How many layers the method changed.
+        sketch_path: What sketches were computed with: Triton's kernels, PyTorch's own operators
+            ("torch"), or both; None where none was computed.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -203,6 +205,7 @@ class Record(Strict):
     training: Training | None = None
     timeline: Timeline | None = None
     converted: Whole | None = None
+    sketch_path: Literal["triton", "torch", "both"] | None = None
     missing: dict[Line, Line] = Field(default_factory=dict)
     warnings: tuple[Line, ...] = ()
     synthetic: Line = SYNTHETIC
