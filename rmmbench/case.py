@@ -4,8 +4,9 @@ import hashlib
 import json
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
+from rmmbench.ranges import Count, Duration, Flag, Fraction, Name, NotNegative, Positive, Rho, Seed
 from rmmbench.strict import Strict
 from rmmbench.timeline import TimelineSettings
 
@@ -13,31 +14,6 @@ Device = Literal["cuda", "cpu", "predict"]
 Where = Literal["all", "beneficial"]
 Bits = Literal[2, 4, 8]
 ActivationBits = Literal[1, 2, 3, 4]
-Name = Annotated[str, StringConstraints(min_length=1)]
-
-
-def _in_unit_interval(rho: float) -> float:
-    if not 0 < rho <= 1:
-        raise ValueError(f"must be in (0, 1], got {rho:g}")
-    return rho
-
-
-def _budget(fraction: float) -> float:
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"must be in [0, 1], got {fraction:g}")
-    return fraction
-
-
-def _positive(count: int) -> int:
-    if count < 1:
-        raise ValueError(f"must be at least 1, got {count}")
-    return count
-
-
-Rho = Annotated[float, Field(strict=True), AfterValidator(_in_unit_interval)]
-Budget = Annotated[float, Field(strict=True), AfterValidator(_budget)]
-Count = Annotated[int, Field(strict=True), AfterValidator(_positive)]
-Flag = Annotated[bool, Field(strict=True)]
 
 
 class TimingSettings(Strict):
@@ -52,11 +28,11 @@ class TimingSettings(Strict):
             below this.
     """
 
-    warmup_steps: int = Field(default=2, ge=1)
-    min_steps: int = Field(default=7, ge=1)
-    max_steps: int = Field(default=50, ge=1)
-    max_seconds: float = Field(default=20.0, gt=0)
-    target_spread: float = Field(default=0.01, gt=0)
+    warmup_steps: Count = 2
+    min_steps: Count = 7
+    max_steps: Count = 50
+    max_seconds: Duration = 20.0
+    target_spread: Positive = 0.01
 
     @model_validator(mode="after")
     def _ordered(self) -> "TimingSettings":
@@ -93,24 +69,24 @@ class TrainingSettings(Strict):
     """
 
     max_steps: Count | None = None
-    epochs: Annotated[float, Field(gt=0)] = 3.0
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    epochs: Positive = 3.0
+    learning_rate: Positive = 1e-4
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.06
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
-    epsilon: Annotated[float, Field(gt=0)] = 1e-8
-    max_grad_norm: Annotated[float, Field(ge=0)] = 0.0
+    warmup_ratio: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.06
+    weight_decay: NotNegative = 0.0
+    beta2: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.999
+    epsilon: Positive = 1e-8
+    max_grad_norm: NotNegative = 0.0
     log_every: Count = 10
     eval_every: Count | None = None
-    watch: tuple[str, ...] = ()
+    watch: tuple[Name, ...] = ()
     watch_every: Count = 10
     watch_rho: Rho = 0.5
     draw_rho: tuple[Rho, ...] = ()
     draws: Count = 200
     threads: Count = 1
-    data: str | None = None
-    checkpoint: str | None = None
+    data: Name | None = None
+    checkpoint: Name | None = None
 
 
 class Case(Strict):
@@ -143,14 +119,14 @@ class Case(Strict):
     """
 
     model: Name
-    task: str | None = None
+    task: Name | None = None
     batch_size: Count
     seq_len: Count | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     attention: Literal["eager", "sdpa"] = "eager"
     method: Name = "exact"
-    sketch: str | None = None
+    sketch: Name | None = None
     rho: Rho | None = None
     proj_dim: Count | None = None
     min_proj_dim: Count = 1
@@ -159,14 +135,14 @@ class Case(Strict):
     bits: Bits | None = None
     group_size: Count | None = None
     activation_bits: ActivationBits | None = None
-    budget: Budget | None = None
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
+    budget: Fraction | None = None
+    include: tuple[Name, ...] = ()
+    exclude: tuple[Name, ...] = ()
     where: Where = "all"
     share: Flag = True
     memory_device: Device | None = None
     time_device: Literal["cuda", "cpu"] | None = None
-    seed: int = 0
+    seed: Seed = 0
     timing: TimingSettings = TimingSettings()
     training: TrainingSettings | None = None
     timeline: TimelineSettings | None = None

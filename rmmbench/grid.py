@@ -6,19 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
-from rmmbench.case import (
-    DEFAULTS,
-    ActivationBits,
-    Bits,
-    Budget,
-    Case,
-    Count,
-    Flag,
-    Name,
-    Rho,
-    Where,
-)
+from rmmbench.case import DEFAULTS, ActivationBits, Bits, Case, Where
 from rmmbench.errors import ProfileError, UnknownNameError, UsageError
+from rmmbench.ranges import Count, Flag, Fraction, Name, Rho, Seed
 from rmmbench.strict import Strict, complaint
 from rmmbench.tasks import TASKS
 
@@ -54,14 +44,14 @@ class Grid(Strict):
     """
 
     model: tuple[Name, ...] = Field(min_length=1)
-    task: tuple[str, ...] = ()
+    task: tuple[Name, ...] = ()
     batch_size: tuple[Count, ...] = ()
     seq_len: tuple[Count, ...] = ()
     dtype: tuple[Literal["float32", "bfloat16"], ...] = ("float32",)
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     attention: Literal["eager", "sdpa"] = "eager"
-    method: tuple[str, ...] = ("rmm",)
-    sketch: tuple[str, ...] = ("gaussian",)
+    method: tuple[Name, ...] = ("rmm",)
+    sketch: tuple[Name, ...] = ("gaussian",)
     rho: tuple[Rho, ...] = ()
     proj_dim: tuple[Count, ...] = ()
     min_proj_dim: Count = 1
@@ -70,12 +60,12 @@ class Grid(Strict):
     bits: tuple[Bits, ...] = ()
     group_size: tuple[Count, ...] = ()
     activation_bits: tuple[ActivationBits, ...] = ()
-    budget: tuple[Budget, ...] = ()
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
+    budget: tuple[Fraction, ...] = ()
+    include: tuple[Name, ...] = ()
+    exclude: tuple[Name, ...] = ()
     where: Where = "all"
     share: Flag = True
-    seed: Annotated[tuple[int, ...], BeforeValidator(_as_many)] = Field(default=(0,), min_length=1)
+    seed: Annotated[tuple[Seed, ...], BeforeValidator(_as_many)] = Field(default=(0,), min_length=1)
     measure: tuple[Measure, ...] = Field(default=("memory", "time"), min_length=1)
     training: dict[str, Any] = Field(default_factory=dict)
 

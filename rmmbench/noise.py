@@ -5,6 +5,7 @@ Bershatsky, Mikhalev, Katrutsa, Gusak, Merkulov, Oseledets (2022), arXiv 2201.13
 and 2.3; their eq. 11 leaves out terms, and their eq. 12 does not always hold.
 """
 
+from rmmbench.ranges import Count, Finite, Line, Name, Rho, Square, Whole
 from rmmbench.strict import Strict
 
 # Of sums of float32 products.
@@ -31,17 +32,17 @@ class LayerNoise(Strict):
         trained_with: The sketch that the layer itself used; None if it was exact.
     """
 
-    step: int
-    layer: str
-    rows: int
-    samples: int
-    proj_dim: int
-    a: float
-    g: float
-    d: float
-    g_samples: float
-    variances: dict[str, float]
-    trained_with: str | None = None
+    step: Whole
+    layer: Line
+    rows: Count
+    samples: Count
+    proj_dim: Count
+    a: Square
+    g: Square
+    d: Square
+    g_samples: Square
+    variances: dict[Name, Finite]
+    trained_with: Name | None = None
 
     @property
     def sgd_by_rows(self) -> float:
@@ -109,16 +110,16 @@ class DrawnNoise(Strict):
         exact: ‖XᵀY‖²_F, to see the error against.
     """
 
-    step: int
-    layer: str
-    sketch: str
-    rho: float
-    proj_dim: int
-    predicted: float
-    measured: float
-    standard_error: float
-    draws: int
-    exact: float
+    step: Whole
+    layer: Line
+    sketch: Name
+    rho: Rho
+    proj_dim: Count
+    predicted: Finite
+    measured: Square
+    standard_error: Square
+    draws: Count
+    exact: Square
 
 
 def _sample_variance(count: int, sum_of_squares: float, square_of_sum: float) -> float:

@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from rmmbench.case import Case, Count, TimingSettings, TrainingSettings
+from rmmbench.case import Case, TimingSettings, TrainingSettings
 from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_mean
 from rmmbench.grid import Grid, case_from
+from rmmbench.printable import printable
+from rmmbench.ranges import Count, Duration, Finite, Line, Name, NotNegative, Positive, Rho
 from rmmbench.strict import Strict, complaint
 from rmmbench.timeline import TimelineSettings
 from rmmbench.units import parse_bytes
@@ -24,25 +26,25 @@ _FOLDERS = (_HERE / "profiles", _HERE.parent / "profiles")
 class Published(Strict):
     """A row that the paper prints, in its own units, to stand beside the measured one."""
 
-    model: str
-    task: str
-    batch_size: int | None = None
-    method: str | None = None
-    sketch: str | None = None
-    rho: float | None = None
-    peak_gib: float | None = None
-    saved_percent: float | None = None
-    score: float | None = None
-    score_spread: float | None = None
-    minutes: float | None = None
-    source: str
+    model: Name
+    task: Name
+    batch_size: Count | None = None
+    method: Name | None = None
+    sketch: Name | None = None
+    rho: Rho | None = None
+    peak_gib: Positive | None = None
+    saved_percent: Finite | None = None
+    score: Finite | None = None
+    score_spread: NotNegative | None = None
+    minutes: Positive | None = None
+    source: Name
 
 
 class DeviceLimit(Strict):
     """The memory of a device that is not here, drawn as a line where memory is predicted."""
 
-    name: str
-    memory: str
+    name: Name
+    memory: Name
 
     @field_validator("memory")
     @classmethod
@@ -68,10 +70,10 @@ class Profile(Strict):
     """
 
     version: Literal[1]
-    title: str
-    figures: tuple[str, ...] = ()
+    title: Line
+    figures: tuple[Name, ...] = ()
     device: Literal["auto", "cuda", "cpu", "predict"] = "auto"
-    time_limit_seconds: float = Field(default=900.0, gt=0)
+    time_limit_seconds: Duration = 900.0
     gradient_draws: Count = 5
     device_limit: DeviceLimit | None = None
     timing: TimingSettings = TimingSettings()
@@ -183,17 +185,19 @@ def load(name_or_path: str) -> Profile:
     """
     path = Path(name_or_path)
     if path.suffix != ".toml":
-        found = [folder / f"{name_or_path}.toml" for folder in _FOLDERS]
-        found = [path for path in found if path.is_file()]
-        if not found:
+        if name_or_path not in names():
             raise UnknownNameError("profile", name_or_path, names())
-        path = found[0]
+        found = [folder / f"{name_or_path}.toml" for folder in _FOLDERS]
+        path = next(path for path in found if path.is_file())
     try:
+        if path.is_fifo():
+            raise ProfileError(f"{path}: a profile must be a file, got a pipe; give another")
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path}: a profile must be TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        why = printable(str(error), 200)
+        raise ProfileError(f"{path}: a profile must be TOML: {why}") from error
     return _validated(data, str(path))
 
 

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from rmmbench.case import Case, Device
+from rmmbench.ranges import Finite, Flag, Line, Measured, NotNegative, Whole
 from rmmbench.strict import Strict
 from rmmbench.timeline import Timeline
 from rmmbench.training import Training
@@ -22,21 +23,61 @@ Outcome = Literal["ok", "out_of_memory", "diverged", "error", "timeout", "skippe
 
 
 class Environment(Strict):
-    """The machine and the versions that a case ran on."""
+    """The machine, the versions and the settings that a case ran on.
 
-    rmmbench: str
-    python: str
-    torch: str
-    transformers: str | None
-    system: str
-    processor: str
-    cpu_count: int
-    memory_bytes: int | None
-    torch_threads: int
-    gpu: str | None
-    gpu_memory_bytes: int | None
-    cuda: str | None
-    driver: str | None
+    Attributes:
+        cpu_count: CPUs that the process might use.
+        memory_bytes: RAM that it might use.
+        torch_build: The commit that torch was built from.
+        commit: What was checked out of the user's code: around the module of an `import:` model,
+            else around the working directory. None where there is no commit.
+        dirty: Whether files of it differed.
+        torch_flags: Settings of torch, by their names there.
+        variables: Those of the environment that change memory or times, as far as they are set.
+    """
+
+    rmmbench: Line
+    python: Line
+    torch: Line
+    transformers: Line | None
+    system: Line
+    processor: Line
+    cpu_count: Whole
+    memory_bytes: Whole | None
+    torch_threads: Whole
+    gpu: Line | None
+    gpu_memory_bytes: Whole | None
+    cuda: Line | None
+    driver: Line | None
+    torch_build: Line | None = None
+    triton: Line | None = None
+    cudnn: Line | None = None
+    commit: Line | None = None
+    dirty: Flag | None = None
+    torch_flags: dict[Line, Line] | None = None
+    variables: dict[Line, Line] | None = None
+
+    def changes(self, now: "Environment") -> list[tuple[str, object, object]]:
+        """Return what is another now so that numbers may be: its name, what it was, what it is.
+
+        What an older environment does not tell is no change.
+        """
+        told = self.model_fields_set & now.model_fields_set
+        pairs = {name: (getattr(self, name), getattr(now, name)) for name in _ONE_RUN & told}
+        if "variables" in told:
+            before, after = self.variables or {}, now.variables or {}
+            pairs |= {
+                name: (before.get(name, "unset"), after.get(name, "unset"))
+                for name in before.keys() | after.keys()
+            }
+        return [(name, old, new) for name, (old, new) in sorted(pairs.items()) if old != new]
+
+
+_ONE_RUN: Final = {
+    *("rmmbench", "python", "torch", "torch_build", "transformers", "triton", "cuda", "cudnn"),
+    *("processor", "cpu_count", "torch_threads", "gpu", "gpu_memory_bytes", "driver"),
+}
+"""What all records of a run have in common."""
 
 
 class Memory(Strict):
@@ -56,13 +97,13 @@ class Memory(Strict):
     """
 
     device: Device
-    peak_allocated_bytes: int
-    cold_peak_allocated_bytes: int
-    resting_bytes: int
-    saved_bytes: int
-    reserved_bytes: int | None = None
-    alloc_retries: int | None = None
-    process_bytes: int | None = None
+    peak_allocated_bytes: Whole
+    cold_peak_allocated_bytes: Whole
+    resting_bytes: Whole
+    saved_bytes: Whole
+    reserved_bytes: Whole | None = None
+    alloc_retries: Whole | None = None
+    process_bytes: Whole | None = None
 
 
 class Timing(Strict):
@@ -78,23 +119,37 @@ class Timing(Strict):
     """
 
     device: Literal["cuda", "cpu"]
-    step_seconds: tuple[float, ...]
-    reference_step_seconds: tuple[float, ...] = ()
-    samples_per_second: float
-    relative_throughput: float | None
-    spread: float
+    step_seconds: tuple[Measured, ...] = Field(min_length=1)
+    reference_step_seconds: tuple[Measured, ...] = ()
+    samples_per_second: Measured
+    relative_throughput: Measured | None
+    spread: NotNegative
 
 
 class Conditions(Strict):
-    """What NVML saw of the GPU while steps were timed: medians, and every throttle reason."""
+    """The machine while steps were timed.
 
-    sm_clock_hertz: float | None = None
-    memory_clock_hertz: float | None = None
-    temperature_celsius: float | None = None
-    power_watts: float | None = None
-    energy_joules_per_sample: float | None = None
-    throttle_reasons: tuple[str, ...] | None = None
-    foreign_processes: int | None = None
+    Attributes:
+        sm_clock_hertz, memory_clock_hertz, temperature_celsius, power_watts: Medians of what NVML
+            saw of the GPU.
+        energy_joules_per_sample: Of the method's steps alone, after the timed ones.
+        throttle_reasons: Every one that was seen.
+        foreign_processes: How many others computed on the GPU.
+        other_cpus: How many CPUs others kept busy, of those that the process might use.
+        quota_held_seconds: How long a quota held threads back, each for itself.
+        cpu_governor: By what rule the system chooses the CPUs' clocks.
+    """
+
+    sm_clock_hertz: NotNegative | None = None
+    memory_clock_hertz: NotNegative | None = None
+    temperature_celsius: Finite | None = None
+    power_watts: NotNegative | None = None
+    energy_joules_per_sample: NotNegative | None = None
+    throttle_reasons: tuple[Line, ...] | None = None
+    foreign_processes: Whole | None = None
+    other_cpus: NotNegative | None = None
+    quota_held_seconds: NotNegative | None = None
+    cpu_governor: Line | None = None
 
 
 class GradientError(Strict):
@@ -108,8 +163,8 @@ class GradientError(Strict):
     """
 
     device: Literal["cuda", "cpu"]
-    errors: tuple[float, ...]
-    mean_error: float
+    errors: tuple[NotNegative, ...] = Field(min_length=1)
+    mean_error: NotNegative
 
     @property
     def error(self) -> float:
@@ -135,11 +190,11 @@ class Record(Strict):
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    key: str
+    key: Line
     case: Case
     outcome: Outcome
-    stage: str | None = None
-    reason: str | None = None
+    stage: Line | None = None
+    reason: Line | None = None
     environment: Environment
     memory: Memory | None = None
     timing: Timing | None = None
@@ -147,12 +202,23 @@ class Record(Strict):
     gradient: GradientError | None = None
     training: Training | None = None
     timeline: Timeline | None = None
-    converted: int | None = None
-    missing: dict[str, str] = Field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    synthetic: str = SYNTHETIC
-    started_at: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    wall_seconds: float = 0.0
+    converted: Whole | None = None
+    missing: dict[Line, Line] = Field(default_factory=dict)
+    warnings: tuple[Line, ...] = ()
+    synthetic: Line = SYNTHETIC
+    started_at: Line = Field(
+        default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds")
+    )
+    wall_seconds: NotNegative = 0.0
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the case has no result; measured again, it may have one.
+
+        Out of memory is a result that was asked for, and so is training that diverged; what is
+        skipped has nothing to tell on the device.
+        """
+        return self.outcome in ("error", "timeout")
 
     def row(self) -> dict[str, object]:
         """Return the flat row that tables, figures and exports read, one value a column."""
@@ -177,6 +243,10 @@ class Record(Strict):
         for name in ("gpu", "processor", "torch"):
             row[name] = getattr(self.environment, name)
         return row
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _trained(training: Training | None) -> dict[str, object]:

@@ -4,18 +4,19 @@ records.jsonl is the one source of truth. It is only ever appended to, a whole l
 flushed to the disk; a line that was torn by a crash is dropped when the run goes on.
 """
 
-import json
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from rmmbench.errors import RunError
 from rmmbench.profile import Profile
+from rmmbench.ranges import Line
+from rmmbench.reading import Shared, lines_of, parsed
 from rmmbench.record import SCHEMA_VERSION, Conditions, Environment, Memory, Record, Timing
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ class RunInfo(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    rmmbench: str
-    profile_name: str
+    rmmbench: Line
+    profile_name: Line
     profile: Profile
-    profile_hash: str
+    profile_hash: Line
     environment: Environment
-    command: str
-    started_at: str
+    command: Line
+    started_at: Line
 
 
 class Run:
@@ -90,32 +91,33 @@ class Run:
         """
         file = path / RUN_FILE
         try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-        except OSError:
+            data = file.read_bytes() if file.is_file() else None
+        except OSError as error:
+            raise RunError(f"{file} cannot be read: {error.strerror}; give another run") from error
+        if data is None:
             hint = "give the directory that `rmmbench sweep` wrote"
-            raise RunError(f"{path} is not a run directory: it has no {RUN_FILE}; {hint}") from None
-        except ValueError as error:
-            raise RunError(f"{file} must be JSON: {error}") from None
-        _same_schema(file, data)
-        try:
-            return cls(path, RunInfo.model_validate(data))
-        except ValidationError as error:
-            raise RunError(f"{file} is not of a run: {_fault(error)}") from None
+            raise RunError(f"{path} is not a run directory: it has no {RUN_FILE}; {hint}")
+        return cls(path, parsed(RunInfo, data, file, "; give another run"))
 
     def records(self) -> list[Record]:
-        """Return every record, in the order they were made; a torn last line is not one.
+        """Return every case's last record, in the order of the first; a torn line is none.
 
         Raises:
             RunError: If another line is no record.
         """
-        file = self.path / RECORDS_FILE
-        if not file.is_file():
-            return []
-        lines = file.read_bytes().split(b"\n")
-        # What follows the last newline was never finished.
-        return [
-            _record(file, number, line) for number, line in enumerate(lines[:-1], 1) if line.strip()
-        ]
+        return list({record.key: record for record in self.each_record()}.values())
+
+    def each_record(self) -> Iterator[Record]:
+        """Yield the records one by one, as they were made, those that another replaced included.
+
+        Raises:
+            RunError: If a line is no record, the last aside if it is torn.
+        """
+        file, shared = self.path / RECORDS_FILE, Shared()
+        for number, line in enumerate(lines_of(file), 1):
+            if line.strip():
+                record = parsed(Record, line, f"{file}:{number}", "; remove the line")
+                yield shared.share(record, equal=("environment",))
 
     def append(self, record: Record) -> None:
         """Write one record to the end of records.jsonl and to the disk.
@@ -128,7 +130,7 @@ class Run:
         file = self.path / RECORDS_FILE
         try:
             with file.open("ab") as stream:
-                stream.write(record.model_dump_json().encode() + b"\n")
+                stream.write(_line(record) + b"\n")
                 stream.flush()
                 if file.is_file():
                     os.fsync(stream.fileno())
@@ -183,14 +185,15 @@ class Run:
                 stream.truncate(whole)
 
     def _same_as(self, info: RunInfo) -> None:
+        hint = "give another directory with --out"
         if self.info.profile_hash != info.profile_hash:
             there = f"{self.path} holds other cases (profile '{self.info.profile_name}')"
-            raise RunError(f"{there}; give another directory with --out")
-        for name in ("gpu", "torch", "transformers"):
-            old, new = getattr(self.info.environment, name), getattr(info.environment, name)
-            if old != new:
-                there = f"{self.path} was measured with {name} {old}, here it is {new}"
-                raise RunError(f"{there}; give another directory with --out")
+            raise RunError(f"{there}; {hint}")
+        changed = self.info.environment.changes(info.environment)
+        if changed:
+            told = "; ".join(f"{name} {old}, here it is {new}" for name, old, new in changed)
+            there = f"{self.path} was measured with {told}"
+            raise RunError(f"{there}; go on where and as it was begun, or {hint}")
 
 
 def frame(records: Iterable[Record]) -> "pd.DataFrame":
@@ -226,7 +229,12 @@ _FRACTIONS |= {"score", "train_loss", "eval_loss", "train_seconds", "train_sampl
 
 def _dtype(column: str) -> str:
     # `device` is the case's, not that of a memory's fields.
-    special = {"throttle_reasons": "object", "device": "string", "share": "boolean"}
+    special = {
+        "throttle_reasons": "object",
+        "device": "string",
+        "cpu_governor": "string",
+        "share": "boolean",
+    }
     special["higher_is_better"] = "boolean"
     if column in special:
         return special[column]
@@ -235,27 +243,19 @@ def _dtype(column: str) -> str:
     return "Float64" if column in _FRACTIONS else "string"
 
 
-def _record(file: Path, number: int, line: bytes) -> Record:
+def _line(record: Record) -> bytes:
+    """Return the line of a record; of one that nobody could read, the line of an error."""
     try:
-        data = json.loads(line)
-    except ValueError:
-        raise RunError(f"{file}:{number} is not JSON; remove the line, the others stand") from None
-    _same_schema(f"{file}:{number}", data)
-    try:
-        return Record.model_validate(data)
-    except ValidationError as error:
-        raise RunError(
-            f"{file}:{number} is not a record: {_fault(error)}; remove the line"
-        ) from None
-
-
-def _same_schema(where: object, data: Any) -> None:
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        hint = "measure again, or use the rmmbench that wrote it"
-        raise RunError(f"{where} must have schema_version {SCHEMA_VERSION}, got {version}; {hint}")
-
-
-def _fault(error: ValidationError) -> str:
-    fault = error.errors()[0]
-    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+        line = record.model_dump_json().encode()
+        Record.model_validate_json(line)
+    except ValueError as error:
+        instead = {
+            "key": record.key,
+            "case": record.case,
+            "outcome": "error",
+            "reason": f"what was measured makes no record: {error}",
+            "environment": record.environment,
+            "missing": dict.fromkeys(("memory", "timing", "conditions"), "they make no record"),
+        }
+        line = Record.model_validate(instead).model_dump_json().encode()
+    return line

@@ -4,6 +4,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from rmmbench.ranges import Count, Flag, Line, Whole
 from rmmbench.strict import Strict
 
 Category = Literal["parameters", "gradients", "optimizer", "activations", "sketches", "temporary"]
@@ -20,7 +21,7 @@ CATEGORIES: Final[tuple[Category, ...]] = (
 Phase = Literal["forward", "backward", "optimizer"]
 PHASES: Final[tuple[Phase, ...]] = ("forward", "backward", "optimizer")
 
-_Sizes = Annotated[tuple[int, ...], Field(min_length=len(CATEGORIES), max_length=len(CATEGORIES))]
+_Sizes = Annotated[tuple[Whole, ...], Field(min_length=len(CATEGORIES), max_length=len(CATEGORIES))]
 
 
 class TimelineSettings(Strict):
@@ -32,9 +33,9 @@ class TimelineSettings(Strict):
         snapshot: Whether a GPU's allocator writes what PyTorch's memory viewer opens.
     """
 
-    epoch_steps: int = Field(default=8, ge=2)
-    max_points: int = Field(default=400, ge=10)
-    snapshot: bool = False
+    epoch_steps: Annotated[Count, Field(ge=2)] = 8
+    max_points: Annotated[Count, Field(ge=10)] = 400
+    snapshot: Flag = False
 
 
 class TimePoint(Strict):
@@ -48,10 +49,10 @@ class TimePoint(Strict):
             in the middle of a sketch.
     """
 
-    time: int
+    time: Whole
     phase: Phase
     live_bytes: _Sizes
-    allocated_bytes: int | None = None
+    allocated_bytes: Whole | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -70,11 +71,11 @@ class StepPeak(Strict):
         resting_bytes: Live after the step.
     """
 
-    step: int
-    rows: int
-    peak_bytes: int
+    step: Whole
+    rows: Whole
+    peak_bytes: Whole
     at_peak_bytes: _Sizes
-    resting_bytes: int
+    resting_bytes: Whole
 
 
 class Timeline(Strict):
@@ -89,10 +90,10 @@ class Timeline(Strict):
     """
 
     device: Literal["cuda", "cpu", "predict"]
-    operators: int
-    points: tuple[TimePoint, ...]
+    operators: Whole
+    points: tuple[TimePoint, ...] = Field(min_length=1)
     epoch: tuple[StepPeak, ...]
-    snapshot: str | None = None
+    snapshot: Line | None = None
 
     @property
     def highest(self) -> TimePoint:

@@ -3,14 +3,15 @@
 from typing import Literal
 
 from rmmbench.noise import DrawnNoise, LayerNoise
+from rmmbench.ranges import Finite, Flag, Name, NotNegative, Whole
 from rmmbench.strict import Strict
 
 
 class LossPoint(Strict):
     """The mean training loss of the steps since the point before, up to `step`."""
 
-    step: int
-    loss: float
+    step: Whole
+    loss: Finite
 
 
 class Evaluation(Strict):
@@ -22,9 +23,9 @@ class Evaluation(Strict):
             left out.
     """
 
-    step: int
-    loss: float
-    scores: dict[str, float]
+    step: Whole
+    loss: Finite
+    scores: dict[Name, Finite]
 
 
 class Training(Strict):
@@ -47,17 +48,17 @@ class Training(Strict):
     """
 
     device: Literal["cuda", "cpu"]
-    metric: str
-    higher_is_better: bool
-    steps: int
-    epochs: float
-    train_samples: int
-    eval_samples: int
+    metric: Name
+    higher_is_better: Flag
+    steps: Whole
+    epochs: NotNegative
+    train_samples: Whole
+    eval_samples: Whole
     losses: tuple[LossPoint, ...]
     evaluations: tuple[Evaluation, ...]
-    train_seconds: float
-    samples_per_second: float
-    resumed_at: tuple[int, ...] = ()
+    train_seconds: NotNegative
+    samples_per_second: NotNegative
+    resumed_at: tuple[Whole, ...] = ()
     noise: tuple[LayerNoise, ...] = ()
     drawn_noise: tuple[DrawnNoise, ...] = ()
 

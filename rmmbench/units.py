@@ -64,4 +64,7 @@ def parse_bytes(text: str) -> int:
         raise ValueError(
             f"a memory size must be a number and a unit, such as '16GiB', got '{text}'"
         )
-    return round(float(match[1]) * _SUFFIXES[match[2].upper()])
+    size = float(match[1]) * _SUFFIXES[match[2].upper()]
+    if size >= 2**53:
+        raise ValueError(f"a memory size must be below 8192 TiB, got '{text}'")
+    return round(size)

@@ -30,6 +30,10 @@ ENVIRONMENT = Environment(
     gpu_memory_bytes=None,
     cuda=None,
     driver=None,
+    commit="0123abc",
+    dirty=False,
+    torch_flags={"backends.cudnn.benchmark": "False"},
+    variables={"MALLOC_ARENA_MAX": "2"},
 )
 
 PROFILE = Profile.model_validate(

@@ -19,10 +19,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the bottom up. The package's own __init__ and __main__ lead in from above and have no place.
 ORDER = [
-    *("errors", "units", "registry", "tasks", "strict", "noise", "timeline", "case", "training"),
-    *("record", "grid", "profile", "store", "rows", "published", "labels", "scores"),
-    *("kernels", "sketches", "nn", "claims", "data", "methods", "models", "measure", "sweep"),
-    *("check", "figures", "cli"),
+    *("printable", "errors", "out_of_memory", "units", "paired", "registry", "tasks", "strict"),
+    *("ranges", "noise", "timeline", "case", "training", "record", "grid", "profile", "reading"),
+    *("store", "rows", "published", "labels", "scores", "kernels", "sketches", "nn", "claims"),
+    *("interrupts", "data", "methods", "models", "measure", "sweep", "check", "figures", "cli"),
 ]
 APART = {"methods", "models", "measure"}
 REGISTRIES = {
@@ -34,7 +34,9 @@ REGISTRIES = {
     "figures": "FIGURES",
 }
 HOMES = {"typer": "cli", "plotly": "figures", "triton": "kernels", "pynvml": "measure"}
-TORCH_FREE = ("check", "figures", "store", "profile", "record", "scores")
+TORCH_FREE = (
+    *("out_of_memory", "paired", "check", "figures", "store", "profile", "record", "scores"),
+)
 
 
 def part_of(file: Path) -> str:

@@ -1,5 +1,7 @@
 """A profile is strict, and becomes every case once."""
 
+import os
+
 import pytest
 
 from rmmbench import profile
@@ -119,6 +121,36 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
     """A path that leads nowhere is told with the system's reason."""
     with pytest.raises(ProfileError, match=r"none\.toml: cannot be read: No such file"):
         profile.load(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 100_000,
+        "a = " + "[" * 100_000 + "]" * 100_000,
+        "version = 1" + "0" * 10_000,
+        "a = '\ud800'",
+        "\x00",
+        "title = 1979-05-27",
+    ],
+    ids=range(6),
+)
+def test_what_no_profile_says_is_told_in_a_line(tmp_path, text):
+    """Neither depth, nor size, nor bytes that are no text make more than a line."""
+    path = tmp_path / "odd.toml"
+    path.write_bytes(text.encode(errors="surrogatepass"))
+    with pytest.raises(ProfileError) as caught:
+        profile.load(str(path))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert len(str(caught.value)) < 1000
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_no_profile(tmp_path):
+    """Nothing waits for what may never be written."""
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(ProfileError, match="must be a file, got a pipe"):
+        profile.load(str(tmp_path / "pipe.toml"))
 
 
 def test_a_directory_is_no_profile(tmp_path):

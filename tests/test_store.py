@@ -1,9 +1,12 @@
 """A run directory loses nothing that was measured, and takes nothing that is not its own."""
 
+import errno
 import json
+import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -86,7 +89,14 @@ def test_a_run_that_is_only_read_is_not_changed(run):
         (b'{"schema_version": 1, "colour": "red"}', "is not a record: "),
         (b'{"schema_version": 2}', "must have schema_version 1, got 2"),
         (b"[1, 2]", "must have schema_version 1, got None"),
+        (b"[" * 100_000, "is not JSON; remove the line"),
+        (b'{"schema_version": ' * 100_000, "is not JSON; remove the line"),
+        (b'{"schema_version": 1' + b"0" * 10_000 + b"}", "is not JSON; remove the line"),
+        (b'{"schema_version": true}', "must have schema_version 1, got True"),
+        (b'{"schema_version": 1, "key": "\\ud800"}', "is not JSON; remove the line"),
+        (b'{"schema_version": 1, "\\u001b[31m": "red"}', r"is not a record: "),
     ],
+    ids=range(11),
 )
 def test_a_foreign_line_is_told_with_its_place(run, line, message):
     """A line in the middle that is no record is told by file and number, not passed over."""
@@ -96,6 +106,46 @@ def test_a_foreign_line_is_told_with_its_place(run, line, message):
     told = refused(run.records)
     assert told.startswith(f"{file}:2 ")
     assert message in told
+
+
+@pytest.mark.parametrize("name", [RUN_FILE, RECORDS_FILE])
+@pytest.mark.parametrize("kind", ["directory", "pipe"])
+def test_what_is_no_file_is_not_read(run, name, kind):
+    """A directory or a pipe in the place of a file is told, and nothing waits for it."""
+    file = run.path / name
+    file.unlink()
+    file.mkdir() if kind == "directory" else os.mkfifo(file)
+    told = refused(lambda: Run.open(run.path).records())
+    assert "it has no run.json" in told or "must be a file" in told
+
+
+@pytest.mark.parametrize("name", [RUN_FILE, RECORDS_FILE])
+def test_what_may_not_be_read_is_told(run, name, monkeypatch):
+    """A file without permission is told with the system's reason."""
+    opened = Path.open
+
+    def refuse(path, *rest, **more):
+        if path.name == name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    told = refused(lambda: Run.open(run.path).records())
+    assert f"{run.path / name} cannot be read: Permission denied" in told
+
+
+def test_a_name_that_no_file_has_is_told(tmp_path):
+    """A path that is too long for the system is told with its reason."""
+    assert "cannot be read: File name too long" in refused(lambda: Run.open(tmp_path / ("x" * 300)))
+
+
+def test_records_that_are_read_share_what_is_equal(run):
+    """A long run has its one machine in memory once; copies of a record stay its own."""
+    first, second, _ = run.records()
+    assert first.environment is second.environment
+    assert first.case.model_fields_set is second.case.model_fields_set
+    copy = first.model_copy(update={"stage": "timing"})
+    assert copy.model_fields_set is not second.model_fields_set
 
 
 def test_nan_is_no_record(run):
@@ -153,14 +203,45 @@ def test_another_profile_is_refused(run):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("gpu", "H200"), ("torch", "9.9"), ("transformers", None)]
+    ("name", "value"),
+    [
+        *(("gpu", "H200"), ("driver", "580"), ("torch", "9.9"), ("transformers", None)),
+        *(("rmmbench", "9.9"), ("torch_build", "abc"), ("triton", "3.9"), ("python", "3.99")),
+        *(("processor", "Another"), ("cpu_count", 64), ("torch_threads", 1)),
+    ],
 )
 def test_another_machine_is_refused(run, name, value):
-    """Records of another GPU, torch or transformers do not go into one directory."""
+    """Records of another machine, or of other versions, do not go into one directory."""
     environment = run.info.environment.model_dump() | {name: value}
     told = refused(lambda: Run.create(run.path, changed(run.info, environment=environment)))
     assert f"was measured with {name} " in told
-    assert f"here it is {value}" in told
+    assert f"here it is {value}; go on where and as it was begun, or give another" in told
+
+
+def test_all_that_differs_is_told_in_one_line(run):
+    """Nobody has to correct one thing to be told of the next; settings of the allocator count."""
+    here = {"driver": "580", "torch_threads": 1, "variables": {"MALLOC_ARENA_MAX": "4"}}
+    environment = run.info.environment.model_dump() | here
+    told = refused(lambda: Run.create(run.path, changed(run.info, environment=environment)))
+    settings = "MALLOC_ARENA_MAX 2, here it is 4"
+    assert f"{settings}; driver None, here it is 580; torch_threads 2, here it is 1; go on" in told
+
+
+def test_a_run_of_before_goes_on(run):
+    """What an older run does not tell of its machine keeps nobody from going on with it."""
+    file = run.path / RUN_FILE
+    data = json.loads(file.read_text())
+    later = {"torch_build", "triton", "cudnn", "commit", "dirty", "torch_flags", "variables"}
+    old = {name: value for name, value in data["environment"].items() if name not in later}
+    file.write_text(json.dumps(data | {"environment": old}))
+    environment = run.info.environment.model_dump() | {"triton": "3.6", "variables": {"A": "b"}}
+    Run.create(run.path, changed(run.info, environment=environment))
+
+
+def test_another_commit_of_the_users_code_goes_on(run):
+    """Each record says which it is of; a model is often corrected for the cases that failed."""
+    environment = run.info.environment.model_dump() | {"commit": "abc", "dirty": True}
+    Run.create(run.path, changed(run.info, environment=environment))
 
 
 @pytest.mark.parametrize("open_it", [True, False])
@@ -176,7 +257,7 @@ def test_another_schema_is_refused(run, open_it):
     ("text", "message"),
     [
         (None, "is not a run directory: it has no run.json"),
-        ("{", "must be JSON"),
+        ("{", "run.json is not JSON"),
         ("[]", "must have schema_version 1, got None"),
         ('{"schema_version": 1}', "is not of a run: rmmbench: "),
     ],

@@ -47,24 +47,32 @@ def require(found: Sequence[Difference], allow: Collection[str]) -> tuple[str, .
     Raises:
         NotComparableError: If something differs whose name is not in `allow`.
     """
-    refused = [difference for difference in found if difference.name not in allow]
+    refused = refusal(found, allow)
     if refused:
-        flags = " ".join(dict.fromkeys(f"--allow {difference.name}" for difference in refused))
-        facts = "; ".join(str(difference) for difference in refused)
-        raise NotComparableError(f"{facts}; compare all the same with {flags}")
+        raise NotComparableError(refused)
     return tuple(f"{difference} (allowed)" for difference in found)
 
 
-def other_processor(baseline: Record, run: Record) -> str | None:
-    """Return how the processors differ that one case was timed on; None if not, or on a GPU."""
-    if run.timing is None or run.timing.device != "cpu":
+def refusal(found: Sequence[Difference], allow: Collection[str]) -> str | None:
+    """Return what differs and is not allowed to, with the flags that would; None for nothing."""
+    refused = [difference for difference in found if difference.name not in allow]
+    if not refused:
         return None
+    flags = " ".join(dict.fromkeys(f"--allow {difference.name}" for difference in refused))
+    facts = "; ".join(str(difference) for difference in refused)
+    return f"{facts}; compare all the same with {flags}"
+
+
+def timed_elsewhere(baseline: Record, run: Record) -> list[Difference]:
+    """Return how the processors differ that one case was timed on; nothing for a GPU's times."""
+    if run.timing is None or run.timing.device != "cpu":
+        return []
     old, new = baseline.environment, run.environment
-    if old.processor != new.processor:
-        return f"timed on another processor: {old.processor} then, {new.processor} now"
-    if old.torch_threads != new.torch_threads:
-        return f"timed on {old.torch_threads} threads then, {new.torch_threads} now"
-    return None
+    sides = [
+        ("processor", old.processor, new.processor),
+        ("threads", str(old.torch_threads), str(new.torch_threads)),
+    ]
+    return [Difference(*side) for side in sides if side[1] != side[2]]
 
 
 def transformers_warnings(pairs: Iterable[Pair]) -> tuple[str, ...]:
@@ -80,6 +88,17 @@ def transformers_warnings(pairs: Iterable[Pair]) -> tuple[str, ...]:
         for old, new in changes
         if old != new
     )
+
+
+def versions(pairs: Iterable[Pair]) -> tuple[str, ...]:
+    """Return a line for each version that differs between two codes that are compared in turn."""
+    found = dict.fromkeys(
+        difference
+        for old, new in pairs
+        for name in ("rmmbench", "torch")
+        for difference in _differing(name, old.environment, new.environment)
+    )
+    return tuple(map(str, found))
 
 
 def _differing(name: str, baseline: Environment, run: Environment) -> list[Difference]:

@@ -2,17 +2,23 @@
 
 from pathlib import Path
 
-from rmmbench.check import markdown, wording
-from rmmbench.check.report import Finding, Report, Verdict
+from rmmbench.check import markdown, overview, wording
+from rmmbench.check.report import FAILING, Finding, Report, Verdict
 
 
 def write(report: Report) -> str:
-    """Return a line for each finding that fails the check or nearly does, the gravest first."""
+    """Return a line for each finding that fails the check or nearly does, the gravest first.
+
+    What could not be compared has a line for each reason.
+    """
+    told = FAILING | {Verdict.NOT_ENOUGH_EVIDENCE}
     lines = [
         _command("error" if report.fails(finding.verdict) else "warning", finding)
         for finding in report.findings
-        if report.fails(finding.verdict) or finding.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+        if finding.verdict in told
     ]
+    title = f"rmmbench check - {Verdict.NOT_COMPARABLE}"
+    lines += [f"::error title={title}::{_escaped(text)}" for text in overview.not_compared(report)]
     lines += [f"::warning title=rmmbench check::{_escaped(text)}" for text in report.warnings]
     return "".join(f"{line}\n" for line in lines)
 

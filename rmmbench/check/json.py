@@ -14,6 +14,7 @@ def write(report: Report) -> str:
         "run": report.run,
         "baseline": report.baseline,
         "passed": not report.exit_code,
+        "exit_code": int(report.exit_code),
         "strict": report.strict,
         "counts": {verdict.value: count for verdict, count in report.counts.items()},
         "warnings": report.warnings,
@@ -31,6 +32,6 @@ def write(report: Report) -> str:
 
 
 def _finding(finding: Finding) -> dict[str, object]:
-    names = ("what", "baseline", "now", "change", "limit", "tolerance", "reason")
+    names = ["what", "baseline", "now", "change", "limit", "tolerance", "reason", "excluded_fall"]
     values = {name: getattr(finding, name) for name in names}
     return {"verdict": finding.verdict.value} | values

@@ -1,11 +1,13 @@
 """What a comparison found: findings, gathered by case, and what they amount to."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from rmmbench.case import Case
 from rmmbench.errors import Exit
+from rmmbench.record import Record
 
 
 class Verdict(StrEnum):
@@ -14,11 +16,12 @@ class Verdict(StrEnum):
     FAILED = "failed"
     MISSING = "missing"
     REGRESSED = "regressed"
+    NOT_COMPARABLE = "not comparable"
     NOT_ENOUGH_EVIDENCE = "not enough evidence"
     IMPROVED = "improved"
     NEW = "new"
     SAME = "same"
-    NOT_COMPARABLE = "not comparable"
+    NOT_JUDGED = "not judged"
 
     @property
     def gravity(self) -> int:
@@ -27,7 +30,8 @@ class Verdict(StrEnum):
 
 
 FAILING = frozenset({Verdict.FAILED, Verdict.MISSING, Verdict.REGRESSED})
-UNREMARKABLE = frozenset({Verdict.SAME, Verdict.NOT_COMPARABLE})
+UNREMARKABLE = frozenset({Verdict.SAME, Verdict.NOT_JUDGED, Verdict.NOT_COMPARABLE})
+_ON_ONE_SIDE = frozenset({Verdict.MISSING, Verdict.NEW})
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,15 @@ class Finding:
     """One measure of one case, in the baseline and now.
 
     Attributes:
-        what: The field compared: "peak_allocated_bytes", "saved_bytes", "relative_throughput",
-            "score" (which is not judged), or "outcome".
+        what: The field compared: "peak_allocated_bytes", "saved_bytes", "converted",
+            "relative_throughput", "samples_per_second" (of runs in turn), "score" (which is not
+            judged), or "outcome".
         baseline, now: Its values, in the field's unit; None where there is none.
         limit: How far `now` may be from `baseline`, in the field's unit.
         tolerance: The fraction of `baseline` that `limit` is; None where the limit is a fixed size.
         reason: What the numbers alone do not tell.
+        excluded_fall: The smallest fall of throughput that this comparison could not have missed,
+            a fraction; None for what has no noise, or where nothing is known of it.
     """
 
     case: Case
@@ -51,6 +58,14 @@ class Finding:
     limit: float | None = None
     tolerance: float | None = None
     reason: str | None = None
+    excluded_fall: float | None = None
+
+    @property
+    def is_remarkable(self) -> bool:
+        """Whether it is worth a row: something changed, or seems to by more than it may."""
+        if self.verdict is Verdict.NOT_ENOUGH_EVIDENCE and self.excluded_fall is not None:
+            return (self.change or 0) < -(self.tolerance or 0)
+        return self.verdict not in UNREMARKABLE
 
     @property
     def difference(self) -> float | None:
@@ -74,6 +89,17 @@ class Finding:
     def order(self) -> tuple[int, float]:
         """Return what sorts findings: the gravest first, then those furthest beyond their limit."""
         return self.verdict.gravity, -round(self.excess, 6)
+
+
+def one_sided(
+    what: str, before: float | None, now: float | None, new: Record, section: str
+) -> Iterator[Finding]:
+    """Yield the finding on a number that one side only has; nothing where neither has it."""
+    if before is not None:
+        reason = new.missing.get(f"{section}.{what}") or new.missing.get(section)
+        yield Finding(new.case, what, Verdict.MISSING, before, None, reason=reason)
+    elif now is not None:
+        yield Finding(new.case, what, Verdict.NEW, None, now)
 
 
 @dataclass(frozen=True)
@@ -121,14 +147,31 @@ class Report:
 
     @property
     def exit_code(self) -> Exit:
-        """The exit code of `rmmbench check`."""
+        """The exit code of `rmmbench check`.
+
+        Where nothing of a measure could be compared it is NOT_COMPARABLE; where some cases of it
+        could, there is NOT_ENOUGH_EVIDENCE.
+        """
         verdicts = set(self.counts)
         if verdicts & FAILING:
             return Exit.REGRESSION
+        if Verdict.NOT_COMPARABLE in verdicts:
+            return Exit.NOT_ENOUGH_EVIDENCE if self._is_partly_compared else Exit.NOT_COMPARABLE
         if self.strict and Verdict.NOT_ENOUGH_EVIDENCE in verdicts:
             return Exit.NOT_ENOUGH_EVIDENCE
         return Exit.OK
 
     def fails(self, verdict: Verdict) -> bool:
         """Whether one such verdict makes the whole check fail."""
-        return verdict in FAILING or (self.strict and verdict is Verdict.NOT_ENOUGH_EVIDENCE)
+        if verdict is Verdict.NOT_ENOUGH_EVIDENCE:
+            return self.strict
+        return verdict in FAILING or verdict is Verdict.NOT_COMPARABLE
+
+    @property
+    def _is_partly_compared(self) -> bool:
+        """Whether of each measure that some cases could not be compared by, others could."""
+        two_sided = [one for one in self.findings if one.verdict not in _ON_ONE_SIDE]
+        refused = {one.what for one in two_sided if one.verdict is Verdict.NOT_COMPARABLE}
+        return refused <= {
+            one.what for one in two_sided if one.verdict is not Verdict.NOT_COMPARABLE
+        }

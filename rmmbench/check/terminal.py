@@ -47,7 +47,7 @@ def _table(cases: list[tuple[Finding, ...]]) -> Table:
 
 
 def _style(verdict: Verdict) -> str:
-    if verdict in FAILING:
+    if verdict in FAILING or verdict is Verdict.NOT_COMPARABLE:
         return "bold red"
     colours = {Verdict.NOT_ENOUGH_EVIDENCE: "yellow", Verdict.IMPROVED: "green"}
     return colours.get(verdict, "dim")

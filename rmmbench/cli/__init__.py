@@ -10,16 +10,20 @@ from rmmbench.cli.advise import advise
 from rmmbench.cli.check import check
 from rmmbench.cli.doctor import doctor
 from rmmbench.cli.export import export
+from rmmbench.cli.flags import misuse
 from rmmbench.cli.frontier import frontier
 from rmmbench.cli.list import list_names
 from rmmbench.cli.max_batch import max_batch
 from rmmbench.cli.plot import plot
+from rmmbench.cli.streams import patient_streams
 from rmmbench.cli.sweep import sweep
 from rmmbench.cli.table import table
+from rmmbench.cli.telling import tell
 from rmmbench.cli.train import train
 from rmmbench.cli.variance import variance
 from rmmbench.cli.verify import verify
-from rmmbench.errors import RmmbenchError
+from rmmbench.errors import Exit, Interrupted, RmmbenchError
+from rmmbench.interrupts import raised
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,8 +67,38 @@ app.command()(doctor)
 
 def main() -> None:
     """Run a command; say in one line what is wrong where a person can mend it."""
+    with patient_streams():
+        code = _run()
+    raise SystemExit(code)
+
+
+def _run() -> int:
+    """Return the exit code of the command that `sys.argv` names."""
     try:
-        app()
+        with raised():
+            code: int | None = app(standalone_mode=False)
+            sys.stdout.flush()
+    except Interrupted as error:
+        tell(str(error))
+        return error.exit_code
     except RmmbenchError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 -- the command line prints
-        raise SystemExit(error.exit_code) from None
+        return _refused(str(error), error.exit_code)
+    except _MISUSE as error:
+        return _refused(misuse(error), Exit.USAGE)
+    except OSError as error:
+        # A path of the person's, or stdout; what names no file is a fault of ours.
+        if error.filename is None:
+            raise
+        return _refused(f"{error.filename} cannot be used: {error.strerror}", Exit.USAGE)
+    return code or Exit.OK
+
+
+def _refused(message: str, code: Exit) -> Exit:
+    # Without a message it was told already: `rmmbench` alone has shown its help.
+    if message:
+        tell(f"error: {message}")
+    return code
+
+
+# Typer brings Click's errors under several names; what a flag raises is one of them.
+_MISUSE: type[typer.BadParameter] = typer.BadParameter.__mro__[2]

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from rmmbench.cli.streams import write_data
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -35,7 +37,7 @@ def doctor(
         devices = found.pop("devices") or ""
         notes = {finding.name: finding.note for finding in findings if finding.note}
         data = {"devices": devices.split(", ") if devices else [], "found": found, "notes": notes}
-        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        write_data(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
     else:
         _print(findings)
 

@@ -1,11 +1,11 @@
 """`rmmbench export`: a run's records as a table for other programs, one row a case."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rmmbench.cli.streams import write_data
 from rmmbench.errors import RunError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def export(
     table = table[[*FIRST, *(name for name in table.columns if name not in FIRST)]]
     content = _content(_plain(table), file_format)
     if out is None:
-        sys.stdout.write(content.decode())
+        write_data(content.decode())
     else:
         _write(out, content)
 
@@ -66,8 +66,15 @@ def _content(table: "pd.DataFrame", file_format: str) -> bytes:
     if file_format == "parquet":
         return _parquet(table)
     if file_format == "csv":
-        return table.to_csv(index=False, lineterminator="\n").encode()
+        return _inert(table).to_csv(index=False, lineterminator="\n").encode()
     return (_json(table) if file_format == "json" else _markdown(table)).encode()
+
+
+def _inert(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the table with "'" before each text that a spreadsheet would take for a formula."""
+    texts = [str(name) for name in table.columns if table[name].dtype == "string"]
+    formula = "^(?=[=+@-])"
+    return table.assign(**{n: table[n].str.replace(formula, "'", regex=True) for n in texts})
 
 
 def _parquet(table: "pd.DataFrame") -> bytes:
@@ -92,6 +99,7 @@ def _json(table: "pd.DataFrame") -> str:
 
 
 def _markdown(table: "pd.DataFrame") -> str:
+    from rmmbench.check.markdown import escaped
     from rmmbench.rows import plain_rows
 
     def line(cells: list[str]) -> str:
@@ -100,9 +108,7 @@ def _markdown(table: "pd.DataFrame") -> str:
     columns = [str(name) for name in table.columns]
     text = line(columns) + line(["---"] * len(columns))
     for row in plain_rows(table):
-        cells = ["" if value is None else str(value) for value in row.values()]
-        # A bar or a line break inside a cell would end it.
-        text += line([" ".join(cell.split()).replace("|", "\\|") for cell in cells])
+        text += line(["" if value is None else escaped(str(value)) for value in row.values()])
     return text
 
 

@@ -1,6 +1,62 @@
 """What the flags of several commands have in common."""
 
-from rmmbench.errors import UsageError
+import re
+from enum import StrEnum
+
+import typer
+
+from rmmbench.errors import UsageError, did_you_mean
+
+
+class Device(StrEnum):
+    """Where a command measures."""
+
+    AUTO = "auto"
+    CUDA = "cuda"
+    CPU = "cpu"
+    PREDICT = "predict"
+
+
+class Dtype(StrEnum):
+    """The data types of a case."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Attention(StrEnum):
+    """How transformers computes attention."""
+
+    EAGER = "eager"
+    SDPA = "sdpa"
+
+
+class Optimizer(StrEnum):
+    """What takes the steps."""
+
+    ADAM = "adam"
+    ADAMW = "adamw"
+    SGD = "sgd"
+
+
+class FigureFormat(StrEnum):
+    """What figures are written as."""
+
+    HTML = "html"
+    PNG = "png"
+    SVG = "svg"
+    PDF = "pdf"
+
+
+def misuse(error: typer.BadParameter) -> str:
+    """Return in one line what was wrong with the command line, "" if the help tells already."""
+    message = error.format_message().removesuffix(".").replace("Value error, ", "")
+    choice = re.search("'(.*)' is not one of (.*)", message, re.DOTALL)
+    if choice:
+        known = re.findall("'([^']*)'", choice[2])
+        message += did_you_mean(choice[1], known)
+    command = error.ctx.command_path if error.ctx else "rmmbench"
+    return message and f"{message}; see `{command} --help`"
 
 
 def words(given: list[str] | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import typer
 
 from rmmbench.cli.figure_files import chosen_format, figure_paths
 from rmmbench.cli.frontier_table import show
-from rmmbench.cli.running import tell
+from rmmbench.cli.telling import tell
 from rmmbench.errors import NotComparableError, UsageError
 
 if TYPE_CHECKING:

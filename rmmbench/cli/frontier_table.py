@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import typer
-
 from rmmbench.cli.table import WIDER, stdout
+from rmmbench.cli.telling import tell
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -39,7 +38,7 @@ def show(data: "FigureData") -> None:
     shown = {row["key"] for cell in cells for row in cell.rows}
     for record in data.records:
         if record.outcome != "ok" and record.key in shown:
-            typer.echo(f"{record.outcome}: {record.case.title}: {record.reason}", err=True)
+            tell(f"{record.outcome}: {record.case.title}: {record.reason}")
 
 
 def in_order(cell: "Cell") -> "list[Row]":

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rmmbench.cli.streams import write_data
 from rmmbench.errors import UnknownNameError
 
 _REGISTRIES = {
@@ -31,7 +32,7 @@ def list_names(
         raise UnknownNameError("kind", kind, _KINDS)
     summaries = _summaries(kind)
     if as_json:
-        typer.echo(json.dumps(summaries, indent=2, ensure_ascii=False))
+        write_data(json.dumps(summaries, indent=2, ensure_ascii=False) + "\n")
         return
     width = max(map(len, summaries), default=0)
     for name, summary in summaries.items():

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from rmmbench.cli.flags import numbers, words
-from rmmbench.cli.running import open_run, tell
+from rmmbench.cli.running import open_run, tell_how_to_retry, telling_what_is_kept
+from rmmbench.cli.telling import tell
 from rmmbench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def max_batch(
     out: Annotated[
         Path | None, typer.Option(help="Run directory; runs/max-batch-… if not given.")
     ] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Try batches again that failed or took too long.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """Find the largest batch that fits in a given memory, for each way of saving.
@@ -84,7 +88,7 @@ def max_batch(
     time_device = _time_device(place, is_asked=place == "cuda" if time is None else time)
     name = re.sub(r"[:/\s]+", "-", f"max-batch-{model}-{memory}-{place}")
     run = open_run(out or Path("runs") / name, profile, chosen, cases, plan.environment)
-    _find(run, cases, time_device)
+    _find(run, cases, time_device, retry=retry)
     lines = found(run.records(), cases, time_device)
     if as_json:
         about = {"model": model, "memory_limit_bytes": limit, "device": place}
@@ -153,7 +157,9 @@ def _time_device(device: str, *, is_asked: bool) -> Literal["cuda", "cpu"] | Non
     return "cuda" if device == "cuda" else "cpu"
 
 
-def _find(run: "Run", cases: "list[Case]", time_device: Literal["cuda", "cpu"] | None) -> None:
+def _find(
+    run: "Run", cases: "list[Case]", time_device: Literal["cuda", "cpu"] | None, *, retry: bool
+) -> None:
     from rmmbench.sweep.local import LocalLauncher
     from rmmbench.sweep.max_batch import find
 
@@ -164,16 +170,11 @@ def _find(run: "Run", cases: "list[Case]", time_device: Literal["cuda", "cpu"] |
         jobs=environment.cpu_count,
         folder=run.path,
     )
-    try:
-        with run.locked():
-            before = len(run.records())
-            if before:
-                tell(f"probes recorded in {run.path} already: {before}")
-            _follow(find(run, cases, launcher, time_device))
-    except KeyboardInterrupt:
-        kept = f"probes recorded in {run.path}: {len(run.records())}"
-        tell(f"interrupted; {kept}; the same command goes on")
-        raise typer.Exit(Exit.INTERRUPTED) from None
+    with telling_what_is_kept(run, "probes"):
+        before = len(run.records())
+        if before:
+            tell(f"probes recorded in {run.path} already: {before}")
+        _follow(find(run, cases, launcher, time_device, retry=retry))
 
 
 def _follow(events: "Iterator[Event]") -> None:
@@ -248,7 +249,7 @@ def _end(lines: "list[Line]", run: "Run") -> None:
     ended = [record for record in ended if record.outcome != "ok"]
     for record in ended:
         tell(f"{record.outcome}: {record.case.title}, while {record.stage}: {record.reason}")
+    tell_how_to_retry(ended)
     tell(f"records: {run.path}   every probe: rmmbench table {run.path}")
-    # Out of memory is a result, and what is skipped has nothing to tell on the device.
-    if any(record.outcome in ("error", "timeout") for record in ended):
+    if any(record.has_failed for record in ended):
         raise typer.Exit(Exit.SOME_FAILED)

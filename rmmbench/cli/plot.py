@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rmmbench.cli.figure_files import chosen_format, figure_paths
+from rmmbench.cli.telling import print_path
 from rmmbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def plot(
     drawings = {path: figures.get(name).draw(data) for name, path in paths.items()}
     figures.write(drawings, chosen)
     for path in drawings:
-        typer.echo(path)
+        print_path(path)
 
 
 def _asked(data: "FigureData", names: list[str]) -> list[str]:

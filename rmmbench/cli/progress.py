@@ -56,8 +56,8 @@ def show_progress(events: Iterator[Event], cases: "list[Case]") -> None:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-        TextColumn("{task.description}", style="dim"),
+        TextColumn("{task.fields[left]}", markup=False),
+        TextColumn("{task.description}", style="dim", markup=False),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("starting", total=len(cases), left="")

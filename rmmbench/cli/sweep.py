@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from rmmbench.cli.flags import numbers, words
-from rmmbench.cli.running import carry_out, end, list_cases, tell
+from rmmbench.cli.running import carry_out, end, list_cases
+from rmmbench.cli.telling import tell
 
 
 def sweep(
@@ -24,13 +25,18 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option(help="Run directory; runs/PROFILE-DEVICE if not given.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cases; run none.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Measure cases again that failed or took too long.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the cases; run none, import no model of yours.")
+    ] = False,
 ) -> None:
     """Measure memory and time over a grid of models, batch sizes, ρ and sketches.
 
     Each case runs in a process of its own and leaves a record in the run directory.
 
-    The same command, run again, goes on where it stopped.
+    The same command, run again, goes on where it stopped; --retry measures again what failed.
 
     Exit code 7 says that some cases failed.
 
@@ -52,10 +58,11 @@ def sweep(
     }
     chosen = profiles.load(profile).overridden(axes)
     device = device or chosen.device
-    plan = make_plan(chosen, device)
+    plan = make_plan(chosen, device, import_models=not dry_run)
     if plan.left_out:
         tell(f"{plan.left_out} timed cases are left out: a prediction has no time")
     if dry_run:
         list_cases(plan)
         return
-    end(carry_out(profile, chosen, plan, out or Path("runs") / f"{Path(profile).stem}-{device}"))
+    path = out or Path("runs") / f"{Path(profile).stem}-{device}"
+    end(carry_out(profile, chosen, plan, path, retry=retry))

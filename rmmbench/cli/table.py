@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rmmbench.cli.telling import tell
 from rmmbench.errors import RunError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def table(
     show(opened)
     for record in opened.records():
         if record.outcome != "ok":
-            typer.echo(f"{record.outcome}: {record.case.title}: {record.reason}", err=True)
+            tell(f"{record.outcome}: {record.case.title}: {record.reason}")
 
 
 def show(run: "Run", console: "Console | None" = None) -> None:

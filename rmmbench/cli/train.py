@@ -34,7 +34,12 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Run directory; runs/PROFILE-DEVICE if not given.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs; start none.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Measure cases again that failed or took too long.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs; start none, import no model of yours.")
+    ] = False,
 ) -> None:
     """Train models, exact and with each method, over several seeds; compare their scores.
 
@@ -66,10 +71,11 @@ def train(
     if not any("training" in grid.measure for grid in chosen.grid):
         raise UsageError(f"profile '{profile}' trains nothing; measure it with `rmmbench sweep`")
     device = device or chosen.device
-    plan = make_plan(chosen, device)
+    plan = make_plan(chosen, device, import_models=not dry_run)
     if not any(case.training for case in plan.cases):
         raise UsageError(f"device '{device}' cannot train; use cuda, cpu or auto")
     if dry_run:
         list_cases(plan)
         return
-    end(carry_out(profile, chosen, plan, out or Path("runs") / f"{Path(profile).stem}-{device}"))
+    path = out or Path("runs") / f"{Path(profile).stem}-{device}"
+    end(carry_out(profile, chosen, plan, path, retry=retry))

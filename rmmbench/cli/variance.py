@@ -8,6 +8,7 @@ import typer
 
 from rmmbench.cli.flags import words
 from rmmbench.cli.running import carry_out, end
+from rmmbench.cli.telling import print_path
 from rmmbench.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _draw(run: "Run", file_format: str) -> None:
     drawings = {run.path / f"{name}.{file_format}": figures.get(name).draw(data) for name in able}
     figures.write(drawings, file_format)
     for file in drawings:
-        typer.echo(file)
+        print_path(file)
 
 
 def _show(run: "Run") -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rmmbench.cli.streams import write_data
+from rmmbench.cli.telling import tell
 from rmmbench.errors import Exit
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def verify(
     tried = _try(asked, seed)
     if as_json:
         claimed = [_data(name, *found) for name, found in tried.items()]
-        typer.echo(json.dumps({"seed": seed, "claims": claimed}, indent=2, ensure_ascii=False))
+        data = {"seed": seed, "claims": claimed}
+        write_data(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
     else:
         _show(tried, seed)
     faults = [
@@ -46,7 +49,7 @@ def verify(
     ]
     if faults:
         said = f"error: what this package relies on does not hold: {', '.join(faults)}"
-        typer.echo(f"{said}; try another --seed, and report it if it stays", err=True)
+        tell(f"{said}; try another --seed, and report it if it stays")
         raise typer.Exit(Exit.FAULT)
 
 
@@ -72,7 +75,7 @@ def _try(names: list[str], seed: int) -> "dict[str, tuple[Claim, list[Finding]]]
             tried[name] = (claim, found)
             progress.advance(bar)
             if not console.is_terminal:
-                typer.echo(f"{name}: {format_seconds(time.monotonic() - start)}", err=True)
+                tell(f"{name}: {format_seconds(time.monotonic() - start)}")
     return tried
 
 

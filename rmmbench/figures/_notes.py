@@ -3,6 +3,7 @@
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 
 from rmmbench import published
 from rmmbench.case import CHOICES, in_words
@@ -69,7 +70,7 @@ def hover(row: Row) -> str:
     """Return all numbers of a case, a line each."""
     lines = [f"<b>{setting(row, ('sketch', *CHOICES))}</b>", place(row, CELL)]
     if row["outcome"] != "ok":
-        lines.append(f"{_spoken(row['outcome'])}: {row['reason'] or 'no reason given'}")
+        lines.append(f"{_spoken(row['outcome'])}: {escape(row['reason'] or 'no reason given')}")
     if row["peak_allocated_bytes"] is not None:
         spared = f", {format_percent(row['saving'])} saved" if row["saving"] is not None else ""
         lines.append(f"peak {format_bytes(row['peak_allocated_bytes'])}{spared}")

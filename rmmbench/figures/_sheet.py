@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
@@ -66,7 +67,8 @@ def sheet(
     )
     below: dict[str, Any] = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": EDGE - left - 4}
     below |= {"y": 0, "yref": "paper", "yanchor": "bottom", "yshift": 12 - bottom}
-    _write(figure, "<br>".join(note), below, size=11.5)
+    # Programs and machines speak in it, which mean no tag.
+    _write(figure, "<br>".join(escape(line, quote=False) for line in note), below, size=11.5)
     return figure
 
 

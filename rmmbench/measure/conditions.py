@@ -1,4 +1,4 @@
-"""The state of the GPU while steps are timed: recorded, not assumed."""
+"""The state of the machine while steps are timed: recorded, not assumed."""
 
 import os
 from collections import Counter
@@ -26,12 +26,28 @@ _ADVICE = {
 }
 
 
+Readings = dict[str, Reading[Any]]
+"""Of some fields of `Conditions`, what was read, or why it was not."""
+
+
+def conditions(readings: Readings, unread: str) -> tuple[Conditions, dict[str, str]]:
+    """Return the conditions that readings tell, and why a number is missing, by its dotted path.
+
+    Args:
+        readings: Of all that was watched.
+        unread: Why there is no reading of the rest.
+    """
+    found = {name: readings.get(name, (None, unread)) for name in Conditions.model_fields}
+    missing = {f"conditions.{name}": reason for name, (_, reason) in found.items() if reason}
+    return Conditions(**{name: value for name, (value, _) in found.items()}), missing
+
+
 class GpuWatch:
     """Watches one GPU from a thread of its own while the body of a `with` runs.
 
         with GpuWatch(index=0) as watch:
             ...  # timed steps, ended by a synchronise
-        conditions, missing = watch.conditions(samples=steps * batch_size)
+        watch.readings(), watch.energy(samples=steps * batch_size)
 
     Every `interval_seconds` a few NVML calls are made, and no CUDA call. On a machine without NVML
     or a GPU nothing is watched and every number is None, with the reason.
@@ -67,18 +83,22 @@ class GpuWatch:
             self._read(*_MEDIANS, "throttle_reasons")
         self._stack.close()
 
-    def conditions(self, samples: int) -> tuple[Conditions, dict[str, str]]:
-        """Return the medians of what was seen, and why a number is missing, by its dotted path.
-
-        Args:
-            samples: How many the GPU processed while it was watched, whatever the method.
-        """
+    def readings(self) -> Readings:
+        """Return the medians of what was seen, every throttle reason, and who else computed."""
         found: dict[str, Reading[Any]] = {name: self._median(name) for name in _MEDIANS}
         found["throttle_reasons"] = self._throttle_reasons()
-        found["energy_joules_per_sample"] = self._energy(samples)
         found["foreign_processes"] = self._foreign_processes()
-        missing = {f"conditions.{name}": reason for name, (_, reason) in found.items() if reason}
-        return Conditions(**{name: value for name, (value, _) in found.items()}), missing
+        return found
+
+    def energy(self, samples: int) -> Reading[float]:
+        """Return the joules a sample, of `samples` that the GPU processed while it was watched."""
+        values = self._values("energy_joules")
+        if len(values) < 2:
+            return None, self._reason("energy_joules")
+        joules = values[-1] - values[0]
+        if samples < 1 or joules <= 0:
+            return None, f"NVML's energy counter rose by {joules:g} J over {samples} samples"
+        return joules / samples, None
 
     def warnings(self) -> tuple[str, ...]:
         """Return what makes the times doubtful: what was seen, its likely cause, what to do."""
@@ -123,15 +143,6 @@ class GpuWatch:
         if not sampled:
             return None, self._reason("throttle_reasons")
         return tuple(sorted({word for words in sampled for word in words})), None
-
-    def _energy(self, samples: int) -> Reading[float]:
-        values = self._values("energy_joules")
-        if len(values) < 2:
-            return None, self._reason("energy_joules")
-        joules = values[-1] - values[0]
-        if samples < 1 or joules <= 0:
-            return None, f"NVML's energy counter rose by {joules:g} J over {samples} samples"
-        return joules / samples, None
 
     def _foreign_processes(self) -> Reading[int]:
         listed = self._values("processes")

@@ -7,7 +7,7 @@ import torch
 from rmmbench.measure.cpu import disagreement
 from rmmbench.measure.garbage import no_garbage_goes
 from rmmbench.measure.saved import saved_inputs
-from rmmbench.measure.step import Prepare
+from rmmbench.measure.step import Prepare, TrainingStep
 from rmmbench.record import Memory
 
 _LOSS_BYTES = 512  # a scalar takes as much as the caching allocator's smallest piece
@@ -27,16 +27,7 @@ def measure_cuda_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         torch.OutOfMemoryError: If the step does not fit.
     """
     step = prepare()
-    step()
-    torch.cuda.synchronize()
-    cold = torch.cuda.max_memory_allocated()
-    peaks = []
-    for _ in range(2):
-        gc.collect()
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        torch.cuda.synchronize()
-        peaks.append(torch.cuda.max_memory_allocated())
+    cold, *peaks = (_peak(step) for _ in range(3))
     gc.collect()
     resting = torch.cuda.memory_allocated()
     statistics = torch.cuda.memory_stats()
@@ -55,3 +46,13 @@ def measure_cuda_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         alloc_retries=statistics["num_alloc_retries"],
     )
     return memory, disagreement(*peaks)
+
+
+def _peak(step: TrainingStep) -> int:
+    """Return the highest sum of live tensors during one step, whatever was live before it."""
+    gc.collect()
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.utils._pytree import tree_map_only
 
 LEARNING_RATE = 1e-5
 
@@ -50,6 +51,21 @@ class TrainingStep:
         self.optimizer.zero_grad(set_to_none=True)
         for tensor in self.batch.values():
             tensor.grad = None
+
+
+def placed(batch: Mapping[str, Tensor], device: str) -> dict[str, Tensor]:
+    """Return a batch whose tensors, however deep, are on a kind of device.
+
+    Those that are there already are the same objects; of the others leaves of autograd stay leaves.
+    """
+
+    def moved(tensor: Tensor) -> Tensor:
+        if tensor.device.type == device:
+            return tensor
+        return tensor.detach().to(device).requires_grad_(tensor.requires_grad)
+
+    result: dict[str, Tensor] = tree_map_only(Tensor, moved, dict(batch))
+    return result
 
 
 def autocast(model: nn.Module, dtype: torch.dtype | None) -> AbstractContextManager[None]:

@@ -16,12 +16,17 @@ Reference = Callable[[], AbstractContextManager[None]]
 """Gives a context in which the step's model is exact."""
 
 
+class ReferenceFailedError(RuntimeError):
+    """Exact could not take a turn, at first or later; what it raised is the cause."""
+
+
 def time_steps(
     step: TrainingStep,
     batch_size: int,
     device: Literal["cuda", "cpu"],
     settings: TimingSettings,
     reference: Reference | None = None,
+    watch: AbstractContextManager[object] | None = None,
 ) -> Timing:
     """Time steps until they are steady, or the settings' limits are reached.
 
@@ -31,27 +36,41 @@ def time_steps(
         device: Where the clock is: CUDA events, or the system's.
         settings: How long.
         reference: What to take turns with; None where the step is exact itself.
+        watch: Entered for the steps that count, and left after the last.
 
     Returns:
         Every sample, and what follows from the medians.
+
+    Raises:
+        ReferenceFailedError: If exact cannot take its turn; the method may well do without.
     """
     clock = _cuda_seconds if device == "cuda" else _cpu_seconds
     contexts: list[Reference] = [nullcontext] if reference is None else [nullcontext, reference]
     for _ in range(settings.warmup_steps):
         for context in contexts:
-            with context():
-                clock(step)
+            _turn(context, clock, step)
     samples: list[list[float]] = [[] for _ in contexts]
-    deadline = time.monotonic() + settings.max_seconds
-    for number in range(settings.max_steps):
-        if number >= settings.min_steps and _is_done(samples, deadline, settings):
-            break
-        turns = list(zip(contexts, samples, strict=True))
-        # Whoever goes first changes each time, as a warmed cache or a slowing clock favours one.
-        for context, seconds in turns if number % 2 == 0 else reversed(turns):
-            with context():
-                seconds.append(clock(step))
+    with watch or nullcontext():
+        deadline = time.monotonic() + settings.max_seconds
+        for number in range(settings.max_steps):
+            if number >= settings.min_steps and _is_done(samples, deadline, settings):
+                break
+            turns = list(zip(contexts, samples, strict=True))
+            # Whoever goes first changes, as a warmed cache or a slowing clock favours one.
+            for context, seconds in turns if number % 2 == 0 else reversed(turns):
+                seconds.append(_turn(context, clock, step))
     return _timing(samples, batch_size, device)
+
+
+def _turn(context: Reference, clock: Callable[[TrainingStep], float], step: TrainingStep) -> float:
+    """Return the seconds of one step in a context, telling exact's faults from the method's."""
+    if context is nullcontext:
+        return clock(step)
+    try:
+        with context():
+            return clock(step)
+    except Exception as error:
+        raise ReferenceFailedError(f"exact took no turn: {error}") from error
 
 
 def spread(seconds: list[float]) -> float:

@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code 
 from torch import Tensor, nn
 
 from rmmbench.methods._piecewise import CELLS, LIMIT, best_steps
+from rmmbench.nn.swap import change_class
 
 # Elements that are treated together, so that what that takes stays in a core's cache.
 _PIECE_ELEMENTS = 2**16
@@ -77,7 +78,7 @@ def make_few_bit(module: nn.Module, function: str, bits: int, device: torch.devi
         "levels": torch.tensor(steps.levels, dtype=torch.float32, device=device),
     }
     module.original, module.bits, module.exact = type(module), bits, False  # type: ignore[assignment]
-    module.__class__ = FewBit
+    change_class(module, FewBit)
     if getattr(module, "inplace", False):
         # An autograd function has an output of its own.
         module.inplace = False  # type: ignore[assignment]

@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from rmmbench.case import Case
 from rmmbench.methods._projected import Compression, Projected, ProjectedConv1D, ProjectedLinear
 from rmmbench.methods.method import Method
+from rmmbench.nn.candidates import linear_layers
 from rmmbench.nn.conversion import all_exact
 from rmmbench.nn.patterns import select
-from rmmbench.nn.swap import linear_layers
+from rmmbench.nn.swap import become, check_forwards
 
 
 class ExactRP(Method):
@@ -45,10 +46,10 @@ class ExactRP(Method):
         layers = linear_layers(model)
         if not layers:
             raise ValueError("exact-rp must have a linear layer to convert, and the model has none")
-        chosen = [layers[name] for name in select(layers, case.include, case.exclude)]
-        for layer in chosen:
-            # References, ties and hooks need no care, as the object stays the same.
-            layer.__class__ = ProjectedLinear if type(layer) is nn.Linear else ProjectedConv1D
+        chosen = {name: layers[name] for name in select(layers, case.include, case.exclude)}
+        check_forwards(chosen)
+        for layer in chosen.values():
+            become(layer, ProjectedLinear, ProjectedConv1D)
             layer.compression, layer.exact = Compression(case.rho, case.bits), False
         return len(chosen)
 

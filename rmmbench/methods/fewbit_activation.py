@@ -23,6 +23,7 @@ from rmmbench.case import DEFAULTS, Case
 from rmmbench.methods._fewbit import FewBit, make_few_bit
 from rmmbench.methods.method import Method
 from rmmbench.nn.conversion import all_exact
+from rmmbench.nn.swap import check_forwards
 
 _FUNCTIONS: Final = {
     "torch.nn.modules.activation.SiLU": "silu",
@@ -50,17 +51,18 @@ class FewBitActivation(Method):
         Raises:
             ValueError: If it has none.
         """
-        found = {module: _function(module) for module in model.modules()}
-        functions = {module: function for module, function in found.items() if function}
+        modules = dict(model.named_modules())
+        functions = {name: f for name, module in modules.items() if (f := _function(module))}
         if not functions:
             what = "must have a module of GELU or SiLU to convert"
             raise ValueError(
                 f"fewbit-activation {what}, and {case.model} has none; choose another method"
             )
+        check_forwards({name: modules[name] for name in functions})
         device = next((parameter.device for parameter in model.parameters()), None)
         bits = case.activation_bits or DEFAULTS["fewbit-activation", "activation_bits"]
-        for module, function in functions.items():
-            make_few_bit(module, function, bits, device)
+        for name, function in functions.items():
+            make_few_bit(modules[name], function, bits, device)
         return len(functions)
 
     def reference(self, model: nn.Module) -> AbstractContextManager[None]:

@@ -29,9 +29,10 @@ from torch import Tensor, nn
 from rmmbench.case import DEFAULTS, Case
 from rmmbench.methods._subtokens import SubTokenConv1D, SubTokenLinear, SubTokens
 from rmmbench.methods.method import Method
+from rmmbench.nn.candidates import linear_layers
 from rmmbench.nn.conversion import all_exact
 from rmmbench.nn.patterns import select
-from rmmbench.nn.swap import linear_layers
+from rmmbench.nn.swap import become, check_forwards
 
 
 class VeLoRA(Method):
@@ -48,13 +49,13 @@ class VeLoRA(Method):
         layers = linear_layers(model)
         if not layers:
             raise ValueError("velora must have a linear layer to convert, and the model has none")
-        chosen = [layers[name] for name in select(layers, case.include, case.exclude)]
-        for layer in chosen:
-            is_linear = type(layer) is nn.Linear
+        chosen = {name: layers[name] for name in select(layers, case.include, case.exclude)}
+        check_forwards(chosen)
+        for layer in chosen.values():
+            is_linear = isinstance(layer, nn.Linear)
             features = layer.weight.shape[1 if is_linear else 0]
             size = min(case.group_size or DEFAULTS["velora", "group_size"], features)
-            # References, ties and hooks need no care, as the object stays the same.
-            layer.__class__ = SubTokenLinear if is_linear else SubTokenConv1D
+            become(layer, SubTokenLinear, SubTokenConv1D)
             direction = torch.zeros(size, device=layer.weight.device)
             layer.register_buffer("direction", direction, persistent=False)
             layer.has_direction, layer.exact = False, False

@@ -1,5 +1,6 @@
 """The layer: a linear map that keeps a sketch of its input. It needs torch and no more."""
 
+from rmmbench.nn.candidates import left_out_layers as left_out_layers
 from rmmbench.nn.conv1d import RMMConv1D as RMMConv1D
 from rmmbench.nn.conversion import convert as convert
 from rmmbench.nn.conversion import converted_layers as converted_layers

@@ -14,6 +14,7 @@ from rmmbench.nn.readers import Reading, readings
 from rmmbench.nn.rehearsal import Example
 from rmmbench.nn.sharing import sharing_modules
 from rmmbench.nn.size import SketchSettings
+from rmmbench.nn.swap import check_forwards
 
 
 class LayerAdvice(NamedTuple):
@@ -61,6 +62,7 @@ def advise(
         ValueError: If the model's forward pass asks for values, or the sketch cannot do what is
             asked with one of the inputs.
     """
+    check_forwards({name: model.get_submodule(name) for name in layers})
     modules = sharing_modules(model, layers) if share else {name: name for name in layers}
     found = readings(model, layers, example)
     kept = _first_counts(found, lambda reading: reading.storage, lambda reading: reading.kept_bytes)

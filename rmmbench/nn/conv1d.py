@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from rmmbench.nn.linear import Sketched
+from rmmbench.nn.unusual import traced_call
 
 
 class RMMConv1D(Sketched, nn.Module):
@@ -14,6 +15,9 @@ class RMMConv1D(Sketched, nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the linear map of `input`, shape (*, in_features) to (*, out_features)."""
+        traced = traced_call(self, input)
+        if traced is not None:
+            return traced
         return self.apply_linear(input, self.weight.T, self.bias)
 
     def extra_repr(self) -> str:

@@ -1,6 +1,7 @@
 """Turn the linear layers of a model into sketched ones, in place."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, TypeVar
@@ -8,11 +9,12 @@ from typing import Any, Literal, TypeVar
 from torch import nn
 
 from rmmbench.nn.advice import advise
+from rmmbench.nn.candidates import left_out_layers, linear_layers
 from rmmbench.nn.linear import Sketched
 from rmmbench.nn.patterns import select
 from rmmbench.nn.rehearsal import Example
 from rmmbench.nn.size import SketchSettings
-from rmmbench.nn.swap import linear_layers, swap
+from rmmbench.nn.swap import swap
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -33,10 +35,11 @@ def convert(
 ) -> M:
     """Make the linear layers of a model keep a sketch of their input, and return the model.
 
-    Layers of exactly the types `torch.nn.Linear` and transformers' `Conv1D` become `RMMLinear` and
-    `RMMConv1D`; subclasses are left alone. The module objects stay the same, and with them
-    parameters, ties, requires_grad, hooks and every other reference. What was converted is logged
-    at INFO by the logger "rmmbench", and `converted_layers` lists it.
+    Layers of `torch.nn.Linear`, of subclasses that compute what it does, and of transformers'
+    `Conv1D` become `RMMLinear` and `RMMConv1D`; what else multiplies by a weight is left alone. The
+    module objects stay the same, and with them parameters, ties, requires_grad, hooks and every
+    other reference. What was converted is logged at INFO by the logger "rmmbench", and
+    `converted_layers` lists it; what cannot be, too, and `left_out_layers` says why.
 
     Args:
         model: Changed in place.
@@ -49,18 +52,18 @@ def convert(
         example: A batch like those of training, by whose shapes `where` decides; a mapping of the
             model's keyword arguments, a sequence of its arguments, or the only one. Under autocast
             if training is.
-        share: Whether layers of one module that read the same tensor (Q, K and V; gate and up) keep
+        share: Whether layers of one block that read the same tensor (Q, K and V; gate and up) keep
             one sketch of it between them. Under torch.compile they do in any case.
         settings: proj_dim, min_proj_dim, max_proj_dim and block_rows, as `rmm_linear` takes them.
 
     Raises:
         ValueError: If the settings make no sense, `where` needs an example and there is none, or no
-            layer is left to convert.
+            layer is left to convert, or what stands in a layer's `forward` would hide the sketch.
     """
     chosen = SketchSettings(sketch, rho, **settings).checked()
     layers = linear_layers(model)
     if not layers:
-        raise ValueError(_nothing_to_convert(converted_layers(model)))
+        raise ValueError(_nothing_to_convert(converted_layers(model), left_out_layers(model)))
     matching = select(layers, include, exclude)
     if where not in ("all", "beneficial"):
         raise ValueError(f"where must be 'all' or 'beneficial', got {where!r}")
@@ -70,6 +73,8 @@ def convert(
     names = ", ".join(matching)
     counts = len(matching), len(layers)
     logger.info("%d of %d linear layers keep a %s sketch: %s", *counts, sketch, names)
+    for reason, count in Counter(left_out_layers(model).values()).items():
+        logger.info("left out: %d, as %s", count, reason)
     return model
 
 
@@ -116,7 +121,9 @@ def _beneficial(
     return gaining
 
 
-def _nothing_to_convert(converted: dict[str, Sketched]) -> str:
+def _nothing_to_convert(converted: dict[str, Sketched], left_out: dict[str, str]) -> str:
     if converted:
         return f"all {len(converted)} linear layers of the model are sketched already"
-    return "the model has no torch.nn.Linear or transformers Conv1D to convert"
+    told = "the model has no torch.nn.Linear or transformers Conv1D to convert"
+    reasons = list(dict.fromkeys(left_out.values()))
+    return f"{told}: {', '.join(reasons)}" if reasons else told

@@ -6,15 +6,18 @@ through Large Linear Layers. arXiv 2201.13195.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor
+from torch.fx import Proxy
 
 from rmmbench.nn import ops
 from rmmbench.nn.sharing import Kept, SharedInput
 from rmmbench.nn.size import SketchSettings
+from rmmbench.nn.unusual import can_be_sketched, is_jagged, over_jagged_rows
 
 
 def rmm_linear(
@@ -34,11 +37,13 @@ def rmm_linear(
 
     Output, input gradient and bias gradient are exact. The weight gradient is unbiased:
     E[(SᵀY)ᵀ(SᵀX)] = YᵀX [Bershatsky et al. 2022, eq. 4, alg. 1]. Where there is nothing to save (no
-    gradient of the weight is asked for, or proj_dim would reach the rows) this is
+    gradient of the weight is asked for, or proj_dim would reach the rows), or nothing to sketch
+    (sparse, strided nested or complex tensors, transforms of `torch.func`, forward mode), this is
     `torch.nn.functional.linear` and nothing is drawn.
 
     Args:
-        input: Shape (*, in_features); its leading dimensions together are the rows.
+        input: Shape (*, in_features); its leading dimensions together are the rows. Nested tensors
+            of jagged layout are rows one after another.
         weight: Shape (out_features, in_features).
         bias: Shape (out_features,).
         sketch: A name of `rmmbench.sketches.names()`.
@@ -61,9 +66,8 @@ def rmm_linear(
     the seed 16 bytes a row that it keeps.
     """
     size = rho, proj_dim, min_proj_dim, max_proj_dim
-    return sketched_linear(
-        input, weight, bias, SketchSettings(sketch, *size, block_rows).checked(), seed
-    )
+    settings = SketchSettings(sketch, *size, block_rows).checked()
+    return sketched_linear(input, weight, bias, settings, seed)
 
 
 def sketched_linear(
@@ -78,8 +82,16 @@ def sketched_linear(
 
     With `shared`, what another layer kept of the same input is kept once.
     """
+    if isinstance(input, Proxy):
+        call = {**settings._asdict(), "seed": seed}
+        return input.tracer.create_proxy("call_function", rmm_linear, (input, weight, bias), call)
     keeps_input = torch.is_grad_enabled() and weight.requires_grad
     if not keeps_input or not is_real(input, weight):
+        return F.linear(input, weight, bias)
+    if is_jagged(input):
+        rows = partial(sketched_linear, weight=weight, bias=bias, settings=settings, seed=seed)
+        return over_jagged_rows(rows, input)
+    if not can_be_sketched(input, weight, bias):
         return F.linear(input, weight, bias)
     proj_dim, block_rows = settings.at(input.shape)
     if proj_dim >= math.prod(input.shape[:-1]):
@@ -166,7 +178,8 @@ class _RMMLinearFunction(torch.autograd.Function):
 def as_autocast(tensor: Tensor) -> Tensor:
     """Return the tensor as autocast would hand it to F.linear."""
     device_type = tensor.device.type
-    if not torch.is_autocast_enabled(device_type):
+    has_autocast = torch.amp.is_autocast_available(device_type)  # "meta", for one, has none
+    if not has_autocast or not torch.is_autocast_enabled(device_type):
         return tensor
     if not tensor.is_floating_point() or tensor.dtype == torch.float64:
         return tensor

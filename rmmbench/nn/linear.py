@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from rmmbench.nn.functional import sketched_linear
 from rmmbench.nn.sharing import SharedInput
 from rmmbench.nn.size import SketchSettings
+from rmmbench.nn.unusual import traced_call
 
 
 class Sketched:
@@ -88,6 +89,9 @@ class RMMLinear(Sketched, nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the linear map of `input`, shape (*, in_features) to (*, out_features)."""
+        traced = traced_call(self, input)
+        if traced is not None:
+            return traced
         return self.apply_linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:

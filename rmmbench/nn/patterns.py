@@ -5,8 +5,8 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
+from rmmbench.nn.candidates import linear_layers
 from rmmbench.nn.linear import Sketched
-from rmmbench.nn.swap import can_be_sketched
 
 
 def select(
@@ -36,10 +36,11 @@ def layers_matching(model: nn.Module, patterns: str | Iterable[str]) -> dict[str
     Raises:
         ValueError: If a pattern matches none, or there is no pattern.
     """
+    plain = linear_layers(model)
     layers = {
         name: layer
         for name, layer in model.named_modules()
-        if isinstance(layer, Sketched) or can_be_sketched(layer)
+        if isinstance(layer, Sketched) or name in plain
     }
     if not layers:
         raise ValueError("the model has no torch.nn.Linear or transformers Conv1D")

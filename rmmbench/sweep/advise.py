@@ -59,8 +59,8 @@ def _layers(case: Case) -> list[dict[str, Any]]:
     from rmmbench import models
     from rmmbench.measure.step import AUTOCAST, autocast
     from rmmbench.nn.advice import advise as advise_layers
+    from rmmbench.nn.candidates import linear_layers
     from rmmbench.nn.size import SketchSettings
-    from rmmbench.nn.swap import linear_layers
 
     sizes = (case.rho, case.proj_dim, case.min_proj_dim, case.max_proj_dim)
     settings = SketchSettings(case.sketch or "gaussian", *sizes, case.block_rows).checked()

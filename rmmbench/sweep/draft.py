@@ -4,11 +4,14 @@ import time
 from collections.abc import Callable
 
 import torch
+import torch._dynamo  # the first optimizer would import it, in every case anew
 
 from rmmbench import methods, models
 from rmmbench.case import Case
-from rmmbench.measure.step import AUTOCAST, TrainingStep, autocast, make_optimizer
+from rmmbench.measure.step import AUTOCAST, TrainingStep, autocast, make_optimizer, placed
 from rmmbench.nn import manual_seed
+from rmmbench.out_of_memory import is_out_of_memory
+from rmmbench.printable import printable
 from rmmbench.record import (
     SYNTHETIC,
     Conditions,
@@ -50,6 +53,23 @@ class Draft:
         self._stage = name
         self.announce(name)
 
+    def lost(self, name: str, error: BaseException, of: str = "") -> None:
+        """Note why a figure beside the main ones could not be had; those stand.
+
+        Args:
+            name: Its dotted path in the record.
+            error: What measuring it raised; not kept, as it holds what was being computed.
+            of: What raised it, where that is not the case's own method.
+        """
+        reason = f"{of}: {told(error)}" if of else told(error)
+        self.missing[name] = reason
+        # That something does not fit is a result; a fault is to be seen.
+        if not is_out_of_memory(error):
+            self.warnings.append(
+                f"{name} could not be measured ({reason}); the other figures stand; correct the "
+                "cause and measure again"
+            )
+
     def explain_missing(self, reason: str | None = None) -> None:
         """Note why there is no memory, timing or conditions: `reason`, or what was asked for."""
         case = self.case
@@ -87,6 +107,16 @@ class Draft:
         )
 
 
+def told(error: BaseException) -> str:
+    """Return an error in one line, whatever its class makes of being told."""
+    named = type(error).__name__
+    try:
+        text = printable(str(error))
+    except Exception:
+        text = ""
+    return printable(f"{named}: {text}" if text else named)
+
+
 def prepare(draft: Draft, device: str, *, foreach: bool) -> TrainingStep:
     """Build the model, make a batch, and apply the method, everything from the case's seed."""
     case = draft.case
@@ -95,8 +125,10 @@ def prepare(draft: Draft, device: str, *, foreach: bool) -> TrainingStep:
     with torch.device(device):
         model, make_batch, draft.synthetic = models.build(case)
         batch = make_batch()
-    if device == "cuda":
-        model.to(device)  # a factory of the user's own may have named another device
+    # A factory of the user's own may have named another device, or make a batch of NumPy's arrays.
+    if any(parameter.device.type != device for parameter in model.parameters()):
+        model.to(device)
+    batch = placed(batch, device)
     model.train()
     dtype = AUTOCAST[case.dtype]
     # What a layer keeps is autocast's copy.

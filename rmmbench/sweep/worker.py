@@ -8,25 +8,23 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import torch._dynamo  # the first optimizer would import it, in every case anew
 
 from rmmbench import methods
 from rmmbench.case import Case, Device
-from rmmbench.measure.conditions import GpuWatch
 from rmmbench.measure.cpu import measure_cpu_memory
 from rmmbench.measure.cuda import limit_memory, measure_cuda_memory
-from rmmbench.measure.gradient_error import measure_gradient_error
+from rmmbench.measure.environment import as_left
+from rmmbench.measure.garbage import give_back
 from rmmbench.measure.nvml import process_bytes
 from rmmbench.measure.predict import predict_memory
-from rmmbench.measure.step import Prepare, TrainingStep
+from rmmbench.measure.step import Prepare
 from rmmbench.measure.timeline import follow_memory
-from rmmbench.measure.timing import Reference, time_steps
-from rmmbench.record import Environment, Outcome, Record, Timing
-from rmmbench.sweep.draft import Announce, Draft, prepare
+from rmmbench.out_of_memory import is_out_of_memory
+from rmmbench.record import Environment, Outcome, Record
+from rmmbench.sweep.draft import Announce, Draft, prepare, told
+from rmmbench.sweep.timed import measure_time
 from rmmbench.timeline import TimelineSettings
 from rmmbench.units import format_bytes
-
-_ENERGY_SECONDS = 1.0
 
 
 def measure(case: Case, environment: Environment, folder: Path, announce: Announce) -> Record:
@@ -39,11 +37,18 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
         announce: Told what is being done.
     """
     draft = Draft(case, announce)
+    outcome, reason = _measure(draft, folder)
+    return draft.record(as_left(environment, case.model), outcome, reason)
+
+
+def _measure(draft: Draft, folder: Path) -> tuple[Outcome, str | None]:
+    """Measure what the case asks for, and return its outcome, with the reason if it is not ok."""
+    case = draft.case
     memory_device, time_device = _devices(draft)
     if memory_device is None and time_device is None:
         reason = next(iter(draft.missing.values()))
         draft.explain_missing(reason)
-        return draft.record(environment, "skipped", reason)
+        return "skipped", reason
     diverged = None
     try:
         if case.memory_limit_bytes is not None and "cuda" in (memory_device, time_device):
@@ -53,7 +58,7 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
             too_much = _over_limit(draft)
             if too_much is not None:
                 draft.explain_missing("the case did not get so far")
-                return draft.record(environment, "out_of_memory", too_much)
+                return "out_of_memory", too_much
         if memory_device is not None and case.timeline is not None:
             _follow_memory(draft, case.timeline, memory_device, folder)
         if case.training is not None:
@@ -62,14 +67,12 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
 
             diverged = train_model(draft, folder)
         elif time_device is not None:
-            _measure_time(draft, time_device)
+            measure_time(draft, time_device)
     except Exception as error:
-        out_of_memory = is_out_of_memory(error)
         draft.explain_missing("the case did not get so far")
-        outcome: Outcome = "out_of_memory" if out_of_memory else "error"
-        return draft.record(environment, outcome, _one_line(error))
+        return "out_of_memory" if is_out_of_memory(error) else "error", told(error)
     draft.explain_missing()
-    return draft.record(environment, "diverged" if diverged else "ok", diverged)
+    return "diverged" if diverged else "ok", diverged
 
 
 def _devices(draft: Draft) -> tuple[Device | None, Literal["cuda", "cpu"] | None]:
@@ -98,13 +101,6 @@ def _over_limit(draft: Draft) -> str | None:
     return f"a step takes {peak}, more than the limit of {format_bytes(limit)}"
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether an error says that memory ran out, on the GPU or on the CPU."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
 def _measure_memory(draft: Draft, device: Device) -> None:
     build = _builder(draft, device)
     reason = "only a GPU's caching allocator has it"
@@ -120,6 +116,7 @@ def _measure_memory(draft: Draft, device: Device) -> None:
         draft.stage("measuring memory")
         memory, warnings = measure_cuda_memory(build)
         held, why = process_bytes()
+        torch.cuda.empty_cache()  # what follows may need all of it, in other pieces
         reason = why or ""
         draft.memory = memory.model_copy(update={"process_bytes": held})
         draft.warnings += warnings
@@ -132,7 +129,12 @@ def _follow_memory(draft: Draft, settings: TimelineSettings, device: Device, fol
     draft.stage("following memory")
     snapshot = folder / f"{draft.case.key}.snapshot.pickle"
     build = _builder(draft, device)
-    draft.timeline = follow_memory(build, settings, device, snapshot=snapshot)
+    try:
+        draft.timeline = follow_memory(build, settings, device, snapshot=snapshot)
+    except Exception as error:
+        draft.lost("timeline", error)
+    if draft.timeline is None:
+        give_back()
 
 
 def _builder(draft: Draft, device: Device) -> Prepare:
@@ -152,49 +154,3 @@ def _warn_of_prediction(draft: Draft) -> None:
             "autocast is predicted with the CPU's list of operators, which differs from CUDA's; "
             "measure on --device cuda for the last percent"
         )
-
-
-def _measure_time(draft: Draft, device: Literal["cuda", "cpu"]) -> None:
-    case = draft.case
-    draft.stage("building the model")
-    step = prepare(draft, device, foreach=device == "cuda")
-    method = methods.get(case.method)
-    reference: Reference | None = functools.partial(method.reference, step.model)
-    if case.method == "exact" or case.memory_limit_bytes is not None:
-        reference = None  # exact itself; or what may be too large for exact
-    draft.stage("timing steps")
-    if device == "cpu":
-        draft.timing = time_steps(step, case.batch_size, device, case.timing, reference)
-        draft.missing["conditions"] = "timed on the CPU"
-    else:
-        draft.timing = _time_on_gpu(draft, step, reference)
-    if case.method != "exact" and reference is None:
-        draft.timing = draft.timing.model_copy(update={"relative_throughput": None})
-        draft.missing["timing.relative_throughput"] = "exact need not fit within the limit"
-    if case.gradient_draws is not None:
-        draft.stage("comparing gradients")
-        exact = functools.partial(method.reference, step.model)
-        draft.gradient = measure_gradient_error(step, exact, case.gradient_draws, case.seed)
-
-
-def _time_on_gpu(draft: Draft, step: TrainingStep, reference: Reference | None) -> Timing:
-    case = draft.case
-    with GpuWatch() as watch:
-        timing = time_steps(step, case.batch_size, "cuda", case.timing, reference)
-    draft.warnings += watch.warnings()
-    draft.stage("measuring energy")
-    steps = max(3, round(_ENERGY_SECONDS * timing.samples_per_second / case.batch_size))
-    # The method alone, as its steps and exact's took turns before.
-    with GpuWatch() as watch:
-        for _ in range(steps):
-            step()
-        torch.cuda.synchronize()
-    draft.conditions, missing = watch.conditions(samples=steps * case.batch_size)
-    draft.missing |= missing
-    return timing
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    named = type(error).__name__
-    return f"{named}: {text}"[:500] if text else named

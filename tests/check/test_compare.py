@@ -1,5 +1,7 @@
 """Two sets of records become the right findings."""
 
+from dataclasses import replace
+
 import pytest
 
 from rmmbench.check import overview
@@ -20,7 +22,7 @@ def only(report):
 
 def test_same_records_are_the_same(make_record):
     """A run compared with itself passes with every case the same."""
-    records = [make_record(), make_record(**GAUSSIAN, step_seconds=PAIRS)]
+    records = [make_record(), make_record(**GAUSSIAN)]
     report = compare(records, records)
     assert report.counts == {Verdict.SAME: 2}
     assert report.exit_code is Exit.OK
@@ -81,16 +83,16 @@ def test_tolerance_out_of_range(value):
         Tolerances(memory=value)
 
 
-def test_slower_case_regresses(make_record):
-    """Relative throughput that clearly fell by more than the tolerance is a regression."""
-    slow = tuple(1.2 * step for step in PAIRS)
+def test_much_slower_case_regresses(make_record):
+    """Relative throughput that fell by more than runs ever differ is a regression."""
+    slow = tuple(2 * step for step in PAIRS)
     timed = {"reference_step_seconds": PAIRS, **GAUSSIAN}
     report = compare(
         [make_record(step_seconds=PAIRS, **timed)], [make_record(step_seconds=slow, **timed)]
     )
     finding = report.findings[0]
     assert (finding.what, finding.verdict) == ("relative_throughput", Verdict.REGRESSED)
-    assert finding.change == pytest.approx(1 / 1.2 - 1)
+    assert finding.change == pytest.approx(-0.5)
     assert report.exit_code is Exit.REGRESSION
 
 
@@ -99,7 +101,29 @@ def test_slower_machine_does_not_regress(make_record):
     half = tuple(2 * step for step in PAIRS)
     before = make_record(step_seconds=PAIRS, reference_step_seconds=PAIRS, **GAUSSIAN)
     now = make_record(step_seconds=half, reference_step_seconds=half, **GAUSSIAN)
-    assert only(compare([before], [now]))["relative_throughput"] is Verdict.SAME
+    report = compare([before], [now])
+    (finding,) = [one for one in report.findings if one.what == "relative_throughput"]
+    assert finding.change == 0
+    assert report.exit_code is Exit.OK
+
+
+def test_two_runs_alone_cannot_tell_little(make_record):
+    """Without a calibration a fall that runs of one code show too is not called the same."""
+    before = make_record(step_seconds=PAIRS, reference_step_seconds=PAIRS, **GAUSSIAN)
+    report = compare([before], [before])
+    (finding,) = [one for one in report.findings if one.what == "relative_throughput"]
+    assert finding.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert 0.1 < finding.excluded_fall < 0.2
+    assert "calibrate the baseline with --calibrate" in finding.reason
+    assert replace(report, strict=True).exit_code is Exit.NOT_ENOUGH_EVIDENCE
+
+
+def test_method_without_turns(make_record):
+    """A method that was timed without exact, twice, is said not to be judged, not passed over."""
+    alone = make_record(step_seconds=PAIRS, **GAUSSIAN)
+    (finding,) = [one for one in compare([alone], [alone]).findings if one.what[:7] == "samples"]
+    assert finding.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert "exact took no turns" in finding.reason
 
 
 def test_exact_has_no_relative_throughput(make_record):
@@ -110,8 +134,6 @@ def test_exact_has_no_relative_throughput(make_record):
 
 def test_little_evidence_fails_only_if_strict(make_record):
     """Too few pairs are a failure of their own, and only where that was asked for."""
-    from dataclasses import replace
-
     few = make_record(step_seconds=(1.0,), reference_step_seconds=(1.0,), **GAUSSIAN)
     report = compare([few], [few])
     assert only(report)["relative_throughput"] is Verdict.NOT_ENOUGH_EVIDENCE
@@ -119,19 +141,52 @@ def test_little_evidence_fails_only_if_strict(make_record):
     assert replace(report, strict=True).exit_code is Exit.NOT_ENOUGH_EVIDENCE
 
 
-@pytest.mark.parametrize("change", [{"processor": "Another CPU"}, {"torch_threads": 64}])
-def test_other_processor(make_record, change):
-    """Times of another processor are not compared, memory still is, and nothing fails for it."""
+ELSEWHERE = [("processor", {"processor": "Another CPU"}), ("threads", {"torch_threads": 64})]
+
+
+@pytest.mark.parametrize(("flag", "change"), ELSEWHERE)
+def test_timed_elsewhere(make_record, change, flag):
+    """Times of another processor or thread count are not comparable, strict or not; memory is."""
     timed = {"step_seconds": PAIRS, "reference_step_seconds": PAIRS, **GAUSSIAN}
-    slow = timed | {"step_seconds": tuple(3 * step for step in PAIRS)}
     before = make_record(**timed)
     elsewhere = before.environment.model_copy(update=change)
-    now = make_record(environment=elsewhere, peak=11 * GIB, **slow)
-    found = only(compare([before], [now]))
-    assert found["relative_throughput"] is Verdict.NOT_COMPARABLE
-    assert found["peak_allocated_bytes"] is Verdict.REGRESSED
-    alone = compare([before], [make_record(environment=elsewhere, **slow)])
-    assert alone.counts == {Verdict.SAME: 1}
+    report = compare([before], [make_record(environment=elsewhere, **timed)])
+    assert only(report)["relative_throughput"] is Verdict.NOT_COMPARABLE
+    assert report.exit_code is Exit.NOT_COMPARABLE
+    assert replace(report, strict=True).exit_code is Exit.NOT_COMPARABLE
+    worse = compare([before], [make_record(environment=elsewhere, peak=11 * GIB, **timed)])
+    assert worse.exit_code is Exit.REGRESSION
+    untimed = [make_record(**GAUSSIAN)], [make_record(environment=elsewhere, **GAUSSIAN)]
+    assert compare(*untimed).exit_code is Exit.OK
+    allowed = compare([before], [make_record(environment=elsewhere, **timed)], allow=[flag])
+    assert allowed.exit_code is Exit.OK
+    assert allowed.warnings[0].startswith(f"{flag} differs: ")
+    assert allowed.warnings[0].endswith(" (allowed)")
+
+
+@pytest.mark.parametrize(("flag", "change"), ELSEWHERE)
+def test_some_cases_timed_elsewhere(make_record, change, flag):
+    """Where the times of other cases are compared, those that are not are too little evidence."""
+    timed = {"step_seconds": PAIRS, "reference_step_seconds": PAIRS, "method": "rmm"}
+    before = [make_record(sketch=sketch, rho=0.5, **timed) for sketch in ("dct", "gaussian")]
+    elsewhere = before[0].environment.model_copy(update=change)
+    now = [before[0], before[1].model_copy(update={"environment": elsewhere})]
+    assert compare(before, now).exit_code is Exit.NOT_ENOUGH_EVIDENCE
+    gone = [before[0].model_copy(update={"timing": None}), before[1]]
+    assert compare(gone, now).exit_code is Exit.NOT_COMPARABLE
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict"), [(13, Verdict.REGRESSED), (14, Verdict.SAME), (15, Verdict.IMPROVED)]
+)
+def test_converted_layers_are_counted(make_record, now, verdict):
+    """One layer fewer that the method changes is a regression: a count has no noise."""
+    before, after = (
+        make_record(**GAUSSIAN).model_copy(update={"converted": count}) for count in (14, now)
+    )
+    report = compare([before], [after])
+    assert only(report)["converted"] is verdict
+    assert (report.exit_code is Exit.REGRESSION) == (verdict is Verdict.REGRESSED)
 
 
 def test_training_runs_are_compared_by_memory(make_trained):
@@ -139,10 +194,10 @@ def test_training_runs_are_compared_by_memory(make_trained):
     before, worse = make_trained(0.9, peak=10 * GIB), make_trained(0.1, peak=12 * GIB)
     report = compare([before], [worse])
     assert only(report)["peak_allocated_bytes"] is Verdict.REGRESSED
-    assert only(report)["score"] is Verdict.NOT_COMPARABLE
+    assert only(report)["score"] is Verdict.NOT_JUDGED
     remarks = overview.remarks(compare([before], [before]))
     assert remarks == [
-        "score of 1 case not compared: one run's score says little; "
+        "score of 1 case not judged: one run's score says little; "
         "see means over seeds with `rmmbench table`"
     ]
 
@@ -152,7 +207,7 @@ def test_training_runs_without_memory_pass(make_trained):
     records = [make_trained(0.9), make_trained(0.2, outcome="diverged", **GAUSSIAN)]
     report = compare(records, records)
     assert report.exit_code is Exit.OK
-    assert report.counts == {Verdict.SAME: 1, Verdict.NOT_COMPARABLE: 1}
+    assert report.counts == {Verdict.SAME: 1, Verdict.NOT_JUDGED: 1}
 
 
 def test_missing_case_fails(make_record):

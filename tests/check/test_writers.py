@@ -74,7 +74,8 @@ def test_line_of_a_finding(report):
         f"the case is missing, was ok: {case} rho=0.4",
         f"peak_allocated_bytes rose 14.0 % (limit 1.0 %): {case} rho=0.1",
         "relative_throughput did not change "
-        f"(limit 10.0 %, 1 pair of steps, and an interval needs 6): {case} rho=0.7",
+        "(limit 5.0 %, 1 pair of steps, which tells no noise; take more ([timing], min_steps)): "
+        f"{case} rho=0.7",
         f"peak_allocated_bytes fell 20.0 % (limit 1.0 %): {case} rho=0.2",
     ]
 
@@ -117,7 +118,7 @@ def test_terminal_table(report):
     assert [row[-3:] for row in rows if "ρ=" in row][:3] == ["0.3", "0.4", "0.1"]
     assert "roberta-tiny mrpc 16×103 dct ρ=0.1" in rows
     assert "peak memory 10.00 GiB 11.40 GiB +14.0 % 1.0 % regressed" in rows
-    assert "throughput 1.000 1.000 +0.0 % 10.0 % not enough evidence" in rows
+    assert "throughput 1.000 1.000 +0.0 % 5.0 % not enough evidence" in rows
     assert "to keep what improved, make this run the baseline with --save" in rows
     assert rows[-1] == (
         "7 cases: 1 failed, 1 missing, 1 regressed, 1 not enough evidence, "
@@ -136,8 +137,9 @@ def test_terminal_shows_every_case_if_asked(report, width):
     assert all(len(line) <= width and "…" not in line for line in lines)
 
 
-def test_times_of_another_processor_are_one_remark(make_record):
-    """However many cases are not compared, one line says so, and why."""
+@pytest.fixture
+def elsewhere(make_record):
+    """A report on two cases, both timed on another processor than the baseline's."""
     times = (1.0,) * 8
     cases = [rmm(0.1), rmm(0.2)]
     before = [
@@ -145,11 +147,32 @@ def test_times_of_another_processor_are_one_remark(make_record):
     ]
     other = before[0].environment.model_copy(update={"processor": "Another"})
     now = [record.model_copy(update={"environment": other}) for record in before]
-    assert terminal.write(compare(before, now)).splitlines() == [
-        "throughput of 2 cases not compared: "
-        "timed on another processor: Golden CPU then, Another now",
-        "2 cases: 2 same",
-    ]
+    return compare(before, now)
+
+
+def test_times_of_another_processor_are_one_remark(elsewhere):
+    """However many cases are not compared, one line says so, why, and what to do."""
+    assert " ".join(terminal.write(elsewhere).split()) == (
+        "throughput of 2 cases not compared: processor differs: Golden CPU in the baseline, "
+        "Another in the run; compare all the same with --allow processor 2 cases: 2 not comparable"
+    )
+
+
+@pytest.mark.parametrize("name", WRITERS.names())
+def test_what_is_not_comparable_fails_in_every_format(elsewhere, name):
+    """No format lets what could not be compared look like a pass."""
+    text = WRITERS.get(name)(elsewhere)
+    assert "processor differs: Golden CPU in the baseline, Another in the run" in text
+    assert "not comparable" in text
+    if name == "json":
+        assert (json.loads(text)["passed"], json.loads(text)["exit_code"]) == (False, 5)
+    if name == "markdown":
+        assert text.startswith("### rmmbench check failed")
+    if name == "junit":
+        assert ElementTree.fromstring(text).find("testsuite").get("failures") == "2"
+    if name == "github":
+        (line,) = text.splitlines()
+        assert line.startswith("::error title=rmmbench check - not comparable::throughput of 2 ")
 
 
 def test_markup_in_names_is_text(failing):
@@ -239,6 +262,7 @@ def test_json_has_the_numbers(report):
         "limit": pytest.approx(0.1 * GIB),
         "tolerance": 0.01,
         "reason": None,
+        "excluded_fall": None,
     }
 
 

@@ -93,15 +93,33 @@ def test_json_types(export, run):
     first, failed, _ = json.loads(export(run.path, "--format", "json")[1])
     assert type(first["batch_size"]) is type(first["peak_allocated_bytes"]) is int
     assert first["samples_per_second"] == 16 / 0.2
-    assert failed["reason"] == 'no "room" for a | b,\nor c'
+    assert failed["reason"] == 'no "room" for a | b, or c'
 
 
 def test_awkward_text_stays_in_its_cell(export, run):
     """Quotes, bars and line breaks in a reason break neither CSV nor Markdown."""
-    assert read(export(run.path)[1], "csv")[1]["reason"] == 'no "room" for a | b,\nor c'
+    assert read(export(run.path)[1], "csv")[1]["reason"] == 'no "room" for a | b, or c'
     markdown = export(run.path, "--format", "markdown")[1]
     assert read(markdown, "markdown")[1]["reason"] == 'no "room" for a | b, or c'
     assert markdown.count("\n") == 5
+
+
+@pytest.mark.parametrize("sign", "=+-@")
+def test_no_text_is_a_formula(export, make_run, make_record, sign):
+    """A spreadsheet takes no cell of text for a formula; numbers below zero stay numbers."""
+    failed = make_record(outcome="error", batch_size=64)
+    failed = failed.model_copy(update={"reason": f"{sign}1+1"})
+    larger = make_record(peak=15 * GIB, method="rmm", sketch="dct", rho=0.5)
+    rows = read(export(make_run(make_record(), failed, larger).path)[1], "csv")
+    assert [row["reason"] for row in rows] == ["", f"'{sign}1+1", ""]
+    assert float(rows[2]["saving"]) == -0.5
+
+
+def test_markdown_shows_text_as_it_is(export, make_run, make_record):
+    """Nothing in a cell of Markdown is a tag, a mark or a formula."""
+    failed = make_record(outcome="error").model_copy(update={"reason": "<b>*no* $x$ `y` out_of"})
+    out = export(make_run(failed).path, "--format", "markdown")[1]
+    assert r"&lt;b>\*no\* \$x\$ \`y\` out_of" in out
 
 
 def test_parquet(export, run, tmp_path):

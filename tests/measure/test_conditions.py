@@ -8,7 +8,7 @@ import pynvml
 import pytest
 import torch
 
-from rmmbench.measure.conditions import GpuWatch
+from rmmbench.measure.conditions import GpuWatch, conditions
 from rmmbench.record import Conditions
 
 ALONE = {os.getpid(): 1}
@@ -30,12 +30,18 @@ def watched(fake_nvml, ticks=0):
     return watch
 
 
+def told(watch, samples=1):
+    """Return the conditions that a watch tells, and what is missing."""
+    energy = {"energy_joules_per_sample": watch.energy(samples)}
+    return conditions(watch.readings() | energy, unread="")
+
+
 def test_numbers_are_in_si_units(fake_nvml):
     """Clocks are in Hz, power in W, and energy in J for each sample."""
     fake_nvml.answers["nvmlDeviceGetTotalEnergyConsumption"] = in_turn(1_000_000, 1_070_000)
-    conditions, missing = watched(fake_nvml).conditions(samples=35)
+    found, missing = told(watched(fake_nvml), samples=35)
     assert missing == {}
-    assert conditions == Conditions(
+    assert found == Conditions(
         sm_clock_hertz=1.98e9,
         memory_clock_hertz=3.201e9,
         temperature_celsius=41,
@@ -50,16 +56,16 @@ def test_a_median_is_kept_and_not_a_mean(fake_nvml):
     """One odd sample among many moves neither power nor temperature."""
     fake_nvml.answers["nvmlDeviceGetPowerUsage"] = in_turn(1_000, 300_000)
     fake_nvml.answers["nvmlDeviceGetTemperatureV"] = in_turn(1, 50)
-    conditions, _ = watched(fake_nvml, ticks=5).conditions(samples=1)
-    assert (conditions.power_watts, conditions.temperature_celsius) == (300, 50)
+    found, _ = told(watched(fake_nvml, ticks=5), samples=1)
+    assert (found.power_watts, found.temperature_celsius) == (300, 50)
 
 
 def test_steps_shorter_than_an_interval_are_sampled_once(fake_nvml):
     """However short the steps, there is one sample of every reading."""
     with GpuWatch(0, interval_seconds=60) as watch:
         pass
-    conditions, _ = watch.conditions(samples=1)
-    assert conditions.power_watts == 350.5
+    found, _ = told(watch)
+    assert found.power_watts == 350.5
 
 
 def test_no_thread_outlives_the_watch(fake_nvml):
@@ -78,10 +84,10 @@ def test_one_reading_that_is_not_supported_costs_the_others_nothing(fake_nvml, n
     """A number that NVML cannot tell is None with the reason by its path; the rest are there."""
     fake_nvml.answers["nvmlDeviceGetPowerUsage"] = not_supported
     fake_nvml.answers["nvmlDeviceGetTotalEnergyConsumption"] = not_supported
-    conditions, missing = watched(fake_nvml, ticks=2).conditions(samples=1)
-    assert conditions.power_watts is None
-    assert conditions.energy_joules_per_sample is None
-    assert conditions.sm_clock_hertz == 1.98e9
+    found, missing = told(watched(fake_nvml, ticks=2), samples=1)
+    assert found.power_watts is None
+    assert found.energy_joules_per_sample is None
+    assert found.sm_clock_hertz == 1.98e9
     assert missing == {
         "conditions.power_watts": "NVML: Not Supported",
         "conditions.energy_joules_per_sample": "NVML: Not Supported",
@@ -90,8 +96,8 @@ def test_one_reading_that_is_not_supported_costs_the_others_nothing(fake_nvml, n
 
 def test_energy_that_the_counter_is_too_coarse_for_is_not_zero(fake_nvml):
     """A counter that did not move gives None and the reason."""
-    conditions, missing = watched(fake_nvml).conditions(samples=8)
-    assert conditions.energy_joules_per_sample is None
+    found, missing = told(watched(fake_nvml), samples=8)
+    assert found.energy_joules_per_sample is None
     assert "rose by 0 J over 8 samples" in missing["conditions.energy_joules_per_sample"]
 
 
@@ -103,8 +109,8 @@ def test_without_a_driver_every_number_is_missing_for_one_reason(monkeypatch, fa
 
     monkeypatch.setattr(fake_nvml, "nvmlInit", no_library)
     watch = watched(fake_nvml)
-    conditions, missing = watch.conditions(samples=1)
-    assert conditions == Conditions()
+    found, missing = told(watch)
+    assert found == Conditions()
     assert set(missing) == {f"conditions.{name}" for name in Conditions.model_fields}
     assert set(missing.values()) == {"no NVIDIA driver: NVML Shared Library Not Found"}
     assert watch.warnings() == ()
@@ -113,8 +119,8 @@ def test_without_a_driver_every_number_is_missing_for_one_reason(monkeypatch, fa
 def test_every_throttle_reason_seen_is_kept(fake_nvml):
     """A reason that held for one sample only is recorded too."""
     fake_nvml.answers["nvmlDeviceGetCurrentClocksEventReasons"] = in_turn(0x40, 0x4, 0x1)
-    conditions, _ = watched(fake_nvml, ticks=5).conditions(samples=1)
-    assert conditions.throttle_reasons == ("hw_thermal_slowdown", "sw_power_cap")
+    found, _ = told(watched(fake_nvml, ticks=5), samples=1)
+    assert found.throttle_reasons == ("hw_thermal_slowdown", "sw_power_cap")
 
 
 @pytest.mark.parametrize(
@@ -164,8 +170,8 @@ def test_other_processes_are_counted_where_this_one_is_known(
     lists = (fake_nvml.processes(before), fake_nvml.processes(after))
     fake_nvml.answers["nvmlDeviceGetComputeRunningProcesses"] = in_turn(*lists)
     watch = watched(fake_nvml)
-    conditions, missing = watch.conditions(samples=1)
-    assert conditions.foreign_processes == foreign
+    found, missing = told(watch)
+    assert found.foreign_processes == foreign
     assert ("conditions.foreign_processes" in missing) == (foreign is None)
     assert [warned in text for text in watch.warnings()] == ([True] if warned else [])
 
@@ -179,7 +185,7 @@ def test_a_real_gpu_is_watched():
         while time.monotonic() < ended:
             matrix @ matrix
             torch.cuda.synchronize()
-    conditions, missing = watch.conditions(samples=1)
-    assert conditions.sm_clock_hertz > 1e8
+    found, missing = told(watch)
+    assert found.sm_clock_hertz > 1e8
     for name in Conditions.model_fields:
-        assert (getattr(conditions, name) is None) == (f"conditions.{name}" in missing)
+        assert (getattr(found, name) is None) == (f"conditions.{name}" in missing)

@@ -2,13 +2,21 @@
 
 import os
 import platform
+from importlib import import_module
 from importlib.metadata import version
 
 import pytest
 import torch
 
 from rmmbench.measure import environment as module
-from rmmbench.measure.environment import cpu_count, environment, installed, memory_bytes, processor
+from rmmbench.measure.environment import (
+    as_left,
+    cpu_count,
+    environment,
+    installed,
+    memory_bytes,
+    processor,
+)
 from rmmbench.record import Environment
 
 
@@ -33,6 +41,36 @@ def test_without_a_gpu_there_is_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = environment()
     assert (found.gpu, found.gpu_memory_bytes) == (None, None)
+
+
+def test_settings_that_change_numbers_are_told(monkeypatch):
+    """Torch's own flags, as they are, and those variables that are set."""
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    monkeypatch.delenv("MALLOC_CONF", raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    found = environment()
+    assert found.variables["PYTORCH_ALLOC_CONF"] == "expandable_segments:True"
+    assert "MALLOC_CONF" not in found.variables
+    assert found.torch_flags["backends.cudnn.benchmark"] == "True"
+    assert found.torch_flags["are_deterministic_algorithms_enabled"] == "False"
+    assert found.torch_build == torch.version.git_version
+
+
+def test_the_environment_is_as_a_cases_code_leaves_it(monkeypatch, tmp_path):
+    """Flags and threads that a model's own code sets are the record's, and so is its repository."""
+    found = environment()
+    states = {"commit": "1234", "dirty": True}
+    monkeypatch.setattr(module, "code_state", lambda folder, file: states | {"commit": file.name})
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_model.py").write_text("")
+    import_module("own_model")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    left = as_left(found, "import:own_model:factory")
+    assert (left.commit, left.dirty, left.torch_threads) == ("own_model.py", True, 77)
+    assert left.torch_flags["backends.cudnn.benchmark"] == "True"
+    for model in ("mlp:8-4", "import:not_imported:factory", "import:sys:exit"):
+        assert as_left(found, model).commit == found.commit
 
 
 def test_what_is_not_installed_is_none():

@@ -5,6 +5,7 @@ import functools
 
 import pytest
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
 from torch import nn
 
 from rmmbench import methods, models
@@ -323,3 +324,23 @@ def test_patterns_that_match_nothing_are_told():
     model, batch = made(wanted)
     with pytest.raises(ValueError, match=r"no layer matches include=\['encoder\.\*'\].*layers\.0"):
         methods.get("rmm").apply(model, wanted, batch)
+
+
+@pytest.mark.parametrize("name", ["rmm", "exact-rp", "velora", "fewbit-activation"])
+def test_layers_that_were_hooked_before(name):
+    """Layers whose forward accelerate has replaced are changed too; by another, refused."""
+    method, asked = methods.get(name), case("mlp:6-8-8-4", name)
+    model, make_batch, _ = models.build(asked)
+    for layer in model.modules():
+        if not list(layer.children()):
+            add_hook_to_module(layer, ModelHook())
+    batch = make_batch()
+    exact = gradients(model, batch)
+    method.apply(copy.deepcopy(model), asked, batch)
+    method.apply(model, asked, batch)
+    assert differ(gradients(model, batch), exact)
+    patched, _, _ = models.build(asked)
+    for layer in patched.modules():
+        layer.forward = functools.partial(layer.forward)
+    with pytest.raises(ValueError, match=r"layer '.*' must have the forward of its class"):
+        method.apply(patched, asked, batch)

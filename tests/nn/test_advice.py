@@ -14,9 +14,9 @@ from torch.autograd.graph import saved_tensors_hooks
 import rmmbench
 from rmmbench.nn import converted_layers
 from rmmbench.nn.advice import advise
+from rmmbench.nn.candidates import linear_layers
 from rmmbench.nn.readers import readings
 from rmmbench.nn.size import SketchSettings
-from rmmbench.nn.swap import linear_layers
 
 HALF = SketchSettings("oporp", 0.5)
 ROWS, WIDTH = 64, 16

@@ -13,7 +13,11 @@ from rmmbench.nn import RMMConv1D, RMMLinear, converted_layers, exact_layers
 
 
 class OwnLinear(nn.Linear):
-    """A subclass, which may do anything."""
+    """A subclass with a forward pass of its own, which may do anything."""
+
+    def forward(self, input):
+        """Double the product."""
+        return 2 * super().forward(input)
 
 
 def small_model():
@@ -32,7 +36,7 @@ def test_returns_the_same_model_and_parameters():
     assert list(converted_layers(model)) == ["0.0", "0.2", "1.0", "1.2"]
 
 
-def test_converts_linear_itself_and_no_subclass():
+def test_leaves_what_computes_something_else():
     """A subclass of nn.Linear may compute something else, so it is left alone."""
     model = rmmbench.convert(small_model(), rho=0.5)
     assert type(model[2]) is OwnLinear
@@ -115,10 +119,13 @@ def test_passes_settings_on():
 
 
 def test_says_what_it_converted(caplog):
-    """The log names sketch and layers."""
+    """The log names sketch and layers, and what cannot be converted."""
     with caplog.at_level(logging.INFO, "rmmbench"):
         rmmbench.convert(small_model(), sketch="dct", rho=0.5, include="0.*")
-    assert caplog.messages == ["2 of 4 linear layers keep a dct sketch: 0.0, 0.2"]
+    assert caplog.messages == [
+        "2 of 4 linear layers keep a dct sketch: 0.0, 0.2",
+        "left out: 1, as OwnLinear has a forward pass of its own",
+    ]
 
 
 def test_gpt2_conv1d():

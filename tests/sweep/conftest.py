@@ -1,10 +1,12 @@
 """One fork server for all sweeps of a test session, as a sweep has one for all its cases."""
 
-import os
+import contextlib
+import uuid
 from pathlib import Path
 
 import pytest
 
+from rmmbench.case import Case
 from rmmbench.models import MODELS
 from rmmbench.sweep import process
 
@@ -22,19 +24,37 @@ def environment(make_record):
 
 
 @pytest.fixture
-def session():
-    """Return what lists the living processes of a session by its leader's number."""
-    return living
+def measured(environment, tmp_path, monkeypatch):
+    """Measure a case in this process; return its record and the stages that were announced."""
+    # Not before a test that needs it: many here get along without torch.
+    from rmmbench.measure.processors import ProcessorWatch
+    from rmmbench.sweep.worker import measure
+
+    # Tests may well run beside other programs.
+    monkeypatch.setattr(ProcessorWatch, "warnings", lambda _: ())
+
+    def record_of(**settings):
+        fast = {"warmup_steps": 1, "min_steps": 2, "max_steps": 2}
+        data = {"model": "mlp:8-16-4", "batch_size": 16, "timing": fast} | settings
+        stages = []
+        return measure(Case.model_validate(data), environment, tmp_path, stages.append), stages
+
+    return record_of
 
 
-def living(leader):
-    """Return the processes of a session that run, and are not just waiting to be buried."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-            if state not in "ZX" and os.getsid(int(entry.name)) == leader:
-                found.append(int(entry.name))
-        except (OSError, IndexError):
-            continue
-    return found
+@pytest.fixture
+def living(monkeypatch):
+    """Return what lists the living processes that this test started, and that those started."""
+    mark = f"RMMBENCH_TEST={uuid.uuid4()}"
+    monkeypatch.setenv(*mark.split("="))
+
+    def listed():
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            # What waits to be buried has none.
+            with contextlib.suppress(OSError):
+                if mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
+
+    return listed

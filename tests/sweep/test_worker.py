@@ -3,25 +3,13 @@
 import pytest
 import torch
 
-from rmmbench.case import Case, TimingSettings
+from rmmbench.case import Case
+from rmmbench.measure.processors import ProcessorWatch
 from rmmbench.methods import rmm
+from rmmbench.sweep import worker
 from rmmbench.sweep.draft import Draft, prepare
-from rmmbench.sweep.worker import is_out_of_memory, measure
 
 RMM = {"method": "rmm", "sketch": "oporp", "rho": 0.5}
-FAST = TimingSettings(warmup_steps=1, min_steps=2, max_steps=2)
-
-
-@pytest.fixture
-def measured(environment, tmp_path):
-    """Measure a case in this process; return its record and the stages that were announced."""
-
-    def record_of(**settings):
-        data = {"model": "mlp:8-16-4", "batch_size": 16, "timing": FAST} | settings
-        stages = []
-        return measure(Case.model_validate(data), environment, tmp_path, stages.append), stages
-
-    return record_of
 
 
 def numbers(model, prefix=""):
@@ -42,7 +30,9 @@ def test_a_whole_case(measured):
     assert record.converted == 2
     assert record.memory.device == "predict"
     assert len(record.timing.step_seconds) == len(record.timing.reference_step_seconds) == 2
-    assert set(record.missing) == {"conditions", *numbers(record.memory, "memory.")}
+    null = {*numbers(record.memory, "memory."), *numbers(record.conditions, "conditions.")}
+    assert set(record.missing) == null
+    assert record.missing["conditions.power_watts"] == "timed on the CPU"
     assert record.wall_seconds > 0
     assert record.warnings == ()
 
@@ -117,6 +107,21 @@ def test_the_same_case_has_the_same_bytes(measured):
     assert first.memory == again.memory
 
 
+def test_a_factory_that_names_no_device_is_moved_with_its_batch(tmp_path, monkeypatch):
+    """What NumPy's arrays become is on the CPU, whichever device torch was told of."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "of_arrays.py").write_text(
+        "import numpy, torch\n"
+        "def model(batch_size, seq_len):\n"
+        "    layer = torch.nn.Linear(4, 1, device='cpu')\n"
+        "    return layer, lambda: {'input': torch.from_numpy(numpy.ones((batch_size, 4), 'f4'))}\n"
+    )
+    case = Case.model_validate({"model": "import:of_arrays:model", "batch_size": 3})
+    step = prepare(Draft(case, lambda stage: None), "meta", foreach=False)
+    assert step.batch["input"].device.type == "meta"
+    assert {each.device.type for each in step.model.parameters()} == {"meta"}
+
+
 @pytest.mark.parametrize(
     ("settings", "warning"),
     [
@@ -157,19 +162,46 @@ def test_what_a_factory_makes_up_is_not_called_random(measured, tmp_path, monkey
     assert "factory" in record.synthetic
 
 
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (MemoryError(), True),
-        (torch.OutOfMemoryError("CUDA out of memory"), True),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-        (ValueError("can't allocate memory"), False),
-    ],
-)
-def test_what_out_of_memory_is(error, expected):
-    """Only an error that says that memory ran out is one."""
-    assert is_out_of_memory(error) == expected
+def test_other_programs_are_in_the_record_of_times(measured, monkeypatch):
+    """On a CPU too a record has its conditions, and a load is warned of."""
+    seen = {"other_cpus": (1.5, None), "cpu_governor": ("powersave", None)}
+    monkeypatch.setattr(ProcessorWatch, "readings", lambda _: seen)
+    monkeypatch.setattr(ProcessorWatch, "warnings", lambda _: ("other programs",))
+    record, _ = measured(time_device="cpu")
+    assert (record.conditions.other_cpus, record.conditions.cpu_governor) == (1.5, "powersave")
+    assert record.warnings == ("other programs",)
+    assert (record.row()["other_cpus"], record.row()["cpu_governor"]) == (1.5, "powersave")
+
+
+@pytest.mark.parametrize(("error", "warned"), [(MemoryError("full"), 0), (OSError("gone"), 1)])
+def test_a_timeline_that_fails_costs_only_itself(measured, monkeypatch, error, warned):
+    """Memory and times stand, and what failed is missing with its reason; a fault is warned of."""
+    monkeypatch.setattr(worker, "follow_memory", failing(error))
+    settings = {"memory_device": "predict", "time_device": "cpu", "timeline": {"epoch_steps": 2}}
+    record, _ = measured(**settings)
+    assert (record.outcome, record.timeline) == ("ok", None)
+    assert record.missing["timeline"] == f"{type(error).__name__}: {error}"
+    assert len([text for text in record.warnings if "timeline could not" in text]) == warned
+    assert record.memory is not None
+    assert record.timing is not None
+
+
+def test_times_that_do_not_fit_cost_no_memory(measured, monkeypatch):
+    """The method's own steps ran out of memory: what they take had been found, and is kept."""
+    monkeypatch.setattr(worker, "measure_time", failing(MemoryError("full")))
+    record, _ = measured(memory_device="predict", time_device="cpu", **RMM)
+    assert (record.outcome, record.reason) == ("out_of_memory", "MemoryError: full")
+    assert record.memory.peak_allocated_bytes > 0
+    assert record.missing["timing"] == "the case did not get so far"
+
+
+def failing(error):
+    """Return a function that raises an error, whatever it is given."""
+
+    def fail(*_, **__):
+        raise error
+
+    return fail
 
 
 def test_gradients_are_compared_with_exacts(measured):

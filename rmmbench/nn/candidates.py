@@ -1,0 +1,91 @@
+"""Which layers of a model can be sketched, and what is left out, each with the reason."""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils.parametrize import is_parametrized
+
+from rmmbench.nn.bypass import bypassed_layers
+from rmmbench.nn.linear import Sketched
+
+# Their forward pass is a product and a sum, as nn.Linear's.
+_LINEAR_THOUGH_WRITTEN_ANEW = {"transformers.models.falcon.modeling_falcon.FalconLinear"}
+
+
+def linear_layers(model: nn.Module) -> dict[str, Any]:
+    """Return by qualified name the layers that can become sketched ones.
+
+    They are `torch.nn.Linear`, its subclasses that compute what it computes, and transformers'
+    `Conv1D`, where the module that holds them calls them.
+    """
+    bypassed = bypassed_layers(model)
+    return {
+        name: layer
+        for name, layer in model.named_modules()
+        if layer not in bypassed and (is_conv1d(layer) or _is_linear(layer))
+    }
+
+
+def left_out_layers(model: nn.Module) -> dict[str, str]:
+    """Return by qualified name what multiplies by a weight and cannot be sketched, and why."""
+    bypassed = bypassed_layers(model)
+    return {
+        name: reason
+        for prefix, module in model.named_modules()
+        for name, reason in _left_out(prefix, module, bypassed.get(module))
+    }
+
+
+def is_conv1d(layer: nn.Module) -> bool:
+    """Tell whether a layer is transformers' `Conv1D`."""
+    # A model that has the layer has imported its module.
+    transformers = sys.modules.get("transformers.pytorch_utils")
+    return transformers is not None and type(layer) is transformers.Conv1D
+
+
+def _is_linear(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear) and _what_hinders(layer) is None
+
+
+def _what_hinders(layer: nn.Linear) -> str | None:
+    kind = type(layer)
+    if isinstance(layer, LazyModuleMixin):
+        return f"{kind.__name__} has no shape before its first batch"
+    if is_parametrized(layer):
+        return "parametrized before it was converted"
+    written_anew = f"{kind.__module__}.{kind.__qualname__}" not in _LINEAR_THOUGH_WRITTEN_ANEW
+    if kind.forward is not nn.Linear.forward and written_anew:
+        return f"{kind.__name__} has a forward pass of its own"
+    return None
+
+
+def _left_out(prefix: str, module: nn.Module, reader: str | None) -> Iterator[tuple[str, str]]:
+    kind = type(module).__name__
+    if isinstance(module, Sketched):
+        return
+    if isinstance(module, nn.Linear) or is_conv1d(module):
+        reason = _what_hinders(module) if isinstance(module, nn.Linear) else None
+        if reader is not None:
+            reason = f"{reader} reads its weight without calling it"
+        if reason is not None:
+            yield prefix, reason
+        return
+    for name, weight in module.named_parameters(recurse=False):
+        if _is_multiplied_by(module, name, weight):
+            where = f"{prefix}.{name}".lstrip(".")
+            yield where, f"{kind} multiplies by its own {weight.dim()}-dimensional weights"
+
+
+def _is_multiplied_by(module: nn.Module, name: str, weight: nn.Parameter) -> bool:
+    """Tell whether a module that is no linear layer does with a parameter what one would do."""
+    if isinstance(module, nn.MultiheadAttention):
+        return weight.dim() == 2
+    if type(module).__module__.startswith("torch.nn."):
+        return False
+    # Embeddings of positions and of a class have a first dimension of 1.
+    is_of_experts = weight.dim() == 3 and min(weight.shape) > 1
+    is_linear = weight.dim() == 2 and name == "weight" and "Linear" in type(module).__name__
+    return is_of_experts or is_linear

@@ -1,0 +1,57 @@
+"""What `torch.nn.functional.linear` takes and a sketch cannot: it goes the exact way.
+
+Nested tensors of jagged layout are rows one after another, so those are sketched after all.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.fx import Proxy
+
+
+def can_be_sketched(*tensors: Tensor | None) -> bool:
+    """Tell whether a linear map of these (input, weight, bias) may keep a sketch.
+
+    They must be real floating-point numbers, strided and not nested. Under a transform of
+    `torch.func` or with tangents of forward mode they may not: there a gradient may be taken of
+    the gradient, along a direction or for each sample by itself, and one estimate serves none.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return False
+    return all(tensor is None or _is_plain(tensor) for tensor in tensors)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    if not isinstance(tensor, Tensor) or tensor.is_nested or tensor.layout is not torch.strided:
+        return False
+    value_and_tangent = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
+    return tensor.is_floating_point() and value_and_tangent.tangent is None
+
+
+def is_jagged(input: Tensor) -> bool:
+    """Tell whether an input is nested with rows that lie one after another, none left out."""
+    if not isinstance(input, Tensor) or input.layout is not torch.jagged:
+        return False
+    return input.is_contiguous()  # torch's linear refuses what is not
+
+
+def over_jagged_rows(apply: Callable[[Tensor], Tensor], input: Any) -> Tensor:
+    """Return what `apply` makes of a jagged input's rows, nested in the same lengths."""
+    output = apply(input.values())
+    return torch.nested.nested_tensor_from_jagged(output, input.offsets())
+
+
+def traced_call(layer: nn.Module, input: object) -> Tensor | None:
+    """Return what stands for a layer's output in a graph that `torch.fx` traces, as nn.Linear's.
+
+    The call is one step of the graph. None where nothing is traced, or the layer alone is, with no
+    module around it that could hold it.
+    """
+    if not isinstance(input, Proxy):
+        return None
+    tracer: Any = input.tracer
+    name = tracer.path_of_module(layer)
+    return tracer.create_proxy("call_module", name, (input,), {}) if name else None

@@ -1,0 +1,22 @@
+"""Text that others wrote, made fit for one line of a terminal, a file or a record."""
+
+_MARK = "…"
+
+
+def printable(text: str, most: int = 500) -> str:
+    r"""Return `text` as one line that is safe to print and to encode, of at most `most` characters.
+
+    Lines are joined by a space. What a terminal or an encoder would not take as a letter is
+    written as its escape, such as \x1b, \u202e or \ud800: control and format characters, lone
+    surrogates. What is cut off is told by "…". Printable text comes back as it is.
+    """
+    # Joining lines only shortens: four times the limit is enough, and bounds the work.
+    begun = text.strip()[: 4 * most + 1]
+    shown = "".join(map(_visible, " ".join(filter(None, map(str.strip, begun.splitlines())))))
+    if len(shown) <= most and len(begun) <= 4 * most:
+        return shown
+    return shown[: most - len(_MARK)] + _MARK
+
+
+def _visible(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()

@@ -1,0 +1,86 @@
+"""Whatever is given, the command line answers in one line, and its streams end no command."""
+
+import subprocess
+import sys
+
+import pytest
+
+from rmmbench.cli import main
+
+PROGRAM = "from rmmbench.cli import main; main()"
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """Run `rmmbench` with arguments that cannot be met; return its one line on stderr."""
+
+    def run(*arguments, code=2):
+        monkeypatch.setattr(sys, "argv", ["rmmbench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as raised:
+            main()
+        out, err = capsys.readouterr()
+        assert (raised.value.code, out) == (code, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        return err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["tabel"], "No such command 'tabel'. Did you mean 'table'?"),
+        (["table"], "Missing argument 'RUN'; see `"),
+        (["table", "x", "--colour"], "No such option: --colour"),
+        (["verify", "--seed", "many"], "Invalid value for '--seed'"),
+        (["table", "a\nb\x1b[31m"], r"a b\x1b[31m is not a run directory"),
+        (["table", "x" * 300], "File name too long"),
+        (["table", "x" * 50_000], "x…"),
+        (["check", "x" * 300, "--against", "y" * 300], "File name too long"),
+        (["plot", "x" * 300], "File name too long"),
+        (["sweep", "x" * 300 + ".toml"], "File name too long"),
+        (["sweep", "x" * 300], "no profile named 'xxx"),
+        (["sweep", "\ud800"], r"no profile named '\ud800'"),
+    ],
+)
+def test_wrong_usage_is_told_in_a_line(refused, arguments, told):
+    """No argument, of whatever letters and length, gets a traceback or several lines."""
+    line = refused(*arguments)
+    assert told in line
+    assert len(line) < 5000
+
+
+def run(*arguments, **streams):
+    """Run `rmmbench` in a process of its own."""
+    command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+    return subprocess.run(command, check=False, **streams)
+
+
+def test_a_full_disk_is_told():
+    """Where stdout has no room the command fails in one line."""
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 -- a device
+        done = run("list", "sketches", stdout=full)
+    assert done.returncode == 2
+    assert done.stderr == b"error: stdout cannot be used: No space left on device\n"
+
+
+def test_a_reader_that_left_changes_no_verdict(tmp_path):
+    """Neither a broken pipe nor closed streams end a command otherwise than it would have."""
+    for wrong, code in (("sketches", 0), ("nothing", 2)):
+        command = f'"{sys.executable}" -c "{PROGRAM}" list {wrong}'
+        for streams in ("| true; exit ${PIPESTATUS[0]}", ">&- 2>&-", "<&- >&- 2>&-"):
+            done = subprocess.run(["bash", "-c", f"{command} {streams}"], capture_output=True)
+            assert (done.returncode, done.stdout) == (code, b"")
+            assert b"Traceback" not in done.stderr
+
+
+def test_data_is_utf8_and_prose_is_what_the_terminal_has(make_run, make_record, monkeypatch):
+    """A terminal without Greek gets escapes; what programs read is UTF-8 all the same."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    failed = make_record(outcome="error", model="hf:ρ", method="rmm", sketch="dct", rho=0.5)
+    path = make_run(failed).path
+    table = run("table", path)
+    assert (table.returncode, b"\\u03c1" in table.stdout) == (0, True)
+    assert "hf:ρ".encode() in run("export", path).stdout
