@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from rmmbench.kernels import dense
 from rmmbench.methods._quantised import Quantised, product, quantise
 from rmmbench.nn import ops
-from rmmbench.nn.functional import as_autocast, is_real, kept_weight
+from rmmbench.nn.functional import as_autocast, kept_weight
+from rmmbench.nn.unusual import can_be_sketched
 
 
 class Compression(NamedTuple):
@@ -94,7 +95,9 @@ def projected_linear(
     features = input.shape[-1]
     proj_dim, bits = compression.proj_dim_for(features), compression.bits
     keeps_input = torch.is_grad_enabled() and weight.requires_grad and input.numel() > 0
-    if not (keeps_input and is_real(input, weight)) or (proj_dim == features and bits is None):
+    if not (keeps_input and can_be_sketched(input, weight)) or (
+        proj_dim == features and bits is None
+    ):
         return F.linear(input, weight, bias)
     # Autocast ends at an autograd function; what F.linear would cast is cast here.
     input = as_autocast(input)

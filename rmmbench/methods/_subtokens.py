@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor, nn
 
-from rmmbench.nn.functional import as_autocast, is_real, kept_weight
+from rmmbench.nn.functional import as_autocast, kept_weight
+from rmmbench.nn.unusual import can_be_sketched
 
 
 class SubTokens:
@@ -34,7 +35,7 @@ class SubTokens:
     def apply_linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return input · weightᵀ + bias; the first batch that is trained on decides about v."""
         keeps_input = torch.is_grad_enabled() and weight.requires_grad and input.numel() > 0
-        if self.exact or not self.training or not keeps_input or not is_real(input, weight):
+        if self.exact or not self.training or not keeps_input or not can_be_sketched(input, weight):
             return F.linear(input, weight, bias)
         if not self.has_direction:
             mean = mean_direction(input.detach(), len(self.direction))

@@ -86,7 +86,7 @@ def sketched_linear(
         call = {**settings._asdict(), "seed": seed}
         return input.tracer.create_proxy("call_function", rmm_linear, (input, weight, bias), call)
     keeps_input = torch.is_grad_enabled() and weight.requires_grad
-    if not keeps_input or not is_real(input, weight):
+    if not keeps_input:
         return F.linear(input, weight, bias)
     if is_jagged(input):
         rows = partial(sketched_linear, weight=weight, bias=bias, settings=settings, seed=seed)
@@ -102,11 +102,6 @@ def sketched_linear(
     x_proj, key = _kept(input, cast, sketch, seed, shared)
     apply: Callable[..., Tensor] = _RMMLinearFunction.apply
     return apply(cast, weight, bias, x_proj, key, sketch)
-
-
-def is_real(input: Tensor, weight: Tensor) -> bool:
-    """Tell whether what is random and real can estimate the gradient; of complex numbers none."""
-    return not (input.is_complex() or weight.is_complex())
 
 
 class _Sketch(NamedTuple):

@@ -152,3 +152,14 @@ def test_a_computed_weight_is_kept_as_autocast_made_it():
     with saved_tensors_hooks(lambda tensor: saved.append(tensor), lambda _: None), autocast():
         layer(torch.randn(20, 24))
     assert [tensor.dtype for tensor in saved if tensor.shape == (16, 24)] == [torch.bfloat16]
+
+
+@pytest.mark.parametrize("method", ["exact-rp", "velora"])
+def test_other_methods_leave_complex_numbers_exact(method):
+    """What is random and real estimates no gradient of complex numbers: it is nn.Linear's."""
+    layer, x = nn.Linear(24, 16, dtype=torch.complex64), torch.randn(20, 24) * (1 + 2j)
+    layer(x).abs().sum().backward()
+    expected, layer.weight.grad = layer.weight.grad, None
+    methods.get(method).apply(layer, Case(model="mlp", method=method, batch_size=20, rho=0.1), {})
+    layer(x).abs().sum().backward()
+    assert torch.equal(layer.weight.grad, expected)

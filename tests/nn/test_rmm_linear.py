@@ -189,18 +189,6 @@ def test_nothing_to_save_is_exact(settings, projections):
     assert projections == []
 
 
-@pytest.mark.parametrize("sketch", ["rows", "gaussian", "rademacher", "oporp"])
-def test_complex_numbers_take_the_exact_path(sketch, projections):
-    """A real S estimates no gradient of complex numbers: it is nn.Linear's, to the last bit."""
-    exact = nn.Linear(24, 16, dtype=torch.complex64)
-    layer, x = RMMLinear.from_linear(exact, sketch=sketch, rho=0.5), torch.randn(20, 24) * (1 + 2j)
-    layer(x).abs().sum().backward()
-    found, layer.weight.grad = layer.weight.grad, None
-    exact(x).abs().sum().backward()
-    assert torch.equal(found, exact.weight.grad)
-    assert projections == []
-
-
 @every_device
 @pytest.mark.parametrize("is_trained", [True, False])
 def test_autocast_dtypes(device, is_trained):
