@@ -164,6 +164,6 @@ def _project(x: Tensor, signs: Tensor | None, proj_dim: int) -> Tensor:
     """Return x · signs · proj_dim^−½, or x where there are no signs."""
     if signs is None:
         return x
-    # Not on the signs: rounded to bfloat16, the factor would make the gradient biased. And not in
-    # place afterwards: a selective checkpoint keeps what a product gives.
+    # Within the product: rounded to bfloat16, or multiplied with what is, the factor would make the
+    # gradient biased. And in place of nothing: a selective checkpoint keeps what a product gives.
     return torch.addmm(x.new_empty(1), x, signs, beta=0, alpha=proj_dim**-0.5)
