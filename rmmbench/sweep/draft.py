@@ -21,9 +21,9 @@ from rmmbench.record import (
     Memory,
     Outcome,
     Record,
-    Timing,
 )
 from rmmbench.timeline import Timeline
+from rmmbench.timing import Timing
 from rmmbench.training import Training
 
 Announce = Callable[[str], None]
@@ -122,10 +122,14 @@ class Draft:
             converted=self.converted,
             sketch_path=self.sketch_path,
             synthetic=self.synthetic,
-            missing=self.missing,
+            missing=self._missing(),
             warnings=(*self.warnings, *filter(None, [complaint()])),
             wall_seconds=time.monotonic() - self._start,
         )
+
+    def _missing(self) -> dict[str, str]:
+        unknown = self.timing.missing if self.timing else {}
+        return {f"timing.{name}": reason for name, reason in unknown.items()} | self.missing
 
 
 def told(error: BaseException) -> str:

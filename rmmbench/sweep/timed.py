@@ -18,8 +18,8 @@ from rmmbench.measure.processors import ProcessorWatch
 from rmmbench.measure.step import TrainingStep
 from rmmbench.measure.timing import Reference, ReferenceFailedError, time_steps
 from rmmbench.methods.method import Method
-from rmmbench.record import Timing
 from rmmbench.sweep.draft import Draft, prepare, told
+from rmmbench.timing import Timing
 
 TimeDevice = Literal["cuda", "cpu"]
 
