@@ -4,8 +4,9 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
-from rmmbench.cli import main
+from rmmbench.cli import app, main
 
 PROGRAM = "from rmmbench.cli import main; main()"
 
@@ -84,3 +85,24 @@ def test_data_is_utf8_and_prose_is_what_the_terminal_has(make_run, make_record, 
     table = run("table", path)
     assert (table.returncode, b"\\u03c1" in table.stdout) == (0, True)
     assert "hf:ρ".encode() in run("export", path).stdout
+
+
+COMMANDS = typer.main.get_command(app).commands
+ASKED = "device model task batch-size seq-len dtype attention optimizer rho sketch method seed"
+
+
+@pytest.mark.parametrize("name", ["sweep", "train"])
+def test_what_is_measured_is_asked_for_by_the_same_flags(name):
+    """Every axis of a grid has its flag, and so have a directory, a second try and JSON."""
+    flags = {flag for each in COMMANDS[name].params for flag in each.opts}
+    asked = [*ASKED.split(), "out", "retry", "dry-run", "json"]
+    assert flags >= {f"--{each}" for each in asked}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_flag_says_what_it_is(name):
+    """No help refers to another's, and one name means one thing wherever it is a choice."""
+    for each in COMMANDS[name].params:
+        assert each.help is None or "Likewise" not in each.help
+        if "--device" in each.opts or "--dtype" in each.opts or "--attention" in each.opts:
+            assert each.type.choices
