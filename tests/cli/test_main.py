@@ -101,8 +101,18 @@ def test_what_is_measured_is_asked_for_by_the_same_flags(name):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_flag_says_what_it_is(name):
-    """No help refers to another's, and one name means one thing wherever it is a choice."""
-    for each in COMMANDS[name].params:
-        assert each.help is None or "Likewise" not in each.help
-        if "--device" in each.opts or "--dtype" in each.opts or "--attention" in each.opts:
-            assert each.type.choices
+    """No help sends its reader to another's."""
+    assert all("Likewise" not in (each.help or "") for each in COMMANDS[name].params)
+
+
+@pytest.mark.parametrize("flag", ["--device", "--dtype", "--attention", "--optimizer", "--format"])
+@pytest.mark.parametrize(
+    "command",
+    ["sweep x", "train x", "max-batch x --memory 1GiB", "variance x", "advise x", "plot x"],
+)
+def test_a_choice_is_a_choice_everywhere(refused, command, flag):
+    """What is one of few is checked as such by every command that asks for it."""
+    name, *rest = command.split()
+    has_it = any(flag in each.opts for each in COMMANDS[name].params)
+    told = "must be one of" if has_it else "No such option"
+    assert told in refused(name, *rest, flag, "other")
