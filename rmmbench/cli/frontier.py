@@ -87,11 +87,17 @@ def _environment(first: "Environment", by_run: "Mapping[Path, Sequence[Record]]"
     """Return the versions and the machine of all numbers; a prediction is of no machine."""
     for name in ("torch", "transformers"):
         _require_one(name, {p: _of(name, of) for p, of in by_run.items()})
-    machine: dict[str, str | None] = {}
-    for device, name in (("cpu", "processor"), ("cuda", "gpu")):
-        found = {p: _of(name, of, device) for p, of in by_run.items()}
-        machine |= dict.fromkeys([name], _require_one(name, found))
-    return first.model_copy(update={name: value for name, value in machine.items() if value})
+    machine: dict[str, str] = {}
+    for device, names in _MACHINE.items():
+        for name in names:
+            value = _require_one(name, {p: _of(name, of, device) for p, of in by_run.items()})
+            if value is not None and name == names[0]:
+                machine[name] = value
+    return first.model_copy(update=machine)
+
+
+_MACHINE = {"cpu": ("processor", "torch_threads"), "cuda": ("gpu", "driver")}
+"""By device what its times are of: its name first."""
 
 
 def _of(name: str, records: "Sequence[Record]", device: str | None = None) -> set[str]:

@@ -171,6 +171,10 @@ def elsewhere():
             "runs must be of one processor to be one figure, got Golden CPU in {}; Other CPU",
         ),
         (
+            {"torch_threads": 1},
+            "runs must be of one torch_threads to be one figure, got 2 in {}; 1",
+        ),
+        (
             {"transformers": None},
             "runs must be of one transformers to be one figure, got 5.23.0 in",
         ),
