@@ -11,9 +11,10 @@ from typing import Final, Literal
 from pydantic import Field
 
 from rmmbench.case import Case, Device
-from rmmbench.ranges import Finite, Flag, Line, Measured, NotNegative, Whole
+from rmmbench.ranges import Finite, Flag, Line, NotNegative, Whole
 from rmmbench.strict import Strict
 from rmmbench.timeline import Timeline
+from rmmbench.timing import TIMING_COLUMNS, Timing
 from rmmbench.training import Training
 
 SCHEMA_VERSION: Final = 1
@@ -104,26 +105,6 @@ class Memory(Strict):
     reserved_bytes: Whole | None = None
     alloc_retries: Whole | None = None
     process_bytes: Whole | None = None
-
-
-class Timing(Strict):
-    """Raw times of whole training steps, the method's and exact's taken in turn in one process.
-
-    Attributes:
-        step_seconds: The method's.
-        reference_step_seconds: Exact's, pair by pair; empty where the case is exact.
-        samples_per_second: batch_size ÷ the median of `step_seconds`.
-        relative_throughput: Median of `reference_step_seconds` ÷ median of `step_seconds`; 1 for
-            exact, None where exact took no turns.
-        spread: Standard error of the median step, as a fraction of it.
-    """
-
-    device: Literal["cuda", "cpu"]
-    step_seconds: tuple[Measured, ...] = Field(min_length=1)
-    reference_step_seconds: tuple[Measured, ...] = ()
-    samples_per_second: Measured
-    relative_throughput: Measured | None
-    spread: NotNegative
 
 
 class Conditions(Strict):
@@ -235,7 +216,7 @@ class Record(Strict):
         for name in Memory.model_fields:
             if name != "device":
                 row[name] = getattr(memory, name, None)
-        for name in ("samples_per_second", "relative_throughput", "spread"):
+        for name in TIMING_COLUMNS:
             row[name] = getattr(timing, name, None)
         for name in Conditions.model_fields:
             row[name] = getattr(self.conditions, name, None)

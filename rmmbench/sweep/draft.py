@@ -21,21 +21,29 @@ from rmmbench.record import (
     Memory,
     Outcome,
     Record,
-    Timing,
 )
 from rmmbench.timeline import Timeline
+from rmmbench.timing import Timing
 from rmmbench.training import Training
 
 Announce = Callable[[str], None]
+Keep = Callable[["Draft"], None]
 
 
 class Draft:
     """A record in the making: what is measured stays, whatever happens afterwards."""
 
-    def __init__(self, case: Case, announce: Announce) -> None:
-        """Start the clock for `case`; `announce` is told what is being done."""
+    def __init__(self, case: Case, announce: Announce, keep: Keep = lambda draft: None) -> None:
+        """Start the clock.
+
+        Args:
+            case: What the record is of.
+            announce: Told what is being done.
+            keep: Given the draft where what follows may end the process.
+        """
         self.case = case
         self.announce = announce
+        self._keep = keep
         self.synthetic = SYNTHETIC
         self.converted: int | None = None
         self.memory: Memory | None = None
@@ -58,6 +66,10 @@ class Draft:
         """Note, and tell, what comes next."""
         self._stage = name
         self.announce(name)
+
+    def keep(self) -> None:
+        """Let what has been measured outlive this process, whatever follows."""
+        self._keep(self)
 
     def lost(self, name: str, error: BaseException, of: str = "") -> None:
         """Note why a figure beside the main ones could not be had; those stand.
@@ -110,10 +122,14 @@ class Draft:
             converted=self.converted,
             sketch_path=self.sketch_path,
             synthetic=self.synthetic,
-            missing=self.missing,
+            missing=self._missing(),
             warnings=(*self.warnings, *filter(None, [complaint()])),
             wall_seconds=time.monotonic() - self._start,
         )
+
+    def _missing(self) -> dict[str, str]:
+        unknown = self.timing.missing if self.timing else {}
+        return {f"timing.{name}": reason for name, reason in unknown.items()} | self.missing
 
 
 def told(error: BaseException) -> str:
