@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rmmbench.cli.figure_files import chosen_format, figure_paths
+from rmmbench.cli.flags import FigureFormat
 from rmmbench.cli.frontier_table import show
 from rmmbench.cli.telling import tell
 from rmmbench.errors import NotComparableError, UsageError
@@ -25,12 +26,11 @@ def frontier(
         typer.Argument(metavar="RUN...", help="Run directories that sweep or max-batch wrote."),
     ],
     file_format: Annotated[
-        str | None,
-        typer.Option("--format", metavar="html|png|svg|pdf", help="html if --out does not say."),
+        FigureFormat | None, typer.Option("--format", help="html if --out does not say.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="A folder or a file; the first RUN if not given."),
+        typer.Option(metavar="PATH", help="A folder or a file; runs/RUN-figures if not given."),
     ] = None,
 ) -> None:
     """Compare every way of saving memory: what it saves, its speed, its gradient error.
