@@ -148,7 +148,7 @@ def _rings(cell: Cell, view: View) -> list[go.Scatter]:
     if not cell.best:
         return []
     x, y = zip(*map(view.place, cell.best), strict=True)
-    ring = {"symbol": "circle-open", "size": 18, "color": INK, "line": {"width": 1.5}}
+    ring = {"symbol": "circle-open", "size": 15, "color": INK, "line": {"width": 1.5}}
     trace = go.Scatter(x=x, y=y, mode="markers", marker=ring, name=BEST, legendgroup=BEST)
     return [trace.update(hoverinfo="skip", legendrank=2001)]
 
