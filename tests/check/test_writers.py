@@ -83,7 +83,9 @@ def test_line_of_a_finding(report):
 def test_line_of_a_small_case(make_record):
     """Where 2 MiB are the limit, the change is in bytes too; other settings are told by name."""
     settings = {"task": None, "model": "mlp", "seq_len": None, "include": ("a.*", "b")}
-    (before, now) = (make_record(saved=size, **settings) for size in (MIB, 4 * MIB))
+    (before, now) = (
+        make_record(saved=size, memory_device="cpu", **settings) for size in (MIB, 4 * MIB)
+    )
     (finding, *_) = compare([before], [now]).findings
     assert wording.line(finding) == (
         "saved_bytes rose 3.0 MiB (limit 2.0 MiB): "
