@@ -232,6 +232,17 @@ def test_github_levels(report):
     assert [line.split("::")[1].split(" ")[0] for line in strict] == ["error"] * 4
 
 
+@pytest.mark.parametrize(("strict", "level"), [(False, "warning"), (True, "error")])
+def test_github_tells_once_what_cannot_be_told(make_record, strict, level):
+    """Cases that seem the same, of which two runs alone cannot be sure, are one annotation."""
+    times = (1.0, 1.01) * 4
+    timed = {"step_seconds": times, "reference_step_seconds": times}
+    records = [make_record(**timed, **rmm(rho)) for rho in (0.1, 0.2, 0.3)]
+    (line,) = github.write(replace(compare(records, records), strict=strict)).splitlines()
+    start = f"::{level} title=rmmbench check - not enough evidence::throughput of 3 cases: cannot"
+    assert line.startswith(start)
+
+
 def test_github_escapes(failing):
     """A reason of many lines with percent signs stays one command."""
     (line,) = github.write(failing("100%\n::error::no")).splitlines()
