@@ -483,4 +483,7 @@ def test_groups_are_blocks():
     model = nn.ModuleDict({"blocks": nn.ModuleList([Block(), Block()]), "head": nn.Linear(24, 2)})
     layers = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)]
     groups = sharing_groups(model, layers)
-    assert {block: len(names) for block, names in groups.items()} == {"blocks.0": 10, "blocks.1": 10}
+    assert {block: len(names) for block, names in groups.items()} == {
+        "blocks.0": 10,
+        "blocks.1": 10,
+    }
