@@ -1,6 +1,11 @@
 """`python -m rmmbench` is the command `rmmbench`."""
 
-from rmmbench.cli import main
+import sys
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        # Python puts the working directory first, where any file would stand in for a library's.
+        sys.path.append(sys.path.pop(0))
+    from rmmbench.cli import main
+
     main()

@@ -8,12 +8,14 @@
     ├── DataError             2   what models train on: not there, or not what it must be
     ├── NotComparableError    5   records of different machines, versions or profiles
     └── NoBaselineError       6   nothing to compare with
+    Interrupted             130   by Ctrl-C; 128 and the signal's number by another
 
 Library functions raise ValueError or TypeError for wrong arguments. Messages are one line: what
 must hold, what was given, what to do. They are caught once, in `rmmbench.cli`.
 """
 
 import difflib
+import signal
 from collections.abc import Iterable
 from enum import IntEnum
 
@@ -74,6 +76,17 @@ class NoBaselineError(RmmbenchError):
     """A check without anything to check against."""
 
     exit_code = Exit.NO_BASELINE
+
+
+class Interrupted(BaseException):
+    """A signal asked the command to end; no error, and caught by nothing that catches errors."""
+
+    def __init__(self, number: int, kept: str = "") -> None:
+        """Of the signal `number`; `kept` says what stays of the work."""
+        how = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+        super().__init__(f"interrupted{how}" + (f": {kept}" if kept else ""))
+        self.number = number
+        self.exit_code = 128 + number
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

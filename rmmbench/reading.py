@@ -78,7 +78,9 @@ class Shared:
         return model
 
     def _part(self, part: BaseModel) -> BaseModel:
-        return self._parts.setdefault((type(part), *part.__dict__.values()), part)
+        values = part.__dict__.values()
+        flat = (tuple(each.items()) if isinstance(each, dict) else each for each in values)
+        return self._parts.setdefault((type(part), *flat), part)
 
 
 def _same_schema(kind: type[BaseModel], data: bytes, where: object) -> None:

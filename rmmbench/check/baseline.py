@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rmmbench.check import calibration
 from rmmbench.errors import NoBaselineError, RunError, UsageError, did_you_mean
 from rmmbench.store import RUN_FILE, Run
 
@@ -55,7 +56,9 @@ def save(run: Run, path: Path) -> None:
         if not (path / RUN_FILE).exists() and not _is_bare(path):
             raise RunError(f"{path} is not empty and not a baseline; {hint}")
     try:
+        calibration.drop(path)
         run.copy_to(path)
+        calibration.copy(run.path, path)
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}; {hint}") from error
 

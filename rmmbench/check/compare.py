@@ -1,12 +1,12 @@
 """Compares two sets of records, case by case."""
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from rmmbench.check import throughput
-from rmmbench.check.comparable import Pair, refusal, timed_elsewhere, transformers_warnings
-from rmmbench.check.report import CaseResult, Finding, Report, Verdict
+from rmmbench.check.comparable import Pair, other_warnings, timed_elsewhere, transformers_warnings
+from rmmbench.check.report import CaseResult, Finding, Report, Verdict, one_sided
+from rmmbench.check.throughput import Stored
 from rmmbench.record import Record
 from rmmbench.units import MIB
 
@@ -20,7 +20,7 @@ class Tolerances:
     """
 
     memory: float = 0.01
-    throughput: float = 0.1
+    throughput: float = 0.05
     memory_floor_bytes: float = 2 * MIB
 
     def __post_init__(self) -> None:
@@ -29,6 +29,10 @@ class Tolerances:
             if math.isnan(value) or not 0 <= value < 1:
                 limits = "must be at least 0 and below 1"
                 raise ValueError(f"the {name} tolerance {limits}, got {value:g}")
+
+
+Judge = Callable[[Record, Record], Iterator[Finding]]
+"""Yields what is found of the throughput of one case, the baseline's record first."""
 
 
 def matched(baseline: Iterable[Record], run: Iterable[Record]) -> list[Pair]:
@@ -43,23 +47,32 @@ def compare(
     tolerances: Tolerances | None = None,
     *,
     allow: Collection[str] = (),
+    judge: Judge | None = None,
 ) -> Report:
     """Compare every case of the baseline with the run's, and name those that are new.
 
-    Whether the two are comparable at all is for `rmmbench.check.comparable` to say. What was timed
-    elsewhere is not comparable, unless `allow` has "processor" or "threads".
+    Whether the two are comparable at all is for `rmmbench.check.comparable` to say.
+
+    Args:
+        baseline: Records to compare with.
+        run: Records to judge.
+        tolerances: How much worse a case may become.
+        allow: "processor" and "threads" compare what was timed elsewhere.
+        judge: Judges throughput; by default by the two records of a case alone.
     """
     limits = tolerances or Tolerances()
     old, new = _by_key(baseline), _by_key(run)
+    pairs = matched(old.values(), new.values())
+    judge = judge or Stored.of(pairs, limits.throughput, allow)
     cases = []
     for key in old | new:
         case = (new.get(key) or old[key]).case
-        found = tuple(_findings(old.get(key), new.get(key), limits, allow))
+        found = tuple(_findings(old.get(key), new.get(key), limits, judge))
         cases.append(CaseResult(key, case, found))
-    pairs = matched(old.values(), new.values())
     moved = dict.fromkeys(one for pair in pairs for one in timed_elsewhere(*pair))
     allowed = tuple(f"{one} (allowed)" for one in moved if one.name in allow)
-    return Report(tuple(cases), allowed + transformers_warnings(pairs))
+    warnings = allowed + transformers_warnings(pairs) + other_warnings(pairs)
+    return Report(tuple(cases), warnings)
 
 
 def _by_key(records: Iterable[Record]) -> dict[str, Record]:
@@ -67,7 +80,7 @@ def _by_key(records: Iterable[Record]) -> dict[str, Record]:
 
 
 def _findings(
-    old: Record | None, new: Record | None, limits: Tolerances, allow: Collection[str]
+    old: Record | None, new: Record | None, limits: Tolerances, judge: Judge
 ) -> Iterator[Finding]:
     if old is None or new is None or not old.outcome == new.outcome == "ok":
         yield _outcome(old, new)
@@ -75,12 +88,12 @@ def _findings(
     for what in ("peak_allocated_bytes", "saved_bytes"):
         before, now = getattr(old.memory, what, None), getattr(new.memory, what, None)
         if before is None or now is None:
-            yield from _half(what, before, now, new, "memory")
+            yield from one_sided(what, before, now, new, "memory")
         else:
             yield _memory(what, before, now, new, limits)
     if old.converted is not None and new.converted is not None:
         yield _converted(new, old.converted, new.converted)
-    yield from _throughput(old, new, limits.throughput, allow)
+    yield from judge(old, new)
     if old.training and new.training:
         reason = "one run's score says little; see means over seeds with `rmmbench table`"
         yield Finding(new.case, "score", Verdict.NOT_JUDGED, reason=reason)
@@ -102,17 +115,6 @@ def _outcome(old: Record | None, new: Record | None) -> Finding:
     return Finding(new.case, "outcome", verdict, before, new.outcome, reason=new.reason)
 
 
-def _half(
-    what: str, before: float | None, now: float | None, new: Record, section: str
-) -> Iterator[Finding]:
-    """Yield the finding on a number that one side only has; nothing where neither has it."""
-    if before is not None:
-        reason = new.missing.get(f"{section}.{what}") or new.missing.get(section)
-        yield Finding(new.case, what, Verdict.MISSING, before, None, reason=reason)
-    elif now is not None:
-        yield Finding(new.case, what, Verdict.NEW, None, now)
-
-
 def _memory(what: str, before: int, now: int, new: Record, limits: Tolerances) -> Finding:
     relative = limits.memory * before
     limit = max(relative, limits.memory_floor_bytes)
@@ -129,22 +131,3 @@ def _converted(new: Record, before: int, now: int) -> Finding:
     if now != before:
         verdict = Verdict.REGRESSED if now < before else Verdict.IMPROVED
     return Finding(new.case, "converted", verdict, before, now, limit=0)
-
-
-def _throughput(
-    old: Record, new: Record, tolerance: float, allow: Collection[str]
-) -> Iterator[Finding]:
-    """Yield the finding on relative throughput; nothing for a case that has no reference."""
-    what = "relative_throughput"
-    before, now = throughput.measured(old.timing), throughput.measured(new.timing)
-    if before is None or now is None:
-        values = before.value if before else None, now.value if now else None
-        yield from _half(what, *values, new, "timing")
-        return
-    reason = refusal(timed_elsewhere(old, new), allow)
-    if reason:
-        verdict = Verdict.NOT_COMPARABLE
-    else:
-        verdict, reason = throughput.judge(before, now, tolerance)
-    limit = tolerance * before.value
-    yield Finding(new.case, what, verdict, before.value, now.value, limit, tolerance, reason)

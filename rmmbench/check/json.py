@@ -32,6 +32,6 @@ def write(report: Report) -> str:
 
 
 def _finding(finding: Finding) -> dict[str, object]:
-    names = ("what", "baseline", "now", "change", "limit", "tolerance", "reason")
+    names = ["what", "baseline", "now", "change", "limit", "tolerance", "reason", "excluded_fall"]
     values = {name: getattr(finding, name) for name in names}
     return {"verdict": finding.verdict.value} | values

@@ -1,7 +1,10 @@
 """What of a report is shown: the rows of its table, the remarks beside it, the counts."""
 
+from collections import Counter
+
 from rmmbench.check import wording
-from rmmbench.check.report import UNREMARKABLE, Finding, Report, Verdict
+from rmmbench.check.report import Finding, Report, Verdict
+from rmmbench.units import format_percent
 
 
 def rows(report: Report, *, every: bool = False) -> list[tuple[Finding, ...]]:
@@ -10,17 +13,15 @@ def rows(report: Report, *, every: bool = False) -> list[tuple[Finding, ...]]:
     The case with the gravest finding comes first.
     """
     cases = [
-        tuple(one for one in case.findings if every or one.verdict not in UNREMARKABLE)
-        for case in report.cases
+        tuple(one for one in case.findings if every or one.is_remarkable) for case in report.cases
     ]
     return sorted(filter(None, cases), key=lambda found: min(one.order() for one in found))
 
 
 def summary(report: Report) -> str:
     """Return the counts in one line: "28 cases: 1 regressed, 1 improved, 26 same"."""
-    total = len(report.cases)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in report.counts.items())
-    return f"{total} case{'' if total == 1 else 's'}: {counts}"
+    return f"{_cases(len(report.cases))}: {counts}"
 
 
 def remarks(report: Report) -> list[str]:
@@ -28,15 +29,12 @@ def remarks(report: Report) -> list[str]:
     lines = [f"warning: {warning}" for warning in report.warnings]
     told = {Verdict.FAILED, Verdict.MISSING, Verdict.NOT_ENOUGH_EVIDENCE}
     for finding in report.findings:
-        if finding.verdict in told and finding.reason:
+        if finding.verdict in told and finding.reason and finding.excluded_fall is None:
             what = "" if finding.what == "outcome" else f", {wording.PROSE[finding.what]}"
             case = f"{wording.name(finding.case)}{what}"
             lines.append(f"{finding.verdict}: {case}: {wording.shortened(finding.reason)}")
-    lines += [*not_compared(report), *_told_together(report, Verdict.NOT_JUDGED, "not judged")]
-    if Verdict.NOT_ENOUGH_EVIDENCE in report.counts:
-        lines.append(
-            "for more evidence, measure both again with more steps ([timing] in the profile)"
-        )
+    lines += [*_cannot_tell(report), *not_compared(report)]
+    lines += _told_together(report, Verdict.NOT_JUDGED, "not judged")
     if Verdict.IMPROVED in report.counts:
         lines.append("to keep what improved, make this run the baseline with --save")
     return lines
@@ -48,12 +46,25 @@ def not_compared(report: Report) -> list[str]:
 
 
 def _told_together(report: Report, verdict: Verdict, said: str) -> list[str]:
-    cases: dict[tuple[str, str], int] = {}
-    for finding in report.findings:
-        if finding.verdict is verdict:
-            what = (wording.PROSE[finding.what], finding.reason or "")
-            cases[what] = cases.get(what, 0) + 1
+    found = [finding for finding in report.findings if finding.verdict is verdict]
+    counts = Counter((wording.PROSE[one.what], one.reason or "") for one in found)
     return [
-        f"{what} of {count} case{'' if count == 1 else 's'} {said}: {reason}"
-        for (what, reason), count in cases.items()
+        f"{what} of {_cases(count)} {said}: {reason}" for (what, reason), count in counts.items()
     ]
+
+
+def _cannot_tell(report: Report) -> list[str]:
+    """Return how small a fall of throughput could not be seen, a line for each reason."""
+    falls: dict[str, list[float]] = {}
+    for one in report.findings:
+        if one.verdict is Verdict.NOT_ENOUGH_EVIDENCE and one.excluded_fall is not None:
+            falls.setdefault(one.reason or "", []).append(one.excluded_fall)
+    return [
+        f"throughput of {_cases(len(found))}: cannot tell below "
+        f"{' to '.join(dict.fromkeys(format_percent(f(found)) for f in (min, max)))}: {reason}"
+        for reason, found in falls.items()
+    ]
+
+
+def _cases(count: int) -> str:
+    return f"{count} case{'' if count == 1 else 's'}"

@@ -1,11 +1,13 @@
 """What a comparison found: findings, gathered by case, and what they amount to."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from rmmbench.case import Case
 from rmmbench.errors import Exit
+from rmmbench.record import Record
 
 
 class Verdict(StrEnum):
@@ -38,11 +40,14 @@ class Finding:
 
     Attributes:
         what: The field compared: "peak_allocated_bytes", "saved_bytes", "converted",
-            "relative_throughput", "score" (which is not judged), or "outcome".
+            "relative_throughput", "samples_per_second" (of runs in turn), "score" (which is not
+            judged), or "outcome".
         baseline, now: Its values, in the field's unit; None where there is none.
         limit: How far `now` may be from `baseline`, in the field's unit.
         tolerance: The fraction of `baseline` that `limit` is; None where the limit is a fixed size.
         reason: What the numbers alone do not tell.
+        excluded_fall: The smallest fall of throughput that this comparison could not have missed,
+            a fraction; None for what has no noise, or where nothing is known of it.
     """
 
     case: Case
@@ -53,6 +58,14 @@ class Finding:
     limit: float | None = None
     tolerance: float | None = None
     reason: str | None = None
+    excluded_fall: float | None = None
+
+    @property
+    def is_remarkable(self) -> bool:
+        """Whether it is worth a row: something changed, or seems to by more than it may."""
+        if self.verdict is Verdict.NOT_ENOUGH_EVIDENCE and self.excluded_fall is not None:
+            return (self.change or 0) < -(self.tolerance or 0)
+        return self.verdict not in UNREMARKABLE
 
     @property
     def difference(self) -> float | None:
@@ -76,6 +89,17 @@ class Finding:
     def order(self) -> tuple[int, float]:
         """Return what sorts findings: the gravest first, then those furthest beyond their limit."""
         return self.verdict.gravity, -round(self.excess, 6)
+
+
+def one_sided(
+    what: str, before: float | None, now: float | None, new: Record, section: str
+) -> Iterator[Finding]:
+    """Yield the finding on a number that one side only has; nothing where neither has it."""
+    if before is not None:
+        reason = new.missing.get(f"{section}.{what}") or new.missing.get(section)
+        yield Finding(new.case, what, Verdict.MISSING, before, None, reason=reason)
+    elif now is not None:
+        yield Finding(new.case, what, Verdict.NEW, None, now)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,15 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from rmmbench.check.comparable import differences, require
+from rmmbench.check import calibration, wording
+from rmmbench.check.comparable import differences, require, timed_elsewhere
 from rmmbench.check.compare import Tolerances, compare, matched
-from rmmbench.check.report import Report
-from rmmbench.errors import NoBaselineError, UsageError
+from rmmbench.check.report import Report, Verdict
+from rmmbench.check.throughput import Stored
+from rmmbench.errors import NoBaselineError, NotComparableError, UsageError
 from rmmbench.store import Run
+
+_STEADY = frozenset({"outcome", "converted", "peak_allocated_bytes", "saved_bytes"})
 
 
 def compare_runs(
@@ -38,9 +42,12 @@ def compare_runs(
     if not before:
         hint = "make this run the baseline with --save"
         raise NoBaselineError(f"the baseline at {baseline.path} has no records; {hint}")
-    found = differences(baseline.info, run.info, matched(before, now))
-    warnings = require(found, allow)
-    report = compare(before, now, tolerances, allow=allow)
+    pairs = matched(before, now)
+    warnings = require(differences(baseline.info, run.info, pairs), allow)
+    limits = tolerances or Tolerances()
+    more = [calibration.read(one.path) for one in (baseline, run)]
+    judge = Stored.of(pairs, limits.throughput, allow, *more)
+    report = compare(before, now, limits, allow=allow, judge=judge)
     return replace(
         report,
         warnings=warnings + report.warnings,
@@ -48,3 +55,21 @@ def compare_runs(
         baseline=str(baseline.path),
         strict=strict,
     )
+
+
+def require_same_code(baseline: Run, again: Run) -> None:
+    """Make sure that a run measured the code of the baseline once more, on the same machine.
+
+    Raises:
+        NotComparableError: If what does not vary from run to run differs.
+    """
+    before, now = baseline.records(), again.records()
+    pairs = matched(before, now)
+    found = differences(baseline.info, again.info, pairs)
+    found += [difference for pair in pairs for difference in timed_elsewhere(*pair)]
+    facts = [f"{difference.name} differs from the baseline's" for difference in found]
+    steady = [one for one in compare(before, now).findings if one.what in _STEADY]
+    facts += [wording.line(one) for one in steady if one.verdict is not Verdict.SAME]
+    if facts:
+        hint = "calibrate with the code and on the machine of the baseline, or save a new one"
+        raise NotComparableError(f"{facts[0]}; {hint}")

@@ -3,7 +3,7 @@
 import textwrap
 
 from rmmbench.case import CHOICES, Case
-from rmmbench.check.report import Finding
+from rmmbench.check.report import Finding, Verdict
 from rmmbench.units import format_bytes, format_percent
 
 COLUMNS = ("case", "what", "baseline", "now", "change", "limit", "verdict")
@@ -13,6 +13,7 @@ PROSE = {
     "saved_bytes": "saved bytes",
     "converted": "converted layers",
     "relative_throughput": "throughput",
+    "samples_per_second": "samples/s",
     "score": "score",
     "outcome": "outcome",
 }
@@ -51,8 +52,15 @@ def cells(finding: Finding) -> tuple[str, ...]:
         _shown(finding.what, finding.now),
         _signed(finding) if finding.difference is not None else "",
         _limit(finding),
-        finding.verdict.value,
+        _doubt(finding) or finding.verdict.value,
     )
+
+
+def _doubt(finding: Finding) -> str:
+    """Return how large a fall would have been seen, where noise hides a smaller one."""
+    if finding.verdict is not Verdict.NOT_ENOUGH_EVIDENCE or finding.excluded_fall is None:
+        return ""
+    return f"cannot tell below {format_percent(finding.excluded_fall)}"
 
 
 def _given(case: Case) -> dict[str, object]:
@@ -73,8 +81,9 @@ def _event(finding: Finding) -> str:
         way = "rose" if finding.difference > 0 else "fell"
         size = _signed(finding).lstrip("+-")
         moved = f"{way} {size}" if finding.difference else "did not change"
-        why = f", {finding.reason}" if finding.reason else ""
-        return f"{finding.what} {moved} (limit {_limit(finding)}{why})"
+        limit = _limit(finding)
+        more = filter(None, [limit and f"limit {limit}", _doubt(finding), finding.reason])
+        return f"{finding.what} {moved} ({', '.join(more)})"
     before, now = (_shown(finding.what, value) for value in (finding.baseline, finding.now))
     why = f" ({shortened(finding.reason)})" if finding.reason else ""
     if finding.now is None:
@@ -91,7 +100,8 @@ def _signed(finding: Finding) -> str:
     """Return the difference in the terms of its limit: a percentage, bytes, or a count."""
     if finding.what == "converted":
         return f"{finding.difference:+d}"
-    if finding.tolerance is not None and finding.change is not None:
+    is_in_bytes = finding.tolerance is None and finding.what != "samples_per_second"
+    if not is_in_bytes and finding.change is not None:
         return format_percent(finding.change, signed=True)
     size = format_bytes(finding.difference)
     return f"+{size}" if (finding.difference or 0) > 0 else size
@@ -112,6 +122,8 @@ def _shown(what: str, value: float | str | None) -> str:
         return (value or "–").replace("_", " ")
     if what == "converted":
         return str(value)
+    if what == "samples_per_second":
+        return f"{value:.4g}/s"
     return f"{value:.3f}" if what == "relative_throughput" else format_bytes(value)
 
 

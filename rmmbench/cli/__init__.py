@@ -22,7 +22,8 @@ from rmmbench.cli.telling import tell
 from rmmbench.cli.train import train
 from rmmbench.cli.variance import variance
 from rmmbench.cli.verify import verify
-from rmmbench.errors import Exit, RmmbenchError
+from rmmbench.errors import Exit, Interrupted, RmmbenchError
+from rmmbench.interrupts import raised
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -74,8 +75,12 @@ def main() -> None:
 def _run() -> int:
     """Return the exit code of the command that `sys.argv` names."""
     try:
-        code: int | None = app(standalone_mode=False)
-        sys.stdout.flush()
+        with raised():
+            code: int | None = app(standalone_mode=False)
+            sys.stdout.flush()
+    except Interrupted as error:
+        tell(str(error))
+        return error.exit_code
     except RmmbenchError as error:
         return _refused(str(error), error.exit_code)
     except _MISUSE as error:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Collection
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -13,6 +15,7 @@ from rmmbench.cli.telling import tell
 from rmmbench.errors import NoBaselineError, RmmbenchError, UsageError
 
 if TYPE_CHECKING:
+    from rmmbench.check.compare import Tolerances
     from rmmbench.check.report import Report
     from rmmbench.store import Run
 
@@ -30,14 +33,34 @@ class MayDiffer(StrEnum):
 def check(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory that sweep wrote.")],
     against: Annotated[
-        str, typer.Option(metavar="BASELINE", help="A run directory, or the name of a shipped one.")
-    ],
+        str | None,
+        typer.Option(metavar="BASELINE", help="A run directory, or the name of a shipped one."),
+    ] = None,
+    rerun: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REVISION|PYTHON",
+            help="Measure RUN's cases anew, with the code here and, in turn, that of a git "
+            "revision or of another installation.",
+        ),
+    ] = None,
+    max_minutes: Annotated[
+        float, typer.Option(metavar="MINUTES", min=0.0, help="How long --rerun may take.")
+    ] = 60.0,
+    calibrate: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Measure RUN's cases N times more, and keep in RUN how much runs differ.",
+        ),
+    ] = None,
     memory_tolerance: Annotated[
         str, typer.Option(metavar="PERCENT", help="How much memory may rise; 2 MiB it always may.")
     ] = "1%",
     throughput_tolerance: Annotated[
-        str, typer.Option(metavar="PERCENT", help="How much relative throughput may fall.")
-    ] = "10%",
+        str, typer.Option(metavar="PERCENT", help="The fall in throughput to find.")
+    ] = "5%",
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail where there is not enough evidence.")
     ] = False,
@@ -66,6 +89,10 @@ def check(
 ) -> None:
     """Compare a run with a baseline; fail if memory or relative throughput got worse.
 
+    Runs of one code differ in speed by several percent. Two records alone show only what is beyond
+    doubt; --calibrate measures how much runs of the baseline differ, and --rerun measures both
+    codes in turn until the answer is clear. One check in a hundred of the same code may fail.
+
     Under GitHub Actions, also annotate the commit and add to the summary of the step.
 
     Exit codes:
@@ -81,35 +108,71 @@ def check(
       rmmbench check runs/ci --against main --markdown -
       rmmbench check runs/ci --against main --allow torch
       rmmbench check runs/ci --against main --save
+      rmmbench check main --calibrate 10
+      rmmbench check runs/ci --rerun HEAD~1 --max-minutes 30
+      rmmbench check runs/ci --rerun ../released/bin/python
     """
-    from rmmbench.check import baseline as baselines
     from rmmbench.check.compare import Tolerances
-    from rmmbench.check.runs import compare_runs
+    from rmmbench.cli import again
     from rmmbench.store import Run
 
+    _exactly_one(against=against, rerun=rerun, calibrate=calibrate)
+    if save and against is None:
+        raise UsageError("--save makes RUN the baseline that --against names; give --against")
     tolerances = Tolerances(
         memory=_fraction("--memory-tolerance", memory_tolerance),
         throughput=_fraction("--throughput-tolerance", throughput_tolerance),
     )
     files = _files(junit=junit, markdown=markdown, json=json)
     measured = Run.open(run)
-    path = baselines.find(against)
+    report = None
+    if calibrate is not None:
+        again.calibrate(measured, calibrate)
+    elif rerun is not None:
+        report = again.compare_in_turn(measured, rerun, tolerances, max_minutes)
+    elif against is not None:
+        report = _compared(measured, against, tolerances, allow or (), save)
+    if report:
+        report = replace(report, strict=strict)
+        _show(report, files, every)
+        if not save:
+            _annotate(report, sys.stderr if "-" in files.values() else sys.stdout)
+            _finish(report)
+    if save and against is not None:
+        _save(measured, against)
+
+
+def _compared(
+    run: "Run", against: str, tolerances: "Tolerances", allow: Collection[str], save: bool
+) -> "Report | None":
+    """Return the report; None, with a word on why, where saving does not need one."""
+    from rmmbench.check import baseline as baselines
+    from rmmbench.check.runs import compare_runs
+
     try:
-        baseline = baselines.open_baseline(path)
-        report = compare_runs(baseline, measured, tolerances, allow=allow or (), strict=strict)
+        baseline = baselines.open_baseline(baselines.find(against))
+        return compare_runs(baseline, run, tolerances, allow=allow)
     except RmmbenchError as error:
         if not save:
             raise
         if not isinstance(error, NoBaselineError):
             tell(f"not compared: {error}")
-    else:
-        _show(report, files, every)
-        if not save:
-            _annotate(report, sys.stderr if "-" in files.values() else sys.stdout)
-            _finish(report)
-            return
-    baselines.save(measured, path)
-    _tell_saved(measured, path)
+        return None
+
+
+def _save(run: "Run", against: str) -> None:
+    from rmmbench.check import baseline as baselines
+
+    path = baselines.find(against)
+    baselines.save(run, path)
+    _tell_saved(run, path)
+
+
+def _exactly_one(**modes: object) -> None:
+    given = [f"--{name}" for name, value in modes.items() if value is not None]
+    if len(given) != 1:
+        every = "--against BASELINE, --rerun REVISION|PYTHON or --calibrate N"
+        raise UsageError(f"check needs one of {every}, got {' and '.join(given) or 'none'}")
 
 
 def _files(**paths: str | None) -> dict[str, str]:
@@ -145,7 +208,7 @@ def _show(report: "Report", files: dict[str, str], every: bool) -> None:
     for name, path in files.items():
         text = WRITERS.get(name)(report)
         if path == "-":
-            write_data(text)
+            write_data([text.encode()])
         else:
             _write(f"--{name}", Path(path), text)
 

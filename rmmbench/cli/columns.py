@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rmmbench import published
-from rmmbench.labels import EXACT, gradient_error, kind, place
+from rmmbench.labels import EXACT, gradient_error, kind, place, throughput_interval
 from rmmbench.profile import Profile
 from rmmbench.rows import CELL, KIND, Row, differing, is_projection, kept, telling
 from rmmbench.units import GIB, MIB, format_percent
@@ -29,12 +29,13 @@ class Column:
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
     """Return the rows by place and size; in a cell exact first, then from most to least kept."""
-    places = list(dict.fromkeys(place(row, WHERE) for row in rows))
-    kinds = list(dict.fromkeys(kind(row, KIND) for row in rows))
+    places: dict[str, int] = {}
+    kinds: dict[str, int] = {}
 
     def order(row: Row) -> tuple[object, ...]:
-        cell = (places.index(place(row, WHERE)), row["batch_size"], row["seq_len"] or 0)
-        how = (kinds.index(kind(row, KIND)), [-size for size in kept(row)])
+        where = places.setdefault(place(row, WHERE), len(places))
+        cell = (where, row["batch_size"], row["seq_len"] or 0)
+        how = (kinds.setdefault(kind(row, KIND), len(kinds)), [-size for size in kept(row)])
         return (*cell, row["cell"], row["method"] != "exact", *how)
 
     return sorted(rows, key=order)
@@ -79,6 +80,7 @@ def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column]:
         column("paper's\nsaved", lambda row: _saved(row, published.saving(profile, row))),
         column(f"kept\n{unit}", lambda row: "" if is_paper else _kept(row, size, digits)),
         column("relative\nthroughput", lambda row: "" if is_projection(row) else _ratio(row)),
+        column("95 %\ninterval", throughput_interval),
         column("product ÷\nsketch", lambda row: _ratio(row) if is_projection(row) else ""),
         column("paper's\nrelative", lambda row: _relative(profile, row)),
         column("gradient\nerror", gradient_error),

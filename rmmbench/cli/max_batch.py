@@ -1,6 +1,5 @@
 """`rmmbench max-batch`: the largest batch that fits in a given memory, by method."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rmmbench.cli.flags import numbers, words
-from rmmbench.cli.running import open_run
+from rmmbench.cli import axes as flags
+from rmmbench.cli.flags import Device
+from rmmbench.cli.running import open_run, tell_how_to_retry, telling_what_is_kept
+from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import tell
 from rmmbench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from rmmbench.case import Case
     from rmmbench.profile import Profile
@@ -33,26 +34,23 @@ def max_batch(
         str, typer.Option(help="Whose methods and settings; a name, or a path.")
     ] = "frontier",
     device: Annotated[
-        str, typer.Option(help="predict, cuda, cpu or auto: cuda if there is one, else predict.")
-    ] = "auto",
-    method: Annotated[
-        list[str] | None, typer.Option(help="These instead; repeat or separate by commas.")
-    ] = None,
-    sketch: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
-    rho: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+        Device, typer.Option(help="Where; auto is cuda if there is one, else predict.")
+    ] = Device.AUTO,
+    method: flags.Methods = None,
+    sketch: flags.Sketches = None,
+    rho: flags.Rhos = None,
     task: Annotated[str | None, typer.Option(help="A task, for its shape.")] = None,
-    seq_len: Annotated[list[str] | None, typer.Option(help="Padded length, in tokens.")] = None,
-    dtype: Annotated[
-        list[str] | None, typer.Option(help="float32, or bfloat16 for autocast.")
-    ] = None,
-    attention: Annotated[str | None, typer.Option(help="eager or sdpa.")] = None,
+    seq_len: flags.SeqLens = None,
+    dtype: flags.Dtypes = None,
+    attention: flags.Attentions = None,
+    optimizer: flags.Optimizers = None,
+    seed: flags.Seeds = None,
     time: Annotated[
         bool | None, typer.Option("--time/--no-time", help="Time the largest; so on cuda.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Run directory; runs/max-batch-… if not given.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    out: flags.Out = None,
+    retry: flags.Retry = False,
+    as_json: flags.AsJson = False,
 ) -> None:
     """Find the largest batch that fits in a given memory, for each way of saving.
 
@@ -70,26 +68,29 @@ def max_batch(
     from rmmbench.sweep.max_batch import found
 
     limit = _limit(memory)
-    axes: dict[str, Any] = {
-        "method": words(method),
-        "sketch": words(sketch),
-        "attention": attention,
-    }
-    axes |= {"rho": numbers("--rho", rho, float), "dtype": words(dtype)}
-    axes["seq_len"] = numbers("--seq-len", seq_len, int)
+    axes = flags.axes(
+        method=method,
+        sketch=sketch,
+        rho=rho,
+        seq_len=seq_len,
+        dtype=dtype,
+        attention=attention,
+        optimizer=optimizer,
+        seed=seed,
+    )
     chosen = _profile(profile, model, task, axes, memory)
-    plan = make_plan(chosen, device)
+    plan = make_plan(chosen, device.value)
     cases = _cases(plan.cases, limit)
     _check_limit(memory, limit, cases[0])
     place = str(cases[0].memory_device)
     time_device = _time_device(place, is_asked=place == "cuda" if time is None else time)
     name = re.sub(r"[:/\s]+", "-", f"max-batch-{model}-{memory}-{place}")
     run = open_run(out or Path("runs") / name, profile, chosen, cases, plan.environment)
-    _find(run, cases, time_device)
+    _find(run, cases, time_device, retry=retry)
     lines = found(run.records(), cases, time_device)
     if as_json:
         about = {"model": model, "memory_limit_bytes": limit, "device": place}
-        typer.echo(json.dumps(about | {"methods": data(lines)}, indent=2))
+        write_json(about | {"methods": data(lines)})
     else:
         _show(lines, run)
     _end(lines, run)
@@ -154,7 +155,9 @@ def _time_device(device: str, *, is_asked: bool) -> Literal["cuda", "cpu"] | Non
     return "cuda" if device == "cuda" else "cpu"
 
 
-def _find(run: "Run", cases: "list[Case]", time_device: Literal["cuda", "cpu"] | None) -> None:
+def _find(
+    run: "Run", cases: "list[Case]", time_device: Literal["cuda", "cpu"] | None, *, retry: bool
+) -> None:
     from rmmbench.sweep.local import LocalLauncher
     from rmmbench.sweep.max_batch import find
 
@@ -165,16 +168,11 @@ def _find(run: "Run", cases: "list[Case]", time_device: Literal["cuda", "cpu"] |
         jobs=environment.cpu_count,
         folder=run.path,
     )
-    try:
-        with run.locked():
-            before = len(run.records())
-            if before:
-                tell(f"probes recorded in {run.path} already: {before}")
-            _follow(find(run, cases, launcher, time_device))
-    except KeyboardInterrupt:
-        kept = f"probes recorded in {run.path}: {len(run.records())}"
-        tell(f"interrupted; {kept}; the same command goes on")
-        raise typer.Exit(Exit.INTERRUPTED) from None
+    with telling_what_is_kept(run, "probes"):
+        before = len(run.records())
+        if before:
+            tell(f"probes recorded in {run.path} already: {before}")
+        _follow(find(run, cases, launcher, time_device, retry=retry))
 
 
 def _follow(events: "Iterator[Event]") -> None:
@@ -233,7 +231,7 @@ def _show(lines: "list[Line]", run: "Run") -> None:
     console.print(Text(f"{about}\n{said}", style="dim"))
 
 
-def _table(lines: "list[Line]") -> "Table":
+def _table(lines: "list[Line]") -> "RenderableType":
     from rmmbench.cli.batch_columns import columns
     from rmmbench.cli.drawn import drawn
 
@@ -249,7 +247,7 @@ def _end(lines: "list[Line]", run: "Run") -> None:
     ended = [record for record in ended if record.outcome != "ok"]
     for record in ended:
         tell(f"{record.outcome}: {record.case.title}, while {record.stage}: {record.reason}")
+    tell_how_to_retry(ended)
     tell(f"records: {run.path}   every probe: rmmbench table {run.path}")
-    # Out of memory is a result, and what is skipped has nothing to tell on the device.
-    if any(record.outcome in ("error", "timeout") for record in ended):
+    if any(record.has_failed for record in ended):
         raise typer.Exit(Exit.SOME_FAILED)

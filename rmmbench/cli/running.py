@@ -2,14 +2,18 @@
 
 import shlex
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import tell
-from rmmbench.errors import Exit
+from rmmbench.errors import Exit, Interrupted
+from rmmbench.interrupts import deferred
 
 if TYPE_CHECKING:
     from rmmbench.case import Case
@@ -19,40 +23,80 @@ if TYPE_CHECKING:
     from rmmbench.sweep import Plan
 
 
-def carry_out(name: str, profile: "Profile", plan: "Plan", path: Path) -> "Run":
+def carry_out(
+    name: str,
+    profile: "Profile",
+    plan: "Plan",
+    path: Path,
+    *,
+    retry: bool = False,
+    as_json: bool = False,
+) -> "Run":
     """Measure what the run directory at `path` does not have yet, show all, and return it.
+
+    Args:
+        name: The profile's, as it was asked for.
+        profile: With the command line's changes in it.
+        plan: Of the profile.
+        path: The run directory.
+        retry: Measure cases anew that failed.
+        as_json: Show the rows as JSON, for machines.
 
     Raises:
         RunError: If the directory is of other cases, in use, or cannot be written.
-        Exit: (Typer's) If it was interrupted; what was measured stays.
+        Interrupted: By a signal; what was measured stays.
     """
     run = open_run(path, name, profile, plan.cases, plan.environment)
-    try:
-        records = _measure(run, profile, plan)
-    except KeyboardInterrupt:
-        kept = f"{len(run.records())} of {len(plan.cases)} cases are recorded in {path}"
-        tell(f"interrupted: {kept}; the same command goes on")
-        raise typer.Exit(Exit.INTERRUPTED) from None
-    _report(run, records)
+    with telling_what_is_kept(run, f"of {len(plan.cases)} cases"):
+        records = _measure(run, profile, plan, retry=retry)
+    _report(run, records, as_json=as_json)
     return run
+
+
+@contextmanager
+def telling_what_is_kept(run: "Run", what: str) -> Iterator[None]:
+    """Hold the run directory; where measuring ends before its end, say how many records it has.
+
+    Raises:
+        RunError: If the directory is in use, or cannot be written.
+        EndedError: If no process can be started.
+        Interrupted: By a signal.
+    """
+    from rmmbench.sweep import EndedError
+
+    def kept() -> str:
+        return f"{len(run.records())} {what} are recorded in {run.path}; the same command goes on"
+
+    try:
+        with run.locked(), deferred():
+            yield
+    except Interrupted as error:
+        raise Interrupted(error.number, kept()) from None
+    except EndedError as error:
+        raise EndedError(f"{error}; {kept()}") from None
 
 
 def end(run: "Run") -> None:
     """Leave with the exit code of what failed, if anything did."""
-    # Out of memory is a result that was asked for, and so is training that diverged. What is
-    # skipped has nothing to tell on the device.
-    if any(record.outcome not in _RESULTS for record in run.records()):
+    if any(record.has_failed for record in run.records()):
         raise typer.Exit(Exit.SOME_FAILED)
 
 
-def list_cases(plan: "Plan") -> None:
-    """Print the cases of a plan, a line each."""
+def list_cases(plan: "Plan", *, as_json: bool = False) -> None:
+    """Print the cases of a plan, a line each, or as JSON."""
+    if as_json:
+        write_json([{"key": each.key} | each.model_dump(mode="json") for each in plan.cases])
+        return
     for case in plan.cases:
         print(f"{case.key}  {case.device:<11}  {case.title}")  # noqa: T201
     tell(f"{len(plan.cases)} cases")
 
 
-_RESULTS = ("ok", "out_of_memory", "diverged", "skipped")
+def tell_how_to_retry(records: "Iterable[Record]") -> None:
+    """Say, if any of the records is of a case that failed, how to measure it again."""
+    count = sum(record.has_failed for record in records)
+    if count:
+        tell(f"cases that failed: {count}; the same command with --retry measures them again")
 
 
 def open_run(
@@ -79,35 +123,39 @@ def open_run(
     return Run.create(path, info)
 
 
-def _measure(run: "Run", profile: "Profile", plan: "Plan") -> "list[Record]":
+def _measure(run: "Run", profile: "Profile", plan: "Plan", *, retry: bool) -> "list[Record]":
     from rmmbench.cli.progress import show_progress
     from rmmbench.sweep import remaining, sweep
     from rmmbench.sweep.local import LocalLauncher
 
-    with run.locked():
-        left = remaining(run, plan.cases)
-        if len(left) < len(plan.cases):
-            tell(f"{run.path} has {len(plan.cases) - len(left)} of {len(plan.cases)} cases already")
-        launcher = LocalLauncher(
-            plan.environment,
-            time_limit_seconds=profile.time_limit_seconds,
-            jobs=plan.environment.cpu_count,
-            folder=run.path,
-        )
-        show_progress(sweep(run, plan.cases, launcher), left)
-        return run.records()
+    left = remaining(run, plan.cases, retry=retry)
+    if len(left) < len(plan.cases):
+        tell(f"{run.path} has {len(plan.cases) - len(left)} of {len(plan.cases)} cases already")
+    launcher = LocalLauncher(
+        plan.environment,
+        time_limit_seconds=profile.time_limit_seconds,
+        jobs=plan.environment.cpu_count,
+        folder=run.path,
+    )
+    show_progress(sweep(run, plan.cases, launcher, retry=retry), left)
+    return run.records()
 
 
-def _report(run: "Run", records: "list[Record]") -> None:
+def _report(run: "Run", records: "list[Record]", *, as_json: bool) -> None:
     from rmmbench.cli.table import show
+    from rmmbench.rows import read_rows
 
-    show(run)
+    if as_json:
+        write_json(read_rows(records))
+    else:
+        show(run)
     for warning, titles in _warnings(records).items():
         of = titles[0] if len(titles) == 1 else f"{len(titles)} cases"
         tell(f"warning: {of}: {warning}")
     failed = [record for record in records if record.outcome != "ok"]
     for record in failed:
         tell(f"{record.outcome}: {record.case.title}, while {record.stage}: {record.reason}")
+    tell_how_to_retry(failed)
     tell(f"records: {run.path}   figures: rmmbench plot {run.path}")
 
 

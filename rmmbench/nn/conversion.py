@@ -63,10 +63,14 @@ def convert(
         settings: proj_dim, min_proj_dim, max_proj_dim and block_rows, as `rmm_linear` takes them.
 
     Raises:
+        TypeError: If a setting has no such name, or is not of its type; nothing is changed then.
         ValueError: If the settings make no sense, `where` needs an example and there is none, or no
             layer is left to convert, or what stands in a layer's `forward` would hide the sketch.
     """
-    chosen = SketchSettings(sketch, rho, **settings).checked()
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    beside = ("include", "exclude", "where", "example", "min_gain_bytes", "min_gain_ratio", "share")
+    chosen = SketchSettings.of({"sketch": sketch, "rho": rho, **settings}, beside)
     floor = Floor(min_gain_bytes, min_gain_ratio).checked()
     layers = linear_layers(model)
     if not layers:

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from rmmbench import interrupts
 from rmmbench.case import Case
 from rmmbench.record import Environment
 from rmmbench.sweep.events import Event, Finished, Started, Working
-from rmmbench.sweep.process import CaseProcess
-
-_TICK_SECONDS = 0.5
+from rmmbench.sweep.process import TICK_SECONDS, CaseProcess
 
 
 class LocalLauncher:
@@ -37,7 +36,11 @@ class LocalLauncher:
         self._folder = folder
 
     def run(self, cases: Sequence[Case]) -> Iterator[Event]:
-        """Yield what happens, until every case is finished. Processes still running die with it."""
+        """Yield what happens, until every case is finished. Processes still running die with it.
+
+        Raises:
+            EndedError: If a process cannot be started.
+        """
         predicted = [case for case in cases if case.device == "predict"]
         measured = [case for case in cases if case.device != "predict"]
         yield from self._run(predicted, self._jobs)
@@ -55,7 +58,9 @@ class LocalLauncher:
                     yield Started(case)
                     running.append(self._start(case))
                 left = min(process.seconds_left for process in running)
-                wait([p.receiver for p in running], timeout=max(0, min(_TICK_SECONDS, left)))
+                readers = [reader for process in running for reader in process.readers]
+                wait(readers, timeout=max(0, min(TICK_SECONDS, left)))
+                interrupts.check()
                 for process in list(running):
                     record = process.poll()
                     if record is not None:

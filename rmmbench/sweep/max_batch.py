@@ -144,7 +144,12 @@ class Line:
 
 
 def find(
-    run: Run, cases: Iterable[Case], launcher: Launcher, time_device: Literal["cuda", "cpu"] | None
+    run: Run,
+    cases: Iterable[Case],
+    launcher: Launcher,
+    time_device: Literal["cuda", "cpu"] | None,
+    *,
+    retry: bool = False,
 ) -> Iterator[Event]:
     """Search the largest batch of each case, and yield what happens; all stays in `run`.
 
@@ -156,19 +161,22 @@ def find(
         cases: With `memory_limit_bytes`, of whatever batch size.
         launcher: What measures them.
         time_device: Where the largest that fit are timed; None for nowhere.
+        retry: Launch batches anew that failed.
 
     Raises:
+        EndedError: If no process can be started.
         RunError: If a record cannot be written; those before it stand.
     """
     cases = list(cases)
     lines = [Line(_at(case, memory_device="predict")) for case in cases]
-    yield from _search(run, lines, launcher)
+    yield from _search(run, lines, launcher, retry=retry)
     if any(case.memory_device != "predict" for case in cases):
         lines = [Line(_at(case), start) for case, start in zip(cases, _starts(lines), strict=True)]
-        yield from _search(run, lines, launcher)
+        yield from _search(run, lines, launcher, retry=retry)
     if time_device is not None:
         ended = [line for line in lines if line.trouble is None and line.fits]
-        yield from sweep(run, [_timed(line, time_device) for line in ended], launcher)
+        timed = [_timed(line, time_device) for line in ended]
+        yield from sweep(run, timed, launcher, retry=retry)
 
 
 def found(
@@ -200,13 +208,13 @@ def parameter_bytes(case: Case) -> int | None:
     return n_bytes
 
 
-def _search(run: Run, lines: Sequence[Line], launcher: Launcher) -> Iterator[Event]:
+def _search(run: Run, lines: Sequence[Line], launcher: Launcher, *, retry: bool) -> Iterator[Event]:
     """Probe a batch of every line that has not ended, side by side, until all have."""
     while True:
         asked = [(line, case) for line in lines if (case := line.next_case()) is not None]
         if not asked:
             return
-        yield from sweep(run, [case for _, case in asked], launcher)
+        yield from sweep(run, [case for _, case in asked], launcher, retry=retry)
         records = {record.key: record for record in run.records()}
         for line, case in asked:
             line.known[case.batch_size] = records[case.key]
@@ -230,10 +238,9 @@ def _timed(line: Line, time_device: Literal["cuda", "cpu"]) -> Case:
 
 
 def _parameter_bytes(case: Case) -> int:
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
     from rmmbench import models
+    from rmmbench.nn.fakes import fake_tensors
 
-    with FakeTensorMode():
-        model, _, _ = models.build(case)
+    with fake_tensors():
+        model = models.build(case).model
         return sum(each.numel() * each.element_size() for each in model.parameters())

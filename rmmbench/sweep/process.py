@@ -1,64 +1,60 @@
 """One case in a process of its own, which may hang, abort or be killed without harm to others."""
 
-import faulthandler
-import os
 import signal
-import sys
-import tempfile
-import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from multiprocessing import forkserver, get_context, parent_process
-from multiprocessing.connection import Connection
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from rmmbench import interrupts
 from rmmbench.case import Case
+from rmmbench.printable import printable
 from rmmbench.record import Environment, Outcome, Record
+from rmmbench.sweep import fork_server
+from rmmbench.sweep.child import Child
+from rmmbench.sweep.fork_server import EndedError as EndedError
+from rmmbench.sweep.job import Send
+from rmmbench.sweep.pipe import GarbageError
 
-_CONTEXT = get_context("forkserver")
 _KERNEL_COUNTS = Path("/proc/vmstat")
-# How long a process that was killed, or has said all, may take to be gone.
-_END_SECONDS = 5.0
+TICK_SECONDS = 0.5
+"""How long an interrupt may wait."""
 
-
-class EndedError(RuntimeError):
-    """A process that ended, or was ended, before it had answered."""
+# How somebody else ends a process.
+_FROM_OUTSIDE = {-signal.SIGHUP, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL}
 
 
 def preload(modules: Iterable[str]) -> None:
     """Import these once, in the server that the cases' processes are forked from.
 
-    It never initialises CUDA. Call this from the main thread before the first case.
+    It never initialises CUDA.
+
+    Raises:
+        EndedError: If the server cannot be started.
     """
-    _CONTEXT.set_forkserver_preload(["rmmbench.sweep.worker", *modules])
-    # Inherited by the server and all its children: of an interrupt the parent decides.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    fork_server.preload([fork_server.WORKER, *modules])
 
 
-def call(function: Any, *args: Any, limit_seconds: float | None = None) -> Any:
+def call(function: Callable[..., Any], *args: Any, limit_seconds: float | None = None) -> Any:
     """Return function(*args) from a process of its own; what it raises is raised here.
+
+    One that somebody else killed is started once more.
 
     Raises:
         EndedError: If the process ends without an answer, or takes longer than `limit_seconds`.
     """
-    receiver, sender = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_answer, args=(sender, function, args), daemon=True)
-    process.start()
-    sender.close()
-    try:
-        if not receiver.poll(limit_seconds):
-            process.kill()
-        answer = receiver.recv()
-    except (EOFError, ConnectionError):
-        process.join(_END_SECONDS)
-        raise EndedError(f"the process that was asked ended with {process.exitcode}") from None
-    process.join(_END_SECONDS)
+    for is_last in (False, True):
+        child = Child(_answer, function, args)
+        try:
+            answer, *_ = _first_messages(child, limit_seconds)
+            break
+        except EndedError:
+            if is_last or not (child.is_lost or child.code in _FROM_OUTSIDE):
+                raise
+        finally:
+            child.end()
     if isinstance(answer, Exception):
         raise answer
     return answer
@@ -69,131 +65,165 @@ class CaseProcess:
 
     Attributes:
         case: What is measured.
-        receiver: Ready when the process has something to say, or has ended.
         stage: What the process said last that it does.
     """
 
     def __init__(
         self, case: Case, environment: Environment, limit_seconds: float, folder: Path
     ) -> None:
-        """Start the process; `folder` is the run directory."""
+        """Start the process; `folder` is the run directory.
+
+        Raises:
+            EndedError: If it cannot be started.
+        """
         self.case = case
         self.stage = "starting"
         self._environment = environment
         self._limit_seconds = limit_seconds
-        self._start = time.monotonic()
-        self._oom_kills = _oom_kills()
-        self._output = tempfile.NamedTemporaryFile(prefix="rmmbench-")  # noqa: SIM115 -- closed in end
-        self.receiver: Connection
-        self.receiver, sender = _CONTEXT.Pipe(duplex=False)
-        self._process = _CONTEXT.Process(
-            target=_measure,
-            args=(sender, self._output.name, case, environment, folder),
-            daemon=True,
-        )
-        self._process.start()
-        sender.close()
+        self._folder = folder
+        self._is_second = False
+        self._start()
+
+    @property
+    def readers(self) -> list[Any]:
+        """What is ready when the process has something to say, or has ended."""
+        return self._child.readers
 
     @property
     def seconds_left(self) -> float:
         """How long the case may still take."""
-        return self._start + self._limit_seconds - time.monotonic()
+        return self._started + self._limit_seconds - time.monotonic()
 
     def poll(self) -> Record | None:
-        """Return the record once there is one; without waiting."""
+        """Return the record once there is one; without waiting.
+
+        Raises:
+            EndedError: If the process was lost, and no other can be started.
+        """
         try:
-            while self.receiver.poll():
-                message = self.receiver.recv()
-                if isinstance(message, Record):
+            for message in self._child.receive():
+                if isinstance(message, Record) and message.key == self.case.key:
                     return self._end(message)
-                self.stage = message
-        except (EOFError, ConnectionError):
-            self._process.join(_END_SECONDS)
+                if isinstance(message, _SoFar):
+                    self._kept = message.record
+                else:
+                    self.stage = _stage(message)
+        except GarbageError as error:
+            return self._end(self._unfinished("error", printable(str(error))))
+        if self._child.is_lost:
+            return self._start_again()
+        if self._child.code is not None:
             return self._end(self._died())
         if self.seconds_left <= 0:
-            self._process.kill()
             reason = f"took longer than {self._limit_seconds:g} s; raise time_limit_seconds"
-            return self._end(self._without_figures("timeout", reason))
+            return self._end(self._unfinished("timeout", reason))
         return None
 
     def kill(self) -> None:
-        """End the process without a record."""
-        self._process.kill()
-        self._process.join(_END_SECONDS)
-        self._output.close()
+        """End the process, and all that it started, without a record."""
+        self._child.end()
+
+    def _start(self) -> None:
+        self._kept = Record(
+            key=self.case.key, case=self.case, outcome="error", environment=self._environment
+        )
+        self._started = time.monotonic()
+        self._oom_kills = _oom_kills()
+        self._child: Child = Child(_measure, self.case, self._environment, self._folder)
+
+    def _start_again(self) -> Record | None:
+        """Start a process that went with its server once more; a case may be what kills it."""
+        if self._is_second:
+            reason = "the process that cases are forked from was killed while it ran, twice"
+            return self._end(self._unfinished("error", reason))
+        self._child.end()
+        self._is_second = True
+        self.stage = "starting again"
+        self._start()
+        return None
 
     def _end(self, record: Record) -> Record:
-        # A process that has sent its record and will not end is not waited for.
-        self._process.join(_END_SECONDS)
-        self.kill()
-        self.receiver.close()
-        return record
+        self._child.end()
+        if not self._is_second:
+            return record
+        warning = "measured anew: the process that cases are forked from was killed"
+        return record.model_copy(update={"warnings": (*record.warnings, warning)})
 
     def _died(self) -> Record:
-        code = self._process.exitcode or 0
-        if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
+        if self._child.code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
             reason = "the kernel's out-of-memory killer ended it; use a smaller batch"
-            return self._without_figures("out_of_memory", reason)
-        how = f"ended with exit code {code}"
-        if code < 0:
-            how = f"was killed by signal {-code} ({signal.Signals(-code).name})"
-        lines = Path(self._output.name).read_text(errors="replace").split("\n")
-        words = next((line.strip() for line in lines if "Error" in line or "error" in line), "")
-        said = f"; it said: {words[:300]}" if words else ""
-        return self._without_figures("error", f"the process {how}{said}")
+            return self._unfinished("out_of_memory", reason)
+        return self._unfinished("error", f"the process {self._child.how_it_ended()}")
 
-    def _without_figures(self, outcome: Outcome, reason: str) -> Record:
-        missing = dict.fromkeys(
-            ("memory", "timing", "conditions"), "the case's process ended first"
-        )
-        return Record(
-            key=self.case.key,
-            case=self.case,
-            outcome=outcome,
-            stage=self.stage,
-            reason=reason,
-            environment=self._environment,
-            missing=missing,
-            wall_seconds=time.monotonic() - self._start,
-        )
+    def _unfinished(self, outcome: Outcome, reason: str) -> Record:
+        """Return the record of a process that ended before it was done, with what it had found."""
+        kept, why = self._kept, "the case's process ended first"
+        null = [name for name in ("memory", "timing", "conditions") if not getattr(kept, name)]
+        changes: dict[str, object] = {"outcome": outcome, "stage": self.stage, "reason": reason}
+        changes["missing"] = kept.missing | dict.fromkeys(null, why)
+        changes["wall_seconds"] = time.monotonic() - self._started
+        return kept.model_copy(update=changes)
 
 
-def _measure(
-    sender: Connection, output: str, case: Case, environment: Environment, folder: Path
-) -> None:
-    _become_worker(output)
+class _SoFar(NamedTuple):
+    """What a process has found, and goes on."""
+
+    record: Record
+
+
+def _first_messages(child: Child, limit_seconds: float | None) -> list[Any]:
+    """Wait for messages, and return them.
+
+    Raises:
+        EndedError: If none comes.
+    """
+    deadline = float("inf") if limit_seconds is None else time.monotonic() + limit_seconds
+    while (left := deadline - time.monotonic()) > 0:
+        interrupts.check()
+        wait(child.readers, min(left, TICK_SECONDS))
+        try:
+            messages = child.receive()
+        except GarbageError as error:
+            raise EndedError(f"the process that was asked gave no answer: {error}") from None
+        if messages:
+            return messages
+        if child.has_ended:
+            raise EndedError(f"the process that was asked {child.how_it_ended()}")
+    raise EndedError(f"the process that was asked took longer than {limit_seconds:g} s")
+
+
+def _measure(send: Send, case: Case, environment: Environment, folder: Path) -> None:
     from rmmbench.sweep.worker import measure
 
-    sender.send(measure(case, environment, folder, announce=sender.send))
+    def keep(record: Record) -> None:
+        send(_SoFar(record))
+
+    send(measure(case, environment, folder, announce=send, keep=keep))
 
 
-def _answer(sender: Connection, function: Any, args: tuple[Any, ...]) -> None:
-    _become_worker(os.devnull)
+def _answer(send: Send, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     try:
-        sender.send(function(*args))
+        answer = function(*args)
     except Exception as error:
-        sender.send(error)
+        answer = _of_a_shared_class(error)
+    send(answer)
 
 
-def _become_worker(output: str) -> None:
-    """Send what libraries print to a file, die with the parent, and first if memory runs out."""
-    try:
-        descriptor = os.open(output, os.O_WRONLY | os.O_APPEND)
-    except FileNotFoundError:
-        os._exit(1)  # the parent was interrupted just now, and the file went with it
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(descriptor, stream.fileno())
-    faulthandler.enable()
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
+def _of_a_shared_class(error: Exception) -> Exception:
+    """Return an error of a class that its reader has too: Python's own, or one of rmmbench's."""
+    for kind in type(error).__mro__:
+        if kind.__module__ in ("builtins", "rmmbench.errors"):
+            with suppress(TypeError):
+                made = kind(str(error))
+                assert isinstance(made, Exception)
+                return made
+    return RuntimeError(str(error))
 
 
-def _die_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _stage(message: object) -> str:
+    if not isinstance(message, str):
+        raise GarbageError("something else wrote to the pipe of its messages")
+    return printable(message)
 
 
 def _oom_kills() -> int:

@@ -22,7 +22,7 @@ def only(report):
 
 def test_same_records_are_the_same(make_record):
     """A run compared with itself passes with every case the same."""
-    records = [make_record(), make_record(**GAUSSIAN, step_seconds=PAIRS)]
+    records = [make_record(), make_record(**GAUSSIAN)]
     report = compare(records, records)
     assert report.counts == {Verdict.SAME: 2}
     assert report.exit_code is Exit.OK
@@ -83,16 +83,16 @@ def test_tolerance_out_of_range(value):
         Tolerances(memory=value)
 
 
-def test_slower_case_regresses(make_record):
-    """Relative throughput that clearly fell by more than the tolerance is a regression."""
-    slow = tuple(1.2 * step for step in PAIRS)
+def test_much_slower_case_regresses(make_record):
+    """Relative throughput that fell by more than runs ever differ is a regression."""
+    slow = tuple(2 * step for step in PAIRS)
     timed = {"reference_step_seconds": PAIRS, **GAUSSIAN}
     report = compare(
         [make_record(step_seconds=PAIRS, **timed)], [make_record(step_seconds=slow, **timed)]
     )
     finding = report.findings[0]
     assert (finding.what, finding.verdict) == ("relative_throughput", Verdict.REGRESSED)
-    assert finding.change == pytest.approx(1 / 1.2 - 1)
+    assert finding.change == pytest.approx(-0.5)
     assert report.exit_code is Exit.REGRESSION
 
 
@@ -101,7 +101,29 @@ def test_slower_machine_does_not_regress(make_record):
     half = tuple(2 * step for step in PAIRS)
     before = make_record(step_seconds=PAIRS, reference_step_seconds=PAIRS, **GAUSSIAN)
     now = make_record(step_seconds=half, reference_step_seconds=half, **GAUSSIAN)
-    assert only(compare([before], [now]))["relative_throughput"] is Verdict.SAME
+    report = compare([before], [now])
+    (finding,) = [one for one in report.findings if one.what == "relative_throughput"]
+    assert finding.change == 0
+    assert report.exit_code is Exit.OK
+
+
+def test_two_runs_alone_cannot_tell_little(make_record):
+    """Without a calibration a fall that runs of one code show too is not called the same."""
+    before = make_record(step_seconds=PAIRS, reference_step_seconds=PAIRS, **GAUSSIAN)
+    report = compare([before], [before])
+    (finding,) = [one for one in report.findings if one.what == "relative_throughput"]
+    assert finding.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert 0.1 < finding.excluded_fall < 0.2
+    assert "calibrate the baseline with --calibrate" in finding.reason
+    assert replace(report, strict=True).exit_code is Exit.NOT_ENOUGH_EVIDENCE
+
+
+def test_method_without_turns(make_record):
+    """A method that was timed without exact, twice, is said not to be judged, not passed over."""
+    alone = make_record(step_seconds=PAIRS, **GAUSSIAN)
+    (finding,) = [one for one in compare([alone], [alone]).findings if one.what[:7] == "samples"]
+    assert finding.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert "exact took no turns" in finding.reason
 
 
 def test_exact_has_no_relative_throughput(make_record):
@@ -245,6 +267,21 @@ def test_gravest_comes_first(make_record):
     ]
     order = [finding.case.batch_size for finding in compare(before, now).findings]
     assert order[:3] == [3, 2, 1]
+
+
+def test_other_changes_are_warned_of(make_record):
+    """What memory or times may depend on besides is told once, however many cases there are."""
+    before = [make_record(), make_record(**GAUSSIAN)]
+    environment = before[0].environment
+    old = environment.model_copy(update={"driver": "570", "variables": {"X": "1"}})
+    new = environment.model_copy(update={"driver": "580", "variables": {"X": "2"}})
+    sides = (
+        [one.model_copy(update={"environment": there}) for one in before] for there in (old, new)
+    )
+    assert compare(*sides).warnings == (
+        "X differs: 1 in the baseline, 2 in the run",
+        "driver differs: 570 in the baseline, 580 in the run",
+    )
 
 
 def test_transformers_is_warned_of(make_record):

@@ -1,102 +1,142 @@
-"""Relative throughput is judged by intervals, so that noise does not fail a check."""
+"""Stored records are judged by how much runs of the baseline's code are known to differ."""
 
 import random
 
 import pytest
-from scipy.stats import quantile_test
 
+from rmmbench.check import calibration
 from rmmbench.check.report import Verdict
-from rmmbench.check.throughput import FEWEST_PAIRS, judge, measured, median
-from rmmbench.record import Timing
+from rmmbench.check.runs import compare_runs, require_same_code
+from rmmbench.errors import Exit, NotComparableError, RunError
+
+RMM = {"method": "rmm", "sketch": "dct", "rho": 0.5}
 
 
-def steady(level, count=20, spread=0.01, seed=0):
-    """Values about `level`, within `spread` of it."""
-    numbers = random.Random(seed)
-    return median([level * (1 + spread * numbers.uniform(-1, 1)) for _ in range(count)])
+@pytest.fixture
+def timed(make_record):
+    """Make a record whose relative throughput is a given one, with hardly any noise of steps."""
+
+    def make(level, **settings):
+        steps = tuple(1 / level * (1 + 1e-4 * number) for number in range(8))
+        times = {"step_seconds": steps, "reference_step_seconds": (1.0,) * 8}
+        return make_record(**times, **RMM | settings)
+
+    return make
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 8, 9, 15, 16, 17, 50, 51, 200])
-def test_interval_is_the_exact_one(count):
-    """The interval of a median is the one that scipy finds from the binomial distribution."""
-    values = [random.Random(count).gauss(1, 0.1) for _ in range(count)]
-    values = [value + index * 1e-3 for index, value in enumerate(values)]
-    expected = quantile_test(values, q=0, p=0.5).confidence_interval(0.95)
-    found = median(values)
-    if count < FEWEST_PAIRS:
-        assert found.low is None
-        assert found.high is None
-    else:
-        assert (found.low, found.high) == (expected.low, expected.high)
+@pytest.fixture
+def calibrated(timed, make_run):
+    """Make a baseline whose code ran eleven times, with a given spread between the runs."""
+
+    def make(spread):
+        noise = random.Random(0)
+        run = make_run(timed(1.0), name=f"baseline-{spread}")
+        more = [timed(noise.gauss(1, spread)) for _ in range(10)]
+        runs = [calibration.run_of(run.path, [record]) for record in more]
+        calibration.write(run.path, calibration.Calibration(runs=runs))
+        return run
+
+    return make
 
 
-def test_ratios_are_taken_pair_by_pair():
-    """A machine that slows down halfway changes both steps of a pair, and so no ratio."""
-    timing = Timing(
-        device="cpu",
-        step_seconds=(1.0, 1.0, 4.0, 4.0),
-        reference_step_seconds=(2.0, 2.0, 8.0, 8.0),
-        samples_per_second=1.0,
-        relative_throughput=2.0,
-        spread=0.01,
-    )
-    assert measured(timing).value == 2.0
+def finding(report):
+    """The finding on throughput of a report on one case."""
+    (found,) = [one for one in report.findings if one.what == "relative_throughput"]
+    return found
 
 
-def test_no_pairs_no_median():
+def test_no_pairs_no_throughput(timed, make_record):
     """A case without a reference, or without timing, has no relative throughput."""
-    alone = Timing(
-        device="cpu",
-        step_seconds=(1.0,),
-        samples_per_second=1.0,
-        relative_throughput=1.0,
-        spread=0.0,
-    )
-    assert measured(alone) is None
-    assert measured(None) is None
+    assert calibration.measured(make_record(step_seconds=(1.0,)).timing) is None
+    assert calibration.measured(None) is None
+    assert calibration.measured(timed(2.0).timing).value == pytest.approx(2.0, rel=1e-3)
 
 
-def test_clear_loss_regresses():
-    """An interval that lies wholly below the baseline's by more than the tolerance regressed."""
-    assert judge(steady(1.0), steady(0.85), 0.1) == (Verdict.REGRESSED, None)
+@pytest.mark.parametrize(
+    ("spread", "level", "verdict"),
+    [
+        (0.005, 1.0, Verdict.SAME),
+        (0.005, 0.94, Verdict.REGRESSED),
+        (0.005, 1.07, Verdict.IMPROVED),
+        (0.05, 0.94, Verdict.NOT_ENOUGH_EVIDENCE),
+        (0.05, 0.6, Verdict.REGRESSED),
+    ],
+)
+def test_calibration_decides_what_can_be_told(calibrated, timed, make_run, spread, level, verdict):
+    """A fall is found where runs of one code differ little, and cannot be told where they do."""
+    assert finding(compare_runs(calibrated(spread), make_run(timed(level)))).verdict is verdict
 
 
-def test_loss_within_tolerance_is_the_same():
-    """A loss below the tolerance is none, however sure it is."""
-    assert judge(steady(1.0), steady(0.93), 0.1) == (Verdict.SAME, None)
+def test_what_cannot_be_told_is_said(calibrated, timed, make_run):
+    """The finding has the fall that would have been seen, and how much runs differ."""
+    found = finding(compare_runs(calibrated(0.05), make_run(timed(0.97))))
+    assert 0.05 < found.excluded_fall < 0.2
+    assert found.reason.startswith("runs of one code differ by ")
+    assert found.reason.endswith(" here (12 runs)")
 
 
-def test_gain_improves():
-    """An interval wholly above the baseline's by more than the tolerance improved."""
-    assert judge(steady(1.0), steady(1.2), 0.1) == (Verdict.IMPROVED, None)
+def test_runs_of_both_sides_count(calibrated, timed, make_run):
+    """A run that has more runs of its own is known better than by one record."""
+    baseline = calibrated(0.05)
+    run = make_run(timed(0.9))
+    alone = finding(compare_runs(baseline, run))
+    noise = random.Random(1)
+    more = [calibration.run_of(run.path, [timed(noise.gauss(0.9, 0.05))]) for _ in range(10)]
+    calibration.write(run.path, calibration.Calibration(runs=more))
+    both = finding(compare_runs(baseline, run))
+    assert alone.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert both.excluded_fall < alone.excluded_fall
 
 
-def test_noisy_loss_is_not_enough_evidence():
-    """A loss beyond the tolerance whose interval reaches into it is no regression."""
-    now = median([0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1])
-    verdict, reason = judge(steady(1.0), now, 0.1)
-    assert verdict is Verdict.NOT_ENOUGH_EVIDENCE
-    assert reason == "within the noise of 7 pairs of steps"
+def test_two_records_alone_flag_only_what_is_beyond_doubt(timed, make_run):
+    """Without a calibration 20 % pass as what cannot be told, and 50 % are found."""
+    baseline = make_run(timed(1.0), name="baseline")
+    doubtful = compare_runs(baseline, make_run(timed(0.8), name="doubtful"))
+    assert doubtful.exit_code is Exit.OK
+    assert "nothing is known of how much runs of one code differ" in finding(doubtful).reason
+    assert finding(doubtful).is_remarkable
+    worse = compare_runs(baseline, make_run(timed(0.5), name="worse"))
+    assert worse.exit_code is Exit.REGRESSION
 
 
-def test_noisy_gain_is_the_same():
-    """A gain that reaches back into the baseline's noise is not told as one."""
-    now = median([0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5])
-    assert judge(steady(1.0), now, 0.1) == (Verdict.SAME, None)
+def test_exact_calibrates_nothing(timed, make_record, tmp_path):
+    """Of a run only the cases that took turns with exact are kept, exact's own are not."""
+    records = [make_record(step_seconds=(1.0,) * 8), timed(1.0)]
+    assert [*calibration.run_of(tmp_path, records).relative_throughput] == [records[1].key]
 
 
-def test_few_pairs_are_not_enough_evidence():
-    """Five pairs have no interval of 95 %, and the reason says how many it takes."""
-    verdict, reason = judge(steady(1.0), steady(0.5, count=5), 0.1)
-    assert verdict is Verdict.NOT_ENOUGH_EVIDENCE
-    assert reason == "5 pairs of steps, and an interval needs 6"
+def test_calibration_reads_back(calibrated):
+    """What is written is read again; a baseline without one has no runs."""
+    run = calibrated(0.01)
+    (key,) = {record.key for record in run.records()}
+    assert len(calibration.read(run.path).logarithms(key)) == 10
+    assert calibration.read(run.path / "nowhere").runs == ()
+    assert calibration.NONE.logarithms(key) == []
 
 
-def test_noise_alone_does_not_regress():
-    """Two runs of one thing on a machine with 20 % of noise never fail, and it is said of some."""
-    verdicts = [
-        judge(steady(1.0, 9, 0.2, seed), steady(1.0, 9, 0.2, seed + 1000), 0.1)[0]
-        for seed in range(500)
-    ]
-    assert verdicts.count(Verdict.REGRESSED) == 0
-    assert verdicts.count(Verdict.NOT_ENOUGH_EVIDENCE) > 0
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema_version": 2}', "[" * 100_000, "\udcff"])
+def test_what_is_no_calibration(tmp_path, text):
+    """A file that is none is refused in one line, with how to make another."""
+    (tmp_path / calibration.CALIBRATION_FILE).write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(RunError, match=r"must be a calibration: .* --calibrate 10`$") as raised:
+        calibration.read(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_summary_tells_what_can_be_found(calibrated):
+    """For each case: how much runs differ, and the fall that one run more would show."""
+    run = calibrated(0.01)
+    (line,) = calibration.summary(run.records(), calibration.read(run.path))
+    assert line.startswith("roberta-tiny mrpc 16×103 dct ρ=0.5: 11 runs differ by ")
+    assert line.endswith(" % would be found")
+
+
+def test_only_the_same_code_calibrates(timed, make_run):
+    """Runs of another machine or of code that keeps more are no spread of the baseline's."""
+    baseline = make_run(timed(1.0), name="baseline")
+    require_same_code(baseline, make_run(timed(0.5), name="slow"))
+    there = timed(1.0).environment.model_copy(update={"torch_threads": 9})
+    with pytest.raises(NotComparableError, match="threads differs from the baseline's; calibrate"):
+        require_same_code(baseline, make_run(timed(1.0, environment=there), name="elsewhere"))
+    with pytest.raises(NotComparableError, match=r"peak_allocated_bytes rose 20.0 % .* calibrate"):
+        require_same_code(baseline, make_run(timed(1.0, peak=12 * 2**30), name="larger"))

@@ -1,6 +1,7 @@
 """`rmmbench check`: its exit codes, what it prints where, and what it writes."""
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from rmmbench.check import baseline as baselines
+from rmmbench.check import calibration
 from rmmbench.cli import main
 from rmmbench.store import RUN_FILE, Run
 from rmmbench.units import GIB
@@ -97,7 +99,7 @@ def test_strict(check, make_run, make_record):
     make_run(make_record(step_seconds=(1.0,), reference_step_seconds=(1.0,), **RMM), name="few")
     code, out, err = check("few", "--against", "few")
     assert (code, err) == (0, "")
-    assert "for more evidence, measure both again with more steps" in out
+    assert "1 pair of steps, which tells no noise; take more" in out
     code, _, err = check("few", "--against", "few", "--strict")
     assert code == 4
     assert err.startswith("error: 1 of 1 cases have not enough evidence; the gravest: relative_")
@@ -136,6 +138,87 @@ def test_timed_elsewhere(check, make_run, make_record, flags):
     code, out, _ = check("run", "--against", "baseline", "--allow", "processor")
     assert code == 0
     assert "warning: processor differs: Golden CPU in the baseline, Another in the run (al" in out
+
+
+@pytest.fixture
+def measured_again(monkeypatch, make_run, make_record):
+    """Let no sweep run: each gives another record of one case, slower in the candidate's code."""
+    from rmmbench.sweep import again
+
+    noise = random.Random(0)
+
+    def sweep_again(run, code, out):
+        slow = 1.0 if out.name.endswith("baseline") else 1.2
+        steps = (slow * noise.gauss(1, 0.01),) * 2
+        record = make_record(step_seconds=steps, reference_step_seconds=(1.0, 1.0), **RMM)
+        return make_run(record, name=str(out))
+
+    monkeypatch.setattr(again, "sweep_again", sweep_again)
+    return make_run(make_record(step_seconds=(1.0,) * 2, reference_step_seconds=(1.0,) * 2, **RMM))
+
+
+def test_rerun(check, measured_again):
+    """Two codes are measured in turn, each run is kept, and a slower candidate exits with 3."""
+    code, out, err = check("run", "--rerun", sys.executable, "--json", "check.json")
+    assert code == 3
+    assert "1 case: 1 regressed" in out
+    *told, last = err.splitlines()
+    assert told[0].startswith("4 runs in run-rerun/")
+    assert told[-1].endswith(": decided")
+    assert last.startswith("error: 1 of 1 cases regressed")
+    assert json.loads(Path("check.json").read_text())["baseline"] == sys.executable
+    (folder,) = Path("run-rerun").iterdir()
+    names = sorted(path.name for path in folder.iterdir())[:4]
+    assert names == ["001-baseline", "002-candidate", "003-candidate", "004-baseline"]
+
+
+def test_rerun_out_of_time(check, measured_again):
+    """Where the time is up before the answer is clear, that passes, and fails if strict."""
+    arguments = ("run", "--rerun", sys.executable, "--max-minutes", "0")
+    code, out, _ = check(*arguments)
+    assert code == 0
+    assert "cannot tell below 100.0 %: 2 pairs of runs differ by " in " ".join(out.split())
+    assert check(*arguments, "--strict")[0] == 4
+
+
+def test_calibrate(check, measured_again, tmp_path):
+    """More runs of one code are kept with the run, and say what its records can tell."""
+    code, out, err = check("run", "--calibrate", "4")
+    assert code == 0
+    assert out.startswith("roberta-tiny mrpc 16×103 dct ρ=0.1: 5 runs differ by ")
+    assert err.splitlines()[-1].startswith("4 of 4 runs are in run-calibration/")
+    assert check("run", "--against", "main", "--save")[0] == 0
+    assert len(calibration.read(tmp_path / "main").runs) == 4
+    check("run", "--calibrate", "1")
+    assert len(calibration.read(tmp_path / "run").runs) == 5
+
+
+def test_new_records_lose_the_calibration_of_old_ones(check, measured_again, make_run, make_record):
+    """A baseline that is replaced by a run without a calibration has none."""
+    check("run", "--calibrate", "2")
+    check("run", "--against", "main", "--save")
+    make_run(make_record(**RMM), name="other")
+    check("other", "--against", "main", "--save")
+    assert calibration.read(Path("main")) == calibration.NONE
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "one of --against BASELINE, --rerun REVISION|PYTHON or --calibrate N, got none"),
+        (("--against", "run", "--calibrate", "2"), "got --against and --calibrate"),
+        (("--rerun", "main", "--save"), "--save makes RUN the baseline that --against names"),
+        (("--rerun", "run/run.json"), "must be a Python or a git revision, got the file run/run"),
+        (("--calibrate", "2"), "run has no relative throughput, and so nothing that varies"),
+    ],
+)
+def test_what_to_compare_with_must_be_clear(check, make_run, make_record, flags, message):
+    """One thing is asked for at a time, and what cannot be is told in a line."""
+    make_run(make_record())
+    code, out, err = check("run", *flags)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
 
 
 def test_unknown_allowance(check, baseline):

@@ -1,6 +1,7 @@
 """One fork server for all sweeps of a test session, as a sweep has one for all its cases."""
 
-import os
+import contextlib
+import uuid
 from pathlib import Path
 
 import pytest
@@ -42,19 +43,18 @@ def measured(environment, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def session():
-    """Return what lists the living processes of a session by its leader's number."""
-    return living
+def living(monkeypatch):
+    """Return what lists the living processes that this test started, and that those started."""
+    mark = f"RMMBENCH_TEST={uuid.uuid4()}"
+    monkeypatch.setenv(*mark.split("="))
 
+    def listed():
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            # What waits to be buried has none.
+            with contextlib.suppress(OSError):
+                if mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
 
-def living(leader):
-    """Return the processes of a session that run, and are not just waiting to be buried."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-            if state not in "ZX" and os.getsid(int(entry.name)) == leader:
-                found.append(int(entry.name))
-        except (OSError, IndexError):
-            continue
-    return found
+    return listed

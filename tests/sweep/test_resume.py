@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from functools import partial
 
 import pytest
 
@@ -44,7 +43,7 @@ def start(tmp_path):
     return started
 
 
-def test_a_killed_sweep_loses_no_record_and_doubles_none(start, tmp_path, wait_for, session):
+def test_a_killed_sweep_loses_no_record_and_doubles_none(start, tmp_path, wait_for, living):
     """Killed in its start-up, after one record and after more: nothing is lost or made anew."""
     records = tmp_path / "run" / RECORDS_FILE
 
@@ -53,16 +52,16 @@ def test_a_killed_sweep_loses_no_record_and_doubles_none(start, tmp_path, wait_f
 
     kept, descriptions = [], set()
     moments = [
-        lambda leader: len(session(leader)) > 1,  # the server of processes is there
-        lambda leader: len(whole_lines()) >= 1,
-        lambda leader: len(whole_lines()) > len(kept),
+        lambda: len(living()) > 1,  # the server of processes is there
+        lambda: len(whole_lines()) >= 1,
+        lambda: len(whole_lines()) > len(kept),
     ]
     for moment in moments:
         with start() as sweep:
-            wait_for(partial(moment, sweep.pid))
+            wait_for(moment)
             os.kill(sweep.pid, signal.SIGKILL)
             assert sweep.wait() == -signal.SIGKILL
-            wait_for(lambda leader=sweep.pid: not session(leader))
+            wait_for(lambda: not living())
         assert whole_lines()[: len(kept)] == kept
         kept = whole_lines()
         if kept:

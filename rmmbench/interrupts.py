@@ -1,0 +1,62 @@
+"""Signals that end a command: raised at once, or, while results are kept, where none is lost."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from rmmbench.errors import Interrupted
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_is_deferred = False
+_pending: int | None = None
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Within, an interrupt, a request to end and a terminal that closes raise `Interrupted`.
+
+    A signal that is ignored, as nohup has it, stays so.
+    """
+    before = {}
+    for number in _SIGNALS:
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            with suppress(ValueError):  # not the main thread: signals are somebody else's
+                before[number] = signal.signal(number, _receive)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Within, `Interrupted` is raised by `check` only, and at the end."""
+    global _is_deferred
+    _is_deferred = True
+    try:
+        yield
+        check()
+    finally:
+        _is_deferred = False
+
+
+def check() -> None:
+    """Raise the signal that came, if one did.
+
+    Raises:
+        Interrupted: For the last of them.
+    """
+    global _pending
+    number, _pending = _pending, None
+    if number is not None:
+        raise Interrupted(number)
+
+
+def _receive(number: int, _frame: FrameType | None) -> None:
+    global _pending
+    if not _is_deferred:
+        raise Interrupted(number)
+    _pending = number
