@@ -184,12 +184,12 @@ def _end(number: int) -> None:
 
 
 def _children() -> list[int]:
-    """Return the children of this process that have not ended."""
+    """Return the children of this process that are not buried yet."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError):
-            state, parent, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(parent) == os.getpid() and state not in "ZX":
+            parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+            if int(parent) == os.getpid():
                 found.append(int(entry.name))
     return found
 
