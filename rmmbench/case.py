@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
@@ -164,7 +165,7 @@ class Case(Strict):
     @property
     def cell(self) -> str:
         """What this case shares with the exact one beside it: all but the method's settings."""
-        return _digest(self.as_exact()._told())
+        return _cell(tuple(getattr(self, name) for name in _CELL))
 
     @property
     def device(self) -> str:
@@ -198,8 +199,7 @@ class Case(Strict):
 
     def as_exact(self) -> "Case":
         """Return the case of the unchanged model in the same cell."""
-        keep = Case.model_fields.keys() - set(METHOD_SETTINGS)
-        return Case.model_validate({name: getattr(self, name) for name in keep})
+        return Case.model_validate({name: getattr(self, name) for name in _CELL})
 
     def _told(self) -> dict[str, Any]:
         """Return what names the case; None for fields that older records did not have."""
@@ -225,6 +225,8 @@ METHOD_SETTINGS: Final = (
     "share",
 )
 """What the exact case of a cell leaves out."""
+
+_CELL: Final = tuple(name for name in Case.model_fields if name not in METHOD_SETTINGS)
 
 _LATER: Final = (
     *("bits", "group_size", "activation_bits", "budget"),
@@ -253,12 +255,21 @@ CHOICES: Final = {
 
 def in_words(name: str, value: object) -> str:
     """Return one of `CHOICES` as people write it: "blocks of 128"; "" for what is the default."""
-    return "" if value == Case.model_fields[name].default else CHOICES[name].format(value)
+    return "" if value == _USUAL[name] else CHOICES[name].format(value)
+
+
+_USUAL: Final = {name: Case.model_fields[name].default for name in CHOICES}
 
 
 def stack_name(method: str, sketch: str | None) -> str:
     """Return a stack of methods as people write it, rmm by its sketch: "oporp + quantize"."""
     return " + ".join(sketch or name if name == "rmm" else name for name in method.split("+"))
+
+
+@lru_cache(maxsize=4096)
+def _cell(values: tuple[Any, ...]) -> str:
+    """Return the name of the exact case that has these values of `_CELL`; many cases share one."""
+    return Case.model_validate(dict(zip(_CELL, values, strict=True))).key
 
 
 def _digest(data: object) -> str:

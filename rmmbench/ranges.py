@@ -19,20 +19,6 @@ LONGEST: Final = 2000
 """Most characters of a text."""
 
 
-def _whole(count: int) -> int:
-    if not 0 <= count <= MOST:
-        raise ValueError(f"must be from 0 to {MOST}, got {count}")
-    return count
-
-
-def _count(count: int) -> int:
-    if count < 1:
-        raise ValueError(f"must be at least 1, got {count}")
-    if count > MOST:
-        raise ValueError(f"must be at most {MOST}, got {count}")
-    return count
-
-
 def _in_unit_interval(rho: float) -> float:
     if not 0 < rho <= 1:
         raise ValueError(f"must be in (0, 1], got {rho:g}")
@@ -65,10 +51,10 @@ def _line(text: Any) -> Any:
 _COMMAND = re.compile(r"(?<!\S)::")
 
 
-Count = Annotated[int, Field(strict=True), AfterValidator(_count)]
+Count = Annotated[int, Field(strict=True, ge=1, le=MOST)]
 """How many of what there is at least one of."""
 
-Whole = Annotated[int, Field(strict=True), AfterValidator(_whole)]
+Whole = Annotated[int, Field(strict=True, ge=0, le=MOST)]
 """How many, none included; bytes too."""
 
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]

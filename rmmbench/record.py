@@ -223,8 +223,7 @@ class Record(Strict):
     def row(self) -> dict[str, object]:
         """Return the flat row that tables, figures and exports read, one value a column."""
         case, memory, timing = self.case, self.memory, self.timing
-        nested = {"timing", "training", "timeline", "include", "exclude"}
-        row: dict[str, object] = case.model_dump(exclude=nested)
+        row: dict[str, object] = {name: getattr(case, name) for name in _CASE_COLUMNS}
         row |= {name: " ".join(getattr(case, name)) or None for name in ("include", "exclude")}
         row["device"] = case.device
         # What cannot be predicted may have been measured.
@@ -243,6 +242,10 @@ class Record(Strict):
         for name in ("gpu", "processor", "torch"):
             row[name] = getattr(self.environment, name)
         return row
+
+
+_NESTED = {"timing", "training", "timeline", "include", "exclude"}
+_CASE_COLUMNS = tuple(name for name in Case.model_fields if name not in _NESTED)
 
 
 def _now() -> str:

@@ -1,14 +1,10 @@
 """Cases as plain rows: what tables and figures read. A number that is missing is None."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rmmbench.case import METHOD_SETTINGS
 from rmmbench.record import Record
-from rmmbench.store import frame
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Row = Mapping[str, Any]
 
@@ -20,15 +16,29 @@ KIND = tuple(name for name in SETTINGS if name not in ("rho", "proj_dim"))
 
 
 def read_rows(records: Iterable[Record]) -> list[Row]:
-    """Return `store.frame`'s rows; what is in CELL and SETTINGS tells any two of one run apart."""
-    table = frame(records)
-    return [] if table.empty else list(plain_rows(table))
+    """Return a row a case, with what only a look at its cell can tell.
+
+    Adds to `Record.row`: `saving`, the fraction of exact's peak_allocated_bytes in the same cell
+    that is saved, and `saved_bytes_saving`, the same of saved_bytes. Of a case that was measured
+    again the last record counts. What is in CELL and SETTINGS tells any two of one run apart.
+    """
+    by_key: dict[str, dict[str, Any]] = {}
+    for record in records:
+        by_key[record.key] = record.row()
+    exact: dict[str, Row] = {}
+    for row in by_key.values():
+        if row["method"] == "exact":
+            exact.setdefault(row["cell"], row)
+    for row in by_key.values():
+        reference = exact.get(row["cell"], {})
+        row["saving"] = _saving(row, reference, "peak_allocated_bytes")
+        row["saved_bytes_saving"] = _saving(row, reference, "saved_bytes")
+    return list(by_key.values())
 
 
-def plain_rows(table: "pd.DataFrame") -> list[dict[str, Any]]:
-    """Return a table's rows with None for what is missing."""
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
+def _saving(row: Row, reference: Row, name: str) -> float | None:
+    n_bytes, of = row[name], reference.get(name)
+    return None if n_bytes is None or not of else 1 - n_bytes / of
 
 
 def kept(row: Row) -> tuple[float, int]:
@@ -40,7 +50,7 @@ def group(rows: Iterable[Row], columns: Sequence[str]) -> list[list[Row]]:
     """Return the rows grouped by their values in `columns`, groups in order of first row."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault(tuple(row[name] for name in columns), []).append(row)
+        groups.setdefault(tuple([row[name] for name in columns]), []).append(row)
     return list(groups.values())
 
 
@@ -48,7 +58,7 @@ def telling(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
     """Return the first few of `columns` that tell apart all rows that differ in any of them."""
     told: list[str] = []
     for name in columns:
-        if len(group(rows, [*told, name])) > len(group(rows, told)):
+        if _count(rows, [*told, name]) > _count(rows, told):
             told.append(name)
     return told
 
@@ -63,8 +73,16 @@ def differing(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
         name
         for name in columns
         if (name == "method" and len(methods) > 1)
-        or any(len(group(alike, [name])) > 1 for alike in methods)
+        or any(_count(alike, [name]) > 1 for alike in methods)
     ]
+
+
+def _count(rows: Iterable[Row], columns: Sequence[str]) -> int:
+    """Return how many groups there are by the values in `columns`."""
+    if len(columns) == 1:
+        name = columns[0]
+        return len({row[name] for row in rows})
+    return len({tuple([row[name] for name in columns]) for row in rows})
 
 
 def is_projection(row: Row) -> bool:

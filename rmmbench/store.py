@@ -5,10 +5,10 @@ flushed to the disk; a line that was torn by a crash is dropped when the run goe
 """
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
@@ -17,10 +17,7 @@ from rmmbench.errors import RunError
 from rmmbench.profile import Profile
 from rmmbench.ranges import Line
 from rmmbench.reading import Shared, lines_of, parsed
-from rmmbench.record import SCHEMA_VERSION, Conditions, Environment, Memory, Record, Timing
-
-if TYPE_CHECKING:
-    import pandas as pd
+from rmmbench.record import SCHEMA_VERSION, Environment, Record
 
 RUN_FILE, RECORDS_FILE, LOCK_FILE = "run.json", "records.jsonl", ".lock"
 CHECKPOINTS = "checkpoints"
@@ -105,7 +102,9 @@ class Run:
         Raises:
             RunError: If another line is no record.
         """
-        return list({record.key: record for record in self.each_record()}.values())
+        shared = Shared()
+        each = (shared.share(each, equal=("environment",)) for each in self.each_record())
+        return list({record.key: record for record in each}.values())
 
     def each_record(self) -> Iterator[Record]:
         """Yield the records one by one, as they were made, those that another replaced included.
@@ -113,11 +112,10 @@ class Run:
         Raises:
             RunError: If a line is no record, the last aside if it is torn.
         """
-        file, shared = self.path / RECORDS_FILE, Shared()
+        file = self.path / RECORDS_FILE
         for number, line in enumerate(lines_of(file), 1):
             if line.strip():
-                record = parsed(Record, line, f"{file}:{number}", "; remove the line")
-                yield shared.share(record, equal=("environment",))
+                yield parsed(Record, line, f"{file}:{number}", "; remove the line")
 
     def append(self, record: Record) -> None:
         """Write one record to the end of records.jsonl and to the disk.
@@ -194,53 +192,6 @@ class Run:
             told = "; ".join(f"{name} {old}, here it is {new}" for name, old, new in changed)
             there = f"{self.path} was measured with {told}"
             raise RunError(f"{there}; go on where and as it was begun, or {hint}")
-
-
-def frame(records: Iterable[Record]) -> "pd.DataFrame":
-    """Return the records as a table, one row a case, with what only a look at its cell can tell.
-
-    Adds to `Record.row`: `saving`, the fraction of exact's peak_allocated_bytes in the same cell
-    that is saved, and `saved_bytes_saving`, the same of saved_bytes. Missing numbers are NA, and
-    integers stay integers beside them. Of a case that was measured again the last record counts.
-    """
-    import pandas as pd
-
-    latest = {record.key: record for record in records}
-    table = pd.DataFrame([record.row() for record in latest.values()])
-    if table.empty:
-        return table
-    table = table.astype({name: _dtype(name) for name in table.columns})
-    exact = table[table["method"] == "exact"].drop_duplicates("cell").set_index("cell")
-    for column, name in (("saving", "peak_allocated_bytes"), ("saved_bytes_saving", "saved_bytes")):
-        reference = table["cell"].map(exact[name]).astype("Int64")
-        reference = reference.mask(reference == 0)
-        table[column] = (1 - table[name] / reference).astype("Float64")
-    return table
-
-
-_INTEGERS = {"batch_size", "seq_len", "seed", "train_steps"}
-_INTEGERS |= {"bits", "group_size", "activation_bits", "gradient_draws", "memory_limit_bytes"}
-_INTEGERS |= {"proj_dim", "min_proj_dim", "max_proj_dim", "block_rows"}
-_INTEGERS |= {"foreign_processes", *Memory.model_fields}
-_FRACTIONS = {"rho", *Timing.model_fields, *Conditions.model_fields}
-_FRACTIONS |= {"budget", "gradient_error", "gradient_error_spread"}
-_FRACTIONS |= {"score", "train_loss", "eval_loss", "train_seconds", "train_samples_per_second"}
-
-
-def _dtype(column: str) -> str:
-    # `device` is the case's, not that of a memory's fields.
-    special = {
-        "throttle_reasons": "object",
-        "device": "string",
-        "cpu_governor": "string",
-        "share": "boolean",
-    }
-    special["higher_is_better"] = "boolean"
-    if column in special:
-        return special[column]
-    if column in _INTEGERS:
-        return "Int64"
-    return "Float64" if column in _FRACTIONS else "string"
 
 
 def _line(record: Record) -> bytes:

@@ -27,6 +27,8 @@ def complaint(fault: Mapping[str, Any]) -> str:
         "string_too_short": "must not be empty",
     }
     message = str(fault["msg"]).replace("Input should", "must")
+    message = message.replace("greater than or equal to", "at least")
+    message = message.replace("less than or equal to", "at most")
     return f" {words.get(fault['type'], message)}, got {_shown(fault['input'])}"
 
 

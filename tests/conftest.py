@@ -238,6 +238,19 @@ _SMALL_CONFIGS: dict[str, dict[str, Any]] = {
     "bert": _WIDTHS | {"num_attention_heads": 4, "vocab_size": 500},
     "t5": {"num_layers": 1, "d_model": 64, "d_ff": 128, "num_heads": 4, "d_kv": 16}
     | {"vocab_size": 500},
+    "mixtral": _WIDTHS
+    | {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 500}
+    | {"num_local_experts": 4},
+    "deberta-v2": _WIDTHS | {"num_attention_heads": 4, "vocab_size": 500},
+    "xlnet": {"d_model": 64, "n_layer": 1, "n_head": 4, "d_inner": 128, "vocab_size": 500},
+    "whisper": {"d_model": 64, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 500}
+    | {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 128}
+    | {"decoder_ffn_dim": 128, "num_mel_bins": 8, "max_source_positions": 16}
+    | {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1},
+    "wav2vec2": _WIDTHS
+    | {"num_attention_heads": 4, "conv_dim": [16], "conv_kernel": [3], "conv_stride": [2]}
+    | {"num_feat_extract_layers": 1, "num_conv_pos_embeddings": 8, "mask_time_prob": 0.0}
+    | {"num_conv_pos_embedding_groups": 2, "layerdrop": 0.0},
     "vit": _WIDTHS | {"num_attention_heads": 4, "image_size": 32, "patch_size": 8},
 }
 

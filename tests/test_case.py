@@ -191,3 +191,10 @@ def test_a_title_tells_runs_of_training_apart():
     trained = Case.model_validate(SETTINGS | {"training": {}, "seed": 3})
     assert trained.title == "roberta-tiny mrpc 16×103 dct ρ=0.5 seed 3"
     assert CASE.title == "roberta-tiny 16×103 dct ρ=0.5"
+
+
+def test_a_cell_is_named_after_its_exact_case():
+    """The quick way to a cell's name gives what naming its exact case does, for every setting."""
+    for changes in ({}, {"seed": 3}, {"share": False}, {"method": "quantize", "bits": 4}):
+        case = Case.model_validate(SETTINGS | changes)
+        assert case.cell == case.as_exact().key == case.as_exact().cell

@@ -24,6 +24,27 @@ def test_missing_is_none(make_record):
     assert (type(row["batch_size"]), type(row["seq_len"])) == (int, int)
 
 
+def test_a_saving_is_told_against_exact_in_the_same_cell(make_record):
+    """A case that keeps three quarters of exact's peak saves a quarter; exact saves nothing."""
+    method = {"method": "rmm", "sketch": "dct", "rho": 0.5}
+    rows = read_rows(
+        [
+            make_record(peak=8 * GIB, saved=4 * GIB, batch_size=4),
+            make_record(peak=6 * GIB, saved=1 * GIB, batch_size=4, **method),
+            make_record(peak=80 * GIB, saved=40 * GIB, batch_size=8),
+        ]
+    )
+    assert [row["saving"] for row in rows] == [0, 0.25, 0]
+    assert [row["saved_bytes_saving"] for row in rows] == [0, 0.75, 0]
+
+
+def test_a_saving_without_exact_is_missing(make_record):
+    """Where exact ran out of memory no saving is made up."""
+    method = {"method": "rmm", "sketch": "dct", "rho": 0.5}
+    rows = read_rows([make_record(outcome="out_of_memory"), make_record(**method)])
+    assert [row["saving"] for row in rows] == [None, None]
+
+
 def test_no_records():
     """No records are no rows."""
     assert read_rows([]) == []

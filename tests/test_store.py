@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from rmmbench.errors import Exit, RunError
-from rmmbench.store import LOCK_FILE, RECORDS_FILE, RUN_FILE, Run, RunInfo, frame
-from rmmbench.units import GIB
+from rmmbench.store import LOCK_FILE, RECORDS_FILE, RUN_FILE, Run, RunInfo
 
 
 def changed(info, **fields):
@@ -373,29 +372,3 @@ def test_a_copy_that_fails_leaves_what_was_there(run, records, make_run, make_re
         run.copy_to(older.path)
     there = Run.open(older.path)
     assert (there.info.profile_hash, there.records()) == ("older", [kept])
-
-
-def test_a_saving_is_told_against_exact_in_the_same_cell(make_record):
-    """A case that keeps three quarters of exact's peak saves a quarter; exact saves nothing."""
-    method = {"method": "rmm", "sketch": "dct", "rho": 0.5}
-    table = frame(
-        [
-            make_record(peak=8 * GIB, saved=4 * GIB, batch_size=4),
-            make_record(peak=6 * GIB, saved=1 * GIB, batch_size=4, **method),
-            make_record(peak=80 * GIB, saved=40 * GIB, batch_size=8),
-        ]
-    )
-    assert table["saving"].tolist() == [0, 0.25, 0]
-    assert table["saved_bytes_saving"].tolist() == [0, 0.75, 0]
-
-
-def test_a_saving_without_exact_is_missing(make_record):
-    """Where exact ran out of memory no saving is made up."""
-    method = {"method": "rmm", "sketch": "dct", "rho": 0.5}
-    table = frame([make_record(outcome="out_of_memory"), make_record(**method)])
-    assert table["saving"].isna().all()
-
-
-def test_no_records_make_no_rows():
-    """A run in which nothing was measured is an empty table."""
-    assert frame([]).empty

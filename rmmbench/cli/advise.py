@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from rmmbench.cli.streams import write_json
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -45,7 +47,7 @@ def advise(
     advice = advise_case(case)
     if as_json:
         advice |= {name: m and m.model_dump() for name, m in advice.items() if name != "layers"}
-        typer.echo(json.dumps({"case": case.model_dump(mode="json")} | advice, indent=2))
+        write_json({"case": case.model_dump(mode="json")} | advice)
         return
     _show(case, advice, every_layer=every_layer)
 

@@ -208,7 +208,7 @@ def _show(report: "Report", files: dict[str, str], every: bool) -> None:
     for name, path in files.items():
         text = WRITERS.get(name)(report)
         if path == "-":
-            write_data(text)
+            write_data([text.encode()])
         else:
             _write(f"--{name}", Path(path), text)
 

@@ -29,12 +29,13 @@ class Column:
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
     """Return the rows by place and size; in a cell exact first, then from most to least kept."""
-    places = list(dict.fromkeys(place(row, WHERE) for row in rows))
-    kinds = list(dict.fromkeys(kind(row, KIND) for row in rows))
+    places: dict[str, int] = {}
+    kinds: dict[str, int] = {}
 
     def order(row: Row) -> tuple[object, ...]:
-        cell = (places.index(place(row, WHERE)), row["batch_size"], row["seq_len"] or 0)
-        how = (kinds.index(kind(row, KIND)), [-size for size in kept(row)])
+        where = places.setdefault(place(row, WHERE), len(places))
+        cell = (where, row["batch_size"], row["seq_len"] or 0)
+        how = (kinds.setdefault(kind(row, KIND), len(kinds)), [-size for size in kept(row)])
         return (*cell, row["cell"], row["method"] != "exact", *how)
 
     return sorted(rows, key=order)

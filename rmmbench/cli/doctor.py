@@ -1,13 +1,12 @@
 """`rmmbench doctor`: what is here, what that allows, and what to do about the rest."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from rmmbench.cli.streams import write_data
+from rmmbench.cli.streams import write_json
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def doctor(
         devices = found.pop("devices") or ""
         notes = {finding.name: finding.note for finding in findings if finding.note}
         data = {"devices": devices.split(", ") if devices else [], "found": found, "notes": notes}
-        write_data(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+        write_json(data)
     else:
         _print(findings)
 

@@ -1,12 +1,11 @@
 """`rmmbench list`: the names that profiles and flags take."""
 
-import json
 from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from rmmbench.cli.streams import write_data
+from rmmbench.cli.streams import write_json
 from rmmbench.errors import UnknownNameError
 
 _REGISTRIES = {
@@ -32,7 +31,7 @@ def list_names(
         raise UnknownNameError("kind", kind, _KINDS)
     summaries = _summaries(kind)
     if as_json:
-        write_data(json.dumps(summaries, indent=2, ensure_ascii=False) + "\n")
+        write_json(summaries)
         return
     width = max(map(len, summaries), default=0)
     for name, summary in summaries.items():

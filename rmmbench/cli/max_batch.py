@@ -1,6 +1,5 @@
 """`rmmbench max-batch`: the largest batch that fits in a given memory, by method."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +9,12 @@ import typer
 
 from rmmbench.cli.flags import numbers, words
 from rmmbench.cli.running import open_run, tell_how_to_retry, telling_what_is_kept
+from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import tell
 from rmmbench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from rmmbench.case import Case
     from rmmbench.profile import Profile
@@ -92,7 +92,7 @@ def max_batch(
     lines = found(run.records(), cases, time_device)
     if as_json:
         about = {"model": model, "memory_limit_bytes": limit, "device": place}
-        typer.echo(json.dumps(about | {"methods": data(lines)}, indent=2))
+        write_json(about | {"methods": data(lines)})
     else:
         _show(lines, run)
     _end(lines, run)
@@ -233,7 +233,7 @@ def _show(lines: "list[Line]", run: "Run") -> None:
     console.print(Text(f"{about}\n{said}", style="dim"))
 
 
-def _table(lines: "list[Line]") -> "Table":
+def _table(lines: "list[Line]") -> "RenderableType":
     from rmmbench.cli.batch_columns import columns
     from rmmbench.cli.drawn import drawn
 

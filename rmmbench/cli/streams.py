@@ -6,9 +6,10 @@ once.
 """
 
 import io
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -52,10 +53,15 @@ def patient_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
-def write_data(text: str) -> None:
-    """Write what programs read to stdout: UTF-8, whatever a terminal's letters are."""
+def write_data(content: Iterable[bytes]) -> None:
+    """Write what programs read to stdout, as it is, whatever a terminal's letters are."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.writelines(content)
+
+
+def write_json(data: object) -> None:
+    """Write data to stdout as JSON for programs."""
+    write_data([json.dumps(data, indent=2, ensure_ascii=False).encode(), b"\n"])
 
 
 def _open_closed() -> None:

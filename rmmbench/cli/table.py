@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,29 +34,72 @@ def table(
     """
     from rmmbench.store import Run
 
-    opened = Run.open(run)
-    if not opened.records():
+    shown = show(Run.open(run))
+    if not shown:
         raise RunError(f"{run} must have records to show, and has none; run its sweep first")
-    show(opened)
-    for record in opened.records():
-        if record.outcome != "ok":
-            tell(f"{record.outcome}: {record.case.title}: {record.reason}")
+    for trouble in shown.troubles.values():
+        tell(trouble)
 
 
-def show(run: "Run", console: "Console | None" = None) -> None:
+@dataclass
+class Shown:
+    """What a run has to show, gathered from its records as they are read.
+
+    Attributes:
+        trained: The records of training, by key.
+        steps: The rows of the other cases.
+        notes: What of the workload is made up.
+        troubles: What did not go well, by key, a line each.
+    """
+
+    trained: "dict[str, Record]" = field(default_factory=dict)
+    steps: "list[Row]" = field(default_factory=list)
+    notes: dict[str, None] = field(default_factory=dict)
+    troubles: dict[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.trained or self.steps)
+
+
+def show(run: "Run", console: "Console | None" = None) -> Shown:
     """Print the tables of a run to stdout, or to `console`: of training, and of single steps."""
-    records = run.records()
-    trained = [record for record in records if record.case.training is not None]
-    measured = [record for record in records if record.case.training is None]
-    is_wide = bool(trained) or any(record.gradient for record in measured)
+    shown = _gathered(run)
+    if not shown:
+        return shown
+    is_wide = shown.trained or any(row["gradient_error"] is not None for row in shown.steps)
     console = console or stdout(WIDER if is_wide else WIDTH)
     console.print()
-    if trained:
-        console.print(_scores(trained, run, console.width))
-    if trained and measured:
+    synthetic = "; ".join(filter(None, shown.notes))
+    if shown.trained:
+        console.print(_scores(list(shown.trained.values()), run, synthetic, console.width))
+    if shown.trained and shown.steps:
         console.print()
-    if measured:
-        _show_steps(measured, run, console)
+    if shown.steps:
+        _show_steps(shown.steps, run, synthetic, console)
+    return shown
+
+
+def _gathered(run: "Run") -> Shown:
+    from rmmbench.rows import read_rows
+
+    shown = Shown()
+
+    def measured() -> "Iterator[Record]":
+        for record in run.each_record():
+            shown.notes[record.synthetic] = None
+            # Of a case that was measured again the last record counts.
+            shown.troubles.pop(record.key, None)
+            if record.outcome != "ok":
+                what = f"{record.outcome}: {record.case.title}"
+                shown.troubles[record.key] = f"{what}: {record.reason}"
+            if record.case.training is None:
+                yield record
+            else:
+                shown.trained[record.key] = record
+
+    shown.steps = read_rows(measured())
+    return shown
 
 
 def stdout(width: int = WIDTH) -> "Console":
@@ -66,30 +111,25 @@ def stdout(width: int = WIDTH) -> "Console":
     return Console(width=None if is_told else width, highlight=False)
 
 
-def _scores(records: "list[Record]", run: "Run", width: int) -> "RenderableType":
+def _scores(records: "list[Record]", run: "Run", synthetic: str, width: int) -> "RenderableType":
     from rmmbench.cli.score_table import score_table
     from rmmbench.scores import read_lines
 
-    about = (run.info.profile, run.info.environment, _synthetic(records))
+    about = (run.info.profile, run.info.environment, synthetic)
     return score_table(read_lines(records), *about, width=width)
 
 
-def _show_steps(records: "list[Record]", run: "Run", console: "Console") -> None:
+def _show_steps(rows: "list[Row]", run: "Run", synthetic: str, console: "Console") -> None:
     from rmmbench.cli.columns import columns, in_order
     from rmmbench.cli.drawn import drawn
-    from rmmbench.rows import read_rows
 
-    rows, info = in_order(read_rows(records)), run.info
-    starts = [i for i in range(1, len(rows)) if rows[i]["cell"] != rows[i - 1]["cell"]]
+    rows, info = in_order(rows), run.info
+    starts = {i for i in range(1, len(rows)) if rows[i]["cell"] != rows[i - 1]["cell"]}
     styles = ["" if row["outcome"] == "ok" else "red" for row in rows]
     shown = columns(rows, info.profile)
     console.print(drawn(shown, range(len(rows)), starts=starts, styles=styles))
     console.print()
-    console.print(_caption(rows, info.profile, info.environment, _synthetic(records)))
-
-
-def _synthetic(records: "list[Record]") -> str:
-    return "; ".join(dict.fromkeys(record.synthetic for record in records if record.synthetic))
+    console.print(_caption(rows, info.profile, info.environment, synthetic))
 
 
 def _caption(

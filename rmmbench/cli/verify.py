@@ -1,6 +1,5 @@
 """`rmmbench verify`: the paper's claims beside what comes of trying them."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rmmbench.cli.streams import write_data
+from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import tell
 from rmmbench.errors import Exit
 
@@ -41,7 +40,7 @@ def verify(
     if as_json:
         claimed = [_data(name, *found) for name, found in tried.items()]
         data = {"seed": seed, "claims": claimed}
-        write_data(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+        write_json(data)
     else:
         _show(tried, seed)
     faults = [

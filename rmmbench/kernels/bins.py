@@ -1,10 +1,14 @@
 """Signed sums of the rows of each bin: one pass over X, and no S."""
 
+import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor
 
 from rmmbench.kernels import philox
 from rmmbench.kernels.launch import kernel_or_twin
+
+# Elements of a float32 copy of some columns.
+_PIECE_ELEMENTS = 2**22
 
 
 def bin_sums(x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor) -> Tensor:
@@ -31,10 +35,27 @@ def bin_sums_and_total(
 
 def bin_sums_twin(x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor) -> Tensor:
     """Return what `bin_sums` does, in PyTorch's own operators."""
+    if x.dtype == torch.bfloat16:
+        return _bin_sums_of_bfloat16(x, order, starts, sign_words)
     signs = philox.unpack_signs(sign_words, x.shape[0], x.dtype)
     weights = signs.index_select(0, order)
     # A bag of embeddings is a bin: gathered, weighted and summed without a copy of X.
     return F.embedding_bag(order, x, starts, mode="sum", per_sample_weights=weights)
+
+
+def _bin_sums_of_bfloat16(x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor) -> Tensor:
+    """Return the sums by way of float32, some columns at a time.
+
+    On the CPU a bag of bfloat16 rounds halves away from 0. A sum of a few such numbers often is a
+    half, so x_proj would be up to 0.08 % too long, and the gradient twice as much.
+    """
+    rows, features = x.shape
+    sums = x.new_empty(len(starts), features)
+    # An eighth of X where that is less, so that a copy is not the peak of a small model.
+    width = max(1, min(_PIECE_ELEMENTS // max(1, rows), max(16, -(-features // 8))))
+    for some, out in zip(torch.split(x, width, 1), torch.split(sums, width, 1), strict=True):
+        out.copy_(bin_sums_twin(some.float(), order, starts, sign_words))
+    return sums
 
 
 def bin_sums_and_total_twin(

@@ -105,15 +105,16 @@ def project_twin(
         for start in range(0, columns, width):
             chosen = range(start, min(start + width, columns))
             out = x_proj[block : block + together, start : chosen.stop]
-            _project_piece(some, block * block_rows, chosen, drawn_entries, out)
-    return x_proj.mul_(rest).view(proj_dim, features)
+            _project_piece(some, block * block_rows, chosen, drawn_entries, rest, out)
+    return x_proj.view(proj_dim, features)
 
 
 def split_scale(columns: int) -> tuple[float, float]:
     """Return columns^−½ as a power of two and what is left of it, in [1, 2).
 
     Entries ±columns^−½ would be rounded to x's dtype all alike, and the gradient be biased: in
-    bfloat16 by up to 0.8 %. A power of two is exact, and the rest comes after the sums.
+    bfloat16 by up to 0.8 %. A power of two is exact. The rest comes after the sums and before they
+    are rounded: near 1 it would be lost in numbers that have been.
     """
     scale = columns**-0.5
     power = 2.0 ** math.floor(math.log2(scale))
@@ -121,7 +122,12 @@ def split_scale(columns: int) -> tuple[float, float]:
 
 
 def _project_piece(
-    x: Tensor, first: int, columns: range, entries: Callable[[range, range], Tensor], out: Tensor
+    x: Tensor,
+    first: int,
+    columns: range,
+    entries: Callable[[range, range], Tensor],
+    factor: float,
+    out: Tensor,
 ) -> None:
     """Write some columns' SᵀX for blocks that follow one another from row `first` on.
 
@@ -130,13 +136,14 @@ def _project_piece(
         first: The number of the first row.
         columns: Of S.
         entries: Returns S for rows and columns.
+        factor: What the sums are multiplied with.
         out: Shape (blocks, columns, features).
     """
     blocks, rows, features = x.shape
     height = _PIECE_ELEMENTS // _SIGNS_A_COUNTER
     if rows <= height:
         s = entries(range(first, first + blocks * rows), columns).view(blocks, rows, len(columns))
-        torch.bmm(s.transpose(1, 2), x, out=out)
+        torch.baddbmm(out, s.transpose(1, 2), x, beta=0, alpha=factor, out=out)
         return
     # A block of more rows than can be drawn together is there alone.
     precise = torch.promote_types(x.dtype, torch.float32)
@@ -144,7 +151,7 @@ def _project_piece(
     for row in range(0, rows, height):
         some = x[0, row : row + height]
         total += entries(range(first + row, first + row + some.shape[0]), columns).T @ some
-    out.copy_(total)
+    out.copy_(total.mul_(factor))
 
 
 def columns_at_once(columns: int, block_rows: int) -> int:

@@ -8,16 +8,10 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensorMode,
-    UnsupportedOperatorException,
-)
-
 from rmmbench.measure.garbage import no_garbage_goes
 from rmmbench.measure.saved import saved_inputs
-from rmmbench.measure.step import Prepare
+from rmmbench.measure.step import Prepare, tensors_of
+from rmmbench.nn.fakes import fake_tensors, why_not_fake
 from rmmbench.nn.live import LiveBytes
 from rmmbench.record import Memory
 
@@ -36,22 +30,22 @@ def predict_memory(prepare: Prepare) -> Memory:
     Raises:
         CannotPredictError: If the step asks for the value of a tensor.
     """
-    with fake_tensors(), LiveBytes() as count:
+    with followed(), LiveBytes() as count:
         return _measure(prepare, count)
 
 
 @contextmanager
-def fake_tensors() -> Iterator[None]:
+def followed() -> Iterator[None]:
     """Make every tensor that is made within a fake one.
 
     Raises:
         CannotPredictError: If the value of a tensor is asked for.
     """
     try:
-        with FakeTensorMode():
+        with fake_tensors():
             yield
     except Exception as error:
-        why = _why_not(error)
+        why = why_not_fake(error)
         if why is None:
             raise
         remedy = "measure it on --device cpu or cuda"
@@ -60,24 +54,10 @@ def fake_tensors() -> Iterator[None]:
         ) from error
 
 
-def _why_not(error: Exception) -> str | None:
-    """Return why fake tensors do not do, or None if the error has nothing to do with them."""
-    no_value = (
-        DataDependentOutputException,
-        DynamicOutputShapeException,
-        UnsupportedOperatorException,
-    )
-    if isinstance(error, no_value):
-        return f"{getattr(error, 'func', error)} needs real data"
-    if "convert all Tensors to FakeTensors" in str(error):
-        return "it uses a tensor that was made outside of it"
-    if ".numpy() is not supported" in str(error) or "access data pointer" in str(error):
-        return "it hands values to something that is not torch"
-    return None
-
-
 def _measure(prepare: Prepare, count: LiveBytes) -> Memory:
     step = prepare()
+    # A batch that was read is made outside of the count.
+    count.count(tensors_of(step.batch))
     peaks = []
     # One warmed-up step is enough: fake tensors repeat to the byte.
     for _ in range(2):

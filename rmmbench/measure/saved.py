@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
+
+from rmmbench.measure.step import tensors_of
 
 
 class SavedInputs:
@@ -15,9 +18,9 @@ class SavedInputs:
     so the storage counts.
     """
 
-    def __init__(self, batch: Mapping[str, Tensor]) -> None:
+    def __init__(self, batch: Mapping[str, Any]) -> None:
         """Watch for the tensors of `batch`."""
-        storages = [tensor.untyped_storage() for tensor in batch.values()]
+        storages = [tensor.untyped_storage() for tensor in tensors_of(batch)]
         self._batch = {storage._cdata: storage.nbytes() for storage in storages}
         self._saved: set[int] = set()
 
@@ -32,7 +35,7 @@ class SavedInputs:
 
 
 @contextmanager
-def saved_inputs(batch: Mapping[str, Tensor]) -> Iterator[SavedInputs]:
+def saved_inputs(batch: Mapping[str, Any]) -> Iterator[SavedInputs]:
     """Watch which tensors of `batch` autograd saves in a forward pass."""
     saved = SavedInputs(batch)
     with saved_tensors_hooks(saved.note, lambda tensor: tensor):

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 LEARNING_RATE = 1e-5
 
@@ -17,11 +18,12 @@ class TrainingStep:
     """A model, a batch and an optimizer; called, it does one whole training step.
 
     Attributes:
+        batch: The model's keyword arguments: tensors, what holds tensors, or anything else.
         autocast: The dtype of autocast; None runs in the parameters' own.
     """
 
     model: nn.Module
-    batch: Mapping[str, Tensor]
+    batch: Mapping[str, Any]
     optimizer: Optimizer
     autocast: torch.dtype | None = None
 
@@ -49,11 +51,16 @@ class TrainingStep:
     def drop_gradients(self) -> None:
         """Let go of all gradients, those of the batch too."""
         self.optimizer.zero_grad(set_to_none=True)
-        for tensor in self.batch.values():
+        for tensor in tensors_of(self.batch):
             tensor.grad = None
 
 
-def placed(batch: Mapping[str, Tensor], device: str) -> dict[str, Tensor]:
+def tensors_of(batch: Any) -> list[Tensor]:
+    """Return the tensors of a batch, however deep they lie in it."""
+    return [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor)]
+
+
+def placed(batch: Mapping[str, Any], device: str) -> dict[str, Any]:
     """Return a batch whose tensors, however deep, are on a kind of device.
 
     Those that are there already are the same objects; of the others leaves of autograd stay leaves.
@@ -64,7 +71,7 @@ def placed(batch: Mapping[str, Tensor], device: str) -> dict[str, Tensor]:
             return tensor
         return tensor.detach().to(device).requires_grad_(tensor.requires_grad)
 
-    result: dict[str, Tensor] = tree_map_only(Tensor, moved, dict(batch))
+    result: dict[str, Any] = tree_map_only(Tensor, moved, dict(batch))
     return result
 
 

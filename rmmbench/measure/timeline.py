@@ -10,15 +10,16 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from rmmbench.measure.categories import LiveByCategory, Moment
 from rmmbench.measure.garbage import no_garbage_goes
-from rmmbench.measure.predict import fake_tensors
-from rmmbench.measure.step import Prepare, TrainingStep
+from rmmbench.measure.predict import followed
+from rmmbench.measure.step import Prepare, TrainingStep, tensors_of
 from rmmbench.timeline import (
     CATEGORIES,
     PHASES,
@@ -31,7 +32,7 @@ from rmmbench.timeline import (
 FOLLOWED: Final = 2
 """The step whose points are kept: the first that finds the optimizer's state there."""
 
-Batch = Mapping[str, Tensor]
+Batch = Mapping[str, Any]
 
 
 @no_garbage_goes()
@@ -61,7 +62,7 @@ def follow_memory(
     """
     if device != "cuda" or not settings.snapshot:
         snapshot = None
-    with fake_tensors() if device == "predict" else nullcontext():
+    with followed() if device == "predict" else nullcontext():
         count = LiveByCategory("cuda" if device == "cuda" else "cpu")
         with count:
             return _follow(prepare, settings, device, count, batches, snapshot)
@@ -134,7 +135,7 @@ def _follow(
 
 def _watch(step: TrainingStep, count: LiveByCategory) -> None:
     """Let the count be told what becomes of tensors, and when each phase begins."""
-    count.count(step.batch.values())
+    count.count(tensors_of(step.batch))
     count.give((*step.model.parameters(), *step.model.buffers()), "parameters")
 
     def give_gradient(parameter: nn.Parameter) -> None:
@@ -166,8 +167,8 @@ def _with_batches(
         yield from itertools.repeat(None)
         return
     for batch in batches:
-        step.batch = {name: _placed(tensor, device) for name, tensor in batch.items()}
-        count.count(step.batch.values())
+        step.batch = tree_map_only(Tensor, lambda tensor: _placed(tensor, device), dict(batch))
+        count.count(tensors_of(step.batch))
         # What it is a copy of is not the step's.
         del batch
         yield
@@ -192,7 +193,7 @@ def _peak(number: int, step: TrainingStep, count: LiveByCategory) -> StepPeak:
 
 def _rows(batch: Batch) -> int:
     """Return how many tokens, samples or nodes a batch has, by its first tensor."""
-    first = next(iter(batch.values()))
+    first = tensors_of(batch)[0]
     if not first.is_floating_point():
         return first.numel()
     # Images are (batch, channels, height, width), all else (*, features).

@@ -70,7 +70,7 @@ def _turn(context: Reference, clock: Callable[[TrainingStep], float], step: Trai
         with context():
             return clock(step)
     except Exception as error:
-        raise ReferenceFailedError(f"exact took no turn: {error}") from error
+        raise ReferenceFailedError("exact took no turn") from error
 
 
 def spread(seconds: list[float]) -> float:

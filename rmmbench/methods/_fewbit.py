@@ -24,7 +24,7 @@ _LOWEST_BITS = 0x0101010101010101
 _GATHERING = 0x0102040810204080
 # How many cells the limit is.
 _SPAN = LIMIT * CELLS
-_TWO_NUMBERS = {2: torch.int32, 4: torch.int64, 8: torch.complex128}
+_TWO_NUMBERS = {4: torch.int64, 8: torch.complex128}
 
 
 class FewBit(nn.Module):
@@ -128,14 +128,16 @@ def pack(x: Tensor, bits: int, edges: Tensor, pieces: Tensor) -> Tensor:
 def multiply(y: Tensor, packed: Tensor, levels: Tensor) -> Tensor:
     """Return y times the level of each element's piece, in y's dtype."""
     flat, result = y.reshape(-1), torch.empty(y.numel(), dtype=y.dtype, device=y.device)
-    spread, pairs = _spread(levels.device), _pairs(levels.to(y.dtype))
+    # Never in less than float32: a level that is rounded is so for all elements of its piece.
+    levels = levels.to(torch.promote_types(y.dtype, torch.float32))
+    spread, pairs = _spread(levels.device), _pairs(levels)
     which = _column(len(packed), levels.device)
     for some in _slices(len(flat)):
         planes = packed[:, some.start // 8 : -(-some.stop // 8)]
         bits = spread.index_select(0, planes.flatten().int()).view(planes.shape)
         words = bits.bitwise_left_shift_(which).sum(0)
-        found = pairs.index_select(0, words.view(torch.int16).int()).view(y.dtype)
-        torch.mul(flat[some], found[: len(flat[some])], out=result[some])
+        found = pairs.index_select(0, words.view(torch.int16).int()).view(levels.dtype)
+        result[some] = flat[some] * found[: len(flat[some])]
     return result.view(y.shape)
 
 

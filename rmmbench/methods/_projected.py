@@ -161,5 +161,7 @@ def _project(x: Tensor, signs: Tensor | None, proj_dim: int) -> Tensor:
     """Return x · signs · proj_dim^−½, or x where there are no signs."""
     if signs is None:
         return x
-    # After the product: rounded to bfloat16, the factor would make the gradient biased.
-    return (x @ signs).mul_(proj_dim**-0.5)
+    # Within the product: rounded to bfloat16, or multiplied with what is, the factor would make the
+    # gradient biased.
+    out = x.new_empty(len(x), signs.shape[1])
+    return torch.addmm(out, x, signs, beta=0, alpha=proj_dim**-0.5, out=out)

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from rmmbench.nn.functional import as_autocast
 
+# Elements of the weight gradient that are there in float32 at a time.
+_PIECE_ELEMENTS = 2**20
+
 
 class SubTokens:
     """What a converted layer has beside its parameters.
@@ -149,4 +152,11 @@ def _coefficients(x: Tensor, direction: Tensor) -> Tensor:
 
 def _spread(y_z: Tensor, direction: Tensor, features: int) -> Tensor:
     """Return (YᵀZ) Vᵀ, shape (out_features, in_features)."""
-    return (y_z.unsqueeze(2) * direction.to(y_z.dtype)).flatten(1)[:, :features]
+    # Z is of a v rounded to Y's dtype, whose length is not quite 1; this makes up for both.
+    precise = direction.to(y_z.dtype).to(torch.promote_types(y_z.dtype, torch.float32))
+    precise = precise / precise.square().sum()
+    spread = y_z.new_empty(*y_z.shape, len(direction))
+    height = max(1, _PIECE_ELEMENTS // max(1, spread[:1].numel()))
+    for some, out in zip(torch.split(y_z, height), torch.split(spread, height), strict=True):
+        out.copy_(some.unsqueeze(2) * precise)
+    return spread.flatten(1)[:, :features]

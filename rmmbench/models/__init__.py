@@ -50,11 +50,11 @@ def check(case: Case) -> None:
     Raises:
         ValueError: If the family cannot make what the case asks for.
     """
-    from torch._subclasses.fake_tensor import FakeTensorMode
+    from rmmbench.nn.fakes import fake_tensors
 
     name, _, argument = case.model.partition(":")
     if name == "import":
         import_module("rmmbench.models.imported").find_factory(argument)
         return
-    with FakeTensorMode():
+    with fake_tensors():
         build(case)

@@ -6,6 +6,7 @@ import transformers
 import transformers.models.llama.modeling_llama  # it would be loaded only when it is used
 
 from rmmbench.case import Case
+from rmmbench.models._heads import CAUSAL
 from rmmbench.models.huggingface import from_config
 from rmmbench.models.model import Built
 
@@ -39,4 +40,4 @@ def decoder(argument: str, case: Case) -> Built:
         bos_token_id=None,
         eos_token_id=None,
     )
-    return from_config(config, transformers.AutoModelForCausalLM, case)
+    return from_config(config, CAUSAL, case)

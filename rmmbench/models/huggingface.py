@@ -1,36 +1,20 @@
 """Any transformers model, made from its config with random weights; nothing is fetched."""
 
+import functools
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from transformers.initialization import no_init_weights
 
 from rmmbench.case import Case
 from rmmbench.errors import did_you_mean
+from rmmbench.models._heads import CLASSES, Head, head_of
 from rmmbench.models.model import Built
 from rmmbench.tasks import TASKS
-
-# Of the heads that can be trained on a config, the first that its kind has.
-_HEADS: tuple[Any, ...] = (
-    transformers.AutoModelForSequenceClassification,
-    transformers.AutoModelForCausalLM,
-    transformers.AutoModelForMaskedLM,
-    transformers.AutoModelForImageClassification,
-)
-_HEAD_OF_ENDING = {
-    "ForSequenceClassification": transformers.AutoModelForSequenceClassification,
-    "ForCausalLM": transformers.AutoModelForCausalLM,
-    "LMHeadModel": transformers.AutoModelForCausalLM,
-    "ForMaskedLM": transformers.AutoModelForMaskedLM,
-    "ForConditionalGeneration": transformers.AutoModelForSeq2SeqLM,
-    "ForImageClassification": transformers.AutoModelForImageClassification,
-}
 
 
 def from_name(argument: str, case: Case) -> Built:
@@ -44,27 +28,43 @@ def from_name(argument: str, case: Case) -> Built:
             seq_len is missing or too long for it.
     """
     config = _config(argument)
-    return from_config(config, _head(config), case)
+    return from_config(config, head_of(config), case)
 
 
-def from_config(config: Any, head: Any, case: Case) -> Built:
-    """Build the model of `config` with the given automatic head, and batches of random inputs."""
+def from_config(config: Any, head: Head, case: Case) -> Built:
+    """Build the model of `config` with the given head, and batches of random inputs."""
     text_config = config.get_text_config()
     text_config.use_cache = False  # keys and values are kept for generating, not for training
-    if head is transformers.AutoModelForSequenceClassification and text_config.pad_token_id is None:
+    if head is CLASSES and text_config.pad_token_id is None:
         # Classifiers look for the padding after a text, though no batch here has any.
         text_config.pad_token_id = 0
-    if head is transformers.AutoModelForSequenceClassification and case.task:
-        config.num_labels = TASKS[case.task].num_labels
-    model = _with_head(config, head, case)
-    if head is transformers.AutoModelForImageClassification:
-        return Built(model, _image_batches(config, case))
-    if case.seq_len is None:
+    if head is CLASSES and case.task:
+        config.num_labels, config.problem_type = TASKS[case.task].num_labels, None
+    _name_problem(config)
+    if head.reads_tokens and case.seq_len is None:
         raise ValueError(f"{case.model} reads tokens: it needs seq_len, or a task")
-    longest = _longest(text_config, model)
-    if longest is not None and case.seq_len > longest:
+    model = _with_head(config, head.automatic, case)
+    longest = _longest(text_config, model) if head.reads_tokens else None
+    if longest is not None and case.seq_len is not None and case.seq_len > longest:
         raise ValueError(f"seq_len must be at most {longest} for {case.model}, got {case.seq_len}")
-    return Built(model, _token_batches(config, head, case))
+    make_batch = functools.partial(head.make_batch, config, case)
+    return Built(model, make_batch, warnings=_other_head(config, model))
+
+
+def _other_head(config: Any, model: Any) -> tuple[str, ...]:
+    """Return a warning where the config names another model than this."""
+    asked, built = list(config.architectures or ()), type(model).__name__
+    if not asked or built in asked:
+        return ()
+    remedy = f'set "architectures": ["{built}"] in its config.json to have it so'
+    return (f"the config names {asked[0]}, and {built} is trained; {remedy}",)
+
+
+def _name_problem(config: Any) -> None:
+    """Say what classifiers find out at their first batch; some look at its labels for that."""
+    if config.problem_type is None:
+        is_number = config.num_labels == 1
+        config.problem_type = "regression" if is_number else "single_label_classification"
 
 
 def _config(argument: str) -> Any:
@@ -86,30 +86,11 @@ def _config(argument: str) -> Any:
     raise ValueError(f"no transformers config named '{argument}'{nearest}; give {hint}")
 
 
-def _head(config: Any) -> Any:
-    heads: list[Any] = [
-        head
-        for architecture in config.architectures or ()
-        for ending, head in _HEAD_OF_ENDING.items()
-        if architecture.endswith(ending)
-    ]
-    masked: Any = transformers.AutoModelForMaskedLM
-    if config.is_encoder_decoder:
-        heads.append(transformers.AutoModelForSeq2SeqLM)
-    elif type(config) in masked._model_mapping:
-        heads += _HEADS
-    else:
-        # Decoders have classification heads too, but are made to predict the next token.
-        heads += _HEADS[1:]
-    for head in heads:
-        if type(config) in head._model_mapping:
-            return head
-    raise ValueError(f"transformers has no head to train a '{config.model_type}' with")
-
-
 def _longest(config: Any, model: Any) -> int | None:
     longest: int | None = getattr(config, "max_position_embeddings", None)
-    if longest is None:
+    # Whisper's text has a limit of its own; XLNet says -1 for none.
+    longest = getattr(config, "max_target_positions", longest)
+    if longest is None or longest < 1:
         return None
     # RoBERTa and its kin count positions from the one after the padding token's.
     reserved = [
@@ -155,43 +136,3 @@ def _pretrained(checkpoint: str, config: Any, head: Any, settings: dict[str, Any
         ) from error
     finally:
         transformers.logging.set_verbosity(verbosity)
-
-
-def _token_batches(config: Any, head: Any, case: Case) -> Callable[[], dict[str, Tensor]]:
-    shape = (case.batch_size, case.seq_len or 0)
-    vocabulary = config.get_text_config().vocab_size
-    # The first tokens have special meanings (padding, end) that would change the computation.
-    first = min(10, vocabulary // 2)
-
-    def make_batch() -> dict[str, Tensor]:
-        tokens = torch.randint(first, vocabulary, shape)
-        batch = {"input_ids": tokens}
-        if head is transformers.AutoModelForSequenceClassification:
-            return batch | {"labels": _class_labels(config, case.batch_size)}
-        if head is transformers.AutoModelForSeq2SeqLM:
-            batch["decoder_input_ids"] = torch.randint(first, vocabulary, shape)
-        return batch | {"labels": torch.randint(first, vocabulary, shape)}
-
-    return make_batch
-
-
-def _image_batches(config: Any, case: Case) -> Callable[[], dict[str, Tensor]]:
-    config_of_images = getattr(config, "vision_config", config)
-    # Convolutional networks take any size.
-    size = getattr(config_of_images, "image_size", 224)
-    height, width = size if isinstance(size, (list, tuple)) else (size, size)
-    channels = config_of_images.num_channels
-
-    def make_batch() -> dict[str, Tensor]:
-        return {
-            "pixel_values": torch.randn(case.batch_size, channels, height, width),
-            "labels": _class_labels(config, case.batch_size),
-        }
-
-    return make_batch
-
-
-def _class_labels(config: Any, batch_size: int) -> Tensor:
-    if config.num_labels == 1:
-        return torch.rand(batch_size)
-    return torch.randint(0, config.num_labels, (batch_size,))

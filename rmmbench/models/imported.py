@@ -1,15 +1,17 @@
 """A model of the user's own, from a factory that can be imported."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from rmmbench.case import Case
 from rmmbench.models.model import Built
+from rmmbench.nn.fakes import as_fake, is_faking, real_tensors, why_not_fake
 
 
 def from_path(argument: str, case: Case) -> Built:
@@ -24,13 +26,17 @@ def from_path(argument: str, case: Case) -> Built:
     where = f"import:{argument}"
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module)):
         raise ValueError(f"{where} must return (model, make_batch), got {type(made).__name__}")
-    if not callable(made[1]):
-        raise ValueError(f"{where} must return make_batch as a function, got {made[1]!r:.60}")
-    return Built(*made, synthetic="inputs and labels are what the factory makes")
+    model, make_batch = made
+    if not callable(make_batch):
+        raise ValueError(f"{where} must return make_batch as a function, got {make_batch!r:.60}")
+    synthetic = "inputs and labels are what the factory makes"
+    return Built(model, lambda: _batch(make_batch, where), synthetic)
 
 
 def find_factory(argument: str) -> Callable[..., Any]:
     """Import "package.module:factory"; the working directory can be imported from.
+
+    What the module makes as it is imported is real and on the CPU, wherever this is called.
 
     Raises:
         ValueError: If it cannot be imported, for whatever reason, or cannot be called.
@@ -41,7 +47,7 @@ def find_factory(argument: str) -> Callable[..., Any]:
         form = "import:package.module:factory"
         raise ValueError(f"a model of your own must be named {form}, got '{where}'")
     try:
-        with _here_first():
+        with real_tensors(), _here_first():
             factory: Any = getattr(import_module(module_name), attribute)
     except Exception as error:  # importing runs the user's code, which may raise anything
         hint = "check the name, or run where the module can be imported"
@@ -66,3 +72,25 @@ def _here_first() -> Iterator[None]:
         sys.path.remove("")
         if "" not in sys.path:
             sys.path.append("")
+
+
+def _batch(make_batch: Callable[[], Any], where: str) -> Mapping[str, Any]:
+    """Return a batch, of fake tensors where the model's are."""
+    batch = _made(make_batch)
+    if not isinstance(batch, Mapping):
+        need = "the model's keyword arguments by name"
+        raise ValueError(f"make_batch of {where} must return {need}, got {type(batch).__name__}")
+    if is_faking():
+        batch = tree_map_only(Tensor, as_fake, dict(batch))
+    return batch
+
+
+def _made(make_batch: Callable[[], Any]) -> Any:
+    try:
+        return make_batch()
+    except Exception as error:
+        if why_not_fake(error) is None:
+            raise
+    # Data that is read has values, and a batch of it is there anyway.
+    with real_tensors():
+        return make_batch()

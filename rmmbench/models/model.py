@@ -1,7 +1,7 @@
 """What a model family gives: a model and a maker of batches that it can be called with."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rmmbench.case import Case
 from rmmbench.record import SYNTHETIC
@@ -15,13 +15,15 @@ class Built(NamedTuple):
 
     Attributes:
         model: Called as model(**batch), it returns a scalar loss, or something whose `loss` is one.
-        make_batch: Makes the keyword arguments of one step.
+        make_batch: Makes the keyword arguments of one step: tensors, and whatever else it takes.
         synthetic: What of the batches is made up.
+        warnings: How the model is not quite what was asked for.
     """
 
     model: "nn.Module"
-    make_batch: "Callable[[], dict[str, Tensor]]"
+    make_batch: "Callable[[], Mapping[str, Any]]"
     synthetic: str = SYNTHETIC
+    warnings: tuple[str, ...] = ()
 
 
 class Output(NamedTuple):

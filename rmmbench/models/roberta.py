@@ -6,6 +6,7 @@ import transformers
 import transformers.models.roberta.modeling_roberta  # it would be loaded only when it is used
 
 from rmmbench.case import Case
+from rmmbench.models._heads import CLASSES
 from rmmbench.models.huggingface import from_config
 from rmmbench.models.model import Built
 from rmmbench.tasks import TASKS
@@ -39,4 +40,4 @@ def _roberta(argument: str, case: Case, **changes: Any) -> Built:
         "num_labels": TASKS[case.task].num_labels if case.task else 2,
     }
     config = transformers.RobertaConfig(**(published | changes))
-    return from_config(config, transformers.AutoModelForSequenceClassification, case)
+    return from_config(config, CLASSES, case)

@@ -8,14 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._guards import detect_fake_mode
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensorMode,
-    UnsupportedOperatorException,
-)
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import tree_leaves, tree_map
+
+from rmmbench.nn.fakes import as_fake, fake_tensors, why_not_fake
 
 Example = Mapping[str, Any] | Sequence[Any] | Tensor
 """A batch: keyword arguments of the model, positional ones, or the only one."""
@@ -44,14 +40,12 @@ class Rehearsal:
         positional = () if keywords else (self.batch,) if single else tuple(self.batch)
         try:
             return self.model(*positional, **keywords)
-        except (
-            DataDependentOutputException,
-            DynamicOutputShapeException,
-            UnsupportedOperatorException,
-        ) as error:
-            need = f"fake tensors cannot follow this model, whose {getattr(error, 'func', error)}"
+        except Exception as error:
+            why = why_not_fake(error)
+            if why is None:
+                raise
             remedy = "name the layers with include or exclude instead"
-            raise ValueError(f"{need} needs real data; {remedy}") from error
+            raise ValueError(f"fake tensors cannot follow this model: {why}; {remedy}") from error
 
     def step(self) -> None:
         """Do forward and backward pass, of the model's loss or else of all it returns."""
@@ -102,5 +96,5 @@ def _fakes(model: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
     if detect_fake_mode(list(model.parameters())) is not None:
         yield lambda tensor: tensor
         return
-    with FakeTensorMode() as mode:
-        yield mode.from_tensor
+    with fake_tensors():
+        yield as_fake

@@ -55,7 +55,8 @@ class Kronecker(Sketch):
         for start in range(0, x.shape[1], width):
             span = slice(start, start + width)
             within = over_sequence.project(x.view(batch, sequence, -1)[:, :, span])
-            x_proj[:, :, span] = over_batch.project(within.flatten(1)).view(k1, k2, -1)
+            across = over_batch.project(within.flatten(1).unsqueeze(0))
+            x_proj[:, :, span] = across.view(k1, k2, -1)
         return x_proj.flatten(0, 1)
 
     def moments(self, x: Tensor, y: Tensor) -> Moments:
@@ -122,11 +123,13 @@ class _Signs:
         self._whole = self._piece(0, 0) if self.is_drawn_once else None
 
     def project(self, x: Tensor) -> Tensor:
-        """Return Sᵀx for x of shape (*, rows, features)."""
+        """Return Sᵀx for x of shape (batch, rows, features)."""
+        shape = (len(x), len(self._columns), x.shape[2])
         if self._whole is not None:
-            return (self._whole.T @ x).mul_(self._rest)
-        precise = torch.promote_types(x.dtype, torch.float32)
-        total = x.new_zeros(*x.shape[:-2], len(self._columns), x.shape[-1], dtype=precise)
+            whole = self._whole.T.expand(len(x), -1, -1)
+            out = x.new_empty(shape)
+            return torch.baddbmm(out, whole, x, beta=0, alpha=self._rest, out=out)
+        total = x.new_zeros(shape, dtype=torch.promote_types(x.dtype, torch.float32))
         for top in range(0, len(self._rows), self._height):
             some = x[..., top : top + self._height, :]
             for left in range(0, len(self._columns), self._width):

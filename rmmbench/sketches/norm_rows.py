@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rmmbench.kernels import philox
+from rmmbench.sketches._picked import scaled_rows
 from rmmbench.sketches.sketch import Moments, Sketch
 
 
@@ -35,7 +36,8 @@ class NormRows(Sketch):
 
     def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
         picked, scales = key
-        return x.index_select(0, picked.int()).mul_(scales.to(x.dtype).unsqueeze(1))
+        precise = torch.promote_types(x.dtype, torch.float32)
+        return scaled_rows(x, picked.int(), scales.to(precise).unsqueeze(1))
 
     def moments(self, x: Tensor, y: Tensor) -> Moments:
         """Return the moments, and as the one further Σ‖x_i‖ · Σ‖x_i‖‖y_i‖²."""

@@ -6,6 +6,7 @@ Its error is (1 − ρ)/ρ times the noise that the batch's own gradient has (th
 from torch import Tensor
 
 from rmmbench.kernels.permutation import permutation
+from rmmbench.sketches._picked import scaled_rows
 from rmmbench.sketches.sketch import Moments, Sketch
 
 
@@ -15,7 +16,7 @@ class Rows(Sketch):
     def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
         rows = x.shape[0]
         picked = permutation(key, rows)[:proj_dim]
-        return x.index_select(0, picked).mul_((rows / proj_dim) ** 0.5)
+        return scaled_rows(x, picked, (rows / proj_dim) ** 0.5)
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
         """Return (1 − ρ)/ρ · (B·d − g)/(B − 1)."""

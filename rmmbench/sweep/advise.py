@@ -54,18 +54,17 @@ def _advise(case: Case) -> dict[str, Any]:
 
 
 def _layers(case: Case) -> list[dict[str, Any]]:
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
     from rmmbench import models
     from rmmbench.measure.step import AUTOCAST, autocast
     from rmmbench.nn.advice import advise as advise_layers
     from rmmbench.nn.candidates import linear_layers
+    from rmmbench.nn.fakes import fake_tensors
     from rmmbench.nn.size import SketchSettings
 
     sizes = (case.rho, case.proj_dim, case.min_proj_dim, case.max_proj_dim)
     settings = SketchSettings(case.sketch or "gaussian", *sizes, case.block_rows).checked()
-    with FakeTensorMode():
-        model, make_batch, _ = models.build(case)
+    with fake_tensors():
+        model, make_batch, *_ = models.build(case)
         names = list(linear_layers(model))
         with autocast(model, AUTOCAST[case.dtype]):
             advice = advise_layers(model, names, settings, make_batch(), share=case.share)

@@ -123,8 +123,9 @@ def prepare(draft: Draft, device: str, *, foreach: bool) -> TrainingStep:
     torch.manual_seed(case.seed)
     manual_seed(case.seed)
     with torch.device(device):
-        model, make_batch, draft.synthetic = models.build(case)
+        model, make_batch, draft.synthetic, warnings = models.build(case)
         batch = make_batch()
+    draft.warnings += [warning for warning in warnings if warning not in draft.warnings]
     # A factory of the user's own may have named another device, or make a batch of NumPy's arrays.
     if any(parameter.device.type != device for parameter in model.parameters()):
         model.to(device)

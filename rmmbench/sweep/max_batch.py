@@ -238,10 +238,9 @@ def _timed(line: Line, time_device: Literal["cuda", "cpu"]) -> Case:
 
 
 def _parameter_bytes(case: Case) -> int:
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
     from rmmbench import models
+    from rmmbench.nn.fakes import fake_tensors
 
-    with FakeTensorMode():
-        model, _, _ = models.build(case)
+    with fake_tensors():
+        model = models.build(case).model
         return sum(each.numel() * each.element_size() for each in model.parameters())

@@ -3,10 +3,9 @@
 A user's own factory is not called for it.
 """
 
-from torch._subclasses.fake_tensor import FakeTensorMode
-
 from rmmbench import methods, sketches
 from rmmbench.case import Case
+from rmmbench.nn.fakes import fake_tensors
 from rmmbench.sweep.draft import Draft, prepare
 
 
@@ -23,7 +22,7 @@ def check_sketch(case: Case) -> None:
     if not has_blocks or case.model.startswith("import:"):
         return
     read: list[str] = []
-    with FakeTensorMode():
+    with fake_tensors():
         step = prepare(Draft(case, lambda stage: None), "cpu", foreach=True)
         for name, layer in step.model.named_modules():
             layer.register_forward_pre_hook(lambda *_, name=name: read.append(name))
@@ -47,5 +46,5 @@ def check_method(case: Case) -> None:
     if not rest or case.model.startswith("import:"):
         return
     alone = case.model_copy(update={"method": "+".join(rest)})
-    with FakeTensorMode():
+    with fake_tensors():
         prepare(Draft(alone, lambda stage: None), "cpu", foreach=True)

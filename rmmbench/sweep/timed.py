@@ -6,15 +6,18 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Literal
 
 import torch
+from torch import nn
 
 from rmmbench import methods
 from rmmbench.measure.conditions import GpuWatch, Readings, conditions
 from rmmbench.measure.garbage import give_back
 from rmmbench.measure.gradient_error import measure_gradient_error
+from rmmbench.measure.host_memory import no_more_than_there_is
 from rmmbench.measure.nvml import Reading
 from rmmbench.measure.processors import ProcessorWatch
 from rmmbench.measure.step import TrainingStep
 from rmmbench.measure.timing import Reference, ReferenceFailedError, time_steps
+from rmmbench.methods.method import Method
 from rmmbench.record import Timing
 from rmmbench.sweep.draft import Draft, prepare, told
 
@@ -32,7 +35,7 @@ def measure_time(draft: Draft, device: TimeDevice) -> None:
     case = draft.case
     draft.stage("building the model")
     step = prepare(draft, device, foreach=device == "cuda")
-    exact: Reference = functools.partial(methods.get(case.method).reference, step.model)
+    exact: Reference = functools.partial(_exact, methods.get(case.method), step.model)
     draft.stage("timing steps")
     if case.method == "exact":
         draft.timing, readings = _timed(draft, step, device)
@@ -52,6 +55,13 @@ def measure_time(draft: Draft, device: TimeDevice) -> None:
             draft.gradient = measure_gradient_error(step, exact, case.gradient_draws, case.seed)
         except Exception as error:
             draft.lost("gradient", error)
+
+
+@contextmanager
+def _exact(method: Method, model: nn.Module) -> Iterator[None]:
+    """Let a changed model be exact for a while, which may need more memory than there is."""
+    with no_more_than_there_is(), method.reference(model):
+        yield
 
 
 def _timed_in_turn(

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import torch
 import transformers
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rmmbench import data, models
 from rmmbench.case import Case
 from rmmbench.measure.callback import NoiseCallback
 from rmmbench.measure.drawing import draw_noise
 from rmmbench.measure.training import train
+from rmmbench.nn.fakes import fake_tensors
 from rmmbench.nn.patterns import layers_matching
+from rmmbench.noise import DrawnNoise
 from rmmbench.store import CHECKPOINTS
 from rmmbench.sweep.draft import Announce, Draft, prepare
 
@@ -40,9 +41,13 @@ def train_model(draft: Draft, folder: Path) -> str | None:
     trained = train(model, examples, case, where, announce=tell, callbacks=watch)
     draft.training = trained.training
     if watch:
+        draft.training = draft.training.model_copy(update={"noise": tuple(watch[0].noise)})
         draft.stage("drawing sketches")
-        noise = _noise(watch[0], case, draft.announce)
-        draft.training = trained.training.model_copy(update=noise)
+        try:
+            drawn = {"drawn_noise": tuple(_drawn(watch[0], case, draft.announce))}
+            draft.training = draft.training.model_copy(update=drawn)
+        except Exception as error:
+            draft.lost("training.drawn_noise", error)
     return trained.diverged
 
 
@@ -59,7 +64,7 @@ def check_training(case: Case) -> None:
     if checkpoint is not None:
         _check_checkpoint(checkpoint)
     if case.training.watch and not case.model.startswith("import:"):
-        with FakeTensorMode():
+        with fake_tensors():
             layers_matching(models.build(case).model, case.training.watch)
 
 
@@ -88,13 +93,11 @@ def _watch(case: Case) -> list[NoiseCallback]:
     ]
 
 
-def _noise(watch: NoiseCallback, case: Case, announce: Announce) -> dict[str, object]:
-    """Return what was watched, and what drawing S at the last step tells."""
+def _drawn(watch: NoiseCallback, case: Case, announce: Announce) -> list[DrawnNoise]:
+    """Return what drawing S at the last step tells, if that is asked for."""
     settings = case.training
-    found: dict[str, object] = {"noise": tuple(watch.noise)}
-    if settings and settings.draw_rho and watch.captured is not None:
-        drawn = draw_noise(
-            watch.captured, rates=settings.draw_rho, draws=settings.draws, announce=announce
-        )
-        found["drawn_noise"] = tuple(drawn)
-    return found
+    if settings is None or not settings.draw_rho or watch.captured is None:
+        return []
+    return draw_noise(
+        watch.captured, rates=settings.draw_rho, draws=settings.draws, announce=announce
+    )

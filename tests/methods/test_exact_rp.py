@@ -144,6 +144,23 @@ def test_pieces_are_rounded_apart_and_multiplied_alike(bits, monkeypatch):
     torch.testing.assert_close(product(y, kept, 63, bits), y.T @ restored)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision_makes_no_gradient_shorter(dtype):
+    """A scale near a power of two, 255^−½, is not lost where products are rounded.
+
+    By 5 standard errors of what rounds each number of the gradient, less than an eps together.
+    """
+    x, y = torch.randn(64, 256, dtype=dtype), torch.randn(64, 32, dtype=dtype)
+    nearly_all = Compression(255 / 256)
+    found, exact = (
+        weight_gradients(x.to(kind), y.to(kind), torch.zeros(32, 256, dtype=kind), nearly_all, 1)
+        for kind in (dtype, torch.float32)
+    )
+    factor = (found.double() * exact).sum() / exact.double().square().sum()
+    standard_error = torch.finfo(dtype).eps * exact.square().norm() / exact.square().sum()
+    assert abs(factor.item() - 1) <= 5 * standard_error.item()
+
+
 @each_setting
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("shape", [(63,), (2, 3, 5)])

@@ -5,13 +5,19 @@ import sys
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rmmbench import models
 from rmmbench.case import Case
 from rmmbench.errors import UnknownNameError
+from rmmbench.nn.fakes import fake_tensors
 
-HF = ["gpt2", "llama", "bert", "t5", "vit"]
+HF = ["gpt2", "llama", "bert", "t5", "vit", "mixtral", "deberta-v2", "xlnet", "whisper", "wav2vec2"]
+NO_HEAD = (
+    "hf: trains heads of these kinds: ForSequenceClassification, ForCausalLM, ForMaskedLM, "
+    "ForConditionalGeneration, ForImageClassification, ForQuestionAnswering, "
+    "ForTokenClassification, ForMultipleChoice; {}; write a factory that makes model and batches: "
+    "import:package.module:factory"
+)
 
 FACTORY = """
 import torch
@@ -27,6 +33,9 @@ class Scaled(nn.Module):
 
 def model(batch_size, seq_len):
     return Scaled(), lambda: {"x": torch.randn(batch_size, seq_len, 3)}
+
+def a_pair(batch_size, seq_len):
+    return Scaled(), lambda: (torch.randn(batch_size, 3), 1)
 
 def nothing(batch_size, seq_len):
     return None
@@ -51,9 +60,13 @@ def loss_of(built):
 
 def size(model):
     """Return how many parameters a model has, made without memory."""
-    with FakeTensorMode():
+    with fake_tensors():
         built = models.build(case(model, seq_len=16))
     return sum(parameter.numel() for parameter in built.model.parameters())
+
+
+# What masks a part of a sound, or tells two texts apart, is not called for by batches of ours.
+UNREAD = ("masked_spec_embed", "mask_emb", "seg_embed", "r_s_bias")
 
 
 def check_trains(built):
@@ -61,7 +74,9 @@ def check_trains(built):
     loss = loss_of(built)
     assert loss.shape == ()
     loss.backward()
-    assert [name for name, p in built.model.named_parameters() if p.grad is None] == []
+    trained = {n: p for n, p in built.model.named_parameters() if p.requires_grad}
+    without = [name for name, parameter in trained.items() if parameter.grad is None]
+    assert [name for name in without if not name.endswith(UNREAD)] == []
 
 
 @pytest.fixture
@@ -83,7 +98,7 @@ def test_our_own_models_train(name):
 @pytest.mark.parametrize("name", ["roberta-base", "roberta-large"])
 def test_large_models_train_on_fake_tensors(name):
     """The paper's models give every parameter a gradient, without their gigabytes."""
-    with FakeTensorMode():
+    with fake_tensors():
         check_trains(models.build(case(name, seq_len=8)))
 
 
@@ -95,7 +110,7 @@ def test_models_of_a_directory_train(small_hf, kind):
 
 def test_a_config_name_is_a_model():
     """What transformers has a config for is a model by that name."""
-    with FakeTensorMode():
+    with fake_tensors():
         built = models.build(case("hf:gpt2", seq_len=8))
     assert type(built.model).__name__ == "GPT2LMHeadModel"
     assert built.model.config.n_layer == 12
@@ -165,11 +180,13 @@ def description(model: nn.Module):
 def test_a_predicted_model_is_the_real_one(small_hf, kind):
     """Skipping the initialisation changes no shape, dtype, buffer or weight tie."""
     wanted = case(small_hf(kind), seq_len=8)
-    with FakeTensorMode():
+    with fake_tensors():
         predicted = description(models.build(wanted).model)
     assert predicted == description(models.build(wanted).model)
     ties = {
         "gpt2": [["lm_head.weight", "transformer.wte.weight"]],
+        "xlnet": [["lm_loss.weight", "transformer.word_embedding.weight"]],
+        "whisper": [["model.decoder.embed_tokens.weight", "proj_out.weight"]],
         "t5": [
             [
                 "decoder.embed_tokens.weight",
@@ -187,6 +204,10 @@ def test_a_predicted_model_is_the_real_one(small_hf, kind):
     [
         ("bert", {"architectures": ["BertForMaskedLM"]}, "BertForMaskedLM"),
         ("bert", {"architectures": ["BertForPreTraining"]}, "BertForSequenceClassification"),
+        ("bert", {"architectures": ["BertForQuestionAnswering"]}, "BertForQuestionAnswering"),
+        ("bert", {"architectures": ["BertForTokenClassification"]}, "BertForTokenClassification"),
+        ("bert", {"architectures": ["BertForMultipleChoice"]}, "BertForMultipleChoice"),
+        ("bert", {"architectures": ["BertModel"]}, "BertForSequenceClassification"),
         ("bert", {}, "BertForSequenceClassification"),
         ("gpt2", {}, "GPT2LMHeadModel"),
         (
@@ -198,10 +219,43 @@ def test_a_predicted_model_is_the_real_one(small_hf, kind):
     ],
 )
 def test_the_head_is_the_configs_own(small_hf, kind, changes, expected):
-    """A head that the config names is used if it can be trained; else the kind's usual one."""
+    """The head is the one that the config names; the kind's usual one where it names none."""
     built = models.build(case(small_hf(kind, **changes), seq_len=8))
     assert type(built.model).__name__ == expected
     assert loss_of(built).shape == ()
+
+
+def test_another_head_than_the_configs_is_told(small_hf):
+    """A head that only pre-training has gives way to the usual one, with a warning that says so."""
+    name = small_hf("bert", architectures=["BertForPreTraining"])
+    (warning,) = models.build(case(name, seq_len=8)).warnings
+    assert warning.startswith(
+        "the config names BertForPreTraining, and BertForSequenceClassification is trained; set"
+    )
+    assert models.build(case(small_hf("bert"), seq_len=8)).warnings == ()
+
+
+def test_a_head_that_cannot_be_trained_is_refused(small_hf):
+    """A head without batches of ours is not taken for another; what there is instead is told."""
+    told = fault(small_hf("vit", architectures=["ViTForMaskedImageModeling"]))
+    assert told == NO_HEAD.format("'ViTForMaskedImageModeling' is none of these")
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape", "is_float"),
+    [
+        ({"problem_type": "multi_label_classification", "num_labels": 3}, (2, 3), True),
+        ({"problem_type": "regression", "num_labels": 3}, (2, 3), True),
+        ({"num_labels": 1}, (2,), True),
+        ({"num_labels": 3}, (2,), False),
+    ],
+)
+def test_labels_are_of_the_configs_problem(small_hf, changes, shape, is_float):
+    """Labels have the shape and type that the config's kind of classification reads."""
+    built = models.build(case(small_hf("bert", **changes), seq_len=8))
+    labels = built.make_batch()["labels"]
+    assert (tuple(labels.shape), labels.is_floating_point()) == (shape, is_float)
+    check_trains(built)
 
 
 def test_parameters_are_float32_whatever_the_config_says(small_hf):
@@ -268,7 +322,7 @@ def fault(model, **settings):
             "hf: must be followed by a directory with a config.json, or a config name of "
             "transformers such as 'gpt2', got ''",
         ),
-        ("hf:whisper", {"seq_len": 4}, "transformers has no head to train a 'whisper' with"),
+        ("hf:qwen2_vl", {"seq_len": 4}, NO_HEAD.format("'qwen2_vl' has none of these")),
         (
             "import:nothing",
             {},
@@ -358,6 +412,12 @@ def test_a_factory_that_cannot_be_imported_is_told(factory, tmp_path, name, why)
     told = fault(f"import:{name}")
     assert told.startswith(f"import:{name} cannot be imported: {why}")
     assert told.endswith("; check the name, or run where the module can be imported")
+
+
+def test_a_batch_without_names_is_told(factory):
+    """A batch is the model's keyword arguments; anything else is told with what it is."""
+    with pytest.raises(ValueError, match=r"must return the model's keyword .* by name, got tuple"):
+        models.build(case("import:of_my_own:a_pair")).make_batch()
 
 
 def test_a_factory_must_be_a_function(factory):

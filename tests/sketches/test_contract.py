@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import layer_norm
 from torch.profiler import ProfilerActivity, profile
 
 from rmmbench import sketches
@@ -222,6 +223,32 @@ def test_dtypes(variant, dtype, rows, wanted):
         # S, its factors and the result are rounded, by half an eps each; the sum is not.
         sum_eps = torch.finfo(torch.promote_types(dtype, torch.float32)).eps
         assert error.item() <= torch.finfo(dtype).eps + math.sqrt(rows) * sum_eps
+
+
+# Scales that are rounded far, or lie so near a power of two that a product is rounded back.
+SCALES = [(350, 35), (1000, 300), (1000, 255), (300, 299)]
+
+
+@every_variant
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("rows", "wanted"), SCALES)
+@every_device
+def test_low_precision_moves_no_mean(variant, dtype, rows, wanted, device):
+    """What is rounded evens out though all rows have one norm: SᵀX is neither longer nor shorter.
+
+    By 5 standard errors: of each number the rounding of S, of X_proj and of what is between is less
+    than half an eps together.
+    """
+    sketch, rows = variant.at(rows)
+    proj_dim = sketch.size_from(rows, wanted)
+    x = torch.randn(rows, 192, generator=torch.Generator().manual_seed(2))
+    x = layer_norm(x, (192,)).to(device, dtype)
+    key = sketch.draw(x, proj_dim, torch.tensor(3, device=device))
+    found = sketch.project(x, proj_dim, key).double()
+    exact = sketch.project(x.float(), proj_dim, key).double()
+    factor = (found * exact).sum() / exact.square().sum()
+    standard_error = torch.finfo(dtype).eps / 2 * exact.square().norm() / exact.square().sum()
+    assert abs(factor.item() - 1) <= 5 * standard_error.item()
 
 
 @every_variant

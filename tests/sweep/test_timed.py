@@ -1,11 +1,13 @@
 """A method is timed whatever becomes of exact, and what is measured beside it costs it nothing."""
 
+import sys
 from contextlib import contextmanager
 
 import pytest
 import torch
 
 from rmmbench.case import Case
+from rmmbench.measure import host_memory
 from rmmbench.methods import rmm
 from rmmbench.nn import converted_layers, exact_layers
 from rmmbench.record import Timing
@@ -75,6 +77,24 @@ def test_a_method_is_timed_alone_where_exact_does_not_fit(measured, monkeypatch,
 def gradients(model):
     """Return how many parameters hold a gradient."""
     return sum(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what a process has taken")
+def test_exact_that_the_host_cannot_hold_does_not_end_the_process(measured, monkeypatch):
+    """Linux would grant it what there is not, and kill the case: it is refused."""
+
+    @contextmanager
+    def exact(model):
+        torch.ones(2**28)
+        yield
+
+    monkeypatch.setattr(host_memory, "available_bytes", lambda root: 64 * 2**20)
+    monkeypatch.setattr(rmm.RMM, "reference", lambda _, model: exact(model))
+    record, _ = measured(**RMM)
+    assert (record.outcome, record.timing.relative_throughput) == ("ok", None)
+    why = record.missing["timing.relative_throughput"]
+    assert why.startswith("exact took no turns: RuntimeError: ")
+    assert "DefaultCPUAllocator: can't allocate memory" in why
 
 
 def test_exact_that_fails_otherwise_is_warned_of(measured, monkeypatch):

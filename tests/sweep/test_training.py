@@ -95,6 +95,20 @@ def test_the_noise_of_a_watched_layer_is_in_the_record(record_of):
     assert {(each.rho, each.step, each.draws) for each in training.drawn_noise} == {(0.5, 6, 4)}
 
 
+def test_draws_that_fail_cost_no_training(record_of, monkeypatch):
+    """A model that was trained for hours has its record, whatever is drawn beside it."""
+
+    def fail(*_, **__):
+        raise MemoryError("full")
+
+    monkeypatch.setattr("rmmbench.sweep.training.draw_noise", fail)
+    settings = {"max_steps": 2, "watch": ["layers.1"], "draw_rho": [0.5]}
+    record = record_of(training=settings, method="rmm", sketch="oporp", rho=0.5)
+    assert (record.outcome, record.training.steps) == ("ok", 2)
+    assert record.training.noise
+    assert record.missing["training.drawn_noise"] == "MemoryError: full"
+
+
 def test_a_killed_run_goes_on_from_its_checkpoint(train, tmp_path, wait_for, living):
     """Killed in the middle of a run and started again, it ends as one that was never stopped."""
     checkpoints, records = tmp_path / "run" / CHECKPOINTS, tmp_path / "run" / RECORDS_FILE

@@ -1,0 +1,60 @@
+"""Rows as Parquet, each column of a type that does not depend on what is missing in a run."""
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+from rmmbench.case import Case
+from rmmbench.errors import UsageError
+from rmmbench.record import Conditions, Memory, Record, Timing
+from rmmbench.training import Training
+
+
+def parquet(names: Sequence[str], table: Iterable[Sequence[Any]]) -> bytes:
+    """Return a table, a list of plain values a row, as a file; `names` are of its columns.
+
+    Raises:
+        UsageError: If the package that writes it is not installed.
+    """
+    import pandas as pd
+
+    untyped = pd.DataFrame(list(table), columns=list(names), dtype=object)
+    buffer = io.BytesIO()
+    try:
+        untyped.astype({name: _type(name) for name in names}).to_parquet(
+            buffer, engine="pyarrow", index=False
+        )
+    except ImportError:
+        hint = "pip install 'rmmbench[parquet]'"
+        raise UsageError(f"--format parquet needs the package pyarrow; {hint}") from None
+    return buffer.getvalue()
+
+
+_MODELS = (Training, Conditions, Timing, Memory, Record, Case)
+_FRACTIONS = {"saving", "saved_bytes_saving", "gradient_error", "gradient_error_spread", "score"}
+_FRACTIONS |= {"train_loss", "eval_loss", "train_seconds", "train_samples_per_second"}
+
+
+def _type(column: str) -> str:
+    """Return pandas' name for the type of a column: that of the field it is called after."""
+    if column in _FRACTIONS:
+        return "Float64"
+    if column == "train_steps":
+        return "Int64"
+    fields = [model.model_fields[column] for model in _MODELS if column in model.model_fields]
+    kinds = set(_kinds(fields[-1].annotation)) if fields else {str}
+    names = {bool: "boolean", int: "Int64", float: "Float64"}
+    return names[kinds.pop()] if len(kinds) == 1 and kinds <= names.keys() else "string"
+
+
+def _kinds(annotation: Any) -> Iterator[type]:
+    """Yield the plain types that a field may have, None aside."""
+    if get_origin(annotation) is Literal:
+        yield from map(type, get_args(annotation))
+    elif arguments := get_args(annotation):
+        # Of `Annotated` the rest is what the field is judged by.
+        is_judged = hasattr(annotation, "__metadata__")
+        for argument in arguments[:1] if is_judged else arguments:
+            yield from _kinds(argument)
+    elif annotation is not type(None):
+        yield annotation

@@ -1,0 +1,117 @@
+"""Fake tensors: shapes and dtypes without numbers, on which a whole training step can be followed.
+
+One mode serves the process, so that what a model keeps for the next call is of the same mode.
+Within it `Module.to` and its kin work, experts are multiplied in every dtype, and data loaders give
+what they would.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+    UnsupportedOperatorException,
+)
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils.data import DataLoader
+
+
+class _Fakes(FakeTensorMode):
+    """Fake tensors, and the shapes of what torch only has shapes for in bfloat16."""
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Any = None,
+    ) -> Any:
+        if func is torch.ops.aten._grouped_mm.default:
+            return _grouped_product(*args, **(kwargs or {}))
+        return super().__torch_dispatch__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
+
+
+_MODE = _Fakes(allow_non_fake_inputs=True)
+_iterate = DataLoader.__iter__
+
+
+@contextmanager
+def fake_tensors() -> Iterator[FakeTensorMode]:
+    """Make every tensor that is made within a fake one, on the device that it is made for."""
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch("torch.utils.swap_tensors", _swap))
+        stack.enter_context(mock.patch.object(DataLoader, "__iter__", _real_batches))
+        yield stack.enter_context(_MODE)
+
+
+def is_faking() -> bool:
+    """Tell whether tensors that are made here are fake ones."""
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+
+
+@contextmanager
+def real_tensors() -> Iterator[None]:
+    """Make tensors real ones on the CPU for a while, wherever this is called."""
+    with _disable_current_modes(), torch.device("cpu"):  # type: ignore[no-untyped-call]
+        yield
+
+
+def as_fake(tensor: Tensor) -> Tensor:
+    """Return the fake tensor of a real one; a fake one as it is."""
+    return tensor if isinstance(tensor, FakeTensor) else _MODE.from_tensor(tensor)
+
+
+def why_not_fake(error: BaseException) -> str | None:
+    """Return why fake tensors do not do, or None if the error has nothing to do with them."""
+    no_value = (
+        DataDependentOutputException,
+        DynamicOutputShapeException,
+        UnsupportedOperatorException,
+    )
+    reads_a_value = isinstance(error, DataDependentOutputException)
+    if reads_a_value and error.func is torch.ops.aten._local_scalar_dense.default:
+        return "it reads the value of a tensor, by .item(), bool() or the like"
+    if isinstance(error, no_value):
+        return f"{getattr(error, 'func', error)} needs real data"
+    if ".numpy() is not supported" in str(error) or "access data pointer" in str(error):
+        return "it hands values to something that is not torch"
+    return None
+
+
+def _real_batches(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Iterate over a loader's batches, which come from data that is there."""
+    with real_tensors():
+        batches = _iterate(loader)
+    while True:
+        with real_tensors():
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+        yield batch
+
+
+def _swap(one: Tensor, other: Tensor) -> None:
+    """Let two fake tensors trade places, though the mode itself refers to them weakly."""
+    for name in ("__class__", "__dict__"):
+        mine, yours = getattr(one, name), getattr(other, name)
+        setattr(one, name, yours)
+        setattr(other, name, mine)
+    torch._C._swap_tensor_impl(one, other)
+
+
+def _grouped_product(a: Tensor, b: Tensor, offs: Any = None, *_: Any, **given: Any) -> Tensor:
+    """Return what `torch.nn.functional.grouped_mm` would, by its shape."""
+    dtype = given.get("out_dtype") or a.dtype
+    if a.dim() == b.dim() == 2:
+        return a.new_empty(offs.shape[0], a.shape[0], b.shape[1], dtype=dtype)
+    if a.dim() == 3 and b.dim() == 2:
+        return a.new_empty(a.shape[1], b.shape[1], dtype=dtype)
+    return a.new_empty(*a.shape[:-1], b.shape[-1], dtype=dtype)
