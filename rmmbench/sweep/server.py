@@ -38,9 +38,15 @@ def main(descriptor: int, parent: int, folder: str, modules: list[str]) -> None:
     """
     # Of an interrupt the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What is imported takes longer than a parent that was killed may leave anything.
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
     for name in modules:
         with suppress(ImportError):  # whoever needs it will say so
             import_module(name)
+    # From here it notices by itself, and cleans up.
+    _prctl(_PR_SET_PDEATHSIG, 0)
     _Server(socket.socket(fileno=descriptor), parent, Path(folder)).serve()
     os._exit(0)  # what is imported takes seconds to take down
 
