@@ -18,15 +18,17 @@ ActivationBits = Literal[1, 2, 3, 4]
 
 
 class TimingSettings(Strict):
-    """How long to time: until it is steady, but no more than max_seconds or max_steps.
+    """How long to time: until it is told well enough, but no more than max_seconds or max_steps.
 
     Attributes:
         warmup_steps: Steps before the first that counts.
-        min_steps: Fewest timed steps.
+        min_steps: Fewest timed steps, however long they take.
         max_steps: Most timed steps.
         max_seconds: Timing stops here once `min_steps` are done.
-        target_spread: Steady is when the standard error of the median, as a fraction of it, is
-            below this.
+        target_spread: The standard error of relative throughput to reach, as a fraction of it; of
+            steps that are timed alone, that of the median step. Its 95 % interval reaches about
+            twice as far to either side. How many steps that takes is told once, from the first half
+            of `min_steps`, or of six if that is more.
     """
 
     warmup_steps: Count = 2

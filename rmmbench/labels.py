@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 
 from rmmbench.case import CHOICES, in_words, stack_name
 from rmmbench.record import Environment
-from rmmbench.rows import Row
+from rmmbench.rows import Row, interval
 from rmmbench.tasks import TASKS
 
 EXACT = "No RMM"
@@ -88,6 +88,14 @@ def gradient_error(row: Row) -> str:
     # As many digits as the spread allows, but no more than three of the error's own.
     digits = max(0, min(most, -math.floor(math.log10(spread))))
     return f"{error:.{digits}f} ± {spread:.{digits}f}"
+
+
+def throughput_interval(row: Row) -> str:
+    """Return where the true relative throughput lies: "0.887–1.234"; "" where there is no noise."""
+    if row["relative_throughput"] is None:
+        return ""
+    low, high = interval(row)
+    return f"{low:.3f}–{high:.3f}" if low < high else ""
 
 
 def provenance(

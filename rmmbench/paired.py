@@ -23,6 +23,8 @@ from functools import cache
 from typing import Final
 
 CONFIDENCE: Final = 0.95
+FARTHEST: Final = 240.0
+"""The largest logarithm of an end: beyond what is measured, and its products are still finite."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,17 @@ class Median:
 def relative_throughput(
     reference_seconds: Sequence[float], seconds: Sequence[float], confidence: float = CONFIDENCE
 ) -> Median | None:
-    """Return the median of exact's times ÷ the method's, pair by pair; None where there is no pair.
+    """Return the median of exact's times ÷ the method's, pair by pair; None where exact has none.
 
     Args:
         reference_seconds: Exact's steps.
-        seconds: The method's, in the same order.
+        seconds: The method's, as many and in the same order.
         confidence: Of the interval.
     """
+    if not reference_seconds:
+        return None
     pairs = zip(reference_seconds, seconds, strict=True)
-    ratios = [reference / step for reference, step in pairs]
-    return median(ratios, confidence) if ratios else None
+    return median([reference / step for reference, step in pairs], confidence)
 
 
 def median(values: Sequence[float], confidence: float = CONFIDENCE) -> Median:
@@ -71,11 +74,11 @@ def median(values: Sequence[float], confidence: float = CONFIDENCE) -> Median:
     if count < fewest(confidence):
         mean, deviation = _moments(ordered)
         reach = _student(count - 1, confidence) * deviation / math.sqrt(count)
-        return Median(middle, math.exp(mean - reach), math.exp(mean + reach), count)
+        return Median(middle, _end(mean - reach), _end(mean + reach), count)
     depth, inward = _depth(count, confidence)
     low = ordered[depth - 1] + inward * (ordered[depth] - ordered[depth - 1])
     high = ordered[-depth] - inward * (ordered[-depth] - ordered[-depth - 1])
-    return Median(middle, math.exp(low), math.exp(high), count)
+    return Median(middle, _end(low), _end(high), count)
 
 
 def is_enough(values: Sequence[float], target: float, min_count: int) -> bool:
@@ -96,6 +99,10 @@ def is_enough(values: Sequence[float], target: float, min_count: int) -> bool:
 def fewest(confidence: float = CONFIDENCE) -> int:
     """Return how many values bound their median by themselves: 6 for 95 %."""
     return math.ceil(1 - math.log2(1 - confidence))
+
+
+def _end(logarithm: float) -> float:
+    return math.exp(max(-FARTHEST, min(logarithm, FARTHEST)))
 
 
 def _needed(pilot: Sequence[float], target: float) -> float:

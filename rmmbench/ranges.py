@@ -77,6 +77,9 @@ Duration = Annotated[float, Field(strict=True, gt=0, le=1e8)]
 Measured = Annotated[float, Field(strict=True, ge=1e-12, le=1e15)]
 """A measured quantity that is never nothing: what numbers are divided by."""
 
+Ratio = Annotated[float, Field(strict=True, gt=0, le=1e150)]
+"""One measured quantity ÷ another."""
+
 Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), AfterValidator(_name)]
 """What somebody chose: a printable line, or it is refused."""
 

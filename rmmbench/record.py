@@ -11,9 +11,10 @@ from typing import Final, Literal
 from pydantic import Field
 
 from rmmbench.case import Case, Device
-from rmmbench.ranges import Finite, Flag, Line, Measured, NotNegative, Whole
+from rmmbench.ranges import Finite, Flag, Line, NotNegative, Whole
 from rmmbench.strict import Strict
 from rmmbench.timeline import Timeline
+from rmmbench.timing import TIMING_COLUMNS, Timing
 from rmmbench.training import Training
 
 SCHEMA_VERSION: Final = 1
@@ -106,26 +107,6 @@ class Memory(Strict):
     process_bytes: Whole | None = None
 
 
-class Timing(Strict):
-    """Raw times of whole training steps, the method's and exact's taken in turn in one process.
-
-    Attributes:
-        step_seconds: The method's.
-        reference_step_seconds: Exact's, pair by pair; empty where the case is exact.
-        samples_per_second: batch_size ÷ the median of `step_seconds`.
-        relative_throughput: Median of `reference_step_seconds` ÷ median of `step_seconds`; 1 for
-            exact, None where exact took no turns.
-        spread: Standard error of the median step, as a fraction of it.
-    """
-
-    device: Literal["cuda", "cpu"]
-    step_seconds: tuple[Measured, ...] = Field(min_length=1)
-    reference_step_seconds: tuple[Measured, ...] = ()
-    samples_per_second: Measured
-    relative_throughput: Measured | None
-    spread: NotNegative
-
-
 class Conditions(Strict):
     """The machine while steps were timed.
 
@@ -187,6 +168,8 @@ class Record(Strict):
         missing: For each number that is null, by its dotted path, the reason.
         synthetic: What of the workload is made up.
         converted: How many layers the method changed.
+        sketch_path: What sketches were computed with: Triton's kernels, PyTorch's own operators
+            ("torch"), or both; None where none was computed.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -203,6 +186,7 @@ class Record(Strict):
     training: Training | None = None
     timeline: Timeline | None = None
     converted: Whole | None = None
+    sketch_path: Literal["triton", "torch", "both"] | None = None
     missing: dict[Line, Line] = Field(default_factory=dict)
     warnings: tuple[Line, ...] = ()
     synthetic: Line = SYNTHETIC
@@ -232,7 +216,7 @@ class Record(Strict):
         for name in Memory.model_fields:
             if name != "device":
                 row[name] = getattr(memory, name, None)
-        for name in ("samples_per_second", "relative_throughput", "spread"):
+        for name in TIMING_COLUMNS:
             row[name] = getattr(timing, name, None)
         for name in Conditions.model_fields:
             row[name] = getattr(self.conditions, name, None)

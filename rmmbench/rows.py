@@ -90,6 +90,13 @@ def is_projection(row: Row) -> bool:
     return str(row["model"]).partition(":")[0] == "projection"
 
 
+def interval(row: Row) -> tuple[float, float]:
+    """Return the ends of relative throughput's 95 % interval, both itself where there is none."""
+    ratio = float(row["relative_throughput"])
+    low, high = row["relative_throughput_low"], row["relative_throughput_high"]
+    return (ratio, ratio) if low is None or high is None else (low, high)
+
+
 def shared(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
     """Return those of `columns` in which every row has the same value, and has one."""
     first = rows[0] if rows else {}

@@ -11,8 +11,9 @@ import pytest
 
 from rmmbench.case import Case
 from rmmbench.profile import Profile
-from rmmbench.record import Environment, Memory, Record, Timing
+from rmmbench.record import Environment, Memory, Record
 from rmmbench.store import Run, RunInfo
+from rmmbench.timing import Timing
 from rmmbench.training import Evaluation, LossPoint, Training
 from rmmbench.units import GIB
 
@@ -101,7 +102,6 @@ def make_record() -> Callable[..., Record]:
                 reference_step_seconds=reference_step_seconds,
                 samples_per_second=case.batch_size / median,
                 relative_throughput=reference / median,
-                spread=0.01,
             )
         return Record(
             key=case.key,

@@ -20,9 +20,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the bottom up. The package's own __init__ and __main__ lead in from above and have no place.
 ORDER = [
     *("printable", "errors", "out_of_memory", "units", "paired", "registry", "tasks", "strict"),
-    *("ranges", "noise", "timeline", "case", "training", "record", "grid", "profile", "reading"),
-    *("store", "rows", "published", "labels", "scores", "kernels", "sketches", "nn", "claims"),
-    *("interrupts", "data", "methods", "models", "measure", "sweep", "check", "figures", "cli"),
+    *("ranges", "noise", "timeline", "timing", "case", "training", "record", "grid", "profile"),
+    *("reading", "store", "rows", "published", "labels", "scores", "kernels", "sketches", "nn"),
+    *("claims", "interrupts", "data", "methods", "models", "measure", "sweep", "check"),
+    *("figures", "cli"),
 ]
 APART = {"methods", "models", "measure"}
 REGISTRIES = {

@@ -111,10 +111,10 @@ def test_another_confidence_is_another_interval():
 
 
 def test_one_value_has_no_interval():
-    """One pair has a ratio and no interval; none has nothing."""
+    """One pair has a ratio and no interval; steps alone have nothing."""
     assert paired.median([2.0]) == paired.Median(2.0, None, None, 1)
     assert paired.median([2.0]).spread is None
-    assert paired.relative_throughput([], []) is None
+    assert paired.relative_throughput([], [1.0, 2.0]) is None
 
 
 def test_enough_is_told_from_the_first_half_of_the_fewest():

@@ -12,7 +12,7 @@ from rmmbench.check import wording
 from rmmbench.check.evidence import detectable, spread
 from rmmbench.errors import RunError
 from rmmbench.ranges import Line, Measured
-from rmmbench.record import Record
+from rmmbench.record import Record, Timing
 from rmmbench.strict import Strict
 from rmmbench.units import format_percent
 
@@ -47,14 +47,16 @@ class Calibration(Strict):
 NONE: Final = Calibration()
 
 
+def measured(timing: Timing | None) -> paired.Median | None:
+    """Return the relative throughput of a case with its interval; None for exact, or none."""
+    if timing is None or not timing.reference_step_seconds:
+        return None
+    return paired.relative_throughput(timing.reference_step_seconds, timing.step_seconds)
+
+
 def run_of(path: Path, records: Iterable[Record]) -> CalibrationRun:
     """Return what one more run, whose records are at `path`, tells."""
-    found = {}
-    for record in records:
-        timing = record.timing
-        if timing is not None and record.outcome == "ok":
-            times = timing.reference_step_seconds, timing.step_seconds
-            found[record.key] = paired.relative_throughput(*times)
+    found = {record.key: measured(record.timing) for record in records if record.outcome == "ok"}
     values = {key: median.value for key, median in found.items() if median is not None}
     return CalibrationRun(records=str(path), relative_throughput=values)
 

@@ -9,6 +9,9 @@ from rmmbench.store import RunInfo
 
 Pair = tuple[Record, Record]
 
+_TOLD_APART = {"rmmbench", "torch", "torch_build", "transformers", "gpu", "processor"}
+_TOLD_APART |= {"torch_threads", "OMP_NUM_THREADS", "MKL_NUM_THREADS"}
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -88,6 +91,18 @@ def transformers_warnings(pairs: Iterable[Pair]) -> tuple[str, ...]:
         for old, new in changes
         if old != new
     )
+
+
+def other_warnings(pairs: Iterable[Pair]) -> tuple[str, ...]:
+    """Return a warning for each other change of what memory and times may depend on."""
+    changes = {
+        change: None
+        for old, new in pairs
+        if old.memory or old.timing
+        for change in old.environment.changes(new.environment)
+        if change[0] not in _TOLD_APART
+    }
+    return tuple(f"{Difference(name, str(old), str(new))}" for name, old, new in changes)
 
 
 def versions(pairs: Iterable[Pair]) -> tuple[str, ...]:

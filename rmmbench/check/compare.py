@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from rmmbench.check.comparable import Pair, timed_elsewhere, transformers_warnings
+from rmmbench.check.comparable import Pair, other_warnings, timed_elsewhere, transformers_warnings
 from rmmbench.check.report import CaseResult, Finding, Report, Verdict, one_sided
 from rmmbench.check.throughput import Stored
 from rmmbench.record import Record
@@ -71,7 +71,8 @@ def compare(
         cases.append(CaseResult(key, case, found))
     moved = dict.fromkeys(one for pair in pairs for one in timed_elsewhere(*pair))
     allowed = tuple(f"{one} (allowed)" for one in moved if one.name in allow)
-    return Report(tuple(cases), allowed + transformers_warnings(pairs))
+    warnings = allowed + transformers_warnings(pairs) + other_warnings(pairs)
+    return Report(tuple(cases), warnings)
 
 
 def _by_key(records: Iterable[Record]) -> dict[str, Record]:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from rmmbench.check.calibration import measured
 from rmmbench.check.comparable import versions
 from rmmbench.check.compare import Tolerances, compare, matched
 from rmmbench.check.evidence import in_turn, spread
 from rmmbench.check.report import Finding, Report, Verdict
-from rmmbench.check.throughput import WHAT, measured
+from rmmbench.check.throughput import WHAT
 from rmmbench.record import Record
 from rmmbench.units import format_percent
 

@@ -6,23 +6,16 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from rmmbench import paired
-from rmmbench.check.calibration import NONE, Calibration
+from rmmbench.check.calibration import NONE, Calibration, measured
 from rmmbench.check.comparable import Pair, refusal, timed_elsewhere
 from rmmbench.check.evidence import ASSUMED_SPREAD, Evidence, between, beyond_doubt, spread
 from rmmbench.check.report import Finding, Verdict, one_sided
-from rmmbench.record import Record, Timing
+from rmmbench.record import Record
 from rmmbench.units import format_percent
 
 WHAT: Final = "relative_throughput"
 _IN_ERRORS: Final = 1.96
 """Standard errors in half an interval of `paired.CONFIDENCE`."""
-
-
-def measured(timing: Timing | None) -> paired.Median | None:
-    """Return the relative throughput of a case with its interval; None for exact, or none."""
-    if timing is None or not timing.reference_step_seconds:
-        return None
-    return paired.relative_throughput(timing.reference_step_seconds, timing.step_seconds)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rmmbench import published
-from rmmbench.labels import EXACT, gradient_error, kind, place
+from rmmbench.labels import EXACT, gradient_error, kind, place, throughput_interval
 from rmmbench.profile import Profile
 from rmmbench.rows import CELL, KIND, Row, differing, is_projection, kept, telling
 from rmmbench.units import GIB, MIB, format_percent
@@ -80,6 +80,7 @@ def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column]:
         column("paper's\nsaved", lambda row: _saved(row, published.saving(profile, row))),
         column(f"kept\n{unit}", lambda row: "" if is_paper else _kept(row, size, digits)),
         column("relative\nthroughput", lambda row: "" if is_projection(row) else _ratio(row)),
+        column("95 %\ninterval", throughput_interval),
         column("product ÷\nsketch", lambda row: _ratio(row) if is_projection(row) else ""),
         column("paper's\nrelative", lambda row: _relative(profile, row)),
         column("gradient\nerror", gradient_error),

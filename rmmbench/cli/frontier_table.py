@@ -50,7 +50,7 @@ def in_order(cell: "Cell") -> "list[Row]":
 def columns(cell: "Cell") -> "list[Column]":
     """Return the columns in which some cell of text says something, for rows `in_order`."""
     from rmmbench.cli.columns import Column
-    from rmmbench.labels import gradient_error
+    from rmmbench.labels import gradient_error, throughput_interval
     from rmmbench.units import GIB, MIB, format_percent
 
     rows, best = in_order(cell), {row["key"] for row in cell.best}
@@ -73,6 +73,7 @@ def columns(cell: "Cell") -> "list[Column]":
         column("saved", saved),
         column(f"kept for\nbackward\n{unit}", lambda row: amount(row["saved_bytes"])),
         column("relative\nthroughput", _ratio),
+        column("95 %\ninterval", throughput_interval),
         column("gradient\nerror", gradient_error),
         column("no other\nis better", lambda row: "yes" if row["key"] in best else ""),
         column("line exact to\ncheckpoint", cell.side),

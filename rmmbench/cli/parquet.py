@@ -6,7 +6,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from rmmbench.case import Case
 from rmmbench.errors import UsageError
-from rmmbench.record import Conditions, Memory, Record, Timing
+from rmmbench.record import Conditions, Memory, Record
+from rmmbench.timing import Timing
 from rmmbench.training import Training
 
 

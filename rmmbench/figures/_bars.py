@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from rmmbench.figures._notes import heading, hover
 from rmmbench.figures._panel import Level, Panel
 from rmmbench.figures._style import HOLLOW, INK, PUBLISHED, Point, axis, error_bars, key, marks
-from rmmbench.rows import Row, group
+from rmmbench.rows import Row, group, interval
 
 COLUMNS = 4
 FILLED = 0.76  # of a group's width; the rest is the space between groups
@@ -30,7 +30,7 @@ class Bars:
         legend: Title of the legend.
         levels: Dashed lines.
         note: What stands above a cell's panel, below its name.
-        has_spread: Whether the height's error is that of the step time.
+        has_interval: Whether the height is 1 ÷ relative throughput, and shows its interval.
     """
 
     value: Callable[[Row], float]
@@ -43,7 +43,7 @@ class Bars:
     legend: str
     levels: tuple[Level, ...] = ()
     note: Callable[[Row], str] = lambda row: ""
-    has_spread: bool = False
+    has_interval: bool = False
 
 
 def bar_panels(rows: Sequence[Row], bars: Bars) -> list[Panel]:
@@ -75,8 +75,9 @@ def bar_panels(rows: Sequence[Row], bars: Bars) -> list[Panel]:
 def _extent(rows: Sequence[Row], bars: Bars) -> tuple[float, float]:
     heights = [level.y for level in bars.levels]
     for row in rows:
-        error = min(row["spread"] or 0, 0.25) if bars.has_spread else 0
-        heights.append(bars.value(row) * (1 + error))
+        height = bars.value(row)
+        # But for huge ones the intervals have room.
+        heights.append(min(1 / interval(row)[0], 1.25 * height) if bars.has_interval else height)
     heights += [height for height in map(bars.published, rows) if height is not None]
     return min(0, *heights), max(0, *heights)
 
@@ -116,8 +117,8 @@ def _traces(cell: Sequence[Row], bars: Bars, *, least: float) -> list[Any]:
             name=hue,
             legendgroup=hue,
         )
-        if bars.has_spread:
-            trace.update(error_y=error_bars(heights, members, INK))
+        if bars.has_interval:
+            trace.update(error_y=error_bars(members, INK, inverse=True))
         traces.append(trace)
     points = list(_published(cell, bars, middle, shift))
     if points:

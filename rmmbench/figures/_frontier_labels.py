@@ -94,8 +94,8 @@ def _pieces(cell: Cell, view: View) -> list[Box]:
     for (x0, y0), (x1, y1) in pairwise(map(view.pixels, cell.best)):
         lines += [((x0, y0), (x1, y0)), ((x1, y0), (x1, y1))]
     for row in cell.timed:
-        (x, y), reach = view.pixels(row), view.error_pixels(row)
-        lines.append(((x, y - reach), (x, y + reach)))
+        (x, _), (low, high) = view.pixels(row), view.bar(row)
+        lines.append(((x, low), (x, high)))
     pieces = []
     for (x0, y0), (x1, y1) in lines:
         count = max(1, round(math.hypot(x1 - x0, y1 - y0) / PIECE))

@@ -14,7 +14,7 @@ from rmmbench.figures._style import INK, MUTED, RATES, around_one, axis, error_b
 from rmmbench.figures._ways import EXACT, Cell
 from rmmbench.labels import EXACT as PAPERS_EXACT
 from rmmbench.labels import ROUNDING, gradient_error
-from rmmbench.rows import Row
+from rmmbench.rows import Row, interval
 from rmmbench.units import GIB, MIB, format_bytes
 
 WIDTH, HEIGHT = 640, 450
@@ -52,10 +52,12 @@ class View:
         across = (x - self.x[0]) / (self.x[1] - self.x[0])
         return across * self.width, (y - self.y[0]) / (self.y[1] - self.y[0]) * self.height
 
-    def error_pixels(self, row: Row) -> float:
-        """Return how far a case's error bar reaches from its point."""
-        error = row["relative_throughput"] * (row["spread"] or 0)
-        return float(error / (self.y[1] - self.y[0]) * self.height)
+    def bar(self, row: Row) -> tuple[float, float]:
+        """Return how high a case's error bar begins and ends within the panel."""
+        low, high = (
+            (end - self.y[0]) / (self.y[1] - self.y[0]) * self.height for end in interval(row)
+        )
+        return max(low, 0.0), min(high, float(self.height))
 
     def place(self, row: Row) -> tuple[float, float]:
         """Return where a case is on the axes."""
@@ -135,7 +137,7 @@ def _marks(rows: Sequence[Row], cell: Cell, view: View, name: str, color: str) -
     marker = {"size": 11, "color": color, "line": {"width": 1, "color": "white"}}
     hovers = [full_hover(row, cell.names[row["key"]]) for row in rows]
     trace = go.Scatter(x=x, y=y, hovertext=hovers, mode="markers", marker=marker, name=name)
-    trace.update(error_y=error_bars(y, rows, color), legendgroup=name, hoverinfo="text")
+    trace.update(error_y=error_bars(rows, color), legendgroup=name, hoverinfo="text")
     return trace
 
 

@@ -9,7 +9,17 @@ from rmmbench import published
 from rmmbench.case import CHOICES, in_words
 from rmmbench.figures.figure import FigureData
 from rmmbench.labels import EXACT, kind, place, provenance, setting
-from rmmbench.rows import CELL, KIND, SETTINGS, Row, differing, is_projection, shared, telling
+from rmmbench.rows import (
+    CELL,
+    KIND,
+    SETTINGS,
+    Row,
+    differing,
+    interval,
+    is_projection,
+    shared,
+    telling,
+)
 from rmmbench.units import format_bytes, format_percent
 
 
@@ -77,7 +87,8 @@ def hover(row: Row) -> str:
         lines.append(f"kept for backward {format_bytes(row['saved_bytes'])}")
     if row["relative_throughput"] is not None:
         lines.append(_speed(row))
-        lines.append(f"± {format_percent(row['spread'])}, standard error of the median step")
+        low, high = interval(row)
+        lines += [f"95 %: {low:.3f} to {high:.3f}"] if low < high else []
     return "<br>".join(lines)
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from rmmbench.rows import Row, kept
+from rmmbench.rows import Row, interval, kept
 
 T = TypeVar("T")
 Point = tuple[Any, Any, str]
@@ -70,17 +70,22 @@ def key(name: str, symbol: str) -> go.Scatter:
 
 
 def around_one(rows: Iterable[Row]) -> list[float]:
-    """Return the range of an axis of relative throughput: with 1, and with all but huge errors."""
+    """Return the range of an axis of relative throughput: with 1, and all but huge intervals."""
     low = high = 1.0
     for row in rows:
-        error = row["relative_throughput"] * min(row["spread"] or 0, 0.25)
-        low = min(low, row["relative_throughput"] - error)
-        high = max(high, row["relative_throughput"] + error)
+        ratio, (start, end) = row["relative_throughput"], interval(row)
+        low = min(low, max(start, 0.75 * ratio))
+        high = max(high, min(end, 1.25 * ratio))
     room = (high - low) or 0.1
     return [low - 0.06 * room, high + 0.12 * room]
 
 
-def error_bars(values: Sequence[float], rows: Iterable[Row], color: str) -> dict[str, Any]:
-    """Return bars of one standard error of the median step about values in proportion to it."""
-    sizes = [value * (row["spread"] or 0) for value, row in zip(values, rows, strict=True)]
-    return {"type": "data", "array": sizes, "color": color, "thickness": 1, "width": 3}
+def error_bars(rows: Sequence[Row], color: str, *, inverse: bool = False) -> dict[str, Any]:
+    """Return bars from end to end of the intervals of relative throughput, or of 1 ÷ it."""
+    above, below = [], []
+    for row in rows:
+        ratio, (low, high) = row["relative_throughput"], interval(row)
+        above.append(1 / low - 1 / ratio if inverse else high - ratio)
+        below.append(1 / ratio - 1 / high if inverse else ratio - low)
+    look = {"color": color, "thickness": 1, "width": 3}
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below} | look

@@ -62,5 +62,5 @@ def _lines(timed: Sequence[Row]) -> list[Any]:
             color,
             index,
         )
-        traces.append(trace.update(error_y=error_bars(y, points, color)))
+        traces.append(trace.update(error_y=error_bars(points, color)))
     return traces

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from rmmbench.case import in_words, stack_name
 from rmmbench.labels import kind, rate
-from rmmbench.rows import SETTINGS, Row, group, is_projection
+from rmmbench.rows import SETTINGS, Row, group, interval, is_projection
 
 EXACT, CHECKPOINT = "exact", "checkpoint"
 WAY = ("method", "sketch")
@@ -77,7 +77,7 @@ class Cell:
         return (low, high) if _place(low)[0] < _place(high)[0] else None
 
     def side(self, row: Row) -> str:
-        """Return "above", "below" or "on" that line, within a standard error; "" if beyond it.
+        """Return "above", "below" or "on" that line, if its interval allows; "" if beyond it.
 
         What is better than one of its ends in memory and speed is above, what is worse is below.
         """
@@ -89,7 +89,8 @@ class Cell:
         peak, ratio = _place(row)
         slope = (high_ratio - low_ratio) / (high - low)
         expected = low_ratio + slope * (min(max(peak, low), high) - low)
-        if abs(ratio - expected) <= ratio * (row["spread"] or 0):
+        low_end, high_end = interval(row)
+        if low_end <= expected <= high_end:
             return "on"
         is_beyond = (peak < low and ratio < expected) or (peak > high and ratio > expected)
         return "" if is_beyond else "above" if ratio > expected else "below"

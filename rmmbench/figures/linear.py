@@ -116,7 +116,7 @@ class _Panels:
         index = list(dict.fromkeys(self._places.values())).index(place)
         trace = line(points, name, color, index)
         if measure == THROUGHPUT:
-            trace.update(error_y=error_bars(heights, rows, color))
+            trace.update(error_y=error_bars(rows, color))
         return trace
 
     def _x(self, row: Row) -> float:

@@ -79,7 +79,7 @@ def _panel(
         ]
         trace = marks(points, rate(alike[0]), colors[size], pick(SYMBOLS, step))
         trace.update(marker_size=9, marker_line_width=0, showlegend=True)
-        traces.append(trace.update(error_x=error_bars(values, alike, colors[size])))
+        traces.append(trace.update(error_x=error_bars(alike, colors[size])))
     return Panel(
         traces=traces,
         x=axis(TITLE, type="log", **_scale(rows)),

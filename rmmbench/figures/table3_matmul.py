@@ -43,7 +43,7 @@ class Table3Matmul(Figure):
             title=f"step time relative to {EXACT}",
             legend="compression rate",
             levels=(Level(1),),
-            has_spread=True,
+            has_interval=True,
         )
         panels = bar_panels(drawn, bars)
         return sheet(

@@ -77,10 +77,8 @@ def project(x: Tensor, proj_dim: int, block_rows: int, seed: Tensor, entries: En
     """
     # A kernel makes these entries, and tensor cores have no use for float64.
     has_kernel = entries in (sign_entries, normal_entries) and x.dtype != torch.float64
-    arguments = (x, proj_dim, block_rows, seed, entries)
-    if has_kernel:
-        return kernel_or_twin("_triton_dense:project", project_twin, *arguments)
-    return project_twin(*arguments)
+    kernel = "_triton_dense:project" if has_kernel else None
+    return kernel_or_twin(kernel, project_twin, x, proj_dim, block_rows, seed, entries)
 
 
 def project_twin(

@@ -8,9 +8,10 @@ from typing import Literal
 
 import torch
 
+from rmmbench import paired
 from rmmbench.case import TimingSettings
 from rmmbench.measure.step import TrainingStep
-from rmmbench.record import Timing
+from rmmbench.timing import Timing
 
 Reference = Callable[[], AbstractContextManager[None]]
 """Gives a context in which the step's model is exact."""
@@ -28,7 +29,7 @@ def time_steps(
     reference: Reference | None = None,
     watch: AbstractContextManager[object] | None = None,
 ) -> Timing:
-    """Time steps until they are steady, or the settings' limits are reached.
+    """Time steps until there are enough for the settings' target, or their limits are reached.
 
     Args:
         step: On `device`.
@@ -39,7 +40,7 @@ def time_steps(
         watch: Entered for the steps that count, and left after the last.
 
     Returns:
-        Every sample, and what follows from the medians.
+        Every sample, and what follows from them.
 
     Raises:
         ReferenceFailedError: If exact cannot take its turn; the method may well do without.
@@ -73,31 +74,22 @@ def _turn(context: Reference, clock: Callable[[TrainingStep], float], step: Trai
         raise ReferenceFailedError("exact took no turn") from error
 
 
-def spread(seconds: list[float]) -> float:
-    """Return the standard error of the median as a fraction of it, from the interquartile range.
-
-    It is 1.253 σ / √n for normal samples, where the interquartile range is 1.349 σ. One sample: 1.
-    """
-    if len(seconds) < 2:
-        return 1.0
-    low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
-    return float(1.253 * (high - low) / 1.349 / len(seconds) ** 0.5 / median)
-
-
 def _is_done(samples: list[list[float]], deadline: float, settings: TimingSettings) -> bool:
-    steady = all(spread(seconds) <= settings.target_spread for seconds in samples)
-    return steady or time.monotonic() >= deadline
+    if time.monotonic() >= deadline:
+        return True
+    values, *references = samples
+    for reference in references:
+        values = [exact / step for exact, step in zip(reference, values, strict=True)]
+    return paired.is_enough(values, settings.target_spread, settings.min_steps)
 
 
 def _timing(samples: list[list[float]], batch_size: int, device: Literal["cuda", "cpu"]) -> Timing:
-    medians = [statistics.median(seconds) for seconds in samples]
     return Timing(
         device=device,
         step_seconds=tuple(samples[0]),
         reference_step_seconds=tuple(samples[1]) if len(samples) > 1 else (),
-        samples_per_second=batch_size / medians[0],
-        relative_throughput=medians[-1] / medians[0],
-        spread=max(spread(seconds) for seconds in samples),
+        samples_per_second=batch_size / statistics.median(samples[0]),
+        relative_throughput=1.0,  # exact's; of pairs of steps it is reckoned
     )
 
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from rmmbench.kernels import dense
 from rmmbench.methods._quantised import Quantised, product, quantise
 from rmmbench.nn import ops
-from rmmbench.nn.functional import as_autocast
+from rmmbench.nn.functional import as_autocast, kept_weight
+from rmmbench.nn.unusual import can_be_sketched
 
 
 class Compression(NamedTuple):
@@ -94,13 +95,14 @@ def projected_linear(
     features = input.shape[-1]
     proj_dim, bits = compression.proj_dim_for(features), compression.bits
     keeps_input = torch.is_grad_enabled() and weight.requires_grad and input.numel() > 0
-    if not keeps_input or (proj_dim == features and bits is None):
+    if not (keeps_input and can_be_sketched(input, weight)) or (
+        proj_dim == features and bits is None
+    ):
         return F.linear(input, weight, bias)
     # Autocast ends at an autograd function; what F.linear would cast is cast here.
-    input, weight = as_autocast(input), as_autocast(weight)
-    bias = None if bias is None else as_autocast(bias)
+    input = as_autocast(input)
     x = input.detach().reshape(-1, features)
-    key = ops.draw(x, proj_dim, "rademacher", None, seed)
+    key = ops.draw_seed(x, seed)
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         x_proj = _project(x, _signs(key, features, proj_dim, x.dtype), proj_dim)
         kept = (x_proj,) if bits is None else quantise(x_proj, bits, key)
@@ -119,9 +121,10 @@ class _ProjectedLinearFunction(torch.autograd.Function):
         bits: int | None,
         *kept: Tensor,
     ) -> Tensor:
-        ctx.save_for_backward(weight, *kept)
+        cast = as_autocast(weight)
+        ctx.save_for_backward(kept_weight(weight, cast), *kept)
         ctx.proj_dim, ctx.bits = proj_dim, bits
-        return F.linear(input, weight, bias)
+        return F.linear(input, cast, None if bias is None else as_autocast(bias))
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
@@ -134,7 +137,7 @@ class _ProjectedLinearFunction(torch.autograd.Function):
         grad_input = grad_weight = grad_bias = None
         y = grad_output.reshape(-1, grad_output.shape[-1])
         if ctx.needs_input_grad[0]:
-            grad_input = grad_output @ weight
+            grad_input = grad_output @ weight.to(grad_output.dtype)
         if ctx.needs_input_grad[1]:
             signs = _signs(key, weight.shape[1], ctx.proj_dim, y.dtype)
             if ctx.bits is None:
@@ -162,6 +165,5 @@ def _project(x: Tensor, signs: Tensor | None, proj_dim: int) -> Tensor:
     if signs is None:
         return x
     # Within the product: rounded to bfloat16, or multiplied with what is, the factor would make the
-    # gradient biased.
-    out = x.new_empty(len(x), signs.shape[1])
-    return torch.addmm(out, x, signs, beta=0, alpha=proj_dim**-0.5, out=out)
+    # gradient biased. And in place of nothing: a selective checkpoint keeps what a product gives.
+    return torch.addmm(x.new_empty(1), x, signs, beta=0, alpha=proj_dim**-0.5)

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor, nn
 
-from rmmbench.nn.functional import as_autocast
+from rmmbench.nn.functional import as_autocast, kept_weight
+from rmmbench.nn.unusual import can_be_sketched
 
 # Elements of the weight gradient that are there in float32 at a time.
 _PIECE_ELEMENTS = 2**20
@@ -37,7 +38,7 @@ class SubTokens:
     def apply_linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return input · weightᵀ + bias; the first batch that is trained on decides about v."""
         keeps_input = torch.is_grad_enabled() and weight.requires_grad and input.numel() > 0
-        if self.exact or not self.training or not keeps_input:
+        if self.exact or not self.training or not keeps_input or not can_be_sketched(input, weight):
             return F.linear(input, weight, bias)
         if not self.has_direction:
             mean = mean_direction(input.detach(), len(self.direction))
@@ -99,8 +100,7 @@ def sub_token_linear(
     Saves for backward: rows · ⌈in_features / size⌉ elements.
     """
     # Autocast ends at an autograd function; what F.linear would cast is cast here.
-    input, weight = as_autocast(input), as_autocast(weight)
-    bias = None if bias is None else as_autocast(bias)
+    input = as_autocast(input)
     with torch.no_grad(), torch.autocast(input.device.type, enabled=False):
         coefficients = _coefficients(input.detach().reshape(-1, input.shape[-1]), direction)
     apply: Callable[..., Tensor] = _SubTokenLinearFunction.apply
@@ -117,8 +117,9 @@ class _SubTokenLinearFunction(torch.autograd.Function):
         coefficients: Tensor,
         direction: Tensor,
     ) -> Tensor:
-        ctx.save_for_backward(weight, coefficients, direction)
-        return F.linear(input, weight, bias)
+        cast = as_autocast(weight)
+        ctx.save_for_backward(kept_weight(weight, cast), coefficients, direction)
+        return F.linear(input, cast, None if bias is None else as_autocast(bias))
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
@@ -131,7 +132,7 @@ class _SubTokenLinearFunction(torch.autograd.Function):
         grad_input = grad_weight = grad_bias = None
         y = grad_output.reshape(-1, grad_output.shape[-1])
         if ctx.needs_input_grad[0]:
-            grad_input = grad_output @ weight
+            grad_input = grad_output @ weight.to(grad_output.dtype)
         if ctx.needs_input_grad[1]:
             grad_weight = _spread(y.T @ coefficients, direction, weight.shape[1])
         if ctx.needs_input_grad[2]:

@@ -3,8 +3,9 @@
 Products are most of the work of a block, and the rest, such as activation functions, normalisation
 and dropout, is most of what it keeps. Beside its input a block keeps the result of each product,
 which is there already when the rest is computed again: a linear layer's output in place of what
-comes of it. What the last product gives is kept as well, though nothing asks for it. What a sketch
-is drawn from is drawn once: a product with what was drawn first must not meet what is drawn next.
+comes of it. What the last product gives is kept as well, though nothing asks for it. A sketch is no
+product, and is drawn anew. A seed of something else is drawn once: a product with what was drawn
+first must not meet what is drawn next.
 
 Korthikanti, Casper, Lym, McAfee, Andersch, Shoeybi, Catanzaro (2022): Reducing Activation
 Recomputation in Large Transformer Models. arXiv 2205.05198.
@@ -47,7 +48,7 @@ PRODUCTS = frozenset(
 )
 """Products of matrices, as far as this PyTorch has them."""
 
-KEPT = PRODUCTS | {ops.draw._opoverload}
+KEPT = PRODUCTS | {ops.draw_seed}
 """The operators whose results are kept."""
 
 

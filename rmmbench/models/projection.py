@@ -45,8 +45,7 @@ class Projection(nn.Module):
             proj_dim, block_rows = layer.settings.at(input.shape)
             if proj_dim < rows:
                 x = input.reshape(rows, -1)
-                key = ops.draw(x, proj_dim, name, block_rows, None)
-                x_proj: Tensor = ops.project(x, proj_dim, name, block_rows, key)
+                x_proj: Tensor = ops.sketch(x, proj_dim, name, block_rows, None, None, None)[0]
                 return x_proj
         return F.linear(input, layer.weight, layer.bias)
 

@@ -131,7 +131,7 @@ def _groups(found: Sequence[Reading], modules: Mapping[str, str]) -> list[list[s
 
 def _sketched_bytes(reading: Reading, settings: SketchSettings) -> int:
     proj_dim, block_rows = settings.at(reading.shape)
-    if proj_dim >= math.prod(reading.shape[:-1]):
+    if proj_dim >= math.prod(reading.shape[:-1]) or reading.dtype.is_complex:
         return reading.kept_bytes
     empty = torch.empty(0, device="meta")
     key = sketches.get(settings.sketch, block_rows).new_key(empty, proj_dim)

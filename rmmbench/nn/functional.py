@@ -59,6 +59,7 @@ def rmm_linear(
         Shape (*, out_features), in the dtype `torch.nn.functional.linear` would give.
 
     Raises:
+        TypeError: If a setting is not of its type.
         ValueError: If rho is outside (0, 1], not exactly one of rho and proj_dim is given, a
             size is below 1, the sketch is unknown, or block_rows does not divide the rows.
 
@@ -100,9 +101,8 @@ def sketched_linear(
     # Autocast ends at an autograd function; what F.linear would cast is cast here.
     cast = as_autocast(input)
     x_proj, key = _kept(input, cast, sketch, seed, shared)
-    bias = None if bias is None else as_autocast(bias)
     apply: Callable[..., Tensor] = _RMMLinearFunction.apply
-    return apply(cast, as_autocast(weight), bias, x_proj, key, sketch)
+    return apply(cast, weight, bias, x_proj, key, sketch)
 
 
 class _Sketch(NamedTuple):
@@ -125,13 +125,12 @@ def _kept(
     if torch.compiler.is_compiling():
         shared = None
     settings = (sketch, cast.dtype)
-    kept = None if shared is None else shared.find(input, settings)
-    if kept is None:
-        x = cast.detach().reshape(-1, cast.shape[-1])
-        key = ops.draw(x, *sketch, torch.tensor(seed) if isinstance(seed, int) else seed)
-        kept = Kept(ops.project(x, *sketch, key), key)
-        if shared is not None:
-            shared.keep(input, settings, kept)
+    found = None if shared is None else shared.find(input, settings)
+    x = cast.detach().reshape(-1, cast.shape[-1])
+    given = torch.tensor(seed) if isinstance(seed, int) else seed
+    kept = Kept(*ops.sketch(x, *sketch, given, *(found or (None, None))))
+    if shared is not None and found is None:
+        shared.keep(input, settings, kept)
     return kept
 
 
@@ -146,9 +145,10 @@ class _RMMLinearFunction(torch.autograd.Function):
         key: Tensor,
         sketch: _Sketch,
     ) -> Tensor:
-        ctx.save_for_backward(x_proj, key, weight)
+        cast = as_autocast(weight)
+        ctx.save_for_backward(x_proj, key, kept_weight(weight, cast))
         ctx.sketch = sketch
-        return F.linear(input, weight, bias)
+        return F.linear(input, cast, None if bias is None else as_autocast(bias))
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
@@ -161,7 +161,7 @@ class _RMMLinearFunction(torch.autograd.Function):
         grad_input = grad_weight = grad_bias = None
         y = grad_output.reshape(-1, grad_output.shape[-1])
         if ctx.needs_input_grad[0]:
-            grad_input = grad_output @ weight
+            grad_input = grad_output @ weight.to(grad_output.dtype)
         if ctx.needs_input_grad[1]:
             if ctx.needs_input_grad[2]:
                 y_proj, grad_bias = ops.project_and_sum(y, *ctx.sketch, key)
@@ -180,3 +180,15 @@ def as_autocast(tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point() or tensor.dtype == torch.float64:
         return tensor
     return tensor.to(torch.get_autocast_dtype(device_type))
+
+
+def kept_weight(weight: Tensor, cast: Tensor) -> Tensor:
+    """Return what of a weight, which autocast made `cast`, is kept until the backward pass.
+
+    A parameter is alive anyway, and is cast again: a cast copy would be one more for each call,
+    where autocast's own is made once. A weight that was computed dies, and its copy is smaller.
+    """
+    if cast is weight or torch.compiler.is_compiling():
+        return weight
+    owner = weight._base if weight._is_view() else weight
+    return weight if owner is not None and owner.is_leaf else cast

@@ -62,16 +62,18 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         proj_dim: int,
         name: str,
         block_rows: int | None,
-        key: Tensor | None,
+        *given: Tensor | None,
     ) -> int:
         """Return what sketching takes at its highest; found once for each shape."""
         settings = (proj_dim, name, block_rows)
+        if func is ops.sketch and given[1] is not None:
+            return 0  # another layer's
         case = (func, x.shape, x.dtype, *settings)
         if case not in self._workspaces:
             live, peak, peak_at = self.live, self.peak, self.peak_at
             self.peak = live
             with self:
-                _sketch_again(func, x, *settings, key)
+                _sketch_again(func, x, *settings, given[0])
             self._workspaces[case] = self.peak - live
             self.peak, self.peak_at = peak, peak_at
         return self._workspaces[case]
@@ -100,13 +102,11 @@ def _sketch_again(
     """Do what an operator does inside."""
     sketch = sketches.get(name, block_rows)
     # Bytes do not depend on the seed, and a fake one has no value.
-    seed = torch.tensor(0, device=x.device)
     if key is None or key.dim() == 0:
-        key = seed
-    draw, project, _ = ops.OPERATORS
-    if func is draw:
-        sketch.draw(x, proj_dim, seed)
-    elif func is project:
+        key = torch.tensor(0, device=x.device)
+    if func is ops.sketch:
+        sketch.project(x, proj_dim, sketch.draw(x, proj_dim, key))
+    elif func is ops.project:
         sketch.project(x, proj_dim, key)
     else:
         sketch.project_and_sum(x, proj_dim, key)

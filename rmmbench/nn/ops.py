@@ -1,11 +1,17 @@
-"""Sketching as operators that torch.compile cannot look into.
+"""Sketching as operators that neither torch.compile nor a checkpoint can look into.
 
 If S or its seed were drawn by torch operations inside a compiled region, the partitioner would draw
-them again in the backward pass, and the gradient would silently be noise. `rmmbench::draw` draws
-the seed inside and returns the key of S; it is saved, so the backward pass has the S of the forward
-pass. `rmmbench::project` is a function of its arguments alone.
+them again in the backward pass, and the gradient would silently be noise; a selective checkpoint
+that kept SᵀX and drew S again would do the same. `rmmbench::sketch` draws the seed inside and
+returns SᵀX together with the key of S: whoever keeps the one keeps the other, and whoever computes
+the one again draws the other. Both are saved, so the backward pass has the S of the forward pass.
+The other two operators are functions of their arguments alone.
+
+They are defined on torch's dispatcher itself: the layers that `torch.library.custom_op` puts around
+an operator cost more host time than a sketch of a few rows.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,58 +21,114 @@ from torch.utils.flop_counter import register_flop_formula
 from rmmbench import sketches
 from rmmbench.nn.seeds import next_seed
 
-
-@torch.library.custom_op(
-    "rmmbench::draw", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,)
-)
-def draw(
-    x: Tensor, proj_dim: int, name: str, block_rows: int | None, seed: Tensor | None
-) -> Tensor:
-    """Return the key of an S for x, shape (rows, features), on x's device.
-
-    The seed is drawn, unless it is given.
-    """
-    seed = next_seed(x.device) if seed is None else seed.to(x.device, copy=True)
-    return sketches.get(name, block_rows).draw(x, proj_dim, seed)
+_LIBRARY = torch.library.Library("rmmbench", "FRAGMENT")  # type: ignore[no-untyped-call]
+_OF_WHAT = "Tensor x, SymInt proj_dim, str name, SymInt? block_rows"
 
 
-@draw.register_fake
-def _(x: Tensor, proj_dim: int, name: str, block_rows: int | None, seed: Tensor | None) -> Tensor:
-    return sketches.get(name).new_key(x, proj_dim)
+def _operator(
+    schema: str, make: Callable[..., Any], fake: Callable[..., Any], *tags: torch.Tag
+) -> Any:
+    """Return a new operator: what it does on any device, and on fake tensors."""
+    name = schema.partition("(")[0]
+    _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag, *tags))  # type: ignore[no-untyped-call]
+    _LIBRARY.impl(name, make, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+    torch.library.register_fake(f"rmmbench::{name}", fake, lib=_LIBRARY)
+    return getattr(torch.ops.rmmbench, name).default
 
 
-@torch.library.custom_op("rmmbench::project", mutates_args=())
-def project(y: Tensor, proj_dim: int, name: str, block_rows: int | None, key: Tensor) -> Tensor:
-    """Return SᵀY, shape (proj_dim, features), for the S that `key` names."""
+def _sketch(
+    x: Tensor,
+    proj_dim: int,
+    name: str,
+    block_rows: int | None,
+    seed: Tensor | None,
+    x_proj: Tensor | None,
+    key: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    if x_proj is not None and key is not None:
+        return x_proj, key
+    chosen = sketches.get(name, block_rows)
+    key = chosen.draw(x, proj_dim, _seed(x, seed))
+    return chosen.project(x, proj_dim, key), key
+
+
+def _fake_sketch(
+    x: Tensor,
+    proj_dim: int,
+    name: str,
+    block_rows: int | None,
+    seed: Tensor | None,
+    x_proj: Tensor | None,
+    key: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    if x_proj is not None and key is not None:
+        return x_proj, key
+    return x.new_empty(proj_dim, x.shape[1]), sketches.get(name).new_key(x, proj_dim)
+
+
+def _project(y: Tensor, proj_dim: int, name: str, block_rows: int | None, key: Tensor) -> Tensor:
     return sketches.get(name, block_rows).project(y, proj_dim, key)
 
 
-@project.register_fake
-def _(y: Tensor, proj_dim: int, name: str, block_rows: int | None, key: Tensor) -> Tensor:
-    return y.new_empty(proj_dim, y.shape[1])
-
-
-@torch.library.custom_op("rmmbench::project_and_sum", mutates_args=())
-def project_and_sum(
+def _project_and_sum(
     y: Tensor, proj_dim: int, name: str, block_rows: int | None, key: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return SᵀY, and the sum of Y's rows."""
     return sketches.get(name, block_rows).project_and_sum(y, proj_dim, key)
 
 
-@project_and_sum.register_fake
-def _(
-    y: Tensor, proj_dim: int, name: str, block_rows: int | None, key: Tensor
-) -> tuple[Tensor, Tensor]:
-    return y.new_empty(proj_dim, y.shape[1]), y.new_empty(y.shape[1])
+def _seed(x: Tensor, seed: Tensor | None) -> Tensor:
+    """Return a seed on x's device: the next, or a copy of one that is given."""
+    return next_seed(x.device) if seed is None else seed.to(x.device, copy=True)
 
 
-OPERATORS = [op._opoverload for op in (draw, project, project_and_sum)]
-"""What torch dispatches on; each takes x, proj_dim, name and block_rows first."""
+sketch = _operator(
+    f"sketch({_OF_WHAT}, Tensor? seed, Tensor? x_proj, Tensor? key) -> (Tensor, Tensor)",
+    _sketch,
+    _fake_sketch,
+    torch.Tag.nondeterministic_seeded,
+)
+"""Returns SᵀX, shape (proj_dim, features), and the key of S, for x of shape (rows, features).
+
+The seed is drawn, unless it is given. x_proj and key are what another layer has of the same x, and
+are returned as they are: a layer that shares calls the operator as one that does not, so that a
+checkpoint, which counts calls, need not know who shares. Only eager code gives them, as to a
+compiler no operator returns its argument.
+"""
+
+project = _operator(
+    f"project({_OF_WHAT}, Tensor key) -> Tensor",
+    _project,
+    lambda y, proj_dim, *_: y.new_empty(proj_dim, y.shape[1]),
+)
+"""Returns SᵀX, shape (proj_dim, features), for the S that `key` names."""
+
+project_and_sum = _operator(
+    f"project_and_sum({_OF_WHAT}, Tensor key) -> (Tensor, Tensor)",
+    _project_and_sum,
+    lambda y, proj_dim, *_: (y.new_empty(proj_dim, y.shape[1]), y.new_empty(y.shape[1])),
+)
+"""Returns SᵀX, and the sum of x's rows."""
+
+draw_seed = _operator(
+    "draw_seed(Tensor x, Tensor? seed) -> Tensor",
+    _seed,
+    lambda x, seed: x.new_empty((), dtype=torch.int64),
+    torch.Tag.nondeterministic_seeded,
+)
+"""Returns a seed on x's device, for what is random and no sketch; it must be kept where drawn."""
+
+OPERATORS = [sketch, project, project_and_sum]
+"""What torch dispatches on to sketch; each takes x, proj_dim, name and block_rows first."""
 
 
-@register_flop_formula([op.overloadpacket for op in OPERATORS[1:]])
+@register_flop_formula([operator.overloadpacket for operator in OPERATORS])
 def _flops(
-    x_shape: tuple[int, int], proj_dim: int, name: str, block_rows: int | None, *_: Any, **__: Any
+    x_shape: tuple[int, int],
+    proj_dim: int,
+    name: str,
+    block_rows: int | None,
+    *given: Any,
+    **_: Any,
 ) -> int:
-    return sketches.get(name, block_rows).flops(*x_shape, proj_dim)
+    is_another_layers = len(given) == 3 and given[1] is not None
+    return 0 if is_another_layers else sketches.get(name, block_rows).flops(*x_shape, proj_dim)

@@ -24,11 +24,13 @@ class Code:
         python: The interpreter, and so the installed packages.
         folder: The working directory, and so the modules that `import:` finds.
         variables: Of the environment, besides this process's own.
+        commit: What its records must say that they measured; None if that may be anything.
     """
 
     python: str = sys.executable
     folder: Path = field(default_factory=Path.cwd)
     variables: dict[str, str] = field(default_factory=dict)
+    commit: str | None = None
 
 
 def arguments(run: Run) -> list[str]:
@@ -52,7 +54,7 @@ def sweep_again(run: Run, code: Code, out: Path) -> Run:
 
     Raises:
         UsageError: If `run` was not written by a sweep.
-        RunError: If nothing came of it.
+        RunError: If nothing came of it, or it measured other code.
     """
     out = out.resolve()
     command = [code.python, "-m", "rmmbench", "sweep", *arguments(run), "--out", str(out)]
@@ -74,7 +76,9 @@ def sweep_again(run: Run, code: Code, out: Path) -> Run:
     if done.returncode not in (Exit.OK, Exit.SOME_FAILED):
         said = printable(done.stderr.strip().rpartition("\n")[2], 300)
         raise RunError(f"`{shlex.join(command)}` ended with {done.returncode}: {said}")
-    return Run.open(out)
+    again = Run.open(out)
+    _require_commit(again, code)
+    return again
 
 
 @contextmanager
@@ -95,9 +99,20 @@ def revision(name: str, folder: Path) -> Iterator[Code]:
         try:
             paths = [*_moved(sys.path, root, tree), *_outside(root)]
             variables = {"PYTHONPATH": os.pathsep.join(paths)}
-            yield Code(folder=tree / folder.resolve().relative_to(root), variables=variables)
+            same_place = tree / folder.resolve().relative_to(root)
+            yield Code(folder=same_place, variables=variables, commit=commit)
         finally:
             _git(root, "worktree", "remove", "--force", str(tree))
+
+
+def _require_commit(run: Run, code: Code) -> None:
+    """Make sure that an installed copy of the code did not take the place of a revision."""
+    commits = {record.environment.commit for record in run.records()}
+    others = [commit for commit in commits if commit not in (code.commit, None)]
+    if code.commit and others:
+        what = f"the revision {code.commit[:12]} was to be measured, and its code is imported"
+        hint = "compare two installations, by the path of the other one's Python"
+        raise RunError(f"{what} from a place at {str(others[0])[:12]}; {hint}")
 
 
 def _moved(paths: list[str], root: Path, tree: Path) -> Iterator[str]:
@@ -123,7 +138,11 @@ def _git(folder: Path, *words: str) -> str:
     if git is None:
         raise UsageError("a revision can only be measured where git is installed")
     command = [git, "-C", str(folder), *words]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    # Within a hook git names the repository that it runs for, which need not be this one.
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", env=plain, check=False
+    )
     if done.returncode:
         said = printable(done.stderr.strip().rpartition("\n")[2], 300)
         raise UsageError(f"`git {shlex.join(words)}` ended with {done.returncode}: {said}")

@@ -8,6 +8,7 @@ import torch._dynamo  # the first optimizer would import it, in every case anew
 
 from rmmbench import methods, models
 from rmmbench.case import Case
+from rmmbench.kernels.launch import Path, complaint, path_taken
 from rmmbench.measure.step import AUTOCAST, TrainingStep, autocast, make_optimizer, placed
 from rmmbench.nn import manual_seed
 from rmmbench.out_of_memory import is_out_of_memory
@@ -20,21 +21,29 @@ from rmmbench.record import (
     Memory,
     Outcome,
     Record,
-    Timing,
 )
 from rmmbench.timeline import Timeline
+from rmmbench.timing import Timing
 from rmmbench.training import Training
 
 Announce = Callable[[str], None]
+Keep = Callable[["Draft"], None]
 
 
 class Draft:
     """A record in the making: what is measured stays, whatever happens afterwards."""
 
-    def __init__(self, case: Case, announce: Announce) -> None:
-        """Start the clock for `case`; `announce` is told what is being done."""
+    def __init__(self, case: Case, announce: Announce, keep: Keep = lambda draft: None) -> None:
+        """Start the clock.
+
+        Args:
+            case: What the record is of.
+            announce: Told what is being done.
+            keep: Given the draft where what follows may end the process.
+        """
         self.case = case
         self.announce = announce
+        self._keep = keep
         self.synthetic = SYNTHETIC
         self.converted: int | None = None
         self.memory: Memory | None = None
@@ -48,10 +57,19 @@ class Draft:
         self._start = time.monotonic()
         self._stage = "starting"
 
+    @property
+    def sketch_path(self) -> Path | None:
+        """What the sketches of this process were computed with; fake ones were not."""
+        return path_taken()
+
     def stage(self, name: str) -> None:
         """Note, and tell, what comes next."""
         self._stage = name
         self.announce(name)
+
+    def keep(self) -> None:
+        """Let what has been measured outlive this process, whatever follows."""
+        self._keep(self)
 
     def lost(self, name: str, error: BaseException, of: str = "") -> None:
         """Note why a figure beside the main ones could not be had; those stand.
@@ -80,6 +98,8 @@ class Draft:
         # Not every case asks for these, and one that does and was well has them.
         reasons |= {name: "" for name in ("training", "timeline") if getattr(case, name)}
         reasons |= {"gradient": timed} if case.gradient_draws else {}
+        if case.method == "rmm":
+            reasons["sketch_path"] = "no sketch was computed"
         for name, usual in reasons.items():
             if getattr(self, name) is None:
                 self.missing.setdefault(name, reason or usual)
@@ -100,11 +120,16 @@ class Draft:
             training=self.training,
             timeline=self.timeline,
             converted=self.converted,
+            sketch_path=self.sketch_path,
             synthetic=self.synthetic,
-            missing=self.missing,
-            warnings=tuple(self.warnings),
+            missing=self._missing(),
+            warnings=(*self.warnings, *filter(None, [complaint()])),
             wall_seconds=time.monotonic() - self._start,
         )
+
+    def _missing(self) -> dict[str, str]:
+        unknown = self.timing.missing if self.timing else {}
+        return {f"timing.{name}": reason for name, reason in unknown.items()} | self.missing
 
 
 def told(error: BaseException) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rmmbench import interrupts
 from rmmbench.case import Case
@@ -104,16 +104,19 @@ class CaseProcess:
             for message in self._child.receive():
                 if isinstance(message, Record) and message.key == self.case.key:
                     return self._end(message)
-                self.stage = _stage(message)
+                if isinstance(message, _SoFar):
+                    self._kept = message.record
+                else:
+                    self.stage = _stage(message)
         except GarbageError as error:
-            return self._end(self._without_figures("error", printable(str(error))))
+            return self._end(self._unfinished("error", printable(str(error))))
         if self._child.is_lost:
             return self._start_again()
         if self._child.code is not None:
             return self._end(self._died())
         if self.seconds_left <= 0:
             reason = f"took longer than {self._limit_seconds:g} s; raise time_limit_seconds"
-            return self._end(self._without_figures("timeout", reason))
+            return self._end(self._unfinished("timeout", reason))
         return None
 
     def kill(self) -> None:
@@ -121,15 +124,18 @@ class CaseProcess:
         self._child.end()
 
     def _start(self) -> None:
+        self._kept = Record(
+            key=self.case.key, case=self.case, outcome="error", environment=self._environment
+        )
         self._started = time.monotonic()
         self._oom_kills = _oom_kills()
-        self._child = Child(_measure, self.case, self._environment, self._folder)
+        self._child: Child = Child(_measure, self.case, self._environment, self._folder)
 
     def _start_again(self) -> Record | None:
         """Start a process that went with its server once more; a case may be what kills it."""
         if self._is_second:
             reason = "the process that cases are forked from was killed while it ran, twice"
-            return self._end(self._without_figures("error", reason))
+            return self._end(self._unfinished("error", reason))
         self._child.end()
         self._is_second = True
         self.stage = "starting again"
@@ -146,23 +152,23 @@ class CaseProcess:
     def _died(self) -> Record:
         if self._child.code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
             reason = "the kernel's out-of-memory killer ended it; use a smaller batch"
-            return self._without_figures("out_of_memory", reason)
-        return self._without_figures("error", f"the process {self._child.how_it_ended()}")
+            return self._unfinished("out_of_memory", reason)
+        return self._unfinished("error", f"the process {self._child.how_it_ended()}")
 
-    def _without_figures(self, outcome: Outcome, reason: str) -> Record:
-        missing = dict.fromkeys(
-            ("memory", "timing", "conditions"), "the case's process ended first"
-        )
-        return Record(
-            key=self.case.key,
-            case=self.case,
-            outcome=outcome,
-            stage=self.stage,
-            reason=reason,
-            environment=self._environment,
-            missing=missing,
-            wall_seconds=time.monotonic() - self._started,
-        )
+    def _unfinished(self, outcome: Outcome, reason: str) -> Record:
+        """Return the record of a process that ended before it was done, with what it had found."""
+        kept, why = self._kept, "the case's process ended first"
+        null = [name for name in ("memory", "timing", "conditions") if not getattr(kept, name)]
+        changes: dict[str, object] = {"outcome": outcome, "stage": self.stage, "reason": reason}
+        changes["missing"] = kept.missing | dict.fromkeys(null, why)
+        changes["wall_seconds"] = time.monotonic() - self._started
+        return kept.model_copy(update=changes)
+
+
+class _SoFar(NamedTuple):
+    """What a process has found, and goes on."""
+
+    record: Record
 
 
 def _first_messages(child: Child, limit_seconds: float | None) -> list[Any]:
@@ -189,7 +195,10 @@ def _first_messages(child: Child, limit_seconds: float | None) -> list[Any]:
 def _measure(send: Send, case: Case, environment: Environment, folder: Path) -> None:
     from rmmbench.sweep.worker import measure
 
-    send(measure(case, environment, folder, announce=send))
+    def keep(record: Record) -> None:
+        send(_SoFar(record))
+
+    send(measure(case, environment, folder, announce=send, keep=keep))
 
 
 def _answer(send: Send, function: Callable[..., Any], args: tuple[Any, ...]) -> None:

@@ -18,8 +18,8 @@ from rmmbench.measure.processors import ProcessorWatch
 from rmmbench.measure.step import TrainingStep
 from rmmbench.measure.timing import Reference, ReferenceFailedError, time_steps
 from rmmbench.methods.method import Method
-from rmmbench.record import Timing
 from rmmbench.sweep.draft import Draft, prepare, told
+from rmmbench.timing import Timing
 
 TimeDevice = Literal["cuda", "cpu"]
 
@@ -44,6 +44,7 @@ def measure_time(draft: Draft, device: TimeDevice) -> None:
         draft.timing, readings = _timed_alone(draft, step, device)
     else:
         draft.timing, readings = _timed_in_turn(draft, step, device, exact)
+    draft.keep()
     if device == "cuda":
         draft.stage("measuring energy")
         readings |= {"energy_joules_per_sample": _energy(draft, step, draft.timing)}
@@ -52,7 +53,9 @@ def measure_time(draft: Draft, device: TimeDevice) -> None:
     if case.gradient_draws is not None:
         draft.stage("comparing gradients")
         try:
-            draft.gradient = measure_gradient_error(step, exact, case.gradient_draws, case.seed)
+            # Copies of all gradients go to the host, which may not have room for them.
+            with no_more_than_there_is():
+                draft.gradient = measure_gradient_error(step, exact, case.gradient_draws, case.seed)
         except Exception as error:
             draft.lost("gradient", error)
 

@@ -42,6 +42,7 @@ def train_model(draft: Draft, folder: Path) -> str | None:
     draft.training = trained.training
     if watch:
         draft.training = draft.training.model_copy(update={"noise": tuple(watch[0].noise)})
+        draft.keep()
         draft.stage("drawing sketches")
         try:
             drawn = {"drawn_noise": tuple(_drawn(watch[0], case, draft.announce))}

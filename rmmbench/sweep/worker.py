@@ -4,6 +4,7 @@ The only place where models, methods and measures meet.
 """
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +28,13 @@ from rmmbench.timeline import TimelineSettings
 from rmmbench.units import format_bytes
 
 
-def measure(case: Case, environment: Environment, folder: Path, announce: Announce) -> Record:
+def measure(
+    case: Case,
+    environment: Environment,
+    folder: Path,
+    announce: Announce,
+    keep: Callable[[Record], None] = lambda record: None,
+) -> Record:
     """Return the record of a case, whatever becomes of it in this process.
 
     Args:
@@ -35,8 +42,9 @@ def measure(case: Case, environment: Environment, folder: Path, announce: Announ
         environment: Of this machine.
         folder: The run directory, for what does not fit in a record.
         announce: Told what is being done.
+        keep: Given the record as it would be if this process were to end here.
     """
-    draft = Draft(case, announce)
+    draft = Draft(case, announce, lambda so_far: keep(so_far.record(environment, "error", None)))
     outcome, reason = _measure(draft, folder)
     return draft.record(as_left(environment, case.model), outcome, reason)
 
@@ -55,6 +63,7 @@ def _measure(draft: Draft, folder: Path) -> tuple[Outcome, str | None]:
             limit_memory(case.memory_limit_bytes)
         if memory_device is not None:
             _measure_memory(draft, memory_device)
+            draft.keep()
             too_much = _over_limit(draft)
             if too_much is not None:
                 draft.explain_missing("the case did not get so far")

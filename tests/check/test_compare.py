@@ -269,6 +269,21 @@ def test_gravest_comes_first(make_record):
     assert order[:3] == [3, 2, 1]
 
 
+def test_other_changes_are_warned_of(make_record):
+    """What memory or times may depend on besides is told once, however many cases there are."""
+    before = [make_record(), make_record(**GAUSSIAN)]
+    environment = before[0].environment
+    old = environment.model_copy(update={"driver": "570", "variables": {"X": "1"}})
+    new = environment.model_copy(update={"driver": "580", "variables": {"X": "2"}})
+    sides = (
+        [one.model_copy(update={"environment": there}) for one in before] for there in (old, new)
+    )
+    assert compare(*sides).warnings == (
+        "X differs: 1 in the baseline, 2 in the run",
+        "driver differs: 570 in the baseline, 580 in the run",
+    )
+
+
 def test_transformers_is_warned_of(make_record):
     """Another transformers is a warning where memory is compared, and only there."""
     before = make_record()

@@ -7,7 +7,6 @@ import pytest
 from rmmbench.check import calibration
 from rmmbench.check.report import Verdict
 from rmmbench.check.runs import compare_runs, require_same_code
-from rmmbench.check.throughput import measured
 from rmmbench.errors import Exit, NotComparableError, RunError
 
 RMM = {"method": "rmm", "sketch": "dct", "rho": 0.5}
@@ -48,9 +47,9 @@ def finding(report):
 
 def test_no_pairs_no_throughput(timed, make_record):
     """A case without a reference, or without timing, has no relative throughput."""
-    assert measured(make_record(step_seconds=(1.0,)).timing) is None
-    assert measured(None) is None
-    assert measured(timed(2.0).timing).value == pytest.approx(2.0, rel=1e-3)
+    assert calibration.measured(make_record(step_seconds=(1.0,)).timing) is None
+    assert calibration.measured(None) is None
+    assert calibration.measured(timed(2.0).timing).value == pytest.approx(2.0, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +97,12 @@ def test_two_records_alone_flag_only_what_is_beyond_doubt(timed, make_run):
     assert finding(doubtful).is_remarkable
     worse = compare_runs(baseline, make_run(timed(0.5), name="worse"))
     assert worse.exit_code is Exit.REGRESSION
+
+
+def test_exact_calibrates_nothing(timed, make_record, tmp_path):
+    """Of a run only the cases that took turns with exact are kept, exact's own are not."""
+    records = [make_record(step_seconds=(1.0,) * 8), timed(1.0)]
+    assert [*calibration.run_of(tmp_path, records).relative_throughput] == [records[1].key]
 
 
 def test_calibration_reads_back(calibrated):

@@ -67,12 +67,13 @@ def test_published_beside_measured(cells, make_record):
 def test_times(cells, make_record):
     """Where steps were timed, relative throughput and samples a second are there; no memory."""
     timed = {"peak": None, "task": None, "step_seconds": (0.5,) * 3}
-    rmm = {"reference_step_seconds": (0.4,) * 3, **GAUSSIAN}
+    rmm = {"reference_step_seconds": (0.39, 0.4, 0.41), **GAUSSIAN}
     assert cells(make_record(**timed), make_record(**timed, **rmm)) == {
         "batch×length": ["16×103", ""],
         "sketch": ["No RMM", "gaussian"],
         "ρ": ["", "0.5"],
         "relative throughput": ["1.000", "0.800"],
+        "95 % interval": ["", "0.752–0.851"],
         "samples/s": ["32.0", "32.0"],
     }
 

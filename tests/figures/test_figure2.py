@@ -2,6 +2,7 @@
 
 import pytest
 
+from rmmbench import paired
 from rmmbench.figures import FigureData, get
 from rmmbench.units import GIB
 
@@ -48,11 +49,13 @@ def test_throughput_lines(draw, timed_cases):
     assert high > 1.25
 
 
-def test_throughput_shows_its_error(draw, timed_cases):
-    """Error bars are one standard error of the median step."""
+def test_throughput_shows_its_interval(draw, timed_cases):
+    """Error bars reach from end to end of the 95 % interval."""
     seen = draw("figure2", timed_cases())
     (line,) = seen.drawing.data
-    assert line.error_y.array == pytest.approx([0.0125, 0.008])
+    found = paired.relative_throughput((0.98, 1.0, 1.02), (0.8,) * 3)
+    assert line.y[0] + line.error_y.array[0] == pytest.approx(found.high)
+    assert line.y[0] - line.error_y.arrayminus[0] == pytest.approx(found.low)
 
 
 def test_both_panels(draw, memory_cases, timed_cases):

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from rmmbench import paired
 from rmmbench.figures import FigureData, get
 from rmmbench.units import GIB
 
@@ -154,7 +155,9 @@ def test_step_time(draw, timed_cases, profile_with):
     assert heights(seen) == {("x", "ρ=0.5"): [1.25, 1.25], ("x", "ρ=0.1"): [0.8, 0.8]}
     assert seen.drawing.layout.xaxis.ticktext == ("dct", "gaussian")
     assert seen.levels == [1]
-    assert seen.drawing.data[0].error_y.array == pytest.approx([0.0125, 0.0125])
+    found, bar = paired.relative_throughput((0.98, 1.0, 1.02), (1.25,) * 3), seen.drawing.data[0]
+    assert bar.error_y.array == pytest.approx([1 / found.low - 1.25] * 2)
+    assert bar.error_y.arrayminus == pytest.approx([1.25 - 1 / found.high] * 2)
 
 
 def test_published_minutes(draw, timed_cases, profile_with):

@@ -16,7 +16,8 @@ SEED = torch.tensor(5)
 
 @pytest.fixture(autouse=True)
 def _nothing_has_failed(monkeypatch):
-    monkeypatch.setattr(launch, "_failed", set())
+    monkeypatch.setattr(launch, "_failed", {})
+    monkeypatch.setattr(launch, "_taken", set())
 
 
 @pytest.fixture
@@ -87,17 +88,100 @@ def test_a_kernel_that_does_not_compile(monkeypatch):
     assert len(tried) == len(set(tried)) == 5
 
 
+class TritonsOwnError(Exception):
+    """An error of Triton's, which has only its module to be known by."""
+
+    __module__ = "triton.runtime.errors"
+
+
+NO_KERNEL = [
+    TritonsOwnError("out of resource: shared memory, Required: 166912, Hardware limit: 101376."),
+    ModuleNotFoundError("No module named 'triton'"),
+    AttributeError("module 'triton.language' has no attribute 'philox'"),
+    PermissionError(13, "Permission denied", "/root/.triton"),
+    subprocess.CalledProcessError(1, ["gcc"]),
+    RuntimeError("PassManager::run failed"),
+    RuntimeError("0 active drivers ([]). There should only be one."),
+    RuntimeError("Triton Error [CUDA]: device kernel image is invalid"),
+    AssertionError("libcuda.so cannot found!"),
+]
+OTHERS = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("Triton Error [CUDA]: out of memory"),
+    MemoryError(),
+    OSError(12, "Cannot allocate memory"),
+    RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"),
+    RuntimeError("CUDA error: device-side assert triggered"),
+    TypeError("project() missing 1 required positional argument: 'seed'"),
+]
+
+
+def fails_with(error):
+    """Return what stands for `_load` and gives kernels that raise an error."""
+
+    def kernel(*_):
+        raise error
+
+    return lambda _: kernel
+
+
 @pytest.mark.usefixtures("_as_if_on_a_gpu")
-def test_out_of_memory_is_no_failure_of_a_kernel(monkeypatch):
-    """Out of memory reaches the caller, and kernels go on being used."""
-
-    def full(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(launch, "_load", lambda _: full)
-    with pytest.raises(torch.OutOfMemoryError):
+@pytest.mark.parametrize("error", OTHERS, ids=repr)
+def test_other_errors_are_the_callers(monkeypatch, error):
+    """Out of memory, and whatever says nothing of a kernel, is raised, and kernels stay in use."""
+    monkeypatch.setattr(launch, "_load", fails_with(error))
+    with pytest.raises(type(error)):
         permutation.permutation(SEED, 9)
     assert not launch._failed
+    assert launch.path_taken() is None
+
+
+@pytest.mark.usefixtures("_as_if_on_a_gpu")
+@pytest.mark.parametrize("error", NO_KERNEL, ids=repr)
+def test_errors_that_mean_no_kernel(monkeypatch, error):
+    """What is not imported, compiled, loaded or fitted in has a twin that takes over."""
+    monkeypatch.setattr(launch, "_load", fails_with(error))
+    with pytest.warns(RuntimeWarning, match=f"cannot run here \\({type(error).__name__}: "):
+        permutation.permutation(SEED, 9)
+    assert launch.path_taken() == "torch"
+    assert "a Triton kernel cannot run here" in launch.complaint()
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda: permutation.permutation(SEED, 9),
+        lambda: dense.project(torch.ones(4, 2), 2, 4, SEED, dense.torch_normals(SEED)),
+    ],
+    ids=["permutation", "torch's normals"],
+)
+def test_what_was_taken_is_known(monkeypatch, compute):
+    """A process knows whether kernels ran, twins, or first the ones and then the others."""
+    assert launch.path_taken() is launch.complaint() is None
+    compute()
+    assert launch.path_taken() == "torch"
+    monkeypatch.setattr(launch, "usable", lambda *_: True)
+    monkeypatch.setattr(launch, "_load", lambda _: lambda *_: torch.arange(9))
+    permutation.permutation(SEED, 9)
+    assert launch.path_taken() == "both"
+    launch._taken.discard("torch")
+    assert launch.path_taken() == "triton"
+
+
+def test_fake_tensors_take_no_path():
+    """What has no numbers computes nothing."""
+    with FakeTensorMode():
+        permutation.permutation(torch.tensor(1), 9)
+    assert launch.path_taken() is None
+
+
+def test_negative_views_have_no_kernel(monkeypatch):
+    """A kernel would read the numbers of a negative view with the wrong sign."""
+    view = torch.complex(torch.ones(2), torch.ones(2)).conj().imag
+    assert view.is_neg()
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    assert launch.usable(torch.ones(2))
+    assert not launch.usable(view)
 
 
 def test_usable_for_real_tensors_on_a_gpu_only():

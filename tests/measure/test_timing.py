@@ -1,14 +1,14 @@
 """How steps are timed, on a clock that is set by hand."""
 
-import statistics
 from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 
+from rmmbench import paired
 from rmmbench.case import TimingSettings
 from rmmbench.measure import timing
-from rmmbench.measure.timing import spread, time_steps
+from rmmbench.measure.timing import time_steps
 
 
 class Lab:
@@ -68,16 +68,16 @@ def test_turns_alternate(lab):
 def test_warm_up_does_not_count(lab):
     """The first steps, as slow as they may be, are in no sample."""
     found = lab(lambda n: 50.0 if n < 3 else 2.0, lambda n: 70.0 if n < 3 else 1.0).time(
-        warmup_steps=3, min_steps=2, max_steps=2, max_seconds=1e9
+        warmup_steps=3, min_steps=2, max_steps=2, max_seconds=1e8
     )
     assert found.step_seconds == (2.0, 2.0)
     assert found.reference_step_seconds == (1.0, 1.0)
 
 
-def test_relative_throughput_is_of_medians(lab):
+def test_one_outlier_changes_nothing(lab):
     """A step twice as long is half the throughput, and one outlier changes nothing."""
     found = lab(lambda n: 90.0 if n == 4 else 4.0, lambda n: 0.1 if n == 5 else 3.0).time(
-        warmup_steps=1, min_steps=7, max_steps=7, batch_size=12, max_seconds=1e9
+        warmup_steps=1, min_steps=7, max_steps=7, batch_size=12, max_seconds=1e8
     )
     assert found.relative_throughput == 3.0 / 4.0
     assert found.samples_per_second == 12 / 4.0
@@ -95,48 +95,63 @@ def test_exact_has_no_reference(lab):
     assert found.step_seconds == (2.0,) * 3
 
 
+def noisy(number):
+    """Return 1 or 2 seconds in turn."""
+    return 1.0 + number % 2
+
+
 @pytest.mark.parametrize(
     ("seconds", "settings", "steps"),
     [
-        # Steady from the first: no more than the fewest.
-        (lambda n: 1.0, {"min_steps": 5, "max_steps": 20}, 5),
+        # Steady from the first: no more than the fewest, or than it takes to tell.
+        (lambda n: 1.0, {"min_steps": 8, "max_steps": 20}, 8),
+        (lambda n: 1.0, {"min_steps": 2, "max_steps": 20}, 6),
+        (lambda n: 1.0, {"min_steps": 2, "max_steps": 4}, 4),
         # Never steady: all there are.
-        (lambda n: 1.0 + n % 2, {"min_steps": 5, "max_steps": 20}, 20),
-        # Never steady, but time is up after 4 pairs of 1 + 1 or 2 + 2 seconds.
-        (lambda n: 1.0 + n % 2, {"min_steps": 2, "max_steps": 20, "max_seconds": 11.0}, 4),
+        (noisy, {"min_steps": 5, "max_steps": 20}, 20),
+        # Never steady, but time is up after 4 pairs of 1 + 1 or 2 + 1 seconds.
+        (noisy, {"min_steps": 2, "max_steps": 20, "max_seconds": 9.0}, 4),
         # Time is up before the fewest.
-        (lambda n: 1.0 + n % 2, {"min_steps": 6, "max_steps": 20, "max_seconds": 1.0}, 6),
+        (noisy, {"min_steps": 7, "max_steps": 20, "max_seconds": 1.0}, 7),
+        (lambda n: 1.0, {"min_steps": 1, "max_steps": 20, "max_seconds": 1.0}, 1),
+        # (3 / 2 × ln 2 / 3 ÷ 0.2)² × π / 2 = 4.7 and (… ÷ 0.1)² × π / 2 = 25.2 steps.
+        (noisy, {"min_steps": 6, "max_steps": 50, "target_spread": 0.3}, 6),
+        (noisy, {"min_steps": 6, "max_steps": 50, "target_spread": 0.1}, 26),
     ],
 )
-def test_when_timing_ends(lab, seconds, settings, steps):
-    """It goes on until all is steady or time is up, between the fewest steps and the most."""
-    settings = {"warmup_steps": 1, "max_seconds": 1e9} | settings
-    found = lab(seconds, seconds).time(**settings)
+@pytest.mark.parametrize("who", ["method", "exact"])
+def test_when_timing_ends(lab, seconds, settings, steps, who):
+    """It ends when there are enough or time is up, between the fewest and the most."""
+    settings = {"warmup_steps": 1, "max_seconds": 1e8} | settings
+    found = lab(**{"method": lambda n: 1.0, "exact": lambda n: 1.0, who: seconds}).time(**settings)
     assert len(found.step_seconds) == len(found.reference_step_seconds) == steps
 
 
-def test_the_reference_must_be_steady_too(lab):
-    """A relative throughput is as sure as the less sure of the two."""
-    found = lab(exact=lambda n: 1.0 + n % 2).time(
-        warmup_steps=1, min_steps=3, max_steps=9, max_seconds=1e9
+def test_what_both_have_is_no_noise(lab):
+    """A machine that drifts changes both steps of a pair, and takes no more of them."""
+    found = lab(lambda n: 1.0 + n, lambda n: 2.0 + 2 * n).time(
+        warmup_steps=1, min_steps=3, max_steps=50, max_seconds=1e8
+    )
+    assert len(found.step_seconds) == 6
+    assert found.relative_throughput == 2.0
+
+
+def test_steps_alone_must_be_steady_themselves(lab):
+    """Where nothing takes turns, it is the step's own noise that tells how many are enough."""
+    found = lab(noisy).time(
+        reference=False, warmup_steps=1, min_steps=3, max_steps=9, max_seconds=1e8
     )
     assert len(found.step_seconds) == 9
-    assert found.spread == spread(list(found.reference_step_seconds)) > 0
 
 
-def test_spread_is_the_standard_error_of_the_median():
-    """1.253 times the deviation that the quartiles tell, by √n, as a fraction of the median."""
-    seconds = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
-    assert spread(seconds) == pytest.approx(1.253 * (7.0 - 3.0) / 1.349 / 3 / 5.0)
-    assert spread([2.0, 2.0]) == 0.0
-    assert spread([2.0]) == 1.0
-
-
-def test_spread_of_normal_samples_is_as_it_says():
-    """Over many draws medians scatter as the spread of one draw foretells, to a tenth."""
-    normal = statistics.NormalDist(10.0, 1.0)
-    draws = [normal.samples(101, seed=number) for number in range(400)]
-    scatter = statistics.stdev(statistics.median(draw) for draw in draws)
-    foretold = statistics.mean(spread(draw) * statistics.median(draw) for draw in draws)
-    # The scatter of 400 medians is known to 3.5 %, the mean of 400 spreads to less.
-    assert foretold == pytest.approx(scatter, rel=0.14)
+def test_the_interval_is_that_of_the_pairs(lab):
+    """The record tells in what interval relative throughput and samples per second lie."""
+    found = lab(lambda n: 2.0 + 0.1 * (n % 3)).time(
+        warmup_steps=1, min_steps=9, max_steps=9, max_seconds=1e8
+    )
+    ratio = paired.relative_throughput(found.reference_step_seconds, found.step_seconds)
+    assert (found.relative_throughput_low, found.relative_throughput_high) == (
+        ratio.low,
+        ratio.high,
+    )
+    assert found.samples_per_second_low < found.samples_per_second < found.samples_per_second_high

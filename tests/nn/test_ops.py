@@ -18,33 +18,51 @@ every_sketch = pytest.mark.parametrize("sketch", SKETCHES, ids=lambda s: "-".joi
 
 @every_sketch
 def test_torchs_own_checks(sketch):
-    """All three operators pass torch's checks of schema, fake implementation and compilation."""
-    x, settings = torch.randn(30, 6), (12, *sketch)
-    key = ops.draw(x, *settings, torch.tensor(5))
+    """All operators pass torch's checks of schema, fake implementation and compilation."""
+    x, settings, seed = torch.randn(30, 6), (12, *sketch), torch.tensor(5)
+    key = ops.sketch(x, *settings, seed, None, None)[1]
     checks = ("test_schema", "test_faketensor", "test_aot_dispatch_static")
-    torch.library.opcheck(ops.draw, (x, *settings, torch.tensor(5)), test_utils=checks)
-    torch.library.opcheck(ops.draw, (x, *settings, None), test_utils=checks[:2])
+    torch.library.opcheck(ops.sketch, (x, *settings, seed, None, None), test_utils=checks)
+    torch.library.opcheck(ops.sketch, (x, *settings, None, None, None), test_utils=checks[:2])
+    torch.library.opcheck(ops.draw_seed, (x, seed), test_utils=checks)
+    torch.library.opcheck(ops.draw_seed, (x, None), test_utils=checks[:2])
     for operator in (ops.project, ops.project_and_sum):
         torch.library.opcheck(operator, (x, *settings, key), test_utils=checks)
 
 
 @every_sketch
-def test_draw_and_project(sketch):
-    """Without a seed draw gives another key at each call; project does what the key says."""
+def test_sketch_and_project(sketch):
+    """Without a seed each call draws another S; what is returned is SᵀX and the key of that S."""
     x, settings = torch.randn(30, 6), (12, *sketch)
-    first, second = (ops.draw(x, *settings, None) for _ in range(2))
-    assert not torch.equal(first, second)
-    found, total = ops.project_and_sum(x, *settings, first)
-    assert torch.equal(ops.project(x, *settings, first), found)
-    torch.testing.assert_close(found, sketches.get(*sketch).project(x, 12, first))
+    (x_proj, key), (_, other) = (ops.sketch(x, *settings, None, None, None) for _ in range(2))
+    assert not torch.equal(key, other)
+    found, total = ops.project_and_sum(x, *settings, key)
+    assert torch.equal(ops.project(x, *settings, key), found)
+    torch.testing.assert_close(x_proj, found)
+    torch.testing.assert_close(found, sketches.get(*sketch).project(x, 12, key))
     torch.testing.assert_close(total, x.sum(0))
 
 
+def test_what_another_layer_has_is_not_made_again():
+    """Given SᵀX and its key the operator returns these very tensors, and draws no seed."""
+    x, settings = torch.randn(30, 6), (12, "oporp", None)
+    kept = ops.sketch(x, *settings, None, None, None)
+    rmmbench.manual_seed(4)
+    found = ops.sketch(x, *settings, None, *kept)
+    assert [tensor.data_ptr() for tensor in found] == [tensor.data_ptr() for tensor in kept]
+    rmmbench.manual_seed(4)
+    first = ops.sketch(x, *settings, None, None, None)[1]
+    rmmbench.manual_seed(4)
+    ops.sketch(x, *settings, None, *kept)
+    assert torch.equal(ops.sketch(x, *settings, None, None, None)[1], first)
+
+
 def test_seeds_are_never_drawn_again():
-    """A draw is tagged as random, so that no compiler computes it again to save memory."""
-    assert torch.Tag.nondeterministic_seeded in ops.OPERATORS[0].tags
+    """What draws is tagged as random, so that no compiler computes it again to save memory."""
+    for operator in (ops.sketch, ops.draw_seed):
+        assert torch.Tag.nondeterministic_seeded in operator.tags
     assert [operator.name() for operator in ops.OPERATORS] == [
-        "rmmbench::draw",
+        "rmmbench::sketch",
         "rmmbench::project",
         "rmmbench::project_and_sum",
     ]
@@ -64,19 +82,26 @@ def test_torch_counts_the_work(sketch, bias):
     counts = counter.get_flop_counts()["Global"]
     of_y = torch.ops.rmmbench.project_and_sum if bias else torch.ops.rmmbench.project
     work = s.flops(30, 24, proj_dim), s.flops(30, 16, proj_dim)
-    if bias:
-        assert (counts[torch.ops.rmmbench.project], counts[of_y]) == work
-    else:
-        assert counts[of_y] == sum(work)
+    assert (counts[torch.ops.rmmbench.sketch], counts[of_y]) == work
     products = 2 * (2 * 30 * 24 * 16) + 2 * proj_dim * 24 * 16
     assert counter.get_total_flops() == sum(work) + products
 
 
 def test_manual_seed_reaches_the_operators():
-    """The keys that draw gives repeat after rmmbench.manual_seed."""
+    """The keys of what is sketched repeat after rmmbench.manual_seed."""
     x, keys = torch.randn(30, 6), []
     for _ in range(2):
         rmmbench.manual_seed(4)
-        keys.append([ops.draw(x, 12, "gaussian", None, None).item() for _ in range(3)])
+        drawn = [ops.sketch(x, 12, "gaussian", None, None, None, None) for _ in range(3)]
+        keys.append([key.item() for _, key in drawn])
     assert keys[0] == keys[1]
     assert len(set(keys[0])) == 3
+
+
+def test_a_shared_sketch_is_no_work():
+    """Layers that take another's sketch add nothing to the count of the work."""
+    x, settings = torch.randn(30, 6), (12, "oporp", None)
+    kept = ops.sketch(x, *settings, None, None, None)
+    with FlopCounterMode(display=False) as counter:
+        ops.sketch(x, *settings, None, *kept)
+    assert counter.get_total_flops() == 0

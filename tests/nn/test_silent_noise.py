@@ -15,7 +15,11 @@ import torch._dynamo
 import torch._functorch.config
 from torch import nn
 from torch.autograd.graph import save_on_cpu
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import (
+    CheckpointPolicy,
+    checkpoint,
+    create_selective_checkpoint_contexts,
+)
 
 import rmmbench
 from rmmbench import sketches
@@ -56,9 +60,9 @@ def compiled(**options):
     return run
 
 
-def ratios(sketch, device, run, around=nullcontext, **settings):
+def ratios(sketch, device, run, around=nullcontext, block=Block, **settings):
     """Return ⟨∂W, exact⟩ / ‖exact‖² of each draw and each of the six layers."""
-    model = nn.Sequential(Block(24, 16), Block(16, 8)).to(device)
+    model = nn.Sequential(block(24, 16), block(16, 8)).to(device)
     weights = [layer.weight for layer in model.modules() if isinstance(layer, nn.Linear)]
     # Rows and their gradients lie near one direction, half of them opposite: then the noise is
     # small, and sums of rows are 0, of which another choice of rows would give no noise.
@@ -102,7 +106,7 @@ def test_noise_would_be_seen(sketch, monkeypatch):
 
     def drawn_again(y, *sketch_and_key):
         *sketch, _ = sketch_and_key
-        return project_and_sum(y, *sketch, ops.draw(y, *sketch, None))
+        return project_and_sum(y, *sketch, ops.sketch(y, *sketch, None, None, None)[1])
 
     monkeypatch.setattr(functional.ops, "project_and_sum", drawn_again)
     along = ratios(sketch, "cpu", lambda model, x: model(x))
@@ -183,6 +187,85 @@ def test_compiled_around_a_checkpoint(sketch, device):
 
     function = torch.compile(run, fullgraph=True, backend="aot_eager_decomp_partition")
     check_ratio(sketch, device, function)
+
+
+def names_of(op):
+    """Return the name of an operator, and its last part without the overload."""
+    return {op.name(), op.name().rpartition("::")[2].partition(".")[0]}
+
+
+POLICIES = {
+    "sketch": {"rmmbench::sketch"},
+    "not the sketch": {"addmm", "tanh", "sin", "detach", "_to_copy", "view", "add"},
+    "products": {"mm", "addmm"},
+    "everything": None,
+    "nothing": set(),
+}
+
+
+def selectively(kept, strictly):
+    """Return what checkpoints with a policy that keeps the results of some operators."""
+    keep, drop = (
+        (CheckpointPolicy.MUST_SAVE, CheckpointPolicy.MUST_RECOMPUTE)
+        if strictly
+        else (CheckpointPolicy.PREFER_SAVE, CheckpointPolicy.PREFER_RECOMPUTE)
+    )
+
+    def decide(context, op, *args, **kwargs):
+        return keep if kept is None or names_of(op) & kept else drop
+
+    contexts = partial(create_selective_checkpoint_contexts, decide)
+    return partial(checkpoint, use_reentrant=False, context_fn=contexts)
+
+
+class PartlyCheckpointed(Block):
+    """A block that computes two of its three layers again."""
+
+    first, run = "q", staticmethod(checkpoint)
+
+    def forward(self, x):
+        """Return what Block does; q is called before the others, or after them."""
+        if self.first == "q":
+            q = self.q(x)
+        rest = self.run(lambda x: torch.sin(self.k(x)) + self.v(x), x)
+        return torch.tanh(q if self.first == "q" else self.q(x)) + rest
+
+
+every_policy = pytest.mark.parametrize("kept", POLICIES.values(), ids=POLICIES)
+
+
+@every_policy
+@every_device
+@pytest.mark.parametrize("strictly", [True, False])
+def test_selectively_checkpointed(kept, device, strictly):
+    """A user's policy, whatever it keeps: S and what was made with it are not parted."""
+    run = selectively(kept, strictly)
+    check_ratio("oporp", device, lambda model, x: run(model, x.requires_grad_()))
+
+
+@every_policy
+@pytest.mark.parametrize("first", ["q", "k"])
+def test_selectively_checkpointed_within_a_module_that_shares(kept, first, monkeypatch):
+    """Sharers outside of a checkpoint leave those within to be computed again by themselves."""
+    monkeypatch.setattr(PartlyCheckpointed, "run", staticmethod(selectively(kept, True)))
+    monkeypatch.setattr(PartlyCheckpointed, "first", first)
+    check_ratio(
+        "oporp", "cpu", lambda model, x: model(x.requires_grad_()), block=PartlyCheckpointed
+    )
+
+
+@pytest.mark.parametrize(
+    "kept", [{"rmmbench::sketch"}, {"mm", "addmm"}], ids=["sketch", "products"]
+)
+def test_compiled_around_a_selective_checkpoint(kept):
+    """torch.compile of a function that checkpoints with a policy."""
+    run = selectively(kept, True)
+    function = torch.compile(
+        lambda model, x: run(model[1], run(model[0], x)),
+        fullgraph=True,
+        backend="aot_eager_decomp_partition",
+    )
+    check_ratio("oporp", "cpu", function)
 
 
 @every_sketch

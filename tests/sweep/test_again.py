@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,16 @@ def test_run_is_kept_where_it_was_told_to(make_run, make_record, python, tmp_pat
     assert again.records() == run.records()
 
 
+def test_other_code_in_a_revisions_place(make_run, make_record, python, tmp_path):
+    """A run whose records say another commit than the one asked for is no run of it."""
+    there = make_record().environment.model_copy(update={"commit": "b" * 40})
+    run = make_run(make_record(environment=there))
+    code = replace(python(f"cp -r {run.path} $out"), commit="a" * 40)
+    with pytest.raises(RunError, match=r"revision a{12} was to be measured, .* place at b{12};"):
+        sweep_again(run, code, tmp_path / "wrong")
+    assert sweep_again(run, replace(code, commit="b" * 40), tmp_path / "right").records()
+
+
 def test_sweep_that_ends_without_records(make_run, make_record, python, tmp_path):
     """The message is the sweep's own last line, with its exit code."""
     run = make_run(make_record())
@@ -86,6 +97,8 @@ def test_revision_is_what_is_imported(repository, monkeypatch, tmp_path):
         assert said == "old\n"
         assert str(tmp_path) in code.variables["PYTHONPATH"].split(os.pathsep)
         assert str(repository) not in code.variables["PYTHONPATH"].split(os.pathsep)
+        head = subprocess.check_output(["git", "rev-parse", "HEAD~1"], text=True, cwd=repository)
+        assert code.commit == head.strip()
     assert not code.folder.exists()
     listed = subprocess.check_output(["git", "worktree", "list"], text=True, cwd=repository)
     assert len(listed.splitlines()) == 1

@@ -45,6 +45,12 @@ def fails_the_second_time(batch_size, seq_len):
     Path("called").touch()
     return good(batch_size, seq_len)
 
+def is_killed_the_second_time(batch_size, seq_len):
+    if Path("lived").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    Path("lived").touch()
+    return good(batch_size, seq_len)
+
 def hangs(batch_size, seq_len):
     Path("pid").write_text(str(os.getpid()))
     time.sleep(600)
@@ -244,6 +250,18 @@ def test_memory_stays_where_time_fails(run):
     assert record.memory.saved_bytes > 0
     assert record.timing is None
     assert record.missing["timing"] == "the case did not get so far"
+
+
+def test_memory_stays_where_the_process_is_killed(run):
+    """What was found before is in the record, though who found it could not send it any more."""
+    wanted = case("is_killed_the_second_time", 1, "predict", "cpu")
+    (record,) = records(run([wanted])).values()
+    assert (record.outcome, record.stage) == ("error", "building the model")
+    assert "killed by signal 9" in record.reason
+    assert record.memory.saved_bytes > 0
+    assert record.converted == 0
+    assert record.missing["timing"] == "the case's process ended first"
+    assert "memory" not in record.missing
 
 
 def test_a_case_costs_little_beside_its_steps(run, folder):

@@ -10,9 +10,9 @@ from rmmbench.case import Case
 from rmmbench.measure import host_memory
 from rmmbench.methods import rmm
 from rmmbench.nn import converted_layers, exact_layers
-from rmmbench.record import Timing
 from rmmbench.sweep import timed
 from rmmbench.sweep.draft import Draft
+from rmmbench.timing import Timing
 
 RMM = {"method": "rmm", "sketch": "oporp", "rho": 0.5, "time_device": "cpu"}
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
@@ -176,7 +176,6 @@ def on_a_gpu(monkeypatch):
                     step_seconds=(1.0,),
                     samples_per_second=4.0,
                     relative_throughput=1.0,
-                    spread=0.01,
                 )
 
         FakeWatch.made = 0

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rmmbench.case import Case
+from rmmbench.kernels import launch
 from rmmbench.measure.processors import ProcessorWatch
 from rmmbench.methods import rmm
 from rmmbench.sweep import worker
@@ -89,6 +90,18 @@ def test_memory_alone(measured):
     assert record.converted == 0
     record, _ = measured(memory_device="predict")
     assert record.missing["timing"] == "a prediction has no time"
+
+
+def test_the_path_of_sketches(measured, monkeypatch):
+    """A record says what its sketches were computed with, and why kernels that should did not."""
+    monkeypatch.setattr(launch, "_taken", set())
+    record, _ = measured(memory_device="predict", **RMM)
+    assert record.sketch_path is None
+    assert record.missing["sketch_path"] == "no sketch was computed"
+    monkeypatch.setattr(launch, "_failed", {"_triton_bins:bin_sums": "ImportError: no triton"})
+    record, _ = measured(memory_device="cpu", **RMM)
+    assert record.sketch_path == "torch"
+    assert "a Triton kernel cannot run here (ImportError: no triton); " in record.warnings[-1]
 
 
 def test_time_alone(measured):
