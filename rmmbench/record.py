@@ -168,6 +168,8 @@ class Record(Strict):
         missing: For each number that is null, by its dotted path, the reason.
         synthetic: What of the workload is made up.
         converted: How many layers the method changed.
+        exact_gradient: Whether the method leaves gradients those of exact, but for rounding; None
+            in older records.
         sketch_path: What sketches were computed with: Triton's kernels, PyTorch's own operators
             ("torch"), or both; None where none was computed.
     """
@@ -186,6 +188,7 @@ class Record(Strict):
     training: Training | None = None
     timeline: Timeline | None = None
     converted: Whole | None = None
+    exact_gradient: Flag | None = None
     sketch_path: Literal["triton", "torch", "both"] | None = None
     missing: dict[Line, Line] = Field(default_factory=dict)
     warnings: tuple[Line, ...] = ()
@@ -220,6 +223,7 @@ class Record(Strict):
             row[name] = getattr(timing, name, None)
         for name in Conditions.model_fields:
             row[name] = getattr(self.conditions, name, None)
+        row["exact_gradient"] = self.exact_gradient
         row["gradient_error"] = self.gradient.error if self.gradient else None
         row["gradient_error_spread"] = self.gradient.spread if self.gradient else None
         row |= _trained(self.training)

@@ -12,8 +12,9 @@ from rmmbench.check import wording
 from rmmbench.check.evidence import detectable, spread
 from rmmbench.errors import RunError
 from rmmbench.ranges import Line, Measured
-from rmmbench.record import Record, Timing
+from rmmbench.record import Record
 from rmmbench.strict import Strict
+from rmmbench.timing import Timing
 from rmmbench.units import format_percent
 
 SCHEMA_VERSION: Final = 1

@@ -97,13 +97,14 @@ def between(
     Args:
         before: Logarithms of throughput, a run each.
         now: The same of now; with those before three or more.
-        step_error: The standard error of one run as its own steps tell it; runs differ by no less.
+        step_error: The standard error of one run as its own steps tell it, which may be twice too
+            large: of half of it runs differ at least.
         cases: How many are judged.
     """
     from scipy.special import stdtrit  # most checks need no quantile
 
     freedom = len(before) + len(now) - 2
-    deviation = max(spread(before, now), step_error, _LEAST_ERROR)
+    deviation = max(spread(before, now), step_error / 2, _LEAST_ERROR)
     error = deviation * math.sqrt(1 / len(before) + 1 / len(now))
     alarm, miss = (float(stdtrit(freedom, 1 - p)) * error for p in (ALARMS / cases, MISSES))
     return Evidence(statistics.fmean(now) - statistics.fmean(before), alarm, miss)

@@ -56,7 +56,10 @@ def check(
         ),
     ] = None,
     memory_tolerance: Annotated[
-        str, typer.Option(metavar="PERCENT", help="How much memory may rise; 2 MiB it always may.")
+        str,
+        typer.Option(
+            metavar="PERCENT", help="How much memory may rise; if measured, 2 MiB in any case."
+        ),
     ] = "1%",
     throughput_tolerance: Annotated[
         str, typer.Option(metavar="PERCENT", help="The fall in throughput to find.")

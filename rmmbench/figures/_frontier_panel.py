@@ -10,15 +10,16 @@ from plotly.colors import sample_colorscale
 
 from rmmbench.figures._notes import hover
 from rmmbench.figures._panel import Panel
-from rmmbench.figures._style import INK, MUTED, RATES, around_one, axis, error_bars
+from rmmbench.figures._style import INK, MUTED, RATES, around_one, axis, error_bars, key
 from rmmbench.figures._ways import EXACT, Cell
 from rmmbench.labels import EXACT as PAPERS_EXACT
-from rmmbench.labels import ROUNDING, gradient_error
+from rmmbench.labels import ROUNDING, gradient_error, has_exact_gradient
 from rmmbench.rows import Row, interval
 from rmmbench.units import GIB, MIB, format_bytes
 
 WIDTH, HEIGHT = 640, 450
-BEST, TRADE = "no other is better", "exact to checkpoint"
+EXACT_BEST, TRADE = "exact, no other is better", "exact to checkpoint"
+BEST, RING = "no other is better at its error", 2.5  # pixels, about a point
 Errors = tuple[float, str]  # where a range of gradient errors begins, and its name
 NO_ERROR, UNKNOWN = "0, or rounding", "not measured"
 
@@ -82,7 +83,7 @@ def error_colors(rows: Iterable[Row]) -> dict[Errors, str]:
 def frontier_panel(cell: Cell, view: View, heading: str, colors: Mapping[Errors, str]) -> Panel:
     """Return the panel of the cases that have both numbers, coloured by `error_colors`."""
     return Panel(
-        traces=[*_lines(cell, view), *_points(cell, view, colors)],
+        traces=[*_lines(cell, view), *_points(cell, view, colors), _ring()],
         x=axis(f"peak memory, {view.unit}", range=view.x),
         y=axis(f"throughput ÷ {EXACT}'s", range=view.y),
         heading=heading,
@@ -107,10 +108,10 @@ def full_hover(row: Row, name: str) -> str:
 
 
 def _lines(cell: Cell, view: View) -> list[Any]:
-    """Return the line from exact to checkpointing, and the steps through what nothing beats."""
+    """Return the line from exact to checkpointing, and steps through the best exact gradients."""
     dash = {"color": MUTED, "width": 1.5, "dash": "dash"}
     steps = {"color": INK, "width": 1.5, "shape": "hv"}
-    lines = [_line(BEST, [view.place(row) for row in cell.best], steps)]
+    lines = [_line(EXACT_BEST, [view.place(row) for row in cell.exact_best], steps)]
     if cell.line:
         lines.insert(0, _line(TRADE, [view.place(row) for row in cell.line], dash))
     return lines
@@ -134,16 +135,28 @@ def _points(cell: Cell, view: View, colors: Mapping[Errors, str]) -> list[Any]:
 
 def _marks(rows: Sequence[Row], cell: Cell, view: View, name: str, color: str) -> go.Scatter:
     x, y = zip(*map(view.place, rows), strict=True)
-    marker = {"size": 11, "color": color, "line": {"width": 1, "color": "white"}}
+    best = {row["key"] for row in cell.best}
+    rings = [row["key"] in best for row in rows]
+    ring = {
+        "width": [RING if is_best else 1 for is_best in rings],
+        "color": [INK if is_best else "white" for is_best in rings],
+    }
+    marker = {"size": 11, "color": color, "line": ring}
     hovers = [full_hover(row, cell.names[row["key"]]) for row in rows]
     trace = go.Scatter(x=x, y=y, hovertext=hovers, mode="markers", marker=marker, name=name)
     trace.update(error_y=error_bars(rows, color), legendgroup=name, hoverinfo="text")
     return trace
 
 
+def _ring() -> go.Scatter:
+    """Return the legend's line for what a ring about a point means."""
+    ring = key(BEST, "circle-open")
+    return ring.update(marker_color=INK, marker_line_width=RING, legendrank=2001)
+
+
 def _errors(row: Row) -> Errors:
     """Return the half decade that a case's gradient error is in, its lower end first."""
-    error = 0.0 if row["method"] == EXACT else row["gradient_error"]
+    error = 0.0 if has_exact_gradient(row) else row["gradient_error"]
     if error is None:
         return math.inf, UNKNOWN
     if error < ROUNDING:

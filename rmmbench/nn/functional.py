@@ -18,6 +18,7 @@ from rmmbench.nn import ops
 from rmmbench.nn.sharing import Kept, SharedInput
 from rmmbench.nn.size import SketchSettings
 from rmmbench.nn.unusual import can_be_sketched, is_jagged, over_jagged_rows
+from rmmbench.sketches.sketch import seed_tensor
 
 
 def rmm_linear(
@@ -59,7 +60,7 @@ def rmm_linear(
         Shape (*, out_features), in the dtype `torch.nn.functional.linear` would give.
 
     Raises:
-        TypeError: If a setting is not of its type.
+        TypeError: If a setting or the seed is not of its type.
         ValueError: If rho is outside (0, 1], not exactly one of rho and proj_dim is given, a
             size is below 1, the sketch is unknown, or block_rows does not divide the rows.
 
@@ -127,7 +128,7 @@ def _kept(
     settings = (sketch, cast.dtype)
     found = None if shared is None else shared.find(input, settings)
     x = cast.detach().reshape(-1, cast.shape[-1])
-    given = torch.tensor(seed) if isinstance(seed, int) else seed
+    given = None if seed is None else seed_tensor(seed, torch.device("cpu"))
     kept = Kept(*ops.sketch(x, *sketch, given, *(found or (None, None))))
     if shared is not None and found is None:
         shared.keep(input, settings, kept)

@@ -120,6 +120,7 @@ class Draft:
             training=self.training,
             timeline=self.timeline,
             converted=self.converted,
+            exact_gradient=all(methods.get(name).is_exact for name in self.case.methods),
             sketch_path=self.sketch_path,
             synthetic=self.synthetic,
             missing=self._missing(),

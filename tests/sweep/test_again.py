@@ -37,6 +37,9 @@ def repository(tmp_path, monkeypatch):
         (root / "pkg" / "said.py").write_text(f"WORD = '{word}'\n")
         subprocess.run(["git", "add", "."], check=True, cwd=root)
         subprocess.run(["git", *author, "commit", "-qm", word], check=True, cwd=root)
+    hook = root / ".git" / "hooks" / "post-checkout"
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path / 'hooked'}\n")
+    hook.chmod(0o755)
     return root
 
 
@@ -100,6 +103,7 @@ def test_revision_is_what_is_imported(repository, monkeypatch, tmp_path):
         head = subprocess.check_output(["git", "rev-parse", "HEAD~1"], text=True, cwd=repository)
         assert code.commit == head.strip()
     assert not code.folder.exists()
+    assert not (tmp_path / "hooked").exists()
     listed = subprocess.check_output(["git", "worktree", "list"], text=True, cwd=repository)
     assert len(listed.splitlines()) == 1
 
