@@ -12,6 +12,7 @@ from rmmbench.check import wording
 from rmmbench.check.evidence import detectable, spread
 from rmmbench.errors import RunError
 from rmmbench.ranges import Line, Measured
+from rmmbench.reading import content_of
 from rmmbench.record import Record
 from rmmbench.strict import Strict
 from rmmbench.timing import Timing
@@ -84,12 +85,13 @@ def read(folder: Path) -> Calibration:
         RunError: If what is there is none.
     """
     file = folder / CALIBRATION_FILE
-    try:
-        return Calibration.model_validate_json(file.read_bytes())
-    except FileNotFoundError:
+    content = content_of(file)
+    if content is None:
         return NONE
-    except (OSError, ValidationError) as error:
-        fault = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
+    try:
+        return Calibration.model_validate_json(content)
+    except ValidationError as error:
+        fault = error.errors()[0]["msg"]
         hint = f"remove it, and make it anew with `rmmbench check {folder} --calibrate 10`"
         raise RunError(f"{file} must be a calibration: {fault}; {hint}") from None
 
