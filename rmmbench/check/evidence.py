@@ -132,10 +132,8 @@ def detectable(before: Sequence[float], cases: int) -> float:
 
 def spread(*samples: Sequence[float]) -> float:
     """Return the standard deviation within samples, of more values than samples together."""
-    means = [statistics.fmean(sample) for sample in samples]
-    parts = zip(samples, means, strict=True)
-    squares = sum((value - mean) ** 2 for sample, mean in parts for value in sample)
-    return math.sqrt(squares / (sum(map(len, samples)) - len(samples)))
+    lengths = [math.dist(one, [statistics.fmean(one)] * len(one)) for one in samples]
+    return math.hypot(*lengths) / math.sqrt(sum(map(len, samples)) - len(samples))
 
 
 def beyond_doubt(
