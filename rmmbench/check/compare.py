@@ -35,6 +35,8 @@ class Tolerances:
 Judge = Callable[[Record, Record], Iterator[Finding]]
 """Yields what is found of the throughput of one case, the baseline's record first."""
 
+_NOTHING = "nothing was measured of it that a check compares"
+
 
 def matched(baseline: Iterable[Record], run: Iterable[Record]) -> list[Pair]:
     """Return the two records of every case that is in both; of a case's several the last."""
@@ -69,6 +71,7 @@ def compare(
     for key in old | new:
         case = (new.get(key) or old[key]).case
         found = tuple(_findings(old.get(key), new.get(key), limits, judge))
+        found = found or (Finding(case, "outcome", Verdict.NOT_JUDGED, reason=_NOTHING),)
         cases.append(CaseResult(key, case, found))
     moved = dict.fromkeys(one for pair in pairs for one in timed_elsewhere(*pair))
     allowed = tuple(f"{one} (allowed)" for one in moved if one.name in allow)

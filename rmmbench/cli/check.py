@@ -111,9 +111,9 @@ def check(
       rmmbench check runs/ci --against main --markdown -
       rmmbench check runs/ci --against main --allow torch
       rmmbench check runs/ci --against main --save
-      rmmbench check main --calibrate 10
-      rmmbench check runs/ci --rerun HEAD~1 --max-minutes 30
-      rmmbench check runs/ci --rerun ../released/bin/python
+      rmmbench check baselines/main --calibrate 10
+      rmmbench check runs/quick --rerun HEAD~1 --max-minutes 30
+      rmmbench check runs/quick --rerun ../released/bin/python
     """
     from rmmbench.check.compare import Tolerances
     from rmmbench.cli import again

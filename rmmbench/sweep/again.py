@@ -92,7 +92,11 @@ def revision(name: str, folder: Path) -> Iterator[Code]:
         UsageError: If there is no git, repository or such revision.
     """
     root = Path(_git(folder, "rev-parse", "--show-toplevel")).resolve()
-    commit = _git(folder, "rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    try:
+        commit = _git(root, "rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    except UsageError:
+        hint = "give the name of a commit, or the path of another installation's Python"
+        raise UsageError(f"{root} has no git revision '{printable(name, 100)}'; {hint}") from None
     place = Folder()
     try:
         tree = place.path.resolve() / "tree"

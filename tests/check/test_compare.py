@@ -212,6 +212,16 @@ def test_training_runs_without_memory_pass(make_trained):
     assert report.counts == {Verdict.SAME: 1, Verdict.NOT_JUDGED: 1}
 
 
+def test_nothing_to_compare_is_not_the_same(make_record):
+    """A case of which nothing was measured that is compared is said not to be judged."""
+    bare = make_record(peak=None)
+    report = compare([bare], [bare])
+    assert report.counts == {Verdict.NOT_JUDGED: 1}
+    assert overview.remarks(report) == [
+        "outcome of 1 case not judged: nothing was measured of it that a check compares"
+    ]
+
+
 def test_missing_case_fails(make_record):
     """A case of the baseline that the run lacks fails the check, whatever its outcome was."""
     records = [make_record(), make_record(outcome="out_of_memory", **GAUSSIAN)]

@@ -45,7 +45,8 @@ def test_a_whole_case(measured):
 def test_layers_that_gain_are_chosen_by_the_cases_batch(measured, settings, converted):
     """The first layer reads the batch, which is kept anyway; under autocast it keeps a copy."""
     record, _ = measured(
-        model="mlp:8-16-16-4",
+        model="mlp:256-256-256-4",
+        batch_size=1024,
         memory_device="predict",
         method="rmm",
         sketch="oporp",
@@ -66,7 +67,7 @@ def test_sharing_keeps_less(measured):
 
 def test_the_batch_is_the_same_by_any_method(environment):
     """Data and parameters come from the case's seed, whatever is done to the model."""
-    data = {"model": "mlp:8-16-4", "batch_size": 16, "seed": 5}
+    data = {"model": "mlp:8-256-256-4", "batch_size": 1024, "seed": 5}
     cases = [Case.model_validate(data | more) for more in ({}, RMM, RMM | {"where": "beneficial"})]
     steps = [prepare(Draft(case, lambda stage: None), "cpu", foreach=False) for case in cases]
     for step in steps[1:]:
