@@ -82,6 +82,7 @@ def _show(case: "Case", advice: dict[str, Any], *, every_layer: bool) -> None:
 
     from rmmbench.cli.table import stdout
     from rmmbench.labels import place
+    from rmmbench.record import told_dtype
     from rmmbench.rows import CELL
 
     console = stdout()
@@ -95,7 +96,8 @@ def _show(case: "Case", advice: dict[str, Any], *, every_layer: bool) -> None:
     console.print(_totals(case, advice))
     console.print()
     shared = "one for layers that read one tensor" if case.share else "one for each layer"
-    said = f"{place(case.model_dump(), CELL)} · sketch {case.sketch}, {shared}"
+    row = case.model_dump() | {"dtype": told_dtype(case.dtype, advice["parameter_dtypes"])}
+    said = f"{place(row, CELL)} · sketch {case.sketch}, {shared}"
     how = "Predicted on fake tensors; inputs are made up. MiB of a line are of all its layers."
     console.print(Text(f"{said}\n{how}", style="dim"))
 

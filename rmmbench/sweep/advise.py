@@ -22,7 +22,7 @@ def advise(case: Case) -> dict[str, Any]:
 
     Returns:
         "layers": the fields of `nn.advice.LayerAdvice` of every linear layer. "left_out": how many
-        weights no sketch can be made for, by the reason. "exact", "sketched" and "least": the
+        weights no sketch can be made for, by the reason. "parameter_dtypes": as a record's. "exact", "sketched" and "least": the
         memory of the unchanged model, of the converted one, and of one that keeps a single row of
         each input, below which no ρ comes; the last two are None if no layer gains.
 
@@ -44,25 +44,26 @@ def advise(case: Case) -> dict[str, Any]:
 
 
 def _advise(case: Case) -> dict[str, Any]:
-    layers, left_out = _layers(case)
+    layers, found = _layers(case)
     gains = any(layer["is_beneficial"] for layer in layers)
     least = case.model_copy(update={"rho": None, "proj_dim": 1, "min_proj_dim": 1})
     return {
         "layers": layers,
-        "left_out": left_out,
+        **found,
         "exact": _memory(case.as_exact()),
         "sketched": _memory(case) if gains else None,
         "least": _memory(least) if gains else None,
     }
 
 
-def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, int]]:
+def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]]:
     from rmmbench import models
     from rmmbench.measure.step import AUTOCAST, autocast
     from rmmbench.nn.advice import advise as advise_layers
     from rmmbench.nn.candidates import left_out_layers, linear_layers
     from rmmbench.nn.fakes import fake_tensors
     from rmmbench.nn.size import SketchSettings
+    from rmmbench.sweep.draft import parameter_dtypes
 
     sizes = (case.rho, case.proj_dim, case.min_proj_dim, case.max_proj_dim)
     settings = SketchSettings(case.sketch or "gaussian", *sizes, case.block_rows).checked()
@@ -71,8 +72,11 @@ def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, int]]:
         names = list(linear_layers(model))
         with autocast(model, AUTOCAST[case.dtype]):
             advice = advise_layers(model, names, settings, make_batch(), share=case.share)
-    left_out = dict(Counter(left_out_layers(model).values()))
-    return [layer._asdict() for layer in advice], left_out
+    found = {
+        "left_out": dict(Counter(left_out_layers(model).values())),
+        "parameter_dtypes": parameter_dtypes(model),
+    }
+    return [layer._asdict() for layer in advice], found
 
 
 def _memory(case: Case) -> Memory:

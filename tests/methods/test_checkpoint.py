@@ -15,7 +15,7 @@ from rmmbench.measure.predict import predict_memory
 from rmmbench.measure.step import AUTOCAST, TrainingStep, autocast, make_optimizer
 from rmmbench.methods import selective_checkpoint
 from rmmbench.methods._blocks import repeated_blocks
-from rmmbench.nn import converted_layers, manual_seed, ops
+from rmmbench.nn import manual_seed, ops
 
 METHODS = ["checkpoint", "selective-checkpoint"]
 RECOMPUTING = [*METHODS, "checkpoint-attention"]

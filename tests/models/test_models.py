@@ -1,5 +1,6 @@
 """Each family makes a model that trains on the batches it makes; what it cannot make it names."""
 
+import json
 import sys
 
 import pytest
@@ -437,3 +438,20 @@ def test_a_factory_must_be_a_function(factory):
 def test_checking_runs_no_factory(factory):
     """A factory may take long or much memory: only the case's own process calls it."""
     models.check(case(f"{factory}:nothing"))
+
+
+@pytest.mark.parametrize(
+    ("quantised", "how"),
+    [
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes"),
+        ({"quant_method": "gptq", "bits": 4}, "gptq"),
+    ],
+)
+def test_a_config_of_quantised_weights_is_refused(tmp_path, quantised, how):
+    """What would be measured as float32 is not what was asked for, and that is said."""
+    config = {"model_type": "llama", "hidden_size": 32, "quantization_config": quantised}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    told = fault(f"hf:{tmp_path}", seq_len=4)
+    need = f"hf:{tmp_path} must have a config without quantization_config, got one of '{how}'"
+    remedy = "take it out to measure float32 weights, or build the model with import:"
+    assert told == f"{need}; {remedy}"
