@@ -5,6 +5,7 @@ is how much whole runs of one code differ from each other, which is several time
 within one run tell.
 """
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -87,6 +88,11 @@ def in_turn(differences: Sequence[float], cases: int, tolerance: float) -> Evide
         if found.verdict(tolerance) is not Verdict.NOT_ENOUGH_EVIDENCE:
             break
     return found
+
+
+def fewest_pairs(cases: int) -> int:
+    """Return how many pairs of runs it takes to tell a fall, however large, of so many cases."""
+    return next(n for n in itertools.count(2, 2) if math.isfinite(reach(n, ALARMS / cases)))
 
 
 def between(
