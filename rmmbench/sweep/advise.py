@@ -22,9 +22,10 @@ def advise(case: Case) -> dict[str, Any]:
 
     Returns:
         "layers": the fields of `nn.advice.LayerAdvice` of every linear layer. "left_out": how many
-        weights no sketch can be made for, by the reason. "parameter_dtypes": as a record's. "exact", "sketched" and "least": the
-        memory of the unchanged model, of the converted one, and of one that keeps a single row of
-        each input, below which no ρ comes; the last two are None if no layer gains.
+        weights no sketch can be made for, by the reason. "parameter_dtypes": as in a record.
+        "exact", "sketched" and "least": the memory of the unchanged model, of the converted one,
+        and of one that keeps a single row of each input, below which no ρ comes; the last two are
+        None if no layer gains.
 
     Raises:
         UsageError: If the model cannot be made as the case asks for it, fake tensors cannot follow

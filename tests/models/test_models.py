@@ -90,6 +90,15 @@ def factory(tmp_path, monkeypatch):
     return "import:of_my_own"
 
 
+def test_the_working_directory_comes_last_once_a_factory_is_found(factory, tmp_path, monkeypatch):
+    """A user's module is found before an installed one; a library's own later imports are not."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "of_my_own.py").write_text("raise OSError('another one')")
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    models.build(case(f"{factory}:model", seq_len=5))
+    assert sys.path.index("") == len(sys.path) - 1
+
+
 @pytest.mark.parametrize("name", ["roberta-tiny", "mlp", "linear"])
 def test_our_own_models_train(name):
     """A model of ours gives a scalar loss and a gradient to every parameter."""
