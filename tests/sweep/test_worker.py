@@ -45,7 +45,8 @@ def test_a_whole_case(measured):
 def test_layers_that_gain_are_chosen_by_the_cases_batch(measured, settings, converted):
     """The first layer reads the batch, which is kept anyway; under autocast it keeps a copy."""
     record, _ = measured(
-        model="mlp:8-16-16-4",
+        model="mlp:256-256-256-4",
+        batch_size=1024,
         memory_device="predict",
         method="rmm",
         sketch="oporp",
@@ -66,7 +67,7 @@ def test_sharing_keeps_less(measured):
 
 def test_the_batch_is_the_same_by_any_method(environment):
     """Data and parameters come from the case's seed, whatever is done to the model."""
-    data = {"model": "mlp:8-16-4", "batch_size": 16, "seed": 5}
+    data = {"model": "mlp:8-256-256-4", "batch_size": 1024, "seed": 5}
     cases = [Case.model_validate(data | more) for more in ({}, RMM, RMM | {"where": "beneficial"})]
     steps = [prepare(Draft(case, lambda stage: None), "cpu", foreach=False) for case in cases]
     for step in steps[1:]:
@@ -282,3 +283,42 @@ def test_within_a_limit_exact_takes_no_turns(measured):
     assert record.missing["timing.relative_throughput"] == "exact need not fit within the limit"
     record, _ = measured(time_device="cpu", memory_limit_bytes=2**30)
     assert record.timing.relative_throughput == 1
+
+
+OWN = """
+import torch
+from torch import nn
+
+class Doubling(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = nn.Linear(8, 8), Doubling(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.third(self.second(self.first(x))).float().sum()
+
+def half(batch_size, seq_len):
+    return Net().to(torch.bfloat16), lambda: {"x": torch.randn(batch_size, 8).bfloat16()}
+"""
+
+
+@pytest.mark.parametrize("method", ["rmm", "exact-rp", "velora", "exact"])
+def test_the_record_says_what_the_model_was(measured, method, tmp_path, monkeypatch):
+    """The parameters' dtypes are those found, and what a method had to leave has its reason."""
+    (tmp_path / "own_model.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = {"memory_device": "cpu", "exclude": ["third"], "group_size": 4}
+    settings |= {"rho": 0.5, "sketch": "oporp"} if method != "exact" else {}
+    record, _ = measured(model="import:own_model:half", method=method, **settings)
+    assert record.outcome == "ok", record.reason
+    assert record.parameter_dtypes == {"bfloat16": 8 * 8 + 8 + 8 * 8 + 8 + 8 * 4 + 4}
+    assert record.row()["dtype"] == "bfloat16 parameters"
+    left = {
+        "Doubling has a forward pass of its own": 1,
+        "not chosen by include, exclude or where": 1,
+    }
+    assert record.left_out == (None if method == "exact" else left)
