@@ -180,10 +180,14 @@ class Sketch(ABC):
         """Return apply(x, proj_dim, key of S), outside of autograd and autocast."""
         import torch
 
+        from rmmbench.kernels.launch import note_sketch
+
         self.check_size(x, proj_dim)
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             key = self.draw(x, proj_dim, _seed_or_key(seed, x.device))
-            return apply(x, proj_dim, key)
+            result = apply(x, proj_dim, key)
+        note_sketch(x)
+        return result
 
     @property
     def _name(self) -> str:
