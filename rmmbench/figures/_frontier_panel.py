@@ -10,7 +10,7 @@ from plotly.colors import sample_colorscale
 
 from rmmbench.figures._notes import hover
 from rmmbench.figures._panel import Panel
-from rmmbench.figures._style import INK, MUTED, RATES, around_one, axis, error_bars, key
+from rmmbench.figures._style import INK, MUTED, RATES, around_one, axis, error_bars
 from rmmbench.figures._ways import EXACT, Cell
 from rmmbench.labels import EXACT as PAPERS_EXACT
 from rmmbench.labels import ROUNDING, gradient_error, has_exact_gradient
@@ -19,7 +19,7 @@ from rmmbench.units import GIB, MIB, format_bytes
 
 WIDTH, HEIGHT = 640, 450
 EXACT_BEST, TRADE = "exact, no other is better", "exact to checkpoint"
-BEST, RING = "no other is better at its error", 2.5  # pixels, about a point
+BEST = "no other is better at its error"
 Errors = tuple[float, str]  # where a range of gradient errors begins, and its name
 NO_ERROR, UNKNOWN = "0, or rounding", "not measured"
 
@@ -83,7 +83,7 @@ def error_colors(rows: Iterable[Row]) -> dict[Errors, str]:
 def frontier_panel(cell: Cell, view: View, heading: str, colors: Mapping[Errors, str]) -> Panel:
     """Return the panel of the cases that have both numbers, coloured by `error_colors`."""
     return Panel(
-        traces=[*_lines(cell, view), *_points(cell, view, colors), _ring()],
+        traces=[*_lines(cell, view), *_points(cell, view, colors), *_rings(cell, view)],
         x=axis(f"peak memory, {view.unit}", range=view.x),
         y=axis(f"throughput ÷ {EXACT}'s", range=view.y),
         heading=heading,
@@ -111,7 +111,8 @@ def _lines(cell: Cell, view: View) -> list[Any]:
     """Return the line from exact to checkpointing, and steps through the best exact gradients."""
     dash = {"color": MUTED, "width": 1.5, "dash": "dash"}
     steps = {"color": INK, "width": 1.5, "shape": "hv"}
-    lines = [_line(EXACT_BEST, [view.place(row) for row in cell.exact_best], steps)]
+    best = [view.place(row) for row in cell.exact_best]
+    lines = [_line(EXACT_BEST, best, steps)] if best else []
     if cell.line:
         lines.insert(0, _line(TRADE, [view.place(row) for row in cell.line], dash))
     return lines
@@ -135,23 +136,21 @@ def _points(cell: Cell, view: View, colors: Mapping[Errors, str]) -> list[Any]:
 
 def _marks(rows: Sequence[Row], cell: Cell, view: View, name: str, color: str) -> go.Scatter:
     x, y = zip(*map(view.place, rows), strict=True)
-    best = {row["key"] for row in cell.best}
-    rings = [row["key"] in best for row in rows]
-    ring = {
-        "width": [RING if is_best else 1 for is_best in rings],
-        "color": [INK if is_best else "white" for is_best in rings],
-    }
-    marker = {"size": 11, "color": color, "line": ring}
+    marker = {"size": 11, "color": color, "line": {"width": 1, "color": "white"}}
     hovers = [full_hover(row, cell.names[row["key"]]) for row in rows]
     trace = go.Scatter(x=x, y=y, hovertext=hovers, mode="markers", marker=marker, name=name)
     trace.update(error_y=error_bars(rows, color), legendgroup=name, hoverinfo="text")
     return trace
 
 
-def _ring() -> go.Scatter:
-    """Return the legend's line for what a ring about a point means."""
-    ring = key(BEST, "circle-open")
-    return ring.update(marker_color=INK, marker_line_width=RING, legendrank=2001)
+def _rings(cell: Cell, view: View) -> list[go.Scatter]:
+    """Return a ring about each case that no other beats at its gradient error, if there is one."""
+    if not cell.best:
+        return []
+    x, y = zip(*map(view.place, cell.best), strict=True)
+    ring = {"symbol": "circle-open", "size": 15, "color": INK, "line": {"width": 1.5}}
+    trace = go.Scatter(x=x, y=y, mode="markers", marker=ring, name=BEST, legendgroup=BEST)
+    return [trace.update(hoverinfo="skip", legendrank=2001)]
 
 
 def _errors(row: Row) -> Errors:

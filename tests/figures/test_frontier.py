@@ -11,7 +11,6 @@ from rmmbench.figures._frontier_labels import point_labels
 from rmmbench.figures._frontier_panel import BEST, View, _errors
 from rmmbench.figures._largest_batch_panel import searches
 from rmmbench.figures._point_labels import Box, PointLabel, place_labels
-from rmmbench.figures._style import INK
 from rmmbench.figures._ways import left_out, read_cells, way_names
 from rmmbench.labels import has_exact_gradient
 from rmmbench.record import GradientError
@@ -107,6 +106,13 @@ def test_a_gradient_that_nobody_measured_is_on_no_front(way):
     cell, _ = cell_of([way(10, 1.0), way(5, 1.1, method="checkpoint"), way(4, 1.2, **OPORP)])
     assert [row["method"] for row in cell.best] == ["exact"]
     assert [row["method"] for row in cell.exact_best] == ["exact"]
+
+
+def test_nothing_is_best_where_no_gradient_is_known(draw, way):
+    """Where exact has no time and no gradient was compared, points stand alone."""
+    untimed = way(10, 1.0).model_copy(update={"timing": None})
+    seen = draw("frontier", [untimed, way(5, 1.1, method="quantize"), way(4, 1.2, **OPORP)])
+    assert set(seen.lines) == {"not measured"}
 
 
 @pytest.mark.parametrize(
@@ -259,12 +265,13 @@ def test_points_and_lines(draw, five):
     assert seen.lines == {
         "exact to checkpoint": [(2, 0.6), (10, 1)],
         "exact, no other is better": [(2, 0.6), (10, 1)],
+        "no other is better at its error": [
+            *((2, 0.6), (5, pytest.approx(0.9)), (8, pytest.approx(1.2)), (10, 1)),
+        ],
         "0, or rounding": [(10, 1), (2, 0.6)],
         "0.003 to 0.01": [(5, pytest.approx(0.9))],
         "1 to 3": [(9, 0.8), (8, pytest.approx(1.2))],
     }
-    (ringed,) = [t for t in seen.drawing.data if t.name == "1 to 3"]
-    assert ringed.marker.line.color == ("white", INK)
     named = {"exact", "checkpoint", "quantize 8 bits", "oporp ρ=0.1", "gaussian ρ=0.5"}
     assert named | {"above: worth having"} <= set(map(plain, seen.words))
 
