@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from rmmbench.cli.flags import Attention, Dtype
 from rmmbench.cli.streams import write_json
 
 if TYPE_CHECKING:
@@ -24,8 +25,10 @@ def advise(
     batch_size: Annotated[int | None, typer.Option(help="The task's, or 32.")] = None,
     seq_len: Annotated[int | None, typer.Option(help="The task's, or 128 tokens.")] = None,
     task: Annotated[str | None, typer.Option(help="A GLUE task, for its shape.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32, or bfloat16 for autocast.")] = "float32",
-    attention: Annotated[str, typer.Option(help="eager or sdpa.")] = "eager",
+    dtype: Annotated[Dtype, typer.Option(help="bfloat16 is autocast.")] = Dtype.FLOAT32,
+    attention: Annotated[
+        Attention, typer.Option(help="How transformers computes it.")
+    ] = Attention.EAGER,
     share: Annotated[bool, typer.Option(help="One sketch for Q, K and V; for gate and up.")] = True,
     every_layer: Annotated[
         bool, typer.Option("--every-layer", help="A line a layer, not one for all alike.")
@@ -42,7 +45,7 @@ def advise(
     """
     from rmmbench.sweep.advise import advise as advise_case
 
-    settings = {"sketch": sketch, "rho": rho, "dtype": dtype, "attention": attention}
+    settings = {"sketch": sketch, "rho": rho, "dtype": dtype.value, "attention": attention.value}
     case = _case(model, task, batch_size, seq_len, settings | {"share": share})
     advice = advise_case(case)
     if as_json:

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from rmmbench.cli.flags import FigureFormat
 from rmmbench.errors import UnknownNameError, UsageError
 
 
-def chosen_format(given: str | None, out: Path | None) -> str:
+def chosen_format(asked: FigureFormat | None, out: Path | None) -> str:
     """Return --format, or what --out ends in, or html.
 
     Raises:
@@ -14,8 +15,7 @@ def chosen_format(given: str | None, out: Path | None) -> str:
     """
     from rmmbench.figures import FORMATS
 
-    if given is not None and given not in FORMATS:
-        raise UnknownNameError("format", given, FORMATS)
+    given = asked.value if asked else None
     ending = out.suffix.removeprefix(".") if out else ""
     if ending not in FORMATS:
         # A folder may be called runs-1.2, but one called figure.gif is not what was meant.
@@ -32,11 +32,15 @@ def figure_paths(
 ) -> dict[str, Path]:
     """Return where each figure goes: `out` is a file if it ends in the format.
 
+    Without it they go below runs/, where sweeps write, and not into the run: to read one, which may
+    be a baseline that others rely on, changes nothing.
+
     Raises:
         UsageError: If it is, and there are more figures than one.
     """
     if out is None or out.suffix != f".{file_format}":
-        return {name: (out or run) / f"{name}.{file_format}" for name in names}
+        folder = out or Path("runs") / f"{run.resolve().name}-figures"
+        return {name: folder / f"{name}.{file_format}" for name in names}
     if len(names) > 1:
         figures = ", ".join(names)
         raise UsageError(

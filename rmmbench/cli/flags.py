@@ -51,10 +51,11 @@ class FigureFormat(StrEnum):
 def misuse(error: typer.BadParameter) -> str:
     """Return in one line what was wrong with the command line, "" if the help tells already."""
     message = error.format_message().removesuffix(".").replace("Value error, ", "")
-    choice = re.search("'(.*)' is not one of (.*)", message, re.DOTALL)
-    if choice:
+    choice = re.search(r"'([^']*)' is not one of ('.*)", message, re.DOTALL)
+    if choice and error.param:
         known = re.findall("'([^']*)'", choice[2])
-        message += did_you_mean(choice[1], known)
+        must = f"{error.param.opts[0]} must be one of {', '.join(known)}"
+        message = f"{must}, got '{choice[1]}'{did_you_mean(choice[1], known)}"
     command = error.ctx.command_path if error.ctx else "rmmbench"
     return message and f"{message}; see `{command} --help`"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rmmbench.cli.figure_files import chosen_format, figure_paths
+from rmmbench.cli.flags import FigureFormat
 from rmmbench.cli.frontier_table import show
 from rmmbench.cli.telling import tell
 from rmmbench.errors import NotComparableError, UsageError
@@ -25,12 +26,11 @@ def frontier(
         typer.Argument(metavar="RUN...", help="Run directories that sweep or max-batch wrote."),
     ],
     file_format: Annotated[
-        str | None,
-        typer.Option("--format", metavar="html|png|svg|pdf", help="html if --out does not say."),
+        FigureFormat | None, typer.Option("--format", help="html if --out does not say.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="A folder or a file; the first RUN if not given."),
+        typer.Option(metavar="PATH", help="A folder or a file; runs/RUN-figures if not given."),
     ] = None,
 ) -> None:
     """Compare every way of saving memory: what it saves, its speed, its gradient error.
@@ -87,11 +87,17 @@ def _environment(first: "Environment", by_run: "Mapping[Path, Sequence[Record]]"
     """Return the versions and the machine of all numbers; a prediction is of no machine."""
     for name in ("torch", "transformers"):
         _require_one(name, {p: _of(name, of) for p, of in by_run.items()})
-    machine: dict[str, str | None] = {}
-    for device, name in (("cpu", "processor"), ("cuda", "gpu")):
-        found = {p: _of(name, of, device) for p, of in by_run.items()}
-        machine |= dict.fromkeys([name], _require_one(name, found))
-    return first.model_copy(update={name: value for name, value in machine.items() if value})
+    machine: dict[str, str] = {}
+    for device, names in _MACHINE.items():
+        for name in names:
+            value = _require_one(name, {p: _of(name, of, device) for p, of in by_run.items()})
+            if value is not None and name == names[0]:
+                machine[name] = value
+    return first.model_copy(update=machine)
+
+
+_MACHINE = {"cpu": ("processor", "torch_threads"), "cuda": ("gpu", "driver")}
+"""By device what its times are of: its name first."""
 
 
 def _of(name: str, records: "Sequence[Record]", device: str | None = None) -> set[str]:

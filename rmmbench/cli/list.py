@@ -1,12 +1,12 @@
 """`rmmbench list`: the names that profiles and flags take."""
 
+from enum import StrEnum
 from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from rmmbench.cli.streams import write_json
-from rmmbench.errors import UnknownNameError
 
 _REGISTRIES = {
     "models": "rmmbench.models:MODELS",
@@ -16,31 +16,49 @@ _REGISTRIES = {
     "claims": "rmmbench.claims:CLAIMS",
     "figures": "rmmbench.figures:FIGURES",
 }
-_KINDS = (*_REGISTRIES, "profiles")
+
+
+class Kind(StrEnum):
+    """What names are of."""
+
+    MODELS = "models"
+    SKETCHES = "sketches"
+    METHODS = "methods"
+    TASKS = "tasks"
+    CLAIMS = "claims"
+    FIGURES = "figures"
+    PROFILES = "profiles"
 
 
 def list_names(
-    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(_KINDS)}.", show_default=False)],
+    kind: Annotated[Kind | None, typer.Argument(help="All, if not given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """List the models, sketches, methods, tasks, claims, figures or profiles there are.
 
-    Example: rmmbench list sketches
+    Examples:
+      rmmbench list
+      rmmbench list sketches
     """
-    if kind not in _KINDS:
-        raise UnknownNameError("kind", kind, _KINDS)
-    summaries = _summaries(kind)
+    summaries = {each.value: _summaries(each) for each in ([kind] if kind else Kind)}
     if as_json:
-        write_json(summaries)
+        write_json(summaries[kind.value] if kind else summaries)
         return
+    for name, of in summaries.items():
+        if kind is None:
+            typer.echo(typer.style(f"{name}:", bold=True))
+        _print(of, indent="" if kind else "  ")
+
+
+def _print(summaries: dict[str, str], indent: str) -> None:
     width = max(map(len, summaries), default=0)
     for name, summary in summaries.items():
-        typer.echo(f"{typer.style(name.ljust(width), bold=True)}  {summary}")
+        typer.echo(f"{indent}{typer.style(name.ljust(width), bold=True)}  {summary}")
 
 
-def _summaries(kind: str) -> dict[str, str]:
+def _summaries(kind: Kind) -> dict[str, str]:
     """Return each name of a kind with its summary, without importing what is named."""
-    if kind == "profiles":
+    if kind is Kind.PROFILES:
         from rmmbench import profile
 
         return {name: profile.load(name).title for name in profile.names()}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rmmbench.cli.flags import numbers, words
+from rmmbench.cli import axes as flags
+from rmmbench.cli.flags import Device
 from rmmbench.cli.running import open_run, tell_how_to_retry, telling_what_is_kept
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import tell
@@ -33,29 +34,23 @@ def max_batch(
         str, typer.Option(help="Whose methods and settings; a name, or a path.")
     ] = "frontier",
     device: Annotated[
-        str, typer.Option(help="predict, cuda, cpu or auto: cuda if there is one, else predict.")
-    ] = "auto",
-    method: Annotated[
-        list[str] | None, typer.Option(help="These instead; repeat or separate by commas.")
-    ] = None,
-    sketch: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
-    rho: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+        Device, typer.Option(help="Where; auto is cuda if there is one, else predict.")
+    ] = Device.AUTO,
+    method: flags.Methods = None,
+    sketch: flags.Sketches = None,
+    rho: flags.Rhos = None,
     task: Annotated[str | None, typer.Option(help="A task, for its shape.")] = None,
-    seq_len: Annotated[list[str] | None, typer.Option(help="Padded length, in tokens.")] = None,
-    dtype: Annotated[
-        list[str] | None, typer.Option(help="float32, or bfloat16 for autocast.")
-    ] = None,
-    attention: Annotated[str | None, typer.Option(help="eager or sdpa.")] = None,
+    seq_len: flags.SeqLens = None,
+    dtype: flags.Dtypes = None,
+    attention: flags.Attentions = None,
+    optimizer: flags.Optimizers = None,
+    seed: flags.Seeds = None,
     time: Annotated[
         bool | None, typer.Option("--time/--no-time", help="Time the largest; so on cuda.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Run directory; runs/max-batch-… if not given.")
-    ] = None,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="Try batches again that failed or took too long.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    out: flags.Out = None,
+    retry: flags.Retry = False,
+    as_json: flags.AsJson = False,
 ) -> None:
     """Find the largest batch that fits in a given memory, for each way of saving.
 
@@ -73,15 +68,18 @@ def max_batch(
     from rmmbench.sweep.max_batch import found
 
     limit = _limit(memory)
-    axes: dict[str, Any] = {
-        "method": words(method),
-        "sketch": words(sketch),
-        "attention": attention,
-    }
-    axes |= {"rho": numbers("--rho", rho, float), "dtype": words(dtype)}
-    axes["seq_len"] = numbers("--seq-len", seq_len, int)
+    axes = flags.axes(
+        method=method,
+        sketch=sketch,
+        rho=rho,
+        seq_len=seq_len,
+        dtype=dtype,
+        attention=attention,
+        optimizer=optimizer,
+        seed=seed,
+    )
     chosen = _profile(profile, model, task, axes, memory)
-    plan = make_plan(chosen, device)
+    plan = make_plan(chosen, device.value)
     cases = _cases(plan.cases, limit)
     _check_limit(memory, limit, cases[0])
     place = str(cases[0].memory_device)

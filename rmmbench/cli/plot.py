@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rmmbench.cli.figure_files import chosen_format, figure_paths
+from rmmbench.cli.flags import FigureFormat
 from rmmbench.cli.telling import print_path
 from rmmbench.errors import UsageError
 
@@ -20,17 +21,17 @@ def plot(
         typer.Option(metavar="NAME", help="A name of `rmmbench list figures`; repeatable."),
     ] = None,
     file_format: Annotated[
-        str | None,
-        typer.Option("--format", metavar="html|png|svg|pdf", help="html if --out does not say."),
+        FigureFormat | None, typer.Option("--format", help="html if --out does not say.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="A folder, or a file for one figure; RUN if not given."),
+        typer.Option(metavar="PATH", help="A folder, or a file; runs/RUN-figures if not given."),
     ] = None,
 ) -> None:
     """Draw the figures that a run's records allow, or those asked for; print their paths.
 
-    HTML is one page that needs no network. Images need a Chrome or Chromium.
+    HTML is one page that needs no network. Images need a Chrome or Chromium. Nothing is written
+    into RUN itself, unless --out says so.
 
     Examples:
       rmmbench plot runs/figure2-predict

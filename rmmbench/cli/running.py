@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import tell
 from rmmbench.errors import Exit, Interrupted
 from rmmbench.interrupts import deferred
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
 
 
 def carry_out(
-    name: str, profile: "Profile", plan: "Plan", path: Path, *, retry: bool = False
+    name: str,
+    profile: "Profile",
+    plan: "Plan",
+    path: Path,
+    *,
+    retry: bool = False,
+    as_json: bool = False,
 ) -> "Run":
     """Measure what the run directory at `path` does not have yet, show all, and return it.
 
@@ -33,6 +40,7 @@ def carry_out(
         plan: Of the profile.
         path: The run directory.
         retry: Measure cases anew that failed.
+        as_json: Show the rows as JSON, for machines.
 
     Raises:
         RunError: If the directory is of other cases, in use, or cannot be written.
@@ -41,7 +49,7 @@ def carry_out(
     run = open_run(path, name, profile, plan.cases, plan.environment)
     with telling_what_is_kept(run, f"of {len(plan.cases)} cases"):
         records = _measure(run, profile, plan, retry=retry)
-    _report(run, records)
+    _report(run, records, as_json=as_json)
     return run
 
 
@@ -74,8 +82,11 @@ def end(run: "Run") -> None:
         raise typer.Exit(Exit.SOME_FAILED)
 
 
-def list_cases(plan: "Plan") -> None:
-    """Print the cases of a plan, a line each."""
+def list_cases(plan: "Plan", *, as_json: bool = False) -> None:
+    """Print the cases of a plan, a line each, or as JSON."""
+    if as_json:
+        write_json([{"key": each.key} | each.model_dump(mode="json") for each in plan.cases])
+        return
     for case in plan.cases:
         print(f"{case.key}  {case.device:<11}  {case.title}")  # noqa: T201
     tell(f"{len(plan.cases)} cases")
@@ -130,10 +141,14 @@ def _measure(run: "Run", profile: "Profile", plan: "Plan", *, retry: bool) -> "l
     return run.records()
 
 
-def _report(run: "Run", records: "list[Record]") -> None:
+def _report(run: "Run", records: "list[Record]", *, as_json: bool) -> None:
     from rmmbench.cli.table import show
+    from rmmbench.rows import read_rows
 
-    show(run)
+    if as_json:
+        write_json(read_rows(records))
+    else:
+        show(run)
     for warning, titles in _warnings(records).items():
         of = titles[0] if len(titles) == 1 else f"{len(titles)} cases"
         tell(f"warning: {of}: {warning}")

@@ -1,36 +1,30 @@
 """`rmmbench sweep`: measure a profile's grid."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from rmmbench.cli.flags import numbers, words
+from rmmbench.cli import axes as flags
 from rmmbench.cli.running import carry_out, end, list_cases
 from rmmbench.cli.telling import tell
 
 
 def sweep(
-    profile: Annotated[str, typer.Argument(help="A name of `rmmbench list profiles`, or a path.")],
-    device: Annotated[
-        str | None, typer.Option(help="cuda, cpu, predict or auto; the profile's if not given.")
-    ] = None,
-    model: Annotated[
-        list[str] | None, typer.Option(help="Measure this instead; repeat or separate by commas.")
-    ] = None,
-    batch_size: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
-    rho: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
-    sketch: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Run directory; runs/PROFILE-DEVICE if not given.")
-    ] = None,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="Measure cases again that failed or took too long.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the cases; run none, import no model of yours.")
-    ] = False,
+    profile: flags.Profiles,
+    device: flags.Devices = None,
+    model: flags.Models = None,
+    task: flags.Tasks = None,
+    batch_size: flags.BatchSizes = None,
+    seq_len: flags.SeqLens = None,
+    dtype: flags.Dtypes = None,
+    attention: flags.Attentions = None,
+    optimizer: flags.Optimizers = None,
+    rho: flags.Rhos = None,
+    sketch: flags.Sketches = None,
+    method: flags.Methods = None,
+    seed: flags.Seeds = None,
+    out: flags.Out = None,
+    retry: flags.Retry = False,
+    dry_run: flags.DryRun = False,
+    as_json: flags.AsJson = False,
 ) -> None:
     """Measure memory and time over a grid of models, batch sizes, ρ and sketches.
 
@@ -49,20 +43,26 @@ def sweep(
     from rmmbench import profile as profiles
     from rmmbench.sweep import make_plan
 
-    axes = {
-        "model": words(model),
-        "batch_size": numbers("--batch-size", batch_size, int),
-        "rho": numbers("--rho", rho, float),
-        "sketch": words(sketch),
-        "method": words(method),
-    }
+    axes = flags.axes(
+        model=model,
+        task=task,
+        batch_size=batch_size,
+        seq_len=seq_len,
+        dtype=dtype,
+        attention=attention,
+        optimizer=optimizer,
+        rho=rho,
+        sketch=sketch,
+        method=method,
+        seed=seed,
+    )
     chosen = profiles.load(profile).overridden(axes)
-    device = device or chosen.device
-    plan = make_plan(chosen, device, import_models=not dry_run)
+    where = device.value if device else chosen.device
+    plan = make_plan(chosen, where, import_models=not dry_run)
     if plan.left_out:
         tell(f"{plan.left_out} timed cases are left out: a prediction has no time")
     if dry_run:
-        list_cases(plan)
+        list_cases(plan, as_json=as_json)
         return
-    path = out or Path("runs") / f"{Path(profile).stem}-{device}"
-    end(carry_out(profile, chosen, plan, path, retry=retry))
+    path = out or Path("runs") / f"{Path(profile).stem}-{where}"
+    end(carry_out(profile, chosen, plan, path, retry=retry, as_json=as_json))

@@ -5,25 +5,25 @@ from typing import Annotated
 
 import typer
 
-from rmmbench.cli.flags import numbers, words
+from rmmbench.cli import axes as flags
 from rmmbench.cli.running import carry_out, end, list_cases
 from rmmbench.errors import UsageError
 
 
 def train(
-    profile: Annotated[str, typer.Argument(help="A name of `rmmbench list profiles`, or a path.")],
-    device: Annotated[
-        str | None, typer.Option(help="cuda, cpu or auto; the profile's if not given.")
-    ] = None,
-    model: Annotated[
-        list[str] | None, typer.Option(help="Train this instead; repeat or separate by commas.")
-    ] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
-    batch_size: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
-    rho: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
-    sketch: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
-    seed: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    profile: flags.Profiles,
+    device: flags.Devices = None,
+    model: flags.Models = None,
+    task: flags.Tasks = None,
+    batch_size: flags.BatchSizes = None,
+    seq_len: flags.SeqLens = None,
+    dtype: flags.Dtypes = None,
+    attention: flags.Attentions = None,
+    optimizer: flags.Optimizers = None,
+    rho: flags.Rhos = None,
+    sketch: flags.Sketches = None,
+    method: flags.Methods = None,
+    seed: flags.Seeds = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps of each run.")] = None,
     data: Annotated[
         str | None, typer.Option(metavar="DIR", help="Where the task's data lies.")
@@ -31,15 +31,10 @@ def train(
     checkpoint: Annotated[
         str | None, typer.Option(help="Pretrained weights: a name, or a directory.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Run directory; runs/PROFILE-DEVICE if not given.")
-    ] = None,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="Measure cases again that failed or took too long.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the runs; start none, import no model of yours.")
-    ] = False,
+    out: flags.Out = None,
+    retry: flags.Retry = False,
+    dry_run: flags.DryRun = False,
+    as_json: flags.AsJson = False,
 ) -> None:
     """Train models, exact and with each method, over several seeds; compare their scores.
 
@@ -57,25 +52,29 @@ def train(
     from rmmbench import profile as profiles
     from rmmbench.sweep import make_plan
 
-    axes = {
-        "model": words(model),
-        "task": words(task),
-        "batch_size": numbers("--batch-size", batch_size, int),
-        "rho": numbers("--rho", rho, float),
-        "sketch": words(sketch),
-        "method": words(method),
-        "seed": numbers("--seed", seed, int),
-    }
+    axes = flags.axes(
+        model=model,
+        task=task,
+        batch_size=batch_size,
+        seq_len=seq_len,
+        dtype=dtype,
+        attention=attention,
+        optimizer=optimizer,
+        rho=rho,
+        sketch=sketch,
+        method=method,
+        seed=seed,
+    )
     training = {"max_steps": steps, "data": data, "checkpoint": checkpoint}
     chosen = profiles.load(profile).overridden(axes, training)
     if not any("training" in grid.measure for grid in chosen.grid):
         raise UsageError(f"profile '{profile}' trains nothing; measure it with `rmmbench sweep`")
-    device = device or chosen.device
-    plan = make_plan(chosen, device, import_models=not dry_run)
+    where = device.value if device else chosen.device
+    plan = make_plan(chosen, where, import_models=not dry_run)
     if not any(case.training for case in plan.cases):
-        raise UsageError(f"device '{device}' cannot train; use cuda, cpu or auto")
+        raise UsageError(f"device '{where}' cannot train; use cuda, cpu or auto")
     if dry_run:
-        list_cases(plan)
+        list_cases(plan, as_json=as_json)
         return
-    path = out or Path("runs") / f"{Path(profile).stem}-{device}"
-    end(carry_out(profile, chosen, plan, path, retry=retry))
+    path = out or Path("runs") / f"{Path(profile).stem}-{where}"
+    end(carry_out(profile, chosen, plan, path, retry=retry, as_json=as_json))

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rmmbench.cli.flags import words
+from rmmbench.cli.axes import Sketches
+from rmmbench.cli.flags import Device, FigureFormat, words
 from rmmbench.cli.running import carry_out, end
 from rmmbench.cli.telling import print_path
-from rmmbench.errors import UnknownNameError, UsageError
+from rmmbench.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,9 +40,7 @@ def variance(
     layer: Annotated[
         list[str] | None, typer.Option(help="Patterns of layers to watch; repeat or use commas.")
     ] = None,
-    sketch: Annotated[
-        list[str] | None, typer.Option(help="What to train with; gaussian if not given.")
-    ] = None,
+    sketch: Sketches = None,
     rho: Annotated[float, typer.Option(help="Compression rate, in (0, 1].")] = 0.5,
     batch_size: Annotated[int, typer.Option(help="Samples a step.")] = 64,
     seq_len: Annotated[int | None, typer.Option(help="The task's if not given.")] = None,
@@ -55,13 +54,13 @@ def variance(
     checkpoint: Annotated[
         str | None, typer.Option(help="Pretrained weights: a name, or a directory.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cuda, cpu or auto.")] = "auto",
+    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
     out: Annotated[
         Path | None, typer.Option(help="Run directory; runs/variance-MODEL if not given.")
     ] = None,
     file_format: Annotated[
-        str, typer.Option("--format", metavar="html|png|svg|pdf", help="Of the figures.")
-    ] = "html",
+        FigureFormat, typer.Option("--format", help="Of the figures.")
+    ] = FigureFormat.HTML,
 ) -> None:
     """Train a model, tell the gradient noise of a layer, and draw the paper's Figures 3 and 5.
 
@@ -74,11 +73,8 @@ def variance(
       rmmbench variance roberta-tiny --sketch gaussian,oporp --rho 0.2
       rmmbench variance roberta-base --task cola --data glue --checkpoint roberta-base
     """
-    from rmmbench.figures import FORMATS
     from rmmbench.sweep import make_plan
 
-    if file_format not in FORMATS:
-        raise UnknownNameError("format", file_format, FORMATS)
     family = model.partition(":")[0]
     patterns = words(layer) or tuple(filter(None, [_LAYERS.get(family)]))
     if not patterns:
@@ -101,13 +97,13 @@ def variance(
     training |= {"learning_rate": learning_rate, "checkpoint": checkpoint, "draws": draws}
     training |= {"watch": patterns, "watch_every": every, "watch_rho": rho}
     profile = _profile(model, grid, training | {"draw_rho": sorted({*_RATES, rho})})
-    plan = make_plan(profile, device)
+    plan = make_plan(profile, device.value)
     if not any(case.training for case in plan.cases):
-        raise UsageError(f"device '{device}' cannot train; use cuda, cpu or auto")
+        raise UsageError(f"device '{device.value}' cannot train; use cuda, cpu or auto")
     path = out or Path("runs") / f"variance-{model.replace(':', '-').replace('/', '-')}"
     run = carry_out("variance", profile, plan, path)
     _show(run)
-    _draw(run, file_format)
+    _draw(run, file_format.value)
     end(run)
 
 

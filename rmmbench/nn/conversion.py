@@ -57,10 +57,14 @@ def convert(
         settings: proj_dim, min_proj_dim, max_proj_dim and block_rows, as `rmm_linear` takes them.
 
     Raises:
+        TypeError: If a setting has no such name, or is not of its type; nothing is changed then.
         ValueError: If the settings make no sense, `where` needs an example and there is none, or no
             layer is left to convert, or what stands in a layer's `forward` would hide the sketch.
     """
-    chosen = SketchSettings(sketch, rho, **settings).checked()
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    beside = ("include", "exclude", "where", "example", "share")
+    chosen = SketchSettings.of({"sketch": sketch, "rho": rho, **settings}, beside)
     layers = linear_layers(model)
     if not layers:
         raise ValueError(_nothing_to_convert(converted_layers(model), left_out_layers(model)))

@@ -60,6 +60,7 @@ def rmm_linear(
         Shape (*, out_features), in the dtype `torch.nn.functional.linear` would give.
 
     Raises:
+        TypeError: If a setting is not of its type.
         ValueError: If rho is outside (0, 1], not exactly one of rho and proj_dim is given, a
             size is below 1, the sketch is unknown, or block_rows does not divide the rows.
 

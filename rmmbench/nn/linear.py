@@ -55,6 +55,7 @@ class RMMLinear(Sketched, nn.Linear):
             block_rows.
 
     Raises:
+        TypeError: If a setting has no such name, or is not of its type.
         ValueError: If the settings make no sense; see `rmm_linear`.
     """
 
@@ -69,8 +70,9 @@ class RMMLinear(Sketched, nn.Linear):
         **settings: Any,
     ) -> None:
         """Make the parameters as `torch.nn.Linear` does."""
+        checked = SketchSettings.of(settings, beside=("bias", "device", "dtype"))
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
-        self.settings = SketchSettings(**settings).checked()
+        self.settings = checked
         self.exact, self.shared = False, None
 
     @classmethod
@@ -78,7 +80,7 @@ class RMMLinear(Sketched, nn.Linear):
         """Return a sketched layer with the very parameters of `linear`, its mode and its device.
 
         Raises:
-            TypeError: If `linear` is not a `torch.nn.Linear`.
+            TypeError: If `linear` is not a `torch.nn.Linear`, or a setting not what it must be.
             ValueError: If the settings make no sense; see `rmm_linear`.
         """
         if not isinstance(linear, nn.Linear):

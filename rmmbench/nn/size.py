@@ -1,11 +1,15 @@
 """How many columns S has: from ρ or outright, clamped to an interval, as the paper has it."""
 
 import math
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import torch
 
 from rmmbench import sketches
+from rmmbench.errors import did_you_mean
+from rmmbench.printable import printable
 
 
 class SketchSettings(NamedTuple):
@@ -27,13 +31,34 @@ class SketchSettings(NamedTuple):
     max_proj_dim: int | None = None
     block_rows: int | None = None
 
+    @classmethod
+    def of(cls, settings: Mapping[str, object], beside: Iterable[str] = ()) -> "SketchSettings":
+        """Return settings that were given by name, if they make sense.
+
+        Args:
+            settings: Of this class's names.
+            beside: What else could have been meant by a name that is none of them.
+
+        Raises:
+            TypeError: If one has no such name, or is not what it must be.
+            ValueError: As `checked` does.
+        """
+        for name in settings:
+            if name not in cls._fields:
+                known = [*cls._fields, *beside]
+                choice = f"{did_you_mean(name, known)}; choose from: {', '.join(known)}"
+                raise TypeError(f"no setting named '{printable(name)}'{choice}")
+        return cls(**settings).checked()  # type: ignore[arg-type]
+
     def checked(self) -> "SketchSettings":
         """Return these settings if they make sense.
 
         Raises:
+            TypeError: If one is not a name, a number or a whole number, as it must be.
             ValueError: If the sketch is unknown or takes no block_rows, not exactly one of rho and
                 proj_dim is given, or a number is out of its range.
         """
+        self._check_types()
         _load(self.sketch)
         sketches.get(self.sketch, self.block_rows)
         if (self.rho is None) == (self.proj_dim is None):
@@ -49,6 +74,18 @@ class SketchSettings(NamedTuple):
             limit = f"at least min_proj_dim ({self.min_proj_dim})"
             raise ValueError(f"max_proj_dim must be {limit}, got {self.max_proj_dim}")
         return self
+
+    def _check_types(self) -> None:
+        if not isinstance(self.sketch, str):
+            raise TypeError(f"sketch must be a name, got {_shown(self.sketch)}")
+        if self.rho is not None and not _is_a(self.rho, Real):
+            raise TypeError(f"rho must be a number in (0, 1], got {_shown(self.rho)}")
+        whole = {"proj_dim": self.proj_dim, "max_proj_dim": self.max_proj_dim}
+        whole |= {"block_rows": self.block_rows}
+        given = {name: value for name, value in whole.items() if value is not None}
+        for name, value in {**given, "min_proj_dim": self.min_proj_dim}.items():
+            if not _is_a(value, Integral):
+                raise TypeError(f"{name} must be a whole number, got {_shown(value)}")
 
     def at(self, shape: torch.Size) -> tuple[int, int | None]:
         """Return proj_dim and block_rows for an input of `shape`; proj_dim is at most its rows.
@@ -82,6 +119,15 @@ class SketchSettings(NamedTuple):
         if self.max_proj_dim is not None:
             wanted = min(wanted, self.max_proj_dim)
         return min(rows, wanted)
+
+
+def _is_a(value: object, kind: type) -> bool:
+    # True is a number to Python.
+    return isinstance(value, (kind, torch.SymInt)) and not isinstance(value, bool)
+
+
+def _shown(value: object) -> str:
+    return printable(repr(value), 80)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

@@ -1,6 +1,7 @@
 """`rmmbench frontier`: its table, its figure, which runs go together, and what it refuses."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,9 +23,15 @@ def no_width(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
 
 
+def drawn_of(run):
+    """Return where the figure of a run is drawn, in the working directory of the test."""
+    return Path("runs") / f"{run.path.name}-figures" / "frontier.html"
+
+
 @pytest.fixture
-def frontier(monkeypatch, capsys):
+def frontier(monkeypatch, capsys, tmp_path):
     """Run `rmmbench frontier` with arguments; return its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["rmmbench", "frontier", *map(str, arguments)])
@@ -94,7 +101,7 @@ def test_table_and_figure(frontier, make_run, measured):
     """The table is on stdout with what it means; the figure is written into the run."""
     run = make_run(*measured())
     code, out, err = frontier(run.path)
-    path = run.path / "frontier.html"
+    path = drawn_of(run)
     assert code == 0
     assert "plotly.js" in path.read_text(encoding="utf-8")
     assert "oporp + fewbit-activation 3 bits ρ=0.1" in out
@@ -113,7 +120,7 @@ def test_probes_are_in_the_figure_alone(frontier, make_run, predicted):
     code, out, _ = frontier(run.path)
     rows = [line for line in out.splitlines() if line.startswith(("exact", "oporp", "quantize"))]
     assert (code, len(rows)) == (0, 3)
-    assert "Largest batch in 16.00 GiB" in (run.path / "frontier.html").read_text(encoding="utf-8")
+    assert "Largest batch in 16.00 GiB" in drawn_of(run).read_text(encoding="utf-8")
 
 
 def test_several_cells(frontier, make_run, measured):
@@ -133,8 +140,8 @@ def test_several_runs_are_one_figure(frontier, make_run, measured, predicted):
     code, out, err = frontier(sweep.path, search.path)
     assert code == 0
     assert "oporp ρ=0.1" in out
-    assert err.endswith(f"figure: {sweep.path / 'frontier.html'}\n")
-    drawn = (sweep.path / "frontier.html").read_text(encoding="utf-8")
+    assert err.endswith(f"figure: {drawn_of(sweep)}\n")
+    drawn = drawn_of(sweep).read_text(encoding="utf-8")
     assert "Largest batch in 16.00 GiB" in drawn
     assert "exact to checkpoint" in drawn
 
@@ -164,6 +171,10 @@ def elsewhere():
             "runs must be of one processor to be one figure, got Golden CPU in {}; Other CPU",
         ),
         (
+            {"torch_threads": 1},
+            "runs must be of one torch_threads to be one figure, got 2 in {}; 1",
+        ),
+        (
             {"transformers": None},
             "runs must be of one transformers to be one figure, got 5.23.0 in",
         ),
@@ -177,7 +188,7 @@ def test_runs_that_do_not_go_together(frontier, make_run, measured, elsewhere, c
     assert (code, out) == (5, "")
     assert err.startswith(f"error: {message.format(one.path)}")
     assert err.count("\n") == 1
-    assert not (one.path / "frontier.html").exists()
+    assert not drawn_of(one).exists()
 
 
 def test_a_prediction_is_of_no_machine(frontier, make_run, measured, predicted, elsewhere):

@@ -9,9 +9,8 @@ from typer.testing import CliRunner
 
 from rmmbench import profile
 from rmmbench.claims import CLAIMS
-from rmmbench.cli import app
+from rmmbench.cli import app, main
 from rmmbench.data import DATA
-from rmmbench.errors import UnknownNameError
 from rmmbench.figures import FIGURES
 from rmmbench.methods import METHODS
 from rmmbench.models import MODELS
@@ -44,12 +43,23 @@ def test_json_is_names_with_summaries(kind):
     assert json.loads(result.stdout) == SUMMARIES[kind]
 
 
-def test_an_unknown_kind_is_named_with_the_nearest():
+def test_alone_it_lists_everything():
+    """Without a kind every kind is listed, under its name; machines get one object of all."""
+    lines = CliRunner().invoke(app, ["list"]).stdout.splitlines()
+    assert [line for line in lines if not line.startswith("  ")] == [f"{k}:" for k in SUMMARIES]
+    assert len(lines) == sum(len(names) + 1 for names in SUMMARIES.values())
+    assert json.loads(CliRunner().invoke(app, ["list", "--json"]).stdout) == SUMMARIES
+
+
+def test_an_unknown_kind_is_named_with_the_nearest(monkeypatch, capsys):
     """A slip gives the right word and all there are, and is wrong usage."""
-    error = CliRunner().invoke(app, ["list", "sketchs"]).exception
-    assert isinstance(error, UnknownNameError)
-    assert error.exit_code == 2
-    assert str(error).startswith("no kind named 'sketchs'; did you mean 'sketches'?; choose from: ")
+    monkeypatch.setattr(sys, "argv", ["rmmbench", "list", "sketchs"])
+    with pytest.raises(SystemExit) as raised:
+        main()
+    assert raised.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: kind must be one of models, sketches, methods, tasks, ")
+    assert ", got 'sketchs'; did you mean 'sketches'?; see `" in told
 
 
 @pytest.mark.parametrize("kind", SUMMARIES)

@@ -4,8 +4,9 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
-from rmmbench.cli import main
+from rmmbench.cli import app, main
 
 PROGRAM = "from rmmbench.cli import main; main()"
 
@@ -84,3 +85,34 @@ def test_data_is_utf8_and_prose_is_what_the_terminal_has(make_run, make_record, 
     table = run("table", path)
     assert (table.returncode, b"\\u03c1" in table.stdout) == (0, True)
     assert "hf:ρ".encode() in run("export", path).stdout
+
+
+COMMANDS = typer.main.get_command(app).commands
+ASKED = "device model task batch-size seq-len dtype attention optimizer rho sketch method seed"
+
+
+@pytest.mark.parametrize("name", ["sweep", "train"])
+def test_what_is_measured_is_asked_for_by_the_same_flags(name):
+    """Every axis of a grid has its flag, and so have a directory, a second try and JSON."""
+    flags = {flag for each in COMMANDS[name].params for flag in each.opts}
+    asked = [*ASKED.split(), "out", "retry", "dry-run", "json"]
+    assert flags >= {f"--{each}" for each in asked}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_flag_says_what_it_is(name):
+    """No help sends its reader to another's."""
+    assert all("Likewise" not in (each.help or "") for each in COMMANDS[name].params)
+
+
+@pytest.mark.parametrize("flag", ["--device", "--dtype", "--attention", "--optimizer", "--format"])
+@pytest.mark.parametrize(
+    "command",
+    ["sweep x", "train x", "max-batch x --memory 1GiB", "variance x", "advise x", "plot x"],
+)
+def test_a_choice_is_a_choice_everywhere(refused, command, flag):
+    """What is one of few is checked as such by every command that asks for it."""
+    name, *rest = command.split()
+    has_it = any(flag in each.opts for each in COMMANDS[name].params)
+    told = "must be one of" if has_it else "No such option"
+    assert told in refused(name, *rest, flag, "other")

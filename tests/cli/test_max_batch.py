@@ -107,13 +107,16 @@ def max_batch(folder, monkeypatch, capsys):
         (["--memory", "100KiB"], "--memory must be above the 294.0 KiB of mlp:32-256-256-4's own"),
         (["--rho", "1.5"], "--rho must be in (0, 1], got 1.5"),
         (["--seq-len", "ten"], "--seq-len must be whole numbers, got 'ten'"),
-        (["--dtype", "float16"], "--dtype must be 'float32' or 'bfloat16', got 'float16'"),
-        (["--attention", "flash"], "--attention must be 'eager' or 'sdpa', got 'flash'"),
+        (["--dtype", "float16"], "--dtype must be one of float32, bfloat16, got 'float16'"),
+        (["--attention", "flash"], "--attention must be one of eager, sdpa, got 'flash'"),
         (["--task", "colla"], "--task: no task named 'colla'; did you mean 'cola'?; choose from:"),
         (["--method", "rrm"], "no method named 'rrm'; did you mean 'rmm'?; choose from: exact"),
         (["--method", "exact-rp+rmm"], "rmm and exact-rp cannot be combined: both take over the"),
         (["--sketch", "gausian"], "no sketch named 'gausian'; did you mean 'gaussian'?; choose"),
-        (["--device", "gpu"], "no device named 'gpu'; did you mean 'cpu'?; choose from: cuda, cpu"),
+        (
+            ["--device", "gpu"],
+            "--device must be one of auto, cuda, cpu, predict, got 'gpu'",
+        ),
     ],
 )
 def test_what_cannot_be_asked_for_is_one_line(folder, max_batch, flags, message):

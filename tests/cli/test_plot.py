@@ -2,16 +2,20 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from rmmbench.cli import main
 from rmmbench.units import GIB
 
+FOLDER = Path("runs/run-figures")
+
 
 @pytest.fixture
-def plot(monkeypatch, capsys):
+def plot(monkeypatch, capsys, tmp_path):
     """Run `rmmbench plot` with arguments; return its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["rmmbench", "plot", *map(str, arguments)])
@@ -33,20 +37,29 @@ def run(make_run, make_record):
 
 
 def test_all_that_the_records_allow(plot, run):
-    """Without --figure every figure that the records allow is drawn into the run directory."""
+    """Without --figure every figure that the records allow is drawn, below runs/."""
     code, out, err = plot(run.path)
-    paths = [run.path / "figure2.html", run.path / "table3-memory.html"]
+    paths = [FOLDER / "figure2.html", FOLDER / "table3-memory.html"]
     assert (code, err) == (0, "")
     assert out.split() == [str(path) for path in paths]
     assert all("plotly.js" in path.read_text(encoding="utf-8") for path in paths)
-    assert sorted(path.name for path in run.path.glob("*.html")) == [p.name for p in paths]
+    assert sorted(path.name for path in FOLDER.iterdir()) == [p.name for p in paths]
+
+
+def test_reading_a_run_changes_nothing_in_it(plot, run):
+    """Nothing is written into a run directory, which may be a baseline, unless --out says so."""
+    before = sorted(path.name for path in run.path.iterdir())
+    assert plot(run.path)[0] == 0
+    assert sorted(path.name for path in run.path.iterdir()) == before
+    assert plot(run.path, "--figure", "figure2", "--out", run.path)[0] == 0
+    assert (run.path / "figure2.html").exists()
 
 
 def test_only_what_was_asked_for(plot, run):
     """With --figure only that is drawn, once."""
     code, out, _ = plot(run.path, "--figure", "figure2", "--figure", "figure2")
-    assert (code, out) == (0, f"{run.path / 'figure2.html'}\n")
-    assert not (run.path / "table3-memory.html").exists()
+    assert (code, out) == (0, f"{FOLDER / 'figure2.html'}\n")
+    assert not (FOLDER / "table3-memory.html").exists()
 
 
 def test_out_is_a_file(plot, run, tmp_path):
@@ -72,7 +85,7 @@ def test_a_figure_that_the_records_do_not_allow(plot, run):
         "error: linear needs relative throughput or saved bytes of a model linear:INxOUT with a ρ, "
         "which the records do not have; sweep a profile that measures it, or leave --figure out\n"
     )
-    assert not (run.path / "figure2.html").exists()
+    assert not FOLDER.exists()
 
 
 def test_no_figure_at_all(plot, make_run):
@@ -88,8 +101,10 @@ def test_no_figure_at_all(plot, make_run):
     ("arguments", "message"),
     [
         (["--figure", "figur2"], "no figure named 'figur2'; did you mean 'figure2'?"),
-        (["--format", "gif"], "no format named 'gif'; choose from: html, png, svg, pdf"),
-        (["--format", "jpeg"], "no format named 'jpeg'; choose from: html, png, svg, pdf"),
+        (
+            ["--format", "gif"],
+            "--format must be one of html, png, svg, pdf, got 'gif'; see `",
+        ),
         (["--out", "figure2.jpeg"], "no format named 'jpeg'; choose from: html, png, svg, pdf"),
         (
             ["--format", "svg", "--out", "mine.html"],
@@ -126,12 +141,12 @@ def test_no_browser(plot, run, monkeypatch, tmp_path):
     assert err.startswith("error: --format png needs a Chrome or Chromium, and none was found")
 
 
-def test_needs_no_torch(run):
+def test_needs_no_torch(run, tmp_path):
     """The whole command runs where torch is not installed."""
     program = (
         "import sys\nsys.modules['torch'] = sys.modules['transformers'] = None\n"
         f"sys.argv = ['rmmbench', 'plot', {str(run.path)!r}]\n"
         "from rmmbench.cli import main\nmain()"
     )
-    out = subprocess.check_output([sys.executable, "-c", program], text=True)
-    assert out.split() == [str(run.path / f"{name}.html") for name in ("figure2", "table3-memory")]
+    out = subprocess.check_output([sys.executable, "-c", program], text=True, cwd=tmp_path)
+    assert out.split() == [str(FOLDER / f"{name}.html") for name in ("figure2", "table3-memory")]

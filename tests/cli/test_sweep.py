@@ -124,7 +124,10 @@ def copied(done, folder):
         (["--model", "linear:8"], "linear must be given as linear:INxOUT, got 'linear:8'"),
         (["--model", "hf:bret"], "no transformers config named 'bret'; did you mean 'bert'?; give"),
         (["--model", "import:mine:smal"], "import:mine:smal cannot be imported: AttributeError: m"),
-        (["--device", "gpu"], "no device named 'gpu'; did you mean 'cpu'?; choose from: cuda, cpu"),
+        (
+            ["--device", "gpu"],
+            "--device must be one of auto, cuda, cpu, predict, got 'gpu'",
+        ),
     ],
 )
 def test_a_wrong_flag_is_one_line(folder, refused, flags, message):

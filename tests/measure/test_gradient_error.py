@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import rmmbench
-from rmmbench.measure.gradient_error import measure_gradient_error
+from rmmbench.measure.gradient_error import _weight_gradients, measure_gradient_error
 from rmmbench.measure.step import TrainingStep, make_optimizer
 from rmmbench.nn import exact_layers
 
@@ -78,6 +78,42 @@ def test_nothing_stays_changed():
     measure_gradient_error(step, lambda: exact_layers(step.model), 2, seed=1)
     torch.testing.assert_close(step.model.state_dict(), before, rtol=0, atol=0)
     assert all(parameter.grad is None for parameter in step.model.parameters())
+
+
+def test_gradients_leave_the_device_one_by_one():
+    """While a layer is compared those before it have no gradient any more, and none is left."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 1))
+    batch = {"input": torch.ones(3, 8)}
+    optimizer = make_optimizer("adam", model.parameters(), foreach=False)
+    weights = [layer.weight for layer in model]
+    # The mean of what it returns is its loss.
+    model.register_forward_hook(lambda *args: args[-1].mean())
+    held = [
+        [weight.grad is not None for weight in weights]
+        for gradient in _weight_gradients(TrainingStep(model, batch, optimizer), seed=1)
+        if gradient.device.type == "cpu"
+    ]
+    assert held == [[True, True, True], [False, True, True], [False, False, True]]
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.cuda
+def test_a_comparison_takes_no_more_of_a_gpu_than_a_step():
+    """Copies of the gradients are on the host: the device's peak is that of the training step."""
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(1024, 1024) for _ in range(8))).cuda()
+    model.register_forward_hook(lambda *args: args[-1].square().mean())
+    batch = {"input": torch.ones(64, 1024, device="cuda")}
+    step = TrainingStep(model, batch, make_optimizer("adam", model.parameters(), foreach=True))
+    step()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    highest = torch.cuda.max_memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    found = measure_gradient_error(step, nullcontext, 3, seed=1)
+    assert found.device == "cuda"
+    assert torch.cuda.max_memory_allocated() <= highest
 
 
 def test_without_a_gradient_there_is_nothing_to_compare():

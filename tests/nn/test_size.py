@@ -1,11 +1,14 @@
 """How many columns S gets, and what is refused."""
 
 import math
+import re
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from rmmbench import RMMLinear, rmm_linear
+from rmmbench import RMMLinear, convert, rmm_linear
 from rmmbench.nn.size import SketchSettings
 
 
@@ -86,3 +89,58 @@ def test_settings_that_make_no_sense(settings: dict[str, object], message: str) 
         rmm_linear(torch.randn(20, 6), torch.randn(3, 6), **settings)
     with pytest.raises(ValueError, match=message):
         RMMLinear(6, 3, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rho": "0.5"}, r"rho must be a number in (0, 1], got '0.5'"),
+        ({"rho": True}, "rho must be a number in (0, 1], got True"),
+        (
+            {"rho": torch.ones(2, 2)},
+            "rho must be a number in (0, 1], got tensor([[1., 1.], [1., 1.]])",
+        ),
+        ({"proj_dim": 2.5}, "proj_dim must be a whole number, got 2.5"),
+        ({"proj_dim": True}, "proj_dim must be a whole number, got True"),
+        ({"rho": 0.5, "min_proj_dim": None}, "min_proj_dim must be a whole number, got None"),
+        ({"rho": 0.5, "max_proj_dim": "8"}, "max_proj_dim must be a whole number, got '8'"),
+        ({"rho": 0.5, "block_rows": 4.0}, "block_rows must be a whole number, got 4.0"),
+        ({"rho": 0.5, "sketch": ["dct"]}, "sketch must be a name, got ['dct']"),
+    ],
+)
+def test_settings_of_the_wrong_type(settings, message):
+    """What is no number, or no whole one, is refused in a line by function, layer and convert."""
+    model = nn.Sequential(nn.Linear(6, 3))
+    for use in (
+        lambda: rmm_linear(torch.randn(20, 6), torch.randn(3, 6), **settings),
+        lambda: RMMLinear(6, 3, **settings),
+        lambda: RMMLinear.from_linear(model[0], **settings),
+        lambda: convert(model, **settings),
+    ):
+        with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+            use()
+    assert type(model[0]) is nn.Linear
+
+
+def test_settings_of_no_such_name():
+    """An unknown setting is told with the nearest there is, before anything is made or changed."""
+    model, known = nn.Sequential(nn.Linear(6, 3)), ", ".join(SketchSettings._fields)
+    with pytest.raises(
+        TypeError, match=f"^no setting named 'rank'; choose from: {known}, include,"
+    ):
+        convert(model, rank=3)
+    with pytest.raises(TypeError, match="named 'shared'; did you mean 'share'"):
+        convert(model, rho=0.5, shared=False)
+    with pytest.raises(TypeError, match="named 'proj_dims'; did you mean 'proj_dim'"):
+        RMMLinear(6, 3, proj_dims=2)
+    with pytest.raises(TypeError, match=r"^model must be a torch\.nn\.Module, got str$"):
+        convert("gpt2", rho=0.5)
+    assert type(model[0]) is nn.Linear
+
+
+@pytest.mark.parametrize("settings", [{"rho": np.float32(0.5)}, {"proj_dim": np.int64(10)}])
+def test_settings_may_be_of_numpy(settings):
+    """Numbers of NumPy's types are numbers."""
+    layer = RMMLinear(6, 3, **settings)
+    layer(torch.randn(20, 6)).sum().backward()
+    assert layer.weight.grad.shape == (3, 6)
