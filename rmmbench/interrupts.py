@@ -34,13 +34,13 @@ def raised() -> Iterator[None]:
 @contextmanager
 def deferred() -> Iterator[None]:
     """Within, `Interrupted` is raised by `check` only, and at the end."""
-    global _is_deferred
+    global _is_deferred, _pending
     _is_deferred = True
     try:
         yield
         check()
     finally:
-        _is_deferred = False
+        _is_deferred, _pending = False, None
 
 
 def check() -> None:

@@ -90,12 +90,28 @@ def gradient_error(row: Row) -> str:
     return f"{error:.{digits}f} ± {spread:.{digits}f}"
 
 
+def has_exact_gradient(row: Row) -> bool | None:
+    """Return whether a case's gradient is exact's, but for rounding; None where nothing tells.
+
+    It is measured, or else what the method is known for. Below float32 rounding alone makes errors
+    as large as some methods do, so there only the latter tells.
+    """
+    if row["method"] == "exact":
+        return True
+    if row["gradient_error"] is not None and row["dtype"] == "float32":
+        return bool(row["gradient_error"] < ROUNDING)
+    return row["exact_gradient"]
+
+
 def throughput_interval(row: Row) -> str:
-    """Return where the true relative throughput lies: "0.887–1.234"; "" where there is no noise."""
+    """Return where the true relative throughput lies: "0.89–1.23"; "" where there is no noise."""
     if row["relative_throughput"] is None:
         return ""
     low, high = interval(row)
-    return f"{low:.3f}–{high:.3f}" if low < high else ""
+    if low == high:
+        return ""
+    digits = max(2, -math.floor(math.log10(high - low)))
+    return f"{low:.{digits}f}–{high:.{digits}f}"
 
 
 def provenance(

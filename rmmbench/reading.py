@@ -1,6 +1,7 @@
 """What files of a run say, read strictly: whatever is wrong with one is told in a line."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,16 +23,32 @@ def lines_of(file: Path) -> Iterator[bytes]:
     Raises:
         RunError: If something else is there, or it cannot be read.
     """
+    with _readable(file) as is_there:
+        if is_there:
+            with file.open("rb") as stream:
+                yield from (line[:-1] for line in stream if line.endswith(b"\n"))
+
+
+def content_of(file: Path) -> bytes | None:
+    """Return what is in a file; None if there is no file.
+
+    Raises:
+        RunError: If something else is there, or it cannot be read.
+    """
+    with _readable(file) as is_there:
+        return file.read_bytes() if is_there else None
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[bool]:
+    """Tell whether a file is there; a pipe, which may never end, is none."""
     try:
-        if not file.exists():
-            return
-        if not file.is_file():
-            raise RunError(f"{file} must be a file, and is something else; give another run")
-        with file.open("rb") as stream:
-            yield from (line[:-1] for line in stream if line.endswith(b"\n"))
+        is_there = file.exists()
+        if is_there and not file.is_file():
+            raise RunError(f"{file} must be a file, and is something else; mend it")
+        yield is_there
     except OSError as error:
-        hint = "mend it or give another run"
-        raise RunError(f"{file} cannot be read: {error.strerror}; {hint}") from error
+        raise RunError(f"{file} cannot be read: {error.strerror}; mend it") from error
 
 
 def parsed(kind: type[M], data: bytes, where: object, hint: str) -> M:

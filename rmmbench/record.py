@@ -5,6 +5,7 @@ why.
 """
 
 import statistics
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -168,6 +169,12 @@ class Record(Strict):
         missing: For each number that is null, by its dotted path, the reason.
         synthetic: What of the workload is made up.
         converted: How many layers the method changed.
+        left_out: Where it changes linear layers, how many weights it left, by the reason; None
+            elsewhere and in older records.
+        parameter_dtypes: How many numbers the model's parameters have of each dtype, as it was
+            built; None in older records.
+        exact_gradient: Whether the method leaves gradients those of exact, but for rounding; None
+            in older records.
         sketch_path: What sketches were computed with: Triton's kernels, PyTorch's own operators
             ("torch"), or both; None where none was computed.
     """
@@ -186,6 +193,9 @@ class Record(Strict):
     training: Training | None = None
     timeline: Timeline | None = None
     converted: Whole | None = None
+    left_out: dict[Line, Whole] | None = None
+    parameter_dtypes: dict[Line, Whole] | None = None
+    exact_gradient: Flag | None = None
     sketch_path: Literal["triton", "torch", "both"] | None = None
     missing: dict[Line, Line] = Field(default_factory=dict)
     warnings: tuple[Line, ...] = ()
@@ -209,6 +219,7 @@ class Record(Strict):
         case, memory, timing = self.case, self.memory, self.timing
         row: dict[str, object] = {name: getattr(case, name) for name in _CASE_COLUMNS}
         row |= {name: " ".join(getattr(case, name)) or None for name in ("include", "exclude")}
+        row["dtype"] = told_dtype(case.dtype, self.parameter_dtypes)
         row["device"] = case.device
         # What cannot be predicted may have been measured.
         row["memory_device"] = memory.device if memory else case.memory_device
@@ -220,12 +231,27 @@ class Record(Strict):
             row[name] = getattr(timing, name, None)
         for name in Conditions.model_fields:
             row[name] = getattr(self.conditions, name, None)
+        row["exact_gradient"] = self.exact_gradient
         row["gradient_error"] = self.gradient.error if self.gradient else None
         row["gradient_error_spread"] = self.gradient.spread if self.gradient else None
         row |= _trained(self.training)
         for name in ("gpu", "processor", "torch"):
             row[name] = getattr(self.environment, name)
         return row
+
+
+def told_dtype(dtype: str, parameters: Mapping[str, int] | None) -> str:
+    """Return what a model computes in: the dtype asked for, or the parameters' where they differ.
+
+    Args:
+        dtype: "float32", or what autocast casts to.
+        parameters: How many numbers they have of each dtype; None if that is not known.
+    """
+    if not parameters or set(parameters) == {"float32"}:
+        return dtype
+    found = " and ".join(sorted(parameters, key=lambda name: -parameters[name]))
+    cast = "" if dtype == "float32" else f", autocast to {dtype}"
+    return f"{found} parameters{cast}"
 
 
 _NESTED = {"timing", "training", "timeline", "include", "exclude"}

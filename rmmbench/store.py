@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from rmmbench.errors import RunError
 from rmmbench.profile import Profile
 from rmmbench.ranges import Line
-from rmmbench.reading import Shared, lines_of, parsed
+from rmmbench.reading import Shared, content_of, lines_of, parsed
 from rmmbench.record import SCHEMA_VERSION, Environment, Record
 
 RUN_FILE, RECORDS_FILE, LOCK_FILE = "run.json", "records.jsonl", ".lock"
@@ -87,10 +87,7 @@ class Run:
             RunError: If it is not one, or of another schema version.
         """
         file = path / RUN_FILE
-        try:
-            data = file.read_bytes() if file.is_file() else None
-        except OSError as error:
-            raise RunError(f"{file} cannot be read: {error.strerror}; give another run") from error
+        data = content_of(file)
         if data is None:
             hint = "give the directory that `rmmbench sweep` wrote"
             raise RunError(f"{path} is not a run directory: it has no {RUN_FILE}; {hint}")

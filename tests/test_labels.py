@@ -2,7 +2,15 @@
 
 import pytest
 
-from rmmbench.labels import gradient_error, kind, place, provenance, rate, setting
+from rmmbench.labels import (
+    gradient_error,
+    kind,
+    place,
+    provenance,
+    rate,
+    setting,
+    throughput_interval,
+)
 from rmmbench.rows import CELL, KIND, SETTINGS, read_rows
 
 
@@ -175,3 +183,18 @@ def test_a_gradient_error_has_the_digits_that_its_spread_allows(error, spread, t
 def test_a_stack_is_named_by_its_methods(row, settings, columns, text):
     """A sketch stands for rmm; settings are told where they are asked for."""
     assert kind(row(**settings), columns) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.8866, 1.2339, "0.89–1.23"),
+        (1.0012, 1.0042, "1.001–1.004"),
+        (1.0, 1.0, ""),
+        (None, None, ""),
+    ],
+)
+def test_an_interval_has_the_digits_that_tell_its_ends_apart(low, high, text):
+    """Two decimals, or as many as its width asks for; nothing where there is no width."""
+    row = {"relative_throughput": 1.0, "relative_throughput_low": low}
+    assert throughput_interval(row | {"relative_throughput_high": high}) == text

@@ -74,3 +74,21 @@ def test_a_row_of_a_failed_case_has_no_numbers(make_record):
     assert row["samples_per_second"] is None
     assert row["outcome"] == "out_of_memory"
     assert row["reason"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "parameters", "told"),
+    [
+        ("float32", None, "float32"),
+        ("float32", {"float32": 9}, "float32"),
+        ("bfloat16", {"float32": 9}, "bfloat16"),
+        ("float32", {"bfloat16": 9}, "bfloat16 parameters"),
+        ("float32", {"float32": 1, "bfloat16": 9}, "bfloat16 and float32 parameters"),
+        ("bfloat16", {"float16": 9}, "float16 parameters, autocast to bfloat16"),
+    ],
+)
+def test_the_dtype_told_is_the_parameters(make_record, dtype, parameters, told):
+    """A row's dtype is what the parameters were found to have, not what the case supposed."""
+    record = make_record(dtype=dtype).model_copy(update={"parameter_dtypes": parameters})
+    assert record.row()["dtype"] == told
+    assert type(record).model_validate_json(record.model_dump_json()) == record

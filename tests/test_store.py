@@ -40,6 +40,29 @@ def refused(action):
     return str(caught.value)
 
 
+def test_of_a_case_that_was_measured_again_the_last_record_counts(run, records):
+    """A retry adds a line; the record that it replaces stays on disk and is no longer read."""
+    again = records[1].model_copy(update={"wall_seconds": 7.0})
+    run.append(again)
+    assert run.records() == [records[0], again, records[2]]
+    assert list(run.each_record()) == [*records, again]
+
+
+@pytest.mark.parametrize(
+    "update",
+    [{"reason": "a \ud800 that no encoding holds"}, {"wall_seconds": float("nan")}],
+)
+def test_what_makes_no_record_is_recorded_as_an_error(run, records, make_record, update):
+    """Nothing that a case comes to can end a sweep, or make its records unreadable."""
+    case = make_record(batch_size=32)
+    run.append(case.model_copy(update=update))
+    *before, instead = run.records()
+    assert before == records
+    assert (instead.key, instead.case, instead.outcome) == (case.key, case.case, "error")
+    assert instead.reason.startswith("what was measured makes no record: ")
+    assert instead.missing["memory"]
+
+
 def test_what_was_appended_is_read_back(run, records):
     """Records come back equal and in order, from a directory opened anew."""
     again = Run.open(run.path)

@@ -12,8 +12,10 @@ from rmmbench.check import wording
 from rmmbench.check.evidence import detectable, spread
 from rmmbench.errors import RunError
 from rmmbench.ranges import Line, Measured
-from rmmbench.record import Record, Timing
+from rmmbench.reading import content_of
+from rmmbench.record import Record
 from rmmbench.strict import Strict
+from rmmbench.timing import Timing
 from rmmbench.units import format_percent
 
 SCHEMA_VERSION: Final = 1
@@ -24,7 +26,7 @@ class CalibrationRun(Strict):
     """One more run.
 
     Attributes:
-        records: Where its records are.
+        records: Where its records were put, from the folder that the run directory is in.
         relative_throughput: Of each case that has one, by its key.
     """
 
@@ -49,13 +51,14 @@ NONE: Final = Calibration()
 
 def measured(timing: Timing | None) -> paired.Median | None:
     """Return the relative throughput of a case with its interval; None for exact, or none."""
-    if timing is None or not timing.reference_step_seconds:
+    if timing is None or timing.relative_throughput is None or not timing.reference_step_seconds:
         return None
-    return paired.relative_throughput(timing.reference_step_seconds, timing.step_seconds)
+    ends = timing.relative_throughput_low, timing.relative_throughput_high
+    return paired.Median(timing.relative_throughput, *ends, count=len(timing.step_seconds))
 
 
 def run_of(path: Path, records: Iterable[Record]) -> CalibrationRun:
-    """Return what one more run, whose records are at `path`, tells."""
+    """Return what one more run tells, whose records are at `path`, from the run directory's."""
     found = {record.key: measured(record.timing) for record in records if record.outcome == "ok"}
     values = {key: median.value for key, median in found.items() if median is not None}
     return CalibrationRun(records=str(path), relative_throughput=values)
@@ -82,12 +85,13 @@ def read(folder: Path) -> Calibration:
         RunError: If what is there is none.
     """
     file = folder / CALIBRATION_FILE
-    try:
-        return Calibration.model_validate_json(file.read_bytes())
-    except FileNotFoundError:
+    content = content_of(file)
+    if content is None:
         return NONE
-    except (OSError, ValidationError) as error:
-        fault = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
+    try:
+        return Calibration.model_validate_json(content)
+    except ValidationError as error:
+        fault = error.errors()[0]["msg"]
         hint = f"remove it, and make it anew with `rmmbench check {folder} --calibrate 10`"
         raise RunError(f"{file} must be a calibration: {fault}; {hint}") from None
 

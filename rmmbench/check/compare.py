@@ -16,7 +16,8 @@ class Tolerances:
     """How much worse a case may become, as fractions of the baseline.
 
     Attributes:
-        memory_floor_bytes: Memory may always change by this much.
+        memory_floor_bytes: Measured memory may always change by this much. Predicted memory is the
+            same to the byte for the same code, and has no floor.
     """
 
     memory: float = 0.01
@@ -33,6 +34,8 @@ class Tolerances:
 
 Judge = Callable[[Record, Record], Iterator[Finding]]
 """Yields what is found of the throughput of one case, the baseline's record first."""
+
+_NOTHING = "nothing was measured of it that a check compares"
 
 
 def matched(baseline: Iterable[Record], run: Iterable[Record]) -> list[Pair]:
@@ -68,6 +71,7 @@ def compare(
     for key in old | new:
         case = (new.get(key) or old[key]).case
         found = tuple(_findings(old.get(key), new.get(key), limits, judge))
+        found = found or (Finding(case, "outcome", Verdict.NOT_JUDGED, reason=_NOTHING),)
         cases.append(CaseResult(key, case, found))
     moved = dict.fromkeys(one for pair in pairs for one in timed_elsewhere(*pair))
     allowed = tuple(f"{one} (allowed)" for one in moved if one.name in allow)
@@ -117,11 +121,12 @@ def _outcome(old: Record | None, new: Record | None) -> Finding:
 
 def _memory(what: str, before: int, now: int, new: Record, limits: Tolerances) -> Finding:
     relative = limits.memory * before
-    limit = max(relative, limits.memory_floor_bytes)
+    is_predicted = new.memory is not None and new.memory.device == "predict"
+    limit = relative if is_predicted else max(relative, limits.memory_floor_bytes)
     verdict = Verdict.SAME
     if abs(now - before) > limit:
         verdict = Verdict.REGRESSED if now > before else Verdict.IMPROVED
-    tolerance = limits.memory if limit == relative else None
+    tolerance = limits.memory if limit == relative and before else None
     return Finding(new.case, what, verdict, before, now, limit, tolerance)
 
 

@@ -5,6 +5,7 @@ is how much whole runs of one code differ from each other, which is several time
 within one run tell.
 """
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -89,6 +90,11 @@ def in_turn(differences: Sequence[float], cases: int, tolerance: float) -> Evide
     return found
 
 
+def fewest_pairs(cases: int) -> int:
+    """Return how many pairs of runs it takes to tell a fall, however large, of so many cases."""
+    return next(n for n in itertools.count(2, 2) if math.isfinite(reach(n, ALARMS / cases)))
+
+
 def between(
     before: Sequence[float], now: Sequence[float], step_error: float, cases: int
 ) -> Evidence:
@@ -97,13 +103,14 @@ def between(
     Args:
         before: Logarithms of throughput, a run each.
         now: The same of now; with those before three or more.
-        step_error: The standard error of one run as its own steps tell it; runs differ by no less.
+        step_error: The standard error of one run as its own steps tell it, which may be twice too
+            large: of half of it runs differ at least.
         cases: How many are judged.
     """
     from scipy.special import stdtrit  # most checks need no quantile
 
     freedom = len(before) + len(now) - 2
-    deviation = max(spread(before, now), step_error, _LEAST_ERROR)
+    deviation = max(spread(before, now), step_error / 2, _LEAST_ERROR)
     error = deviation * math.sqrt(1 / len(before) + 1 / len(now))
     alarm, miss = (float(stdtrit(freedom, 1 - p)) * error for p in (ALARMS / cases, MISSES))
     return Evidence(statistics.fmean(now) - statistics.fmean(before), alarm, miss)
@@ -125,10 +132,8 @@ def detectable(before: Sequence[float], cases: int) -> float:
 
 def spread(*samples: Sequence[float]) -> float:
     """Return the standard deviation within samples, of more values than samples together."""
-    means = [statistics.fmean(sample) for sample in samples]
-    parts = zip(samples, means, strict=True)
-    squares = sum((value - mean) ** 2 for sample, mean in parts for value in sample)
-    return math.sqrt(squares / (sum(map(len, samples)) - len(samples)))
+    lengths = [math.dist(one, [statistics.fmean(one)] * len(one)) for one in samples]
+    return math.hypot(*lengths) / math.sqrt(sum(map(len, samples)) - len(samples))
 
 
 def beyond_doubt(

@@ -9,16 +9,28 @@ from rmmbench.check.report import FAILING, Finding, Report, Verdict
 def write(report: Report) -> str:
     """Return a line for each finding that fails the check or nearly does, the gravest first.
 
-    What could not be compared has a line for each reason.
+    What could not be compared, and where nothing seems to have changed but could not be told, has a
+    line for each reason.
     """
     told = FAILING | {Verdict.NOT_ENOUGH_EVIDENCE}
     lines = [
         _command("error" if report.fails(finding.verdict) else "warning", finding)
         for finding in report.findings
-        if finding.verdict in told
+        if finding.verdict in told and finding.is_remarkable
     ]
-    title = f"rmmbench check - {Verdict.NOT_COMPARABLE}"
-    lines += [f"::error title={title}::{_escaped(text)}" for text in overview.not_compared(report)]
+    grouped = [
+        ("error", Verdict.NOT_COMPARABLE, overview.not_compared(report)),
+        (
+            "error" if report.strict else "warning",
+            Verdict.NOT_ENOUGH_EVIDENCE,
+            overview.cannot_tell(report),
+        ),
+    ]
+    lines += [
+        f"::{level} title=rmmbench check - {verdict}::{_escaped(text)}"
+        for level, verdict, texts in grouped
+        for text in texts
+    ]
     lines += [f"::warning title=rmmbench check::{_escaped(text)}" for text in report.warnings]
     return "".join(f"{line}\n" for line in lines)
 

@@ -33,7 +33,7 @@ def remarks(report: Report) -> list[str]:
             what = "" if finding.what == "outcome" else f", {wording.PROSE[finding.what]}"
             case = f"{wording.name(finding.case)}{what}"
             lines.append(f"{finding.verdict}: {case}: {wording.shortened(finding.reason)}")
-    lines += [*_cannot_tell(report), *not_compared(report)]
+    lines += [*cannot_tell(report), *not_compared(report)]
     lines += _told_together(report, Verdict.NOT_JUDGED, "not judged")
     if Verdict.IMPROVED in report.counts:
         lines.append("to keep what improved, make this run the baseline with --save")
@@ -53,7 +53,7 @@ def _told_together(report: Report, verdict: Verdict, said: str) -> list[str]:
     ]
 
 
-def _cannot_tell(report: Report) -> list[str]:
+def cannot_tell(report: Report) -> list[str]:
     """Return how small a fall of throughput could not be seen, a line for each reason."""
     falls: dict[str, list[float]] = {}
     for one in report.findings:

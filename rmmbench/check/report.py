@@ -104,17 +104,16 @@ def one_sided(
 
 @dataclass(frozen=True)
 class CaseResult:
-    """The findings on one case; none where nothing of it was measured."""
+    """The findings on one case."""
 
     key: str
     case: Case
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...]
 
     @property
     def verdict(self) -> Verdict:
         """The gravest of its findings'."""
-        verdicts = [finding.verdict for finding in self.findings]
-        return min(verdicts, key=lambda verdict: verdict.gravity, default=Verdict.SAME)
+        return min((finding.verdict for finding in self.findings), key=lambda one: one.gravity)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from rmmbench.check.calibration import measured
 from rmmbench.check.comparable import versions
 from rmmbench.check.compare import Tolerances, compare, matched
-from rmmbench.check.evidence import in_turn, spread
+from rmmbench.check.evidence import fewest_pairs, in_turn, spread
 from rmmbench.check.report import Finding, Report, Verdict
 from rmmbench.check.throughput import WHAT
 from rmmbench.record import Record
@@ -121,7 +121,9 @@ class InTurn:
             now,
             limit=self.tolerance * before,
             tolerance=self.tolerance,
-            reason=_why(differences) if verdict is Verdict.NOT_ENOUGH_EVIDENCE else None,
+            reason=_why(differences, self.cases)
+            if verdict is Verdict.NOT_ENOUGH_EVIDENCE
+            else None,
             excluded_fall=evidence.excluded_fall if evidence else 1.0,
         )
 
@@ -142,12 +144,13 @@ def _speed(record: Record | None, is_relative: bool) -> float | None:
     return found.value if found else None
 
 
-def _why(differences: Sequence[float]) -> str:
-    count = len(differences)
-    if count < 2:
-        return "1 pair of runs, which tells no noise"
-    differ = format_percent(math.expm1(spread(differences)))
-    return f"{count} pairs of runs differ by {differ}; give more time with --max-minutes"
+def _why(differences: Sequence[float], cases: int) -> str:
+    count, fewest = len(differences), fewest_pairs(cases)
+    if count < fewest:
+        few = f"{count} pair{'' if count == 1 else 's'} of runs, and it takes {fewest}"
+    else:
+        few = f"{count} pairs of runs differ by {format_percent(math.expm1(spread(differences)))}"
+    return f"{few}; give more time with --max-minutes"
 
 
 def _later_failures(pairs: Sequence[RunPair]) -> Iterator[str]:

@@ -49,7 +49,8 @@ def advise(
     case = _case(model, task, batch_size, seq_len, settings | {"share": share})
     advice = advise_case(case)
     if as_json:
-        advice |= {name: m and m.model_dump() for name, m in advice.items() if name != "layers"}
+        memory = ("exact", "sketched", "least")
+        advice |= {name: advice[name] and advice[name].model_dump() for name in memory}
         write_json({"case": case.model_dump(mode="json")} | advice)
         return
     _show(case, advice, every_layer=every_layer)
@@ -81,16 +82,22 @@ def _show(case: "Case", advice: dict[str, Any], *, every_layer: bool) -> None:
 
     from rmmbench.cli.table import stdout
     from rmmbench.labels import place
+    from rmmbench.record import told_dtype
     from rmmbench.rows import CELL
 
     console = stdout()
     console.print()
     console.print(_layers(case, advice["layers"], fold=not every_layer))
     console.print()
+    for reason, count in advice["left_out"].items():
+        console.print(Text(f"Left out: {count}, as {reason}."))
+    if advice["left_out"]:
+        console.print()
     console.print(_totals(case, advice))
     console.print()
     shared = "one for layers that read one tensor" if case.share else "one for each layer"
-    said = f"{place(case.model_dump(), CELL)} · sketch {case.sketch}, {shared}"
+    row = case.model_dump() | {"dtype": told_dtype(case.dtype, advice["parameter_dtypes"])}
+    said = f"{place(row, CELL)} · sketch {case.sketch}, {shared}"
     how = "Predicted on fake tensors; inputs are made up. MiB of a line are of all its layers."
     console.print(Text(f"{said}\n{how}", style="dim"))
 
@@ -162,9 +169,24 @@ def _lines(layers: Sequence[dict[str, Any]], *, fold: bool) -> Iterable[dict[str
 
 
 def _verdict(line: dict[str, Any]) -> str:
-    partners = [name.rpartition(".")[2] for name in line["together_with"]]
-    together = f", with {', '.join(partners)}" if partners else ""
     if line["is_beneficial"]:
-        return f"sketch{together}"
+        return f"sketch{_company(line)}"
     others = re.sub(r"\d+", "*", "; ".join(line["others"][:2]))
     return f"leave: kept by {others}" if others else f"leave: {line['reason']}"
+
+
+def _company(line: dict[str, Any]) -> str:
+    """Return with whom a layer keeps one sketch, or beside whom its own: ", with key, value"."""
+    shared, others = line["shares_with"], line["together_with"]
+    if not others:
+        return ""
+    names = ", ".join(_short(name, line["layer"]) for name in shared or others)
+    return f", with {names}" if shared else f", beside {names}"
+
+
+def _short(name: str, layer: str) -> str:
+    """Return what of a layer's name differs from another's: "k_proj" of "….k_proj.lora_A"."""
+    parts, others = name.split("."), layer.replace("*", "0").split(".")
+    while len(parts) > 1 and len(others) > 1 and parts[-1] == others[-1]:
+        parts, others = parts[:-1], others[:-1]
+    return parts[-1]

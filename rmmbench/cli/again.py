@@ -75,7 +75,8 @@ def calibrate(run: "Run", count: int) -> None:
         for number in range(1, count + 1):
             again = sweep_again(run, Code(), folder / f"{number:03}")
             require_same_code(run, again)
-            more = calibration.run_of(again.path, again.records())
+            place = again.path.relative_to(folder.resolve().parents[1])
+            more = calibration.run_of(place, again.records())
             known = calibration.Calibration(runs=(*known.runs, more))
             calibration.write(run.path, known)
             tell(f"{number} of {count} runs are in {folder}")
@@ -100,7 +101,8 @@ def _code(other: str) -> "Iterator[Code]":
 
 def _new_folder(run: "Run", purpose: str) -> Path:
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    return run.path.with_name(f"{run.path.resolve().name}-{purpose}") / stamp
+    path = run.path if run.path.name not in ("", "..") else run.path.resolve()
+    return path.with_name(f"{path.name}-{purpose}") / stamp
 
 
 @contextmanager

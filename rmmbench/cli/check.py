@@ -56,7 +56,10 @@ def check(
         ),
     ] = None,
     memory_tolerance: Annotated[
-        str, typer.Option(metavar="PERCENT", help="How much memory may rise; 2 MiB it always may.")
+        str,
+        typer.Option(
+            metavar="PERCENT", help="How much memory may rise; if measured, 2 MiB in any case."
+        ),
     ] = "1%",
     throughput_tolerance: Annotated[
         str, typer.Option(metavar="PERCENT", help="The fall in throughput to find.")
@@ -108,9 +111,9 @@ def check(
       rmmbench check runs/ci --against main --markdown -
       rmmbench check runs/ci --against main --allow torch
       rmmbench check runs/ci --against main --save
-      rmmbench check main --calibrate 10
-      rmmbench check runs/ci --rerun HEAD~1 --max-minutes 30
-      rmmbench check runs/ci --rerun ../released/bin/python
+      rmmbench check baselines/main --calibrate 10
+      rmmbench check runs/quick --rerun HEAD~1 --max-minutes 30
+      rmmbench check runs/quick --rerun ../released/bin/python
     """
     from rmmbench.check.compare import Tolerances
     from rmmbench.cli import again

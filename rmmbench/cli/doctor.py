@@ -87,6 +87,11 @@ def _transformers() -> tuple[str | None, str]:
     return _distribution("transformers", note)
 
 
+def _triton() -> tuple[str | None, str]:
+    note = "on a GPU no kernels for sketches and no torch.compile; pip install triton"
+    return _distribution("triton", note)
+
+
 def _cuda() -> tuple[str | None, str]:
     import torch
 
@@ -200,6 +205,7 @@ _PROBES: dict[str, Callable[[], tuple[str | None, str]]] = {
     "rmmbench": _rmmbench,
     "torch": _torch,
     "transformers": _transformers,
+    "Triton": _triton,
     "CUDA": _cuda,
     "GPU": _gpu,
     "driver": _driver,

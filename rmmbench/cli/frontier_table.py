@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rmmbench.figures.frontier import Cell
     from rmmbench.rows import Row
 
+OF_EXACT, OF_ALL = "of exact", "of all"
+
 
 def show(data: "FigureData") -> None:
     """Print a table a cell to stdout; what did not end well, and why, to stderr.
@@ -53,7 +55,9 @@ def columns(cell: "Cell") -> "list[Column]":
     from rmmbench.labels import gradient_error, throughput_interval
     from rmmbench.units import GIB, MIB, format_percent
 
-    rows, best = in_order(cell), {row["key"] for row in cell.best}
+    rows = in_order(cell)
+    best = {row["key"]: OF_ALL for row in cell.best}
+    best |= {row["key"]: OF_EXACT for row in cell.exact_best}
     is_small = all((row["peak_allocated_bytes"] or 0) < GIB for row in rows)
     unit, size, digits = ("MiB", MIB, 1) if is_small else ("GiB", GIB, 2)
 
@@ -75,7 +79,7 @@ def columns(cell: "Cell") -> "list[Column]":
         column("relative\nthroughput", _ratio),
         column("95 %\ninterval", throughput_interval),
         column("gradient\nerror", gradient_error),
-        column("no other\nis better", lambda row: "yes" if row["key"] in best else ""),
+        column("no other\nis better", lambda row: best.get(row["key"], "")),
         column("line exact to\ncheckpoint", cell.side),
     ]
     return [each for each in found if any(each.cells)]
@@ -119,7 +123,10 @@ def _caption(data: "FigureData", cells: "Sequence[Cell]") -> "Text":
     said += [provenance(rows, data.environment, data.synthetic), _plain(left_out(rows))]
     if any(cell.timed for cell in cells):
         same = f"up to {100 * NO_MORE:g} % is no difference in peak"
-        said.append(f"No other is better: in peak memory and throughput together; {same}.")
+        said.append(
+            f"No other is better in peak memory and throughput: {OF_EXACT} gradients; {OF_ALL}, "
+            f"where less gradient error is better, too; {same}."
+        )
     if any(cell.line for cell in cells):
         said.append("Above: faster than the straight line from exact to checkpoint at its peak.")
     return Text("\n".join(filter(None, said)), style="dim")

@@ -46,7 +46,7 @@ def point_labels(cell: Cell, view: View, axes: str) -> tuple[list[dict[str, Any]
 def _by_need(cell: Cell, view: View) -> list[tuple[Row, bool]]:
     """Return the cases whose names must be there, then the others, the most crowded first."""
     ends = [row for row in cell.timed if row["method"] == EXACT or row in (cell.line or ())]
-    needed = {row["key"]: row for row in (*ends, *cell.best)}
+    needed = {row["key"]: row for row in (*ends, *cell.exact_best, *cell.best)}
     places = [view.pixels(row) for row in cell.timed]
 
     def crowd(row: Row) -> float:
@@ -91,7 +91,7 @@ def _hint(cell: Cell, view: View) -> tuple[list[dict[str, Any]], list[Box]]:
 def _pieces(cell: Cell, view: View) -> list[Box]:
     """Return what the lines take up, in pieces of about PIECE pixels."""
     lines = [tuple(map(view.pixels, cell.line))] if cell.line else []
-    for (x0, y0), (x1, y1) in pairwise(map(view.pixels, cell.best)):
+    for (x0, y0), (x1, y1) in pairwise(map(view.pixels, cell.exact_best)):
         lines += [((x0, y0), (x1, y0)), ((x1, y0), (x1, y1))]
     for row in cell.timed:
         (x, _), (low, high) = view.pixels(row), view.bar(row)

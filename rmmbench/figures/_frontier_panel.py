@@ -13,12 +13,13 @@ from rmmbench.figures._panel import Panel
 from rmmbench.figures._style import INK, MUTED, RATES, around_one, axis, error_bars
 from rmmbench.figures._ways import EXACT, Cell
 from rmmbench.labels import EXACT as PAPERS_EXACT
-from rmmbench.labels import ROUNDING, gradient_error
+from rmmbench.labels import ROUNDING, gradient_error, has_exact_gradient
 from rmmbench.rows import Row, interval
 from rmmbench.units import GIB, MIB, format_bytes
 
 WIDTH, HEIGHT = 640, 450
-BEST, TRADE = "no other is better", "exact to checkpoint"
+EXACT_BEST, TRADE = "exact, no other is better", "exact to checkpoint"
+BEST = "no other is better at its error"
 Errors = tuple[float, str]  # where a range of gradient errors begins, and its name
 NO_ERROR, UNKNOWN = "0, or rounding", "not measured"
 
@@ -82,7 +83,7 @@ def error_colors(rows: Iterable[Row]) -> dict[Errors, str]:
 def frontier_panel(cell: Cell, view: View, heading: str, colors: Mapping[Errors, str]) -> Panel:
     """Return the panel of the cases that have both numbers, coloured by `error_colors`."""
     return Panel(
-        traces=[*_lines(cell, view), *_points(cell, view, colors)],
+        traces=[*_lines(cell, view), *_points(cell, view, colors), *_rings(cell, view)],
         x=axis(f"peak memory, {view.unit}", range=view.x),
         y=axis(f"throughput ÷ {EXACT}'s", range=view.y),
         heading=heading,
@@ -107,10 +108,11 @@ def full_hover(row: Row, name: str) -> str:
 
 
 def _lines(cell: Cell, view: View) -> list[Any]:
-    """Return the line from exact to checkpointing, and the steps through what nothing beats."""
+    """Return the line from exact to checkpointing, and steps through the best exact gradients."""
     dash = {"color": MUTED, "width": 1.5, "dash": "dash"}
     steps = {"color": INK, "width": 1.5, "shape": "hv"}
-    lines = [_line(BEST, [view.place(row) for row in cell.best], steps)]
+    best = [view.place(row) for row in cell.exact_best]
+    lines = [_line(EXACT_BEST, best, steps)] if best else []
     if cell.line:
         lines.insert(0, _line(TRADE, [view.place(row) for row in cell.line], dash))
     return lines
@@ -141,9 +143,19 @@ def _marks(rows: Sequence[Row], cell: Cell, view: View, name: str, color: str) -
     return trace
 
 
+def _rings(cell: Cell, view: View) -> list[go.Scatter]:
+    """Return a ring about each case that no other beats at its gradient error, if there is one."""
+    if not cell.best:
+        return []
+    x, y = zip(*map(view.place, cell.best), strict=True)
+    ring = {"symbol": "circle-open", "size": 15, "color": INK, "line": {"width": 1.5}}
+    trace = go.Scatter(x=x, y=y, mode="markers", marker=ring, name=BEST, legendgroup=BEST)
+    return [trace.update(hoverinfo="skip", legendrank=2001)]
+
+
 def _errors(row: Row) -> Errors:
     """Return the half decade that a case's gradient error is in, its lower end first."""
-    error = 0.0 if row["method"] == EXACT else row["gradient_error"]
+    error = 0.0 if has_exact_gradient(row) else row["gradient_error"]
     if error is None:
         return math.inf, UNKNOWN
     if error < ROUNDING:

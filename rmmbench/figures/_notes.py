@@ -8,7 +8,7 @@ from html import escape
 from rmmbench import published
 from rmmbench.case import CHOICES, in_words
 from rmmbench.figures.figure import FigureData
-from rmmbench.labels import EXACT, kind, place, provenance, setting
+from rmmbench.labels import EXACT, kind, place, provenance, setting, throughput_interval
 from rmmbench.rows import (
     CELL,
     KIND,
@@ -117,12 +117,15 @@ def footnote(
         subjects: Which of "memory" and "time" is drawn.
         paper: Whether published numbers are drawn.
     """
-    rows, marked = list(rows), {row["key"] for row in drawn}
+    rows, drawn = list(rows), list(drawn)
+    marked = {row["key"] for row in drawn}
     missing = Counter(row["outcome"] for row in rows if row["key"] not in marked)
     said = [provenance(rows, data.environment, data.synthetic, subjects)]
     if missing:
         counts = ", ".join(f"{n} {_spoken(outcome)}" for outcome, n in missing.items())
         said.append(f"Not drawn: {counts}.")
+    if "time" in subjects and any(throughput_interval(row) for row in drawn):
+        said.append("Error bars: 95 % intervals.")
     if paper:
         said.append(f"Hollow: published, {published.sources(data.profile)}.")
     return " ".join(said)

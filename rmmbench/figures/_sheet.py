@@ -1,7 +1,7 @@
 """How panels are put on one sheet, with their legends, a title and a footnote. Sizes in pixels."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -46,30 +46,33 @@ def sheet(
     note = textwrap.wrap(footnote, round((width + left) / 6.1))
     bottom = BOTTOM + NOTE_LINE * len(note)
     top = TOP + HEADING_LINE * max(len(panel.above) for panel in panels[:columns])
-    figure = go.Figure()
-    for panel, slot in zip(panels, _slots(panels, widths, heights), strict=True):
-        _draw(figure, panel, slot)
-        _annotate(figure, panel, slot)
+    placed = list(zip(panels, _slots(panels, widths, heights), strict=True))
+    layout: dict[str, Any] = {}
+    for panel, slot in placed:
+        layout |= _axes(panel, slot)
         if panel.legend is not None:
             legend = _legend(panel.legend, slot.x[1] + LEGEND_GAP / width, slot.y[1])
-            figure.update_layout({f"legend{slot.suffix}": legend})
-    figure.update_layout(
-        template="plotly_white",
-        font={"family": FONT, "size": 13, "color": INK},
-        title=_title(title, subtitle, y=1 - TITLE / (top + height + bottom), left=left),
-        width=left + width + RIGHT,
-        height=top + height + bottom,
-        margin={"t": top, "b": bottom, "l": left, "r": RIGHT},
-        hoverlabel={"bgcolor": "white", "font": {"family": FONT, "size": 12.5}, "align": "left"},
-        hovermode="closest",
-        barmode="overlay",
-        meta={"title": title},
-    )
+            layout[f"legend{slot.suffix}"] = legend
     below: dict[str, Any] = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": EDGE - left - 4}
     below |= {"y": 0, "yref": "paper", "yanchor": "bottom", "yshift": 12 - bottom}
     # Programs and machines speak in it, which mean no tag.
-    _write(figure, "<br>".join(escape(line, quote=False) for line in note), below, size=11.5)
-    return figure
+    last = _text("<br>".join(escape(line, quote=False) for line in note), below, size=11.5)
+    layout |= {
+        "template": "plotly_white",
+        "font": {"family": FONT, "size": 13, "color": INK},
+        "title": _title(title, subtitle, y=1 - TITLE / (top + height + bottom), left=left),
+        "width": left + width + RIGHT,
+        "height": top + height + bottom,
+        "margin": {"t": top, "b": bottom, "l": left, "r": RIGHT},
+        "hoverlabel": {"bgcolor": "white", "font": {"family": FONT, "size": 12.5}, "align": "left"},
+        "hovermode": "closest",
+        "barmode": "overlay",
+        "meta": {"title": title},
+        "shapes": [shape for panel, slot in placed for shape in _shapes(panel, slot)],
+        "annotations": [*(text for panel, slot in placed for text in _texts(panel, slot)), *last],
+    }
+    # All at once: plotly looks at the whole figure again whenever something is added to it.
+    return go.Figure([trace for panel, slot in placed for trace in _traces(panel, slot)], layout)
 
 
 def _shared_legends(panels: Sequence[Panel]) -> dict[int, list[str]]:
@@ -113,33 +116,40 @@ def _slots(panels: Sequence[Panel], widths: Sequence[int], heights: Sequence[int
     return slots
 
 
-def _draw(figure: go.Figure, panel: Panel, slot: _Slot) -> None:
-    x, y = f"x{slot.suffix}", f"y{slot.suffix}"
+def _traces(panel: Panel, slot: _Slot) -> Iterator[Any]:
     for trace in panel.traces:
-        figure.add_trace(trace.update(xaxis=x, yaxis=y))
+        yield trace.update(xaxis=f"x{slot.suffix}", yaxis=f"y{slot.suffix}")
+
+
+def _axes(panel: Panel, slot: _Slot) -> dict[str, Any]:
+    x, y = f"x{slot.suffix}", f"y{slot.suffix}"
     axes = {f"xaxis{slot.suffix}": {"domain": slot.x, "anchor": y, **panel.x}}
-    axes |= {f"yaxis{slot.suffix}": {"domain": slot.y, "anchor": x, **panel.y}}
-    figure.update_layout(axes)
+    return axes | {f"yaxis{slot.suffix}": {"domain": slot.y, "anchor": x, **panel.y}}
+
+
+def _shapes(panel: Panel, slot: _Slot) -> Iterator[dict[str, Any]]:
+    x, y = f"x{slot.suffix}", f"y{slot.suffix}"
     dashes = {"type": "line", "line": {"dash": "dash", "color": MUTED, "width": 1.5}}
+    dashes |= {"layer": "above"}
     for level in panel.levels:
         ends = {"x0": 0, "x1": 1, "xref": f"{x} domain", "y0": level.y, "y1": level.y, "yref": y}
-        figure.add_shape(layer="above", **dashes, **ends)
+        yield dashes | ends
     for wall in panel.walls:
         ends = {"y0": 0, "y1": 1, "yref": f"{y} domain", "x0": wall, "x1": wall, "xref": x}
-        figure.add_shape(layer="above", **dashes, **ends)
+        yield dashes | ends
 
 
-def _annotate(figure: go.Figure, panel: Panel, slot: _Slot) -> None:
+def _texts(panel: Panel, slot: _Slot) -> Iterator[dict[str, Any]]:
     across = f"x{slot.suffix} domain"
     for level in panel.levels:
         at = {"x": 0 if level.side == "left" else 1, "xref": across, "xanchor": level.side}
-        _write(
-            figure, level.text, at | {"y": level.y, "yref": f"y{slot.suffix}", "yanchor": "bottom"}
+        yield from _text(
+            level.text, at | {"y": level.y, "yref": f"y{slot.suffix}", "yanchor": "bottom"}
         )
     corner = {"x": 0, "xref": across, "xanchor": "left", "y": 1, "yref": f"y{slot.suffix} domain"}
-    _write(figure, panel.corner, corner | {"yanchor": "top", "bgcolor": "white"})
-    above = corner | {"yanchor": "bottom", "font_color": INK}
-    _write(figure, "<br>".join(panel.above), above)
+    yield from _text(panel.corner, corner | {"yanchor": "top", "bgcolor": "white"})
+    above = corner | {"yanchor": "bottom"}
+    yield from _text("<br>".join(panel.above), above, color=INK)
 
 
 def _legend(title: str, x: float, y: float) -> dict[str, Any]:
@@ -155,8 +165,10 @@ def _title(text: str, subtitle: str, y: float, left: int) -> dict[str, Any]:
     return where | look | {"text": f"<b>{text}</b>{below}"}
 
 
-def _write(figure: go.Figure, text: str, where: dict[str, Any], size: float = 12) -> None:
-    look: dict[str, Any] = {"font_size": size, "font_color": MUTED}
+def _text(
+    text: str, where: dict[str, Any], size: float = 12, color: str = MUTED
+) -> list[dict[str, Any]]:
+    """Return the annotation of a text, none of an empty one."""
+    look: dict[str, Any] = {"font": {"size": size, "color": color}}
     look |= {"showarrow": False, "borderpad": 4, "align": "left"}
-    if text:
-        figure.add_annotation(text=text, **(look | where))
+    return [look | where | {"text": text}] if text else []

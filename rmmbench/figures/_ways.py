@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rmmbench.case import in_words, stack_name
-from rmmbench.labels import kind, rate
+from rmmbench.labels import has_exact_gradient, kind, rate
 from rmmbench.rows import SETTINGS, Row, group, interval, is_projection
 
 EXACT, CHECKPOINT = "exact", "checkpoint"
@@ -54,18 +54,19 @@ class Cell:
         return self.exact is not None and len(ways) > 1
 
     @cached_property
-    def best(self) -> list[Row]:
-        """The cases that no other is as good as in memory and speed, and better in one of them.
+    def exact_best(self) -> list[Row]:
+        """Of the cases whose gradient is exact those that no other of them beats.
 
-        A faster one is as good in memory if its peak is at most `NO_MORE` higher. From the lowest
-        peak to the highest.
+        It would be as good in memory and speed, and better in one of them. Where one is better in
+        speed or in its gradient, up to `NO_MORE` is no difference in peak. From the lowest peak to
+        the highest.
         """
-        places = {row["key"]: _place(row) for row in self.timed}
-        return [
-            row
-            for row in reversed(self.timed)
-            if not any(_dominates(other, places[row["key"]]) for other in places.values())
-        ]
+        return _unbeaten([row for row in reversed(self.timed) if has_exact_gradient(row)])
+
+    @cached_property
+    def best(self) -> list[Row]:
+        """Of all cases whose gradient error is known the same, with it as the third that counts."""
+        return _unbeaten([row for row in reversed(self.timed) if _error(row) is not None])
 
     @cached_property
     def line(self) -> tuple[Row, Row] | None:
@@ -144,8 +145,24 @@ def _place(row: Row) -> tuple[int, float]:
     return row["peak_allocated_bytes"], row["relative_throughput"]
 
 
-def _dominates(one: tuple[int, float], other: tuple[int, float]) -> bool:
-    (peak, ratio), (other_peak, other_ratio) = one, other
-    if ratio > other_ratio:
+def _error(row: Row) -> float | None:
+    """Return a case's gradient error, 0 where it is rounding alone."""
+    return 0.0 if has_exact_gradient(row) else row["gradient_error"]
+
+
+def _unbeaten(rows: Sequence[Row]) -> list[Row]:
+    places = [(*_place(row), _error(row) or 0.0) for row in rows]
+    return [
+        row
+        for row, place in zip(rows, places, strict=True)
+        if not any(_beats(other, place) for other in places)
+    ]
+
+
+def _beats(one: tuple[int, float, float], other: tuple[int, float, float]) -> bool:
+    (peak, ratio, error), (other_peak, other_ratio, other_error) = one, other
+    if ratio < other_ratio or error > other_error:
+        return False
+    if ratio > other_ratio or error < other_error:
         return peak <= (1 + NO_MORE) * other_peak
-    return ratio == other_ratio and peak < other_peak
+    return peak < other_peak

@@ -31,6 +31,7 @@ class Table3Memory(Figure):
         rows.sort(key=kept, reverse=True)
         drawn = [row for row in rows if _has_saving(row)]
         hues = kind_names(drawn)
+        exact = {row["cell"]: row for row in reversed(data.step_rows) if row["method"] == "exact"}
         bars = Bars(
             value=lambda row: 100 * row["saving"],
             published=lambda row: _percent(published.saving(data.profile, row)),
@@ -40,7 +41,7 @@ class Table3Memory(Figure):
             text=lambda percent: f"{percent:.1f}",
             title="peak memory saved, %",
             legend="sketch",
-            note=lambda row: _without(data, row),
+            note=lambda row: _without(data, exact[row["cell"]]),
         )
         panels = bar_panels(drawn, bars)
         return sheet(
@@ -62,9 +63,8 @@ def _has_saving(row: Row) -> bool:
     return row["saving"] is not None and row["method"] != "exact"
 
 
-def _without(data: FigureData, row: Row) -> str:
-    """Return the peak of the unchanged model in the row's cell, measured and published."""
-    exact = next(r for r in data.step_rows if r["cell"] == row["cell"] and r["method"] == "exact")
+def _without(data: FigureData, exact: Row) -> str:
+    """Return the peak of the unchanged model in a cell, measured and published."""
     paper = published.find(data.profile, exact, "peak_gib")
     beside = f" (published {paper:g})" if paper is not None else ""
     return f"{EXACT}: {format_bytes(exact['peak_allocated_bytes'])}{beside}"

@@ -60,7 +60,8 @@ def torch_normals(seed: Tensor) -> Entries:
         precise = torch.float64 if dtype == torch.float64 else torch.float32
         # A column's numbers lie together: then the product reads them fastest.
         size = (len(columns), len(rows))
-        return torch.randn(size, generator=generator, dtype=precise).to(dtype).T
+        numbers = torch.randn(size, generator=generator, dtype=precise, device=seed.device)
+        return numbers.to(dtype).T
 
     return entries
 

@@ -59,7 +59,7 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         peak_allocated_bytes=max(peaks[1:]),
         cold_peak_allocated_bytes=peaks[0],
         resting_bytes=sum(event.size_bytes for event in events if event.nanoseconds < start),
-        saved_bytes=held - loss_bytes + saved.total_bytes(),
+        saved_bytes=max(0, held - loss_bytes + saved.total_bytes()),
     )
     return memory, disagreement(peaks[1], peaks[2])
 

@@ -41,7 +41,7 @@ def measure_cuda_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         peak_allocated_bytes=max(peaks),
         cold_peak_allocated_bytes=cold,
         resting_bytes=resting,
-        saved_bytes=held + saved.total_bytes(),
+        saved_bytes=max(0, held + saved.total_bytes()),
         reserved_bytes=statistics["reserved_bytes.all.peak"],
         alloc_retries=statistics["num_alloc_retries"],
     )

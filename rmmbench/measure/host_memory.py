@@ -32,7 +32,7 @@ def no_more_than_there_is(root: Path = Path("/")) -> Iterator[None]:
 
 def available_bytes(root: Path = Path("/")) -> int | None:
     """Return what can be had without swapping, or being killed; None where the system tells not."""
-    found = _numbers(root / "proc/meminfo").get("MemAvailable:")
+    found = numbers(root / "proc/meminfo").get("MemAvailable:")
     if found is None:
         return None
     return min([found * 1024, *_left_by_groups(root)])
@@ -41,23 +41,23 @@ def available_bytes(root: Path = Path("/")) -> int | None:
 def _left_by_groups(root: Path) -> Iterator[int]:
     """Yield what the limit of each control group leaves; caches go where memory is needed."""
     for group in control_groups(root):
-        limit = _numbers(group / "memory.max", "limit ").get("limit")
-        used = _numbers(group / "memory.stat").get("anon")
+        limit = numbers(group / "memory.max", "limit ").get("limit")
+        used = numbers(group / "memory.stat").get("anon")
         if limit is not None and used is not None:
             yield max(0, limit - used)
 
 
 def _taken_bytes(root: Path) -> int | None:
     """Return what the process has taken that is its own, used or not."""
-    taken = _numbers(root / "proc/self/status").get("VmData:")
+    taken = numbers(root / "proc/self/status").get("VmData:")
     return None if taken is None else taken * 1024
 
 
-def _numbers(file: Path, before: str = "") -> dict[str, int]:
+def numbers(file: Path, before: str = "") -> dict[str, int]:
     """Return by name the numbers in a file of lines "NAME NUMBER"; none if it cannot be read."""
     try:
         lines = (before + file.read_text(encoding="utf-8")).splitlines()
-    except OSError:
+    except (OSError, ValueError):
         return {}
     words = [line.split() for line in lines]
     return {each[0]: int(each[1]) for each in words if len(each) > 1 and each[1].isdecimal()}

@@ -177,8 +177,9 @@ def _stop() -> None:
 def _call(function: Callable[..., Any], *args: Any) -> tuple[Any, str | None]:
     try:
         return function(*args), None
-    except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError) as error:
-        return None, f"NVML: {error}"
+    except Exception as error:  # a reading may not cost what was measured beside it
+        named = "" if isinstance(error, pynvml.NVMLError) else f"{type(error).__name__}: "
+        return None, f"NVML: {named}{error}"
 
 
 def _decode(bits: int) -> tuple[str, ...]:

@@ -77,5 +77,5 @@ def _measure(prepare: Prepare, count: LiveBytes) -> Memory:
         peak_allocated_bytes=peaks[1],
         cold_peak_allocated_bytes=peaks[0],
         resting_bytes=resting,
-        saved_bytes=held + saved.total_bytes(),
+        saved_bytes=max(0, held + saved.total_bytes()),
     )

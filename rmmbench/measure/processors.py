@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 
 from rmmbench.measure.conditions import Readings
 from rmmbench.measure.environment import control_groups, usable_cpus
+from rmmbench.measure.host_memory import numbers
 from rmmbench.measure.nvml import Reading
 
 # In less time the counts are too coarse.
@@ -115,25 +116,18 @@ def _busy_seconds(root: Path) -> float | None:
     names = {f"cpu{number}" for number in usable_cpus()}
     try:
         lines = (root / "proc/stat").read_text(encoding="utf-8").splitlines()
-    except OSError:
+        rows = [line.split() for line in lines]
+        ticks = [[int(count) for count in row[1:]] for row in rows if row and row[0] in names]
+        busy = sum(row[index] for row in ticks for index in _BUSY)
+    except (OSError, ValueError, IndexError):
         return None
-    rows = [line.split() for line in lines]
-    ticks = [[int(count) for count in row[1:]] for row in rows if row and row[0] in names]
-    if not ticks:
-        return None
-    return sum(row[index] for row in ticks for index in _BUSY) / os.sysconf("SC_CLK_TCK")
+    return busy / os.sysconf("SC_CLK_TCK") if ticks else None
 
 
 def _held_seconds(root: Path) -> float | None:
     """Return the most that a quota of this control group, or of one around it, held back."""
-    held = []
-    for group in control_groups(root):
-        try:
-            lines = (group / "cpu.stat").read_text(encoding="utf-8").splitlines()
-        except OSError:
-            continue
-        held += [int(line.split()[1]) / 1e6 for line in lines if line.startswith("throttled_usec")]
-    return max(held, default=None)
+    counts = [numbers(group / "cpu.stat").get("throttled_usec") for group in control_groups(root)]
+    return max((count / 1e6 for count in counts if count is not None), default=None)
 
 
 def _governor(root: Path) -> Reading[str]:

@@ -24,10 +24,11 @@ def from_name(argument: str, case: Case) -> Built:
     encoder-decoders, and a classifier for encoders.
 
     Raises:
-        ValueError: If there is no such config, the model has no head that this can train, or
-            seq_len is missing or too long for it.
+        ValueError: If there is no such config, it names quantised weights, the model has no head
+            that this can train, or seq_len is missing or too long for it.
     """
     config = _config(argument)
+    _refuse_quantised(config, case)
     return from_config(config, head_of(config), case)
 
 
@@ -58,6 +59,20 @@ def _other_head(config: Any, model: Any) -> tuple[str, ...]:
         return ()
     remedy = f'set "architectures": ["{built}"] in its config.json to have it so'
     return (f"the config names {asked[0]}, and {built} is trained; {remedy}",)
+
+
+def _refuse_quantised(config: Any, case: Case) -> None:
+    """Raise ValueError if a config names quantised weights, which only a checkpoint has."""
+    for part in (config, config.get_text_config()):
+        quantised = getattr(part, "quantization_config", None)
+        if quantised:
+            given = quantised if isinstance(quantised, dict) else vars(quantised)
+            how = given.get("quant_method", "some way")
+            need = (
+                f"{case.model} must have a config without quantization_config, got one of '{how}'"
+            )
+            remedy = "take it out to measure float32 weights, or build the model with import:"
+            raise ValueError(f"{need}; {remedy}")
 
 
 def _name_problem(config: Any) -> None:

@@ -1,7 +1,8 @@
 """A model of the user's own, from a factory that can be imported."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, cast
 
@@ -45,10 +46,8 @@ def find_factory(argument: str) -> Callable[..., Any]:
     if not module_name or not attribute:
         form = "import:package.module:factory"
         raise ValueError(f"a model of your own must be named {form}, got '{where}'")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
     try:
-        with real_tensors():
+        with real_tensors(), _here_first():
             factory: Any = getattr(import_module(module_name), attribute)
     except Exception as error:  # importing runs the user's code, which may raise anything
         hint = "check the name, or run where the module can be imported"
@@ -58,6 +57,21 @@ def find_factory(argument: str) -> Callable[..., Any]:
     if not callable(factory):
         raise ValueError(f"{where} must be a function, got {factory!r:.60}")
     return cast("Callable[..., Any]", factory)
+
+
+@contextmanager
+def _here_first() -> Iterator[None]:
+    """Find modules in the working directory first, as a script there would, and afterwards last.
+
+    So what a library imports only later is never a file there that has its name.
+    """
+    sys.path.insert(0, "")
+    try:
+        yield
+    finally:
+        sys.path.remove("")
+        if "" not in sys.path:
+            sys.path.append("")
 
 
 def _batch(make_batch: Callable[[], Any], where: str) -> Mapping[str, Any]:

@@ -9,12 +9,43 @@ import torch
 from torch import nn
 
 from rmmbench import sketches
-from rmmbench.nn.crowding import crowded_layers
+from rmmbench.nn.crowding import what_only_adds
 from rmmbench.nn.readers import Reading, readings
 from rmmbench.nn.rehearsal import Example
 from rmmbench.nn.sharing import sharing_modules
 from rmmbench.nn.size import SketchSettings
 from rmmbench.nn.swap import check_forwards
+from rmmbench.units import KIB, format_bytes
+
+
+class Floor(NamedTuple):
+    """The least that a sketch must save for the noise that it adds.
+
+    The input of a classifier has a row a sample: a sketch of it saves next to nothing, in the layer
+    whose gradient tells most.
+
+    Attributes:
+        gain_bytes: Of the input that it is of.
+        gain_ratio: Of what the sketch that saves most does.
+    """
+
+    gain_bytes: int = 64 * KIB
+    gain_ratio: float = 0.01
+
+    def checked(self) -> "Floor":
+        """Return this floor if it makes sense.
+
+        Raises:
+            ValueError: If a number is out of its range.
+        """
+        if self.gain_bytes < 0:
+            raise ValueError(f"min_gain_bytes must be at least 0, got {self.gain_bytes}")
+        if not 0 <= self.gain_ratio <= 1:
+            raise ValueError(f"min_gain_ratio must be in [0, 1], got {self.gain_ratio}")
+        return self
+
+
+FLOOR = Floor()
 
 
 class LayerAdvice(NamedTuple):
@@ -27,6 +58,7 @@ class LayerAdvice(NamedTuple):
         kept_bytes: What autograd keeps of the input now.
         sketched_bytes: What is kept if the layers that read the input are sketched.
         together_with: The other layers that read the same input.
+        shares_with: Those of them with which it would keep one sketch.
         others: What else keeps the input.
         is_beneficial: Whether the layer should be sketched.
         reason: Why, or why not.
@@ -36,6 +68,7 @@ class LayerAdvice(NamedTuple):
     kept_bytes: int
     sketched_bytes: int
     together_with: tuple[str, ...]
+    shares_with: tuple[str, ...]
     others: tuple[str, ...]
     is_beneficial: bool
     reason: str
@@ -48,6 +81,7 @@ def advise(
     example: Example,
     *,
     share: bool,
+    floor: Floor = FLOOR,
 ) -> list[LayerAdvice]:
     """Return for each linear layer whether a sketch of its input saves memory.
 
@@ -56,7 +90,8 @@ def advise(
         layers: Qualified names of its linear layers.
         settings: Of the sketch.
         example: A batch like those of training.
-        share: Whether layers of one module keep one sketch of a tensor between them.
+        share: Whether layers of one block keep one sketch of a tensor between them.
+        floor: What a sketch must save.
 
     Raises:
         ValueError: If the model's forward pass asks for values, or the sketch cannot do what is
@@ -64,42 +99,80 @@ def advise(
     """
     check_forwards({name: model.get_submodule(name) for name in layers})
     modules = sharing_modules(model, layers) if share else {name: name for name in layers}
+
+    def what_is_shared(reading: Reading) -> Any:
+        return modules[reading.layer], reading.tensor
+
     found = readings(model, layers, example)
     kept = _first_counts(found, lambda reading: reading.storage, lambda reading: reading.kept_bytes)
     sketched = _first_counts(
-        found,
-        lambda reading: (modules[reading.layer], reading.tensor),
-        lambda reading: _sketched_bytes(reading, settings),
+        found, what_is_shared, lambda reading: _sketched_bytes(reading, settings)
     )
+    sharing = _sharing(found, what_is_shared)
+    groups = [_Group(found, names, kept, sketched) for names in _groups(found, modules)]
+    most = max((group.gain for group in groups if not group.others), default=0)
     advice = {}
-    for group in _groups(found, modules):
-        members = [reading for reading in found if reading.layer in group]
-        others = tuple(dict.fromkeys(who for reading in members for who in reading.others))
-        gain = sum(kept[layer] - sketched[layer] for layer in group)
-        reason = "kept anyway" if others else "a sketch would keep no less"
-        if gain > 0 and not others:
-            reason = _GAINS
-        for layer in group:
-            rest = tuple(name for name in group if name != layer)
-            verdict = (rest, others, reason == _GAINS, reason)
+    for group in groups:
+        reason = group.verdict(most, floor)
+        for layer in group.layers:
+            together = tuple(name for name in group.layers if name != layer)
+            shares = tuple(name for name in together if name in sharing[layer])
+            verdict = (together, shares, group.others, reason == _GAINS, reason)
             advice[layer] = LayerAdvice(layer, kept[layer], sketched[layer], *verdict)
-    _leave_crowded(advice, crowded_layers(model, _gaining(advice), settings, example, share=share))
+    gaining = [layer for layer, given in advice.items() if given.is_beneficial]
+    for layer, why in what_only_adds(model, gaining, settings, example, share=share).items():
+        advice[layer] = advice[layer]._replace(is_beneficial=False, reason=why)
     unread = "keeps nothing: its weight is frozen, or it was not called"
-    nothing = (0, 0, (), (), False, unread)
+    nothing = (0, 0, (), (), (), False, unread)
     return [advice.get(layer) or LayerAdvice(layer, *nothing) for layer in layers]
 
 
-def _gaining(advice: Mapping[str, LayerAdvice]) -> list[str]:
-    return [layer for layer, given in advice.items() if given.is_beneficial]
-
-
-def _leave_crowded(advice: dict[str, LayerAdvice], crowded: Iterable[str]) -> None:
-    reason = "alive at the peak anyway"
-    for layer in crowded:
-        advice[layer] = advice[layer]._replace(is_beneficial=False, reason=reason)
-
-
 _GAINS = "only linear layers keep the input"
+
+
+class _Group:
+    """Layers that keep a storage, or share a sketch, with one another.
+
+    Attributes:
+        layers: Qualified names.
+        others: What else keeps what they keep.
+        gain: Bytes that sketches of them all save.
+    """
+
+    def __init__(
+        self,
+        found: Iterable[Reading],
+        layers: list[str],
+        kept: Mapping[str, int],
+        sketched: Mapping[str, int],
+    ) -> None:
+        keepers = (who for reading in found if reading.layer in layers for who in reading.others)
+        self.layers, self.others = layers, tuple(dict.fromkeys(keepers))
+        self.gain = sum(kept[layer] - sketched[layer] for layer in layers)
+
+    def verdict(self, most: int, floor: Floor) -> str:
+        """Return why they gain, or do not, where the group that gains most does so by `most`."""
+        if self.others:
+            return "kept anyway"
+        if self.gain <= 0:
+            return "a sketch would keep no less"
+        if self.gain < floor.gain_bytes:
+            return f"a sketch would save less than {format_bytes(floor.gain_bytes)}"
+        if self.gain < floor.gain_ratio * most:
+            percent = f"{100 * floor.gain_ratio:g} %"
+            return f"a sketch would save less than {percent} of what the best one does"
+        return _GAINS
+
+
+def _sharing(found: Iterable[Reading], what: Callable[[Reading], Any]) -> dict[str, set[str]]:
+    """Return for each layer those that have a `what` that it has."""
+    layers: dict[Any, set[str]] = {}
+    for reading in found:
+        layers.setdefault(what(reading), set()).add(reading.layer)
+    sharing: dict[str, set[str]] = {}
+    for reading in found:
+        sharing.setdefault(reading.layer, set()).update(layers[what(reading)])
+    return sharing
 
 
 def _first_counts(

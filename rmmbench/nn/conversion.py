@@ -8,11 +8,12 @@ from typing import Any, Literal, TypeVar
 
 from torch import nn
 
-from rmmbench.nn.advice import advise
+from rmmbench.nn.advice import FLOOR, Floor, LayerAdvice, advise
 from rmmbench.nn.candidates import left_out_layers, linear_layers
 from rmmbench.nn.linear import Sketched
 from rmmbench.nn.patterns import select
 from rmmbench.nn.rehearsal import Example
+from rmmbench.nn.sharing import sharing_groups
 from rmmbench.nn.size import SketchSettings
 from rmmbench.nn.swap import swap
 
@@ -30,6 +31,8 @@ def convert(
     exclude: str | Iterable[str] | None = None,
     where: Literal["all", "beneficial"] = "all",
     example: Example | None = None,
+    min_gain_bytes: int = FLOOR.gain_bytes,
+    min_gain_ratio: float = FLOOR.gain_ratio,
     share: bool = True,
     **settings: Any,
 ) -> M:
@@ -47,11 +50,14 @@ def convert(
         rho: Compression rate proj_dim / rows, in (0, 1].
         include: Patterns of qualified names ("*.attention.*"); only layers that match one.
         exclude: Patterns; no layer that matches one.
-        where: "beneficial" leaves out layers whose input is kept anyway, is no smaller as a sketch,
-            or is alive where the step's memory is highest.
+        where: "beneficial" leaves out layers whose input is kept anyway, is hardly smaller as a
+            sketch, or is alive where the step's memory is highest; and all if the step would grow.
         example: A batch like those of training, by whose shapes `where` decides; a mapping of the
             model's keyword arguments, a sequence of its arguments, or the only one. Under autocast
             if training is.
+        min_gain_bytes: What a sketch must save for `where` to choose the layers that it is of.
+        min_gain_ratio: The same, of what the sketch that saves most does: a classifier's few rows
+            are not worth noise where its gradient tells most.
         share: Whether layers of one block that read the same tensor (Q, K and V; gate and up) keep
             one sketch of it between them. Under torch.compile they do in any case.
         settings: proj_dim, min_proj_dim, max_proj_dim and block_rows, as `rmm_linear` takes them.
@@ -63,21 +69,26 @@ def convert(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    beside = ("include", "exclude", "where", "example", "share")
+    beside = ("include", "exclude", "where", "example", "min_gain_bytes", "min_gain_ratio", "share")
     chosen = SketchSettings.of({"sketch": sketch, "rho": rho, **settings}, beside)
+    floor = Floor(min_gain_bytes, min_gain_ratio).checked()
     layers = linear_layers(model)
     if not layers:
         raise ValueError(_nothing_to_convert(converted_layers(model), left_out_layers(model)))
     matching = select(layers, include, exclude)
+    advice: list[LayerAdvice] = []
     if where not in ("all", "beneficial"):
         raise ValueError(f"where must be 'all' or 'beneficial', got {where!r}")
     if where == "beneficial":
-        matching = _beneficial(model, matching, chosen, example, share=share)
+        advice = _advice(model, matching, chosen, example, share=share, floor=floor)
+        matching = [layer.layer for layer in advice if layer.is_beneficial]
     swap(model, matching, chosen, share=share)
     names = ", ".join(matching)
     counts = len(matching), len(layers)
     logger.info("%d of %d linear layers keep a %s sketch: %s", *counts, sketch, names)
-    for reason, count in Counter(left_out_layers(model).values()).items():
+    _tell_sharing(model, matching, advice, share=share)
+    not_worth_it = [layer.reason for layer in advice if not layer.is_beneficial]
+    for reason, count in Counter([*left_out_layers(model).values(), *not_worth_it]).items():
         logger.info("left out: %d, as %s", count, reason)
     return model
 
@@ -106,23 +117,38 @@ def all_exact(layers: Iterable[Any]) -> Iterator[None]:
             layer.exact = exact
 
 
-def _beneficial(
+def _advice(
     model: nn.Module,
     layers: list[str],
     settings: SketchSettings,
     example: Example | None,
     *,
     share: bool,
-) -> list[str]:
+    floor: Floor,
+) -> list[LayerAdvice]:
     if example is None:
         remedy = "give example=batch, or where='all'"
         raise ValueError(f"where='beneficial' must see one batch to decide, got none; {remedy}")
-    advice = advise(model, layers, settings, example, share=share)
-    gaining = [layer.layer for layer in advice if layer.is_beneficial]
-    if not gaining:
+    advice = advise(model, layers, settings, example, share=share, floor=floor)
+    if not any(layer.is_beneficial for layer in advice):
         reasons = ", ".join(dict.fromkeys(layer.reason for layer in advice))
         raise ValueError(f"none of the {len(advice)} linear layers gains by a sketch: {reasons}")
-    return gaining
+    return advice
+
+
+def _tell_sharing(
+    model: nn.Module, layers: list[str], advice: list[LayerAdvice], *, share: bool
+) -> None:
+    """Log which layers share a sketch, or where they would: what they read shows in a pass only."""
+    gaining = (layer for layer in advice if layer.is_beneficial)
+    groups = {tuple(sorted([one.layer, *one.shares_with])) for one in gaining if one.shares_with}
+    if groups:
+        told = "; ".join(", ".join(group) for group in sorted(groups))
+        logger.info("layers that share one sketch: %s", told)
+    elif share and not advice:
+        blocks = [block or "the model" for block in sharing_groups(model, layers)]
+        if blocks:
+            logger.info("layers that read one tensor share its sketch within %s", ", ".join(blocks))
 
 
 def _nothing_to_convert(converted: dict[str, Sketched], left_out: dict[str, str]) -> str:

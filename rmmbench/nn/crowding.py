@@ -1,7 +1,8 @@
-"""Which inputs are alive where a step's memory is highest, so that a sketch only adds to it.
+"""What sketches do to a whole step: whether its memory falls, and which of them only add to it.
 
-The usual case is the last block: its caller still holds what the last linear layers have read when
-the forward pass ends, and that is where the memory of a sketched model is highest.
+A sketch of an input that is alive where a step's memory is highest adds to it. The usual case is
+the last block: its caller still holds what the last linear layers have read when the forward pass
+ends, and that is where the memory of a sketched model is highest.
 """
 
 import weakref
@@ -30,31 +31,36 @@ class Peak(NamedTuple):
     alive: set[str]
 
 
-def crowded_layers(
+def what_only_adds(
     model: nn.Module,
     layers: Sequence[str],
     settings: SketchSettings,
     example: Example,
     *,
     share: bool,
-) -> set[str]:
-    """Return those of the layers without whose sketches the peak is lower.
+) -> dict[str, str]:
+    """Return those of the layers without whose sketches a step's peak is lower, and why.
 
     Args:
-        model: Rehearsed with the sketches, and once more without those.
+        model: Rehearsed without sketches, with them all, and without those that are alive there.
         layers: Qualified names of linear layers that would be sketched.
         settings: Of the sketches.
         example: A batch like those of training.
-        share: Whether layers of one module share.
+        share: Whether layers of one block share.
     """
     if not layers:
-        return set()
-    with_all = _peak(model, layers, settings, example, share=share)
-    rest = [name for name in layers if name not in with_all.alive]
-    if len(rest) in (0, len(layers)):
-        return set()
-    without = _peak(model, rest, settings, example, share=share)
-    return with_all.alive if without.size_bytes < with_all.size_bytes else set()
+        return {}
+    best = _peak(model, layers, settings, example, share=share)
+    crowded: set[str] = set()
+    rest = [name for name in layers if name not in best.alive]
+    if 0 < len(rest) < len(layers):
+        without = _peak(model, rest, settings, example, share=share)
+        if without.size_bytes < best.size_bytes:
+            best, crowded = without, best.alive
+    exact = _peak(model, [], settings, example, share=share)
+    if best.size_bytes > exact.size_bytes:
+        return dict.fromkeys(layers, "the step as a whole would grow")
+    return dict.fromkeys(crowded, "alive at the peak anyway")
 
 
 def _peak(

@@ -6,7 +6,6 @@ through Large Linear Layers. arXiv 2201.13195.
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +17,8 @@ from rmmbench.nn import ops
 from rmmbench.nn.seeds import make_ready
 from rmmbench.nn.sharing import Kept, SharedInput
 from rmmbench.nn.size import SketchSettings
-from rmmbench.nn.unusual import can_be_sketched, is_jagged, over_jagged_rows
+from rmmbench.nn.unusual import as_jagged, can_be_sketched, is_jagged
+from rmmbench.sketches.sketch import seed_tensor
 
 
 def rmm_linear(
@@ -60,7 +60,7 @@ def rmm_linear(
         Shape (*, out_features), in the dtype `torch.nn.functional.linear` would give.
 
     Raises:
-        TypeError: If a setting is not of its type.
+        TypeError: If a setting or the seed is not of its type.
         ValueError: If rho is outside (0, 1], not exactly one of rho and proj_dim is given, a
             size is below 1, the sketch is unknown, or block_rows does not divide the rows.
 
@@ -87,23 +87,22 @@ def sketched_linear(
     if isinstance(input, Proxy):
         call = {**settings._asdict(), "seed": seed}
         return input.tracer.create_proxy("call_function", rmm_linear, (input, weight, bias), call)
-    keeps_input = torch.is_grad_enabled() and weight.requires_grad
+    keeps_input = torch.is_grad_enabled() and weight.requires_grad and weight.numel() > 0
     if not keeps_input:
         return F.linear(input, weight, bias)
-    if is_jagged(input):
-        rows = partial(sketched_linear, weight=weight, bias=bias, settings=settings, seed=seed)
-        return over_jagged_rows(rows, input)
-    if not can_be_sketched(input, weight, bias):
+    values = input.values() if is_jagged(input) else input
+    if not can_be_sketched(values, weight, bias):
         return F.linear(input, weight, bias)
-    proj_dim, block_rows = settings.at(input.shape)
-    if proj_dim >= math.prod(input.shape[:-1]):
+    proj_dim, block_rows = settings.at(values.shape)
+    if proj_dim >= math.prod(values.shape[:-1]):
         return F.linear(input, weight, bias)
     sketch = _Sketch(proj_dim, settings.sketch, block_rows)
     # Autocast ends at an autograd function; what F.linear would cast is cast here.
-    cast = as_autocast(input)
+    cast = as_autocast(values)
     x_proj, key = _kept(input, cast, sketch, seed, shared)
     apply: Callable[..., Tensor] = _RMMLinearFunction.apply
-    return apply(cast, weight, bias, x_proj, key, sketch)
+    output = apply(cast, weight, bias, x_proj, key, sketch)
+    return output if values is input else as_jagged(output, input)
 
 
 class _Sketch(NamedTuple):
@@ -129,7 +128,7 @@ def _kept(
     settings = (sketch, cast.dtype)
     found = None if shared is None else shared.find(input, settings)
     x = cast.detach().reshape(-1, cast.shape[-1])
-    given = torch.tensor(seed) if isinstance(seed, int) else seed
+    given = None if seed is None else seed_tensor(seed, torch.device("cpu"))
     kept = Kept(*ops.sketch(x, *sketch, given, *(found or (None, None))))
     if shared is not None and found is None:
         shared.keep(input, settings, kept)

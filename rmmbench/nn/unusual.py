@@ -3,7 +3,6 @@
 Nested tensors of jagged layout are rows one after another, so those are sketched after all.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -38,10 +37,9 @@ def is_jagged(input: Tensor) -> bool:
     return input.is_contiguous()  # torch's linear refuses what is not
 
 
-def over_jagged_rows(apply: Callable[[Tensor], Tensor], input: Any) -> Tensor:
-    """Return what `apply` makes of a jagged input's rows, nested in the same lengths."""
-    output = apply(input.values())
-    return torch.nested.nested_tensor_from_jagged(output, input.offsets())
+def as_jagged(values: Tensor, like: Any) -> Tensor:
+    """Return rows that lie one after another as a nested tensor of the lengths that another has."""
+    return torch.nested.nested_tensor_from_jagged(values, like.offsets())
 
 
 def traced_call(layer: nn.Module, input: object) -> Tensor | None:

@@ -25,7 +25,8 @@ class NormRows(Sketch):
         # Where all rows are 0 any will do.
         norms = norms + (norms.sum() == 0)
         ends = norms.cumsum(0)
-        uniforms = (philox.stream(seed, proj_dim, philox.Use.BINS) + 0.5) / 2**32
+        # In torch's default dtype there would be fewer of them than a large batch has rows.
+        uniforms = (philox.stream(seed, proj_dim, philox.Use.BINS).double() + 0.5) / 2**32
         picked = torch.searchsorted(ends, uniforms * ends[-1]).clamp_(max=x.shape[0] - 1)
         scales = (norms[picked] * (proj_dim / ends[-1])).rsqrt_()
         return torch.stack([picked.double(), scales])

@@ -1,6 +1,7 @@
 """Some of the rows themselves, uniformly without replacement: the cheapest sketch there is.
 
-Its error is (1 − ρ)/ρ times the noise that the batch's own gradient has (the paper's eq. 9).
+Its error is (1 − ρ)/ρ times the noise that the batch's own gradient has (the paper's eq. 9). Of a
+row that is not drawn nothing is left, not even that it was infinite or no number.
 """
 
 from torch import Tensor

@@ -7,7 +7,8 @@ mean yᵀx, and its squared error ‖project(y)ᵀ project(x) − yᵀx‖²_F h
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
+from numbers import Integral
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar, cast
 
 if TYPE_CHECKING:
     import torch
@@ -17,6 +18,9 @@ T = TypeVar("T")
 
 WORKSPACE_BYTES = 64 * 2**20
 """What `project` may hold beside its input and its result, up to a million rows."""
+
+
+_DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
 class Moments(NamedTuple):
@@ -98,14 +102,15 @@ class Sketch(ABC):
         that looks at x does so for a seed, not for a key of `draw`.) Not differentiable.
 
         Args:
-            x: Shape (rows, features), of any floating-point dtype.
+            x: Shape (rows, features); float64, float32, bfloat16 or float16.
             proj_dim: Between 1 and rows.
-            seed: An integer, a tensor of one on x's device, or a key of `draw`.
+            seed: An integer of 64 bits, a tensor of one on x's device, or a key of `draw`.
 
         Returns:
             Shape (proj_dim, features), x's dtype, accumulated in float32 or better.
 
         Raises:
+            TypeError: If x is of another dtype, or proj_dim or the seed not a whole number.
             ValueError: If x is not a matrix, or this sketch has no S of that size.
         """
         return self._with_key(self._project, x, proj_dim, seed)
@@ -117,10 +122,20 @@ class Sketch(ABC):
         return self.project(y, proj_dim, seed), y.sum(0)
 
     def check_size(self, x: "Tensor", proj_dim: int) -> None:
-        """Raise ValueError if x is not a matrix, or there is no S of proj_dim columns for it."""
+        """Raise ValueError if x is not a matrix, or there is no S of proj_dim columns for it.
+
+        TypeError if x is not of real floating-point numbers, or proj_dim not whole.
+        """
         if x.dim() != 2:
             raise ValueError(f"x must be a matrix (rows, features), got shape {tuple(x.shape)}")
+        dtype = str(x.dtype).removeprefix("torch.")
+        if dtype not in _DTYPES:
+            raise TypeError(f"x must be of {', '.join(_DTYPES)}, got {dtype}")
+        if not is_whole(proj_dim):
+            raise TypeError(f"proj_dim must be a whole number, got {proj_dim!r}")
         rows = x.shape[0]
+        if rows >= 2**31:
+            raise ValueError(f"x must have fewer than 2**31 rows, got {rows}")
         if not 1 <= proj_dim <= rows:
             limit = f"between 1 and the {rows} rows of x"
             raise ValueError(f"proj_dim must be {limit}, got {proj_dim}")
@@ -166,25 +181,51 @@ class Sketch(ABC):
         """Return apply(x, proj_dim, key of S), outside of autograd and autocast."""
         import torch
 
+        from rmmbench.kernels.launch import note_sketch
+
         self.check_size(x, proj_dim)
         kind = x.device.type
         # Where there is no autocast to leave, to leave it takes as long as a small sketch.
         is_cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
         with torch.no_grad(), torch.autocast(kind, enabled=False) if is_cast else nullcontext():
-            key = self.draw(x, proj_dim, _as_tensor(seed, x.device))
-            return apply(x, proj_dim, key)
+            key = self.draw(x, proj_dim, _seed_or_key(seed, x.device))
+            result = apply(x, proj_dim, key)
+        note_sketch(x)
+        return result
 
     @property
     def _name(self) -> str:
         return f"sketch '{type(self).__module__.rpartition('.')[2].replace('_', '-')}'"
 
 
-def _as_tensor(seed: "int | Tensor", device: "torch.device") -> "Tensor":
+def _seed_or_key(seed: "int | Tensor", device: "torch.device") -> "Tensor":
+    is_key = not isinstance(seed, int) and getattr(seed, "ndim", 0) == 2
+    return cast("Tensor", seed) if is_key else seed_tensor(seed, device)
+
+
+def seed_tensor(seed: "int | Tensor", device: "torch.device") -> "Tensor":
+    """Return a seed as one int64 number, of shape (); a tensor stays on its device.
+
+    Raises:
+        TypeError: If it is no integer, and no tensor of one.
+        ValueError: If it does not fit in 64 bits.
+    """
     import torch
 
     if isinstance(seed, torch.Tensor):
-        return seed
-    if device.type == "cpu":
-        return torch.tensor(seed)
-    # Filled on the device: a copy from the host would wait for it.
+        is_whole_number = not seed.is_floating_point() and not seed.is_complex()
+        if seed.numel() != 1 or not is_whole_number or seed.dtype == torch.bool:
+            given = f"{seed.dtype} of shape {tuple(seed.shape)}"
+            raise TypeError(f"seed must be an integer or a tensor of one, got {given}")
+        return seed.reshape(()).long()
+    if not is_whole(seed):
+        raise TypeError(f"seed must be an integer or a tensor of one, got {seed!r}")
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"seed must be from -2**63 to 2**63 - 1, got {seed}")
+    # Said, as the default device may be another. Filled there: a copy from the host would wait.
     return torch.full((), seed, dtype=torch.int64, device=device)
+
+
+def is_whole(value: object) -> bool:
+    """Tell whether a value is a whole number, NumPy's too; True is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)

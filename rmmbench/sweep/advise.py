@@ -1,6 +1,7 @@
 """What sketches would save in one model, layer by layer and in all; predicted, on fake tensors."""
 
 import functools
+from collections import Counter
 from typing import Any
 
 from rmmbench.case import Case
@@ -20,9 +21,11 @@ def advise(case: Case) -> dict[str, Any]:
         case: Its sketch, ρ and `share` are what is advised on, its `where` is "beneficial".
 
     Returns:
-        "layers": the fields of `nn.advice.LayerAdvice` of every linear layer. "exact", "sketched"
-        and "least": the memory of the unchanged model, of the converted one, and of one that keeps
-        a single row of each input, below which no ρ comes; the last two are None if no layer gains.
+        "layers": the fields of `nn.advice.LayerAdvice` of every linear layer. "left_out": how many
+        weights no sketch can be made for, by the reason. "parameter_dtypes": as in a record.
+        "exact", "sketched" and "least": the memory of the unchanged model, of the converted one,
+        and of one that keeps a single row of each input, below which no ρ comes; the last two are
+        None if no layer gains.
 
     Raises:
         UsageError: If the model cannot be made as the case asks for it, fake tensors cannot follow
@@ -42,24 +45,26 @@ def advise(case: Case) -> dict[str, Any]:
 
 
 def _advise(case: Case) -> dict[str, Any]:
-    layers = _layers(case)
+    layers, found = _layers(case)
     gains = any(layer["is_beneficial"] for layer in layers)
     least = case.model_copy(update={"rho": None, "proj_dim": 1, "min_proj_dim": 1})
     return {
         "layers": layers,
+        **found,
         "exact": _memory(case.as_exact()),
         "sketched": _memory(case) if gains else None,
         "least": _memory(least) if gains else None,
     }
 
 
-def _layers(case: Case) -> list[dict[str, Any]]:
+def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]]:
     from rmmbench import models
     from rmmbench.measure.step import AUTOCAST, autocast
     from rmmbench.nn.advice import advise as advise_layers
-    from rmmbench.nn.candidates import linear_layers
+    from rmmbench.nn.candidates import left_out_layers, linear_layers
     from rmmbench.nn.fakes import fake_tensors
     from rmmbench.nn.size import SketchSettings
+    from rmmbench.sweep.draft import parameter_dtypes
 
     sizes = (case.rho, case.proj_dim, case.min_proj_dim, case.max_proj_dim)
     settings = SketchSettings(case.sketch or "gaussian", *sizes, case.block_rows).checked()
@@ -68,7 +73,11 @@ def _layers(case: Case) -> list[dict[str, Any]]:
         names = list(linear_layers(model))
         with autocast(model, AUTOCAST[case.dtype]):
             advice = advise_layers(model, names, settings, make_batch(), share=case.share)
-    return [layer._asdict() for layer in advice]
+    found = {
+        "left_out": dict(Counter(left_out_layers(model).values())),
+        "parameter_dtypes": parameter_dtypes(model),
+    }
+    return [layer._asdict() for layer in advice], found
 
 
 def _memory(case: Case) -> Memory:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rmmbench.errors import Exit, RunError, UsageError
 from rmmbench.printable import printable
 from rmmbench.store import Run
+from rmmbench.sweep.leftovers import Folder
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,21 @@ def sweep_again(run: Run, code: Code, out: Path) -> Run:
 def revision(name: str, folder: Path) -> Iterator[Code]:
     """Check out a revision of the git repository about `folder`, and give the code that it is.
 
-    The worktree is a temporary one, removed at the end. What this Python imports from inside of the
-    repository is imported from the worktree in its place.
+    The worktree is a temporary one, removed at the end, or by whatever sweep comes next. What this
+    Python imports from inside of the repository is imported from the worktree in its place.
 
     Raises:
         UsageError: If there is no git, repository or such revision.
     """
     root = Path(_git(folder, "rev-parse", "--show-toplevel")).resolve()
-    commit = _git(folder, "rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
-    with TemporaryDirectory(prefix="rmmbench-revision-") as place:
-        tree = Path(place).resolve() / "tree"
+    try:
+        commit = _git(root, "rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    except UsageError:
+        hint = "give the name of a commit, or the path of another installation's Python"
+        raise UsageError(f"{root} has no git revision '{printable(name, 100)}'; {hint}") from None
+    place = Folder()
+    try:
+        tree = place.path.resolve() / "tree"
         _git(root, "worktree", "add", "--detach", str(tree), commit)
         try:
             paths = [*_moved(sys.path, root, tree), *_outside(root)]
@@ -103,6 +108,8 @@ def revision(name: str, folder: Path) -> Iterator[Code]:
             yield Code(folder=same_place, variables=variables, commit=commit)
         finally:
             _git(root, "worktree", "remove", "--force", str(tree))
+    finally:
+        place.remove()
 
 
 def _require_commit(run: Run, code: Code) -> None:
@@ -137,7 +144,8 @@ def _git(folder: Path, *words: str) -> str:
     git = shutil.which("git")
     if git is None:
         raise UsageError("a revision can only be measured where git is installed")
-    command = [git, "-C", str(folder), *words]
+    # A checkout for a moment is none that a hook should know of.
+    command = [git, "-c", f"core.hooksPath={os.devnull}", "-C", str(folder), *words]
     # Within a hook git names the repository that it runs for, which need not be this one.
     plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     done = subprocess.run(

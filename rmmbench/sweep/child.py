@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from rmmbench.sweep import fork_server
-from rmmbench.sweep.fork_server import EndedError
+from rmmbench.sweep.fork_server import EndedError, ForkServer
 from rmmbench.sweep.job import packed
 from rmmbench.sweep.pipe import Printed, Receiver
 from rmmbench.sweep.server import EXIT_CODE
@@ -43,9 +43,12 @@ class Child:
         messages, theirs_to_send = os.pipe()
         output, theirs_to_print = os.pipe()
         self._messages, self._printed = Receiver(messages, word), Printed(output)
-        self._control = _fork(packed(word, function, args), theirs_to_send, theirs_to_print)
-        for each in (theirs_to_send, theirs_to_print):
-            os.close(each)
+        try:
+            job = packed(word, function, args)
+            self._server, self._control = _fork(job, theirs_to_send, theirs_to_print)
+        finally:
+            for each in (theirs_to_send, theirs_to_print):
+                os.close(each)
 
     @property
     def readers(self) -> list[Any]:
@@ -105,14 +108,15 @@ class Child:
         else:
             self._is_gone = True
             self.is_lost = self.code is None
+            self._server.is_lost |= self.is_lost
 
 
-def _fork(job: bytes, messages: int, output: int) -> socket.socket:
+def _fork(job: bytes, messages: int, output: int) -> tuple[ForkServer, socket.socket]:
     """Ask the server to fork; one that was killed is started again."""
     for _ in range(_STARTS):
         server = fork_server.server()
         with suppress(ConnectionError):
-            return server.fork(job, messages, output)
+            return server, server.fork(job, messages, output)
     said = f": {server.said()}" if server.said() else ""
     raise EndedError(f"the process that others are forked from does not live{said}")
 

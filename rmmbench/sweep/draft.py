@@ -1,16 +1,20 @@
 """A record in the making, and the training step that it is of."""
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch._dynamo  # the first optimizer would import it, in every case anew
+from torch import nn
 
 from rmmbench import methods, models
 from rmmbench.case import Case
 from rmmbench.kernels.launch import Path, complaint, path_taken
 from rmmbench.measure.step import AUTOCAST, TrainingStep, autocast, make_optimizer, placed
-from rmmbench.nn import manual_seed
+from rmmbench.nn import left_out_layers, manual_seed
+from rmmbench.nn.candidates import linear_layers
 from rmmbench.out_of_memory import is_out_of_memory
 from rmmbench.printable import printable
 from rmmbench.record import (
@@ -46,6 +50,8 @@ class Draft:
         self._keep = keep
         self.synthetic = SYNTHETIC
         self.converted: int | None = None
+        self.left_out: dict[str, int] | None = None
+        self.parameter_dtypes: dict[str, int] | None = None
         self.memory: Memory | None = None
         self.timing: Timing | None = None
         self.conditions: Conditions | None = None
@@ -120,6 +126,9 @@ class Draft:
             training=self.training,
             timeline=self.timeline,
             converted=self.converted,
+            left_out=self.left_out,
+            parameter_dtypes=self.parameter_dtypes,
+            exact_gradient=all(methods.get(name).is_exact for name in self.case.methods),
             sketch_path=self.sketch_path,
             synthetic=self.synthetic,
             missing=self._missing(),
@@ -159,6 +168,27 @@ def prepare(draft: Draft, device: str, *, foreach: bool) -> TrainingStep:
     dtype = AUTOCAST[case.dtype]
     # What a layer keeps is autocast's copy.
     with torch.device(device), autocast(model, dtype):
-        draft.converted = methods.get(case.method).apply(model, case, batch)
+        _apply_method(draft, model, batch)
     optimizer = make_optimizer(case.optimizer, model.parameters(), foreach=foreach)
     return TrainingStep(model, batch, optimizer, dtype)
+
+
+def _apply_method(draft: Draft, model: nn.Module, batch: Mapping[str, Any]) -> None:
+    """Change the model as the case asks, and note what it is and what of it was left."""
+    case, left_out = draft.case, Counter(left_out_layers(model).values())
+    draft.parameter_dtypes = parameter_dtypes(model)
+    draft.converted = methods.get(case.method).apply(model, case, batch)
+    if any(_INPUTS in methods.get(name).takes_over for name in case.methods):
+        left_out["not chosen by include, exclude or where"] = len(linear_layers(model))
+        draft.left_out = {reason: count for reason, count in left_out.items() if count}
+
+
+def parameter_dtypes(model: nn.Module) -> dict[str, int]:
+    """Return how many numbers a model's parameters have of each dtype."""
+    found: Counter[str] = Counter()
+    for parameter in model.parameters():
+        found[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
+    return dict(found)
+
+
+_INPUTS = "the inputs of linear layers"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import rmmbench
@@ -43,7 +43,13 @@ class EndedError(RmmbenchError):
 
 
 class ForkServer:
-    """A process that forks others, with all that is preloaded."""
+    """A process that forks others, with all that is preloaded.
+
+    Attributes:
+        modules: What it imports first.
+        owner: The process that it is of.
+        is_lost: Whether it is known to be gone; where it was killed this shows before its end does.
+    """
 
     def __init__(self, modules: Sequence[str]) -> None:
         """Start it.
@@ -53,6 +59,7 @@ class ForkServer:
         """
         self.modules = modules
         self.owner = os.getpid()
+        self.is_lost = False
         try:
             self._folder = Folder()
             self._requests, theirs = socket.socketpair()
@@ -77,23 +84,27 @@ class ForkServer:
             ConnectionError: If the server is gone.
             EndedError: If there is no room for another process.
         """
-        try:
-            control, theirs = socket.socketpair()
-            with theirs, tempfile.TemporaryFile(dir=self._folder.path) as task:
+        with ExitStack() as undone:
+            try:
+                control, theirs = map(undone.enter_context, socket.socketpair())
+                task = undone.enter_context(tempfile.TemporaryFile(dir=self._folder.path))
                 task.write(job)
                 task.seek(0)
                 given = [task.fileno(), messages, output, theirs.fileno()]
                 socket.send_fds(self._requests, [b"!"], given)
-        except ConnectionError:
-            raise
-        except OSError as error:
-            raise _no_room(error) from error
+            except ConnectionError:
+                self.is_lost = True
+                raise
+            except OSError as error:
+                raise _no_room(error) from error
+            control = control.dup()
         control.setblocking(False)
         return control
 
     def is_alive(self) -> bool:
         """Tell whether it can still fork."""
-        return self.owner == os.getpid() and self._process.poll() is None
+        is_mine = self.owner == os.getpid()
+        return is_mine and not self.is_lost and self._process.poll() is None
 
     def said(self) -> str:
         """Return the last that it printed, if anything."""

@@ -14,6 +14,9 @@ from rmmbench.sweep.pipe import Sender
 
 Send = Callable[[object], None]
 
+# multiprocessing's sockets lie 33 characters below, and a socket's name has at most 108.
+_LONGEST_PLACE = 75
+
 
 def packed(word: bytes, function: Callable[..., None], args: tuple[Any, ...]) -> bytes:
     """Return a job in bytes: function(send, *args), run where this process is now.
@@ -46,7 +49,8 @@ def work(task: int, messages: int, temporary: Path) -> None:
     Args:
         task: Descriptor of the file.
         messages: Descriptor that messages go to.
-        temporary: Where temporary files go; whoever forked this process removes it.
+        temporary: Where Python's temporary files go, unless sockets could not; whoever forked this
+            process removes it.
     """
     code = 1
     try:
@@ -54,8 +58,9 @@ def work(task: int, messages: int, temporary: Path) -> None:
         with open(task, "rb") as file:
             word, here, sys.path[:], what = pickle.load(file)
         os.chdir(here)
-        temporary.mkdir()
-        tempfile.tempdir = str(temporary)
+        if len(os.fsencode(temporary)) <= _LONGEST_PLACE:
+            temporary.mkdir()
+            tempfile.tempdir = str(temporary)
         function, args = pickle.loads(what)
         function(Sender(messages, word).send, *args)
         code = 0

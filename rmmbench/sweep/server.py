@@ -38,9 +38,15 @@ def main(descriptor: int, parent: int, folder: str, modules: list[str]) -> None:
     """
     # Of an interrupt the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What is imported takes longer than a parent that was killed may leave anything.
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
     for name in modules:
         with suppress(ImportError):  # whoever needs it will say so
             import_module(name)
+    # From here it notices by itself, and cleans up.
+    _prctl(_PR_SET_PDEATHSIG, 0)
     _Server(socket.socket(fileno=descriptor), parent, Path(folder)).serve()
     os._exit(0)  # what is imported takes seconds to take down
 
@@ -184,12 +190,12 @@ def _end(number: int) -> None:
 
 
 def _children() -> list[int]:
-    """Return the children of this process that have not ended."""
+    """Return the children of this process that are not buried yet."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError):
-            state, parent, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(parent) == os.getpid() and state not in "ZX":
+            parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+            if int(parent) == os.getpid():
                 found.append(int(entry.name))
     return found
 

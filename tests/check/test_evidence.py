@@ -128,7 +128,8 @@ def test_steps_that_vary_more_than_runs_count():
     """A run whose own steps vary is no better known than they tell."""
     before = [0.001 * (-1) ** number for number in range(11)]
     assert between(before, [-0.1], 0.0, CASES).verdict(TOLERANCE) is Verdict.REGRESSED
-    unsteady = between(before, [-0.1], 0.04, CASES)
+    assert between(before, [-0.1], 0.002, CASES) == between(before, [-0.1], 0.0, CASES)
+    unsteady = between(before, [-0.1], 0.08, CASES)
     assert unsteady.verdict(TOLERANCE) is Verdict.NOT_ENOUGH_EVIDENCE
 
 

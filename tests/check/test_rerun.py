@@ -79,9 +79,12 @@ def test_time_is_up(lab):
     (report,) = codes.reports(seconds=1)
     assert len(codes.order) == 4
     assert set(verdicts(report).values()) == {Verdict.NOT_ENOUGH_EVIDENCE}
-    assert "2 pairs of runs differ by " in report.findings[0].reason
+    few = "2 pairs of runs, and it takes 6; give more time with --max-minutes"
+    assert {one.reason for one in report.findings} >= {few}
     assert report.exit_code is Exit.OK
     assert len(lab().reports(seconds=11)) == 2
+    open_still = lab(dct=1.03).reports(seconds=50)[-1].findings[0]
+    assert open_still.reason.startswith("24 pairs of runs differ by ")
 
 
 def test_memory_is_judged_by_the_first_pair(lab):

@@ -88,6 +88,12 @@ def test_runs_of_both_sides_count(calibrated, timed, make_run):
     assert both.excluded_fall < alone.excluded_fall
 
 
+def test_a_baseline_against_itself(calibrated):
+    """Runs that stand on both sides are counted once."""
+    run = calibrated(0.05)
+    assert finding(compare_runs(run, run)).reason.endswith(" here (12 runs)")
+
+
 def test_two_records_alone_flag_only_what_is_beyond_doubt(timed, make_run):
     """Without a calibration 20 % pass as what cannot be told, and 50 % are found."""
     baseline = make_run(timed(1.0), name="baseline")

@@ -83,7 +83,9 @@ def test_line_of_a_finding(report):
 def test_line_of_a_small_case(make_record):
     """Where 2 MiB are the limit, the change is in bytes too; other settings are told by name."""
     settings = {"task": None, "model": "mlp", "seq_len": None, "include": ("a.*", "b")}
-    (before, now) = (make_record(saved=size, **settings) for size in (MIB, 4 * MIB))
+    (before, now) = (
+        make_record(saved=size, memory_device="cpu", **settings) for size in (MIB, 4 * MIB)
+    )
     (finding, *_) = compare([before], [now]).findings
     assert wording.line(finding) == (
         "saved_bytes rose 3.0 MiB (limit 2.0 MiB): "
@@ -228,6 +230,17 @@ def test_github_levels(report):
     assert [line.split("::")[1].split(" ")[0] for line in lines] == ["error"] * 3 + ["warning"]
     strict = github.write(replace(report, strict=True)).splitlines()
     assert [line.split("::")[1].split(" ")[0] for line in strict] == ["error"] * 4
+
+
+@pytest.mark.parametrize(("strict", "level"), [(False, "warning"), (True, "error")])
+def test_github_tells_once_what_cannot_be_told(make_record, strict, level):
+    """Cases that seem the same, of which two runs alone cannot be sure, are one annotation."""
+    times = (1.0, 1.01) * 4
+    timed = {"step_seconds": times, "reference_step_seconds": times}
+    records = [make_record(**timed, **rmm(rho)) for rho in (0.1, 0.2, 0.3)]
+    (line,) = github.write(replace(compare(records, records), strict=strict)).splitlines()
+    start = f"::{level} title=rmmbench check - not enough evidence::throughput of 3 cases: cannot"
+    assert line.startswith(start)
 
 
 def test_github_escapes(failing):

@@ -6,19 +6,26 @@ import sys
 import pytest
 
 from rmmbench.cli import main
+from rmmbench.cli.advise import _company
 
 MINE = """
 import torch
 from torch import nn
 
+class Doubling(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
 class Net(nn.Module):
     def __init__(self, activation):
         super().__init__()
+        self.unused = Doubling(2, 2)
         self.first, self.activation = nn.Linear(8, 16), activation
         self.second = nn.Linear(16, 4)
 
     def forward(self, x):
-        return self.second(self.activation(self.first(x * 2))).sum()
+        loss = self.second(self.activation(self.first(x * 2))).sum()
+        return loss + torch.zeros(2**20).sum()  # where memory is highest
 
 def after_relu(batch_size, seq_len):
     return Net(nn.ReLU()), lambda: {"x": torch.randn(batch_size, 8)}
@@ -58,7 +65,17 @@ def test_a_line_for_all_layers_alike(advise):
     lines = {line.split()[0]: line.split() for line in out.splitlines() if ".self." in line}
     # 2 blocks of 8 · 64 rows of 128 floats; a quarter of that, and an 8-byte seed.
     query = lines["roberta.encoder.layer.*.attention.self.query"]
-    assert query[1:] == ["×2", "512.0", "KiB", "128.0", "KiB", "sketch,", "with", "key,", "value"]
+    assert query[1:] == [
+        "×2",
+        "512.0",
+        "KiB",
+        "128.0",
+        "KiB",
+        "sketch,",
+        "with",
+        "key,",
+        "value",
+    ]
     key = lines["roberta.encoder.layer.*.attention.self.key"]
     assert key[1:] == ["×2", "sketch,", "with", "query,", "value"]
     assert "the least that any ρ reaches" in out
@@ -79,22 +96,24 @@ def test_who_keeps_the_input(advise):
     _, out, _ = advise("import:mine:after_relu")
     (line,) = [line for line in out.splitlines() if line.startswith("second")]
     assert line.rstrip().endswith("leave: kept by relu in activation")
+    assert "Left out: 1, as Doubling has a forward pass of its own." in out
 
 
 def test_json_has_bytes(advise):
     """For machines there is every number, and the case that it is of."""
-    code, out, _ = advise("import:mine:after_gelu", "--rho", 0.25, "--json")
+    code, out, _ = advise("import:mine:after_gelu", "--rho", 0.25, "--json", "--batch-size", 8192)
     assert code == 0
     told = json.loads(out)
     second = told["layers"][1]
     assert second["layer"] == "second"
-    assert second["kept_bytes"] == 32 * 16 * 4
-    assert second["sketched_bytes"] == 8 * 16 * 4 + 8
+    assert second["kept_bytes"] == 8192 * 16 * 4
+    assert second["sketched_bytes"] == 2048 * 16 * 4 + 8
+    assert told["left_out"] == {"Doubling has a forward pass of its own": 1}
     assert told["case"]["rho"] == 0.25
     exact, sketched, least = (told[name]["saved_bytes"] for name in ("exact", "sketched", "least"))
-    # The first layer's input is a tensor of its own, 32 · 8 floats.
-    assert exact - sketched == 32 * 24 * 4 - (8 * 24 * 4 + 2 * 8)
-    assert exact - least == 32 * 24 * 4 - (24 * 4 + 2 * 8)
+    # The first layer's input is a tensor of its own, 8192 · 8 floats.
+    assert exact - sketched == 8192 * 24 * 4 - (2048 * 24 * 4 + 2 * 8)
+    assert exact - least == 8192 * 24 * 4 - (24 * 4 + 2 * 8)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +136,18 @@ def test_bad_input_is_one_line(advise, arguments, message):
     assert err.startswith("error: ")
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("layer", "shares", "others", "told"),
+    [
+        ("a.q", (), (), ""),
+        ("a.q", ("a.k", "a.v"), ("a.k", "a.v"), ", with k, v"),
+        ("h.*.q.A.d", ("h.0.k.A.d", "h.0.v.A.d"), ("h.0.k.A.d", "h.0.v.A.d"), ", with k, v"),
+        ("a.q", (), ("a.k",), ", beside k"),
+    ],
+)
+def test_with_whom_a_layer_shares(layer, shares, others, told):
+    """Layers that share are named by the part of the name that differs, wrappers left out."""
+    line = {"layer": layer, "shares_with": shares, "together_with": others}
+    assert _company(line) == told

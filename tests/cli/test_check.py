@@ -177,7 +177,9 @@ def test_rerun_out_of_time(check, measured_again):
     arguments = ("run", "--rerun", sys.executable, "--max-minutes", "0")
     code, out, _ = check(*arguments)
     assert code == 0
-    assert "cannot tell below 100.0 %: 2 pairs of runs differ by " in " ".join(out.split())
+    assert "cannot tell below 100.0 %: 2 pairs of runs, and it takes 6; give more" in " ".join(
+        out.split()
+    )
     assert check(*arguments, "--strict")[0] == 4
 
 
@@ -190,7 +192,16 @@ def test_calibrate(check, measured_again, tmp_path):
     assert check("run", "--against", "main", "--save")[0] == 0
     assert len(calibration.read(tmp_path / "main").runs) == 4
     check("run", "--calibrate", "1")
-    assert len(calibration.read(tmp_path / "run").runs) == 5
+    runs = calibration.read(tmp_path / "run").runs
+    assert len(runs) == 5
+    assert all(Path(run.records).parts[0] == "run-calibration" for run in runs)
+
+
+def test_run_directory_that_one_is_in(check, measured_again, monkeypatch, tmp_path):
+    """A run by the name of "." has its further runs beside it, not inside."""
+    monkeypatch.chdir("run")
+    assert check(".", "--calibrate", "1")[0] == 0
+    assert (tmp_path / "run-calibration").is_dir()
 
 
 def test_new_records_lose_the_calibration_of_old_ones(check, measured_again, make_run, make_record):

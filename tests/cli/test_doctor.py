@@ -33,6 +33,7 @@ def test_versions_are_those_that_run():
     assert found["Python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["torch"] == torch.__version__
     assert found["transformers"] == version("transformers")
+    assert found["Triton"] == environment.installed("triton")
 
 
 def test_a_person_reads_the_same_as_a_machine():

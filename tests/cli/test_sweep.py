@@ -45,6 +45,9 @@ def too_large(batch_size, seq_len):
 def broken(batch_size, seq_len):
     raise OSError("the dog ate it")
 
+def mended(batch_size, seq_len):
+    return small(batch_size, seq_len) if Path("mended").exists() else broken(batch_size, seq_len)
+
 def hangs(batch_size, seq_len):
     Path("hanging").touch()
     time.sleep(600)
@@ -179,6 +182,15 @@ def test_a_dry_run_lists_the_cases(folder, sweep):
     ]
     assert error == "6 cases\n"
     assert not (folder / "runs").exists()
+
+
+def test_a_dry_run_imports_no_model_of_the_users(folder, sweep):
+    """A list of cases runs nobody's code; the sweep itself would."""
+    (folder / "touching.py").write_text("open('imported', 'w')")
+    code, out, _ = sweep("small.toml", "--dry-run", "--model", "import:touching:factory")
+    assert code == Exit.OK
+    assert out.count("import:touching:factory") == 4
+    assert not (folder / "imported").exists()
 
 
 def test_exact_alone_can_be_measured(folder, sweep):
@@ -345,6 +357,24 @@ def test_how_a_sweep_ends_with_cases_that_fail(folder, sweep, models, code, told
     assert "Traceback" not in error
     outcomes = [record.outcome for record in Run.open(folder / "runs" / "small-cpu").records()]
     assert outcomes == ["ok", "error" if code else "out_of_memory"]
+
+
+def test_what_failed_is_measured_again_only_when_asked(folder, sweep):
+    """The same command leaves a failure as it is and names --retry, which measures that alone."""
+    flags = ["--device", "cpu", "--method", "exact", "--batch-size", "4", "--out", "run"]
+    flags += ["--model", "import:mine:small,import:mine:mended"]
+    code, _, error = sweep("small.toml", *flags)
+    assert code == Exit.SOME_FAILED
+    assert "cases that failed: 1; the same command with --retry measures them again" in error
+    (folder / "mended").touch()
+    before = (folder / "run" / RECORDS_FILE).read_bytes()
+    assert sweep("small.toml", *flags)[0] == Exit.SOME_FAILED
+    assert (folder / "run" / RECORDS_FILE).read_bytes() == before
+    code, _, error = sweep("small.toml", *flags, "--retry")
+    assert code == Exit.OK, error
+    assert "run has 1 of 2 cases already" in error
+    assert (folder / "run" / RECORDS_FILE).read_bytes().startswith(before)
+    assert [record.outcome for record in Run.open(folder / "run").records()] == ["ok", "ok"]
 
 
 def test_an_interrupted_sweep_keeps_its_records(folder, refused, wait_for):

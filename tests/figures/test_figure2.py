@@ -56,6 +56,7 @@ def test_throughput_shows_its_interval(draw, timed_cases):
     found = paired.relative_throughput((0.98, 1.0, 1.02), (0.8,) * 3)
     assert line.y[0] + line.error_y.array[0] == pytest.approx(found.high)
     assert line.y[0] - line.error_y.arrayminus[0] == pytest.approx(found.low)
+    assert "Error bars: 95 % intervals." in seen.note
 
 
 def test_both_panels(draw, memory_cases, timed_cases):

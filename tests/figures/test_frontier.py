@@ -8,10 +8,11 @@ import pytest
 
 from rmmbench.figures import FigureData, get
 from rmmbench.figures._frontier_labels import point_labels
-from rmmbench.figures._frontier_panel import View, _errors
+from rmmbench.figures._frontier_panel import BEST, View, _errors
 from rmmbench.figures._largest_batch_panel import searches
 from rmmbench.figures._point_labels import Box, PointLabel, place_labels
 from rmmbench.figures._ways import left_out, read_cells, way_names
+from rmmbench.labels import has_exact_gradient
 from rmmbench.record import GradientError
 from rmmbench.rows import read_rows
 from rmmbench.units import GIB
@@ -64,10 +65,11 @@ def plain(name):
 
 
 def test_what_no_other_beats(five):
-    """A case is among the best if none has a lower peak and is as fast, or faster at its peak."""
+    """A case is among the best if none is as good in peak, speed and gradient, and better."""
     cell, _ = cell_of(five)
     best = [plain(cell.names[row["key"]]) for row in cell.best]
-    assert best == ["checkpoint", "quantize 8 bits", "oporp ρ=0.1"]
+    assert best == ["checkpoint", "quantize 8 bits", "oporp ρ=0.1", "exact"]
+    assert [row["method"] for row in cell.exact_best] == ["checkpoint", "exact"]
 
 
 def test_what_is_as_good_in_both_is_beaten_by_neither(way):
@@ -75,20 +77,70 @@ def test_what_is_as_good_in_both_is_beaten_by_neither(way):
     cell, _ = cell_of(
         [
             way(10, 1.0),
-            way(8, 1.0, **OPORP),
-            way(8, 1.0, **QUANTIZE),
-            way(8, 0.9, method="velora"),
+            way(8, 1.0, 0.0, **OPORP),
+            way(8, 1.0, 0.0, **QUANTIZE),
+            way(8, 0.9, 0.0, method="velora"),
         ]
     )
-    assert {row["method"] for row in cell.best} == {"rmm", "quantize"}
+    for best in (cell.best, cell.exact_best):
+        assert {row["method"] for row in best} == {"rmm", "quantize"}
+
+
+def test_a_noisy_gradient_beats_no_exact_one(way):
+    """What is faster and smaller at an error stands beside the best exact gradient, not for it."""
+    cell, _ = cell_of(
+        [
+            way(10, 1.0),
+            way(7, 1.03, 0.0, method="memory-budget", budget=0.5),
+            way(6, 1.2, 2.4, **OPORP),
+            way(6.5, 1.1, 2.5, method="quantize", bits=2),
+            way(8, 1.3, 0.87, method="velora"),
+        ]
+    )
+    assert [row["method"] for row in cell.exact_best] == ["memory-budget"]
+    assert [row["method"] for row in cell.best] == ["rmm", "memory-budget", "velora"]
+
+
+def test_a_gradient_that_nobody_measured_is_on_no_front(way):
+    """Where nothing tells of a gradient it is not taken for an exact one, nor for a noisy one."""
+    cell, _ = cell_of([way(10, 1.0), way(5, 1.1, method="checkpoint"), way(4, 1.2, **OPORP)])
+    assert [row["method"] for row in cell.best] == ["exact"]
+    assert [row["method"] for row in cell.exact_best] == ["exact"]
+
+
+def test_nothing_is_best_where_no_gradient_is_known(draw, way):
+    """Where exact has no time and no gradient was compared, points stand alone."""
+    untimed = way(10, 1.0).model_copy(update={"timing": None})
+    seen = draw("frontier", [untimed, way(5, 1.1, method="quantize"), way(4, 1.2, **OPORP)])
+    assert set(seen.lines) == {"not measured"}
+
+
+@pytest.mark.parametrize(
+    ("error", "known", "dtype", "is_exact"),
+    [
+        (3e-5, None, "float32", True),
+        (0.3, True, "float32", False),  # measured to be otherwise
+        (None, True, "float32", True),
+        (None, False, "float32", False),
+        (None, None, "float32", None),
+        (0.004, True, "bfloat16", True),  # rounding alone
+        (0.004, None, "bfloat16", None),
+    ],
+)
+def test_whose_gradient_is_exact(way, error, known, dtype, is_exact):
+    """A gradient is exact if measured so, or else if its method is known for it."""
+    record = way(5, 0.9, error, dtype=dtype, **QUANTIZE)
+    (row,) = read_rows([record.model_copy(update={"exact_gradient": known})])
+    assert has_exact_gradient(row) is is_exact
 
 
 @pytest.mark.parametrize(("more", "best"), [(0.9e-3, {"rmm"}), (1.1e-3, {"rmm", "quantize"})])
 def test_hardly_more_memory_is_no_difference(way, more, best):
     """What is faster at nearly the same peak is better."""
-    faster = way(4 * (1 + more), 1.2, method="rmm", sketch="dct", rho=0.1)
-    cell, _ = cell_of([way(10, 1.0), way(4, 0.8, method="quantize"), faster])
-    assert {row["method"] for row in cell.best} == best
+    faster = way(4 * (1 + more), 1.2, 0.0, method="rmm", sketch="dct", rho=0.1)
+    cell, _ = cell_of([way(10, 1.0), way(4, 0.8, 0.0, method="quantize"), faster])
+    for found in (cell.best, cell.exact_best):
+        assert {row["method"] for row in found} == best
 
 
 def test_dominance_is_what_its_words_say(way):
@@ -98,18 +150,26 @@ def test_dominance_is_what_its_words_say(way):
         records = [way(10, 1.0)]
         for rho in range(1, 9):
             sized = {"peak": draw.randint(1, 5), "ratio": draw.choice((0.5, 0.75, 1.0, 1.25))}
+            sized["error"] = draw.choice((0.0, 0.5, 1.0))
             records.append(way(**sized, method="rmm", sketch="dct", rho=rho / 10))
         cell, _ = cell_of(records)
         places = {
-            r["key"]: (r["peak_allocated_bytes"], r["relative_throughput"]) for r in cell.rows
+            r["key"]: (r["peak_allocated_bytes"], -r["relative_throughput"], _errors(r)[0])
+            for r in cell.rows
         }
-        for key, (peak, ratio) in places.items():
-            better = [
-                place
-                for place in places.values()
-                if place[0] <= peak and place[1] >= ratio and place != (peak, ratio)
-            ]
-            assert (key in {row["key"] for row in cell.best}) == (not better)
+        exact = {key: place for key, place in places.items() if place[2] == 0}
+        for front, of in ((cell.best, places), (cell.exact_best, exact)):
+            unbeaten = {
+                key
+                for key, place in of.items()
+                if not any(map(all_at_most(place), {*of.values()} - {place}))
+            }
+            assert {row["key"] for row in front} == unbeaten
+
+
+def all_at_most(place):
+    """Return whether another place is in nothing worse than this one."""
+    return lambda other: all(mine <= own for mine, own in zip(other, place, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -200,11 +260,14 @@ def test_ranges_of_gradient_error(way, error, name):
 
 
 def test_points_and_lines(draw, five):
-    """Each case is a point under its range of gradient error; steps join what no other beats."""
+    """Each case is a point under its range of gradient error; steps join the best exact ones."""
     seen = draw("frontier", five)
     assert seen.lines == {
         "exact to checkpoint": [(2, 0.6), (10, 1)],
-        "no other is better": [(2, 0.6), (5, pytest.approx(0.9)), (8, pytest.approx(1.2))],
+        "exact, no other is better": [(2, 0.6), (10, 1)],
+        "no other is better at its error": [
+            *((2, 0.6), (5, pytest.approx(0.9)), (8, pytest.approx(1.2)), (10, 1)),
+        ],
         "0, or rounding": [(10, 1), (2, 0.6)],
         "0.003 to 0.01": [(5, pytest.approx(0.9))],
         "1 to 3": [(9, 0.8), (8, pytest.approx(1.2))],
@@ -240,7 +303,7 @@ def test_one_colour_means_one_error_in_all_panels(draw, five, way):
     drawing = draw("frontier", [*five, *other]).drawing
     colors = {}
     for trace in drawing.data:
-        if trace.mode == "markers":
+        if trace.mode == "markers" and trace.name != BEST:
             colors.setdefault(trace.name, set()).add(trace.marker.color)
     assert {trace.xaxis for trace in drawing.data} == {"x", "x2"}
     assert all(len(found) == 1 for found in colors.values())

@@ -12,6 +12,7 @@ from rmmbench.measure.conditions import GpuWatch, conditions
 from rmmbench.record import Conditions
 
 ALONE = {os.getpid(): 1}
+OF_A_GPU = set(Conditions.model_fields) - {"other_cpus", "quota_held_seconds", "cpu_governor"}
 
 
 def in_turn(*values):
@@ -111,9 +112,17 @@ def test_without_a_driver_every_number_is_missing_for_one_reason(monkeypatch, fa
     watch = watched(fake_nvml)
     found, missing = told(watch)
     assert found == Conditions()
-    assert set(missing) == {f"conditions.{name}" for name in Conditions.model_fields}
+    assert set(missing) == {f"conditions.{name}" for name in OF_A_GPU}
     assert set(missing.values()) == {"no NVIDIA driver: NVML Shared Library Not Found"}
     assert watch.warnings() == ()
+
+
+def test_what_was_not_watched_is_missing_with_its_reason():
+    """A CPU's record says of each of a GPU's numbers why it is null."""
+    found, missing = conditions({"other_cpus": (0.5, None)}, unread="timed on the CPU")
+    assert found == Conditions(other_cpus=0.5)
+    names = {f"conditions.{name}" for name in Conditions.model_fields} - {"conditions.other_cpus"}
+    assert missing == dict.fromkeys(names, "timed on the CPU")
 
 
 def test_every_throttle_reason_seen_is_kept(fake_nvml):
@@ -187,5 +196,5 @@ def test_a_real_gpu_is_watched():
             torch.cuda.synchronize()
     found, missing = told(watch)
     assert found.sm_clock_hertz > 1e8
-    for name in Conditions.model_fields:
+    for name in OF_A_GPU:
         assert (getattr(found, name) is None) == (f"conditions.{name}" in missing)

@@ -88,6 +88,12 @@ def test_throttle_reasons_are_words(fake_nvml, bits, words):
     assert read("throttle_reasons") == (words, None)
 
 
+def test_a_library_that_fails_costs_its_reading_only(fake_nvml):
+    """Whatever a driver's answer makes of its binding, the figures beside it stand."""
+    fake_nvml.answers["nvmlDeviceGetPowerUsage"] = ValueError("no number")
+    assert read("power_watts") == (None, "NVML: ValueError: no number")
+
+
 def test_throttle_words_are_nvmls_own(fake_nvml):
     """The words are those of the bits that pynvml names."""
     for bit, word in {

@@ -295,3 +295,21 @@ def test_tensors_from_outside_are_read():
     predicted = predict_memory(around(lambda y: y * OUTSIDE))
     measured, _ = measure_cpu_memory(around(lambda y: y * OUTSIDE))
     assert predicted.saved_bytes == measured.saved_bytes
+
+
+def test_a_loss_that_was_there_before_is_not_saved_less():
+    """A model that returns a parameter of its own keeps nothing, and no less than that."""
+
+    class Itself(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self):
+            return self.weight
+
+    def prepare():
+        model = Itself()
+        return TrainingStep(model, {}, make_optimizer("sgd", model.parameters(), foreach=False))
+
+    assert predict_memory(prepare).saved_bytes == 0

@@ -103,8 +103,12 @@ def test_too_short_a_time_tells_nothing_of_others(machine):
     assert reason == "the timed steps took less than 0.5 s, too short to tell"
 
 
-def test_a_system_that_tells_nothing_costs_nothing(tmp_path):
-    """Without /proc and /sys every number is missing with its reason, and nothing is warned of."""
+@pytest.mark.parametrize("said", [None, "cpu0 1 2", "cpu0 a b c d e f g h", "", b"\xff"])
+def test_a_system_that_tells_nothing_costs_nothing(tmp_path, said):
+    """Without /proc and /sys, or with others than Linux's, every number has its reason."""
+    if said is not None:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/stat").write_bytes(said if isinstance(said, bytes) else said.encode())
     with ProcessorWatch(1, tmp_path) as watch:
         pass
     readings = watch.readings()

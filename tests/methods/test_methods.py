@@ -310,7 +310,7 @@ def test_rmm_shares_as_the_case_says(share):
 
 def test_rmm_converts_what_gains():
     """Of an MLP the first layer reads the batch, which is kept anyway; the others gain."""
-    wanted = case("mlp:6-8-8-4", "rmm", where="beneficial")
+    wanted = case("mlp:6-512-512-4", "rmm", where="beneficial", batch_size=64)
     model, batch = made(wanted)
     before = {key: value.clone() for key, value in batch.items()}
     assert methods.get("rmm").apply(model, wanted, batch) == 2

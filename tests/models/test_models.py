@@ -1,5 +1,6 @@
 """Each family makes a model that trains on the batches it makes; what it cannot make it names."""
 
+import json
 import sys
 
 import pytest
@@ -87,6 +88,15 @@ def factory(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "of_my_own", raising=False)
     (tmp_path / "of_my_own.py").write_text(FACTORY)
     return "import:of_my_own"
+
+
+def test_the_working_directory_comes_last_once_a_factory_is_found(factory, tmp_path, monkeypatch):
+    """A user's module is found before an installed one; a library's own later imports are not."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "of_my_own.py").write_text("raise OSError('another one')")
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    models.build(case(f"{factory}:model", seq_len=5))
+    assert sys.path.index("") == len(sys.path) - 1
 
 
 @pytest.mark.parametrize("name", ["roberta-tiny", "mlp", "linear"])
@@ -428,3 +438,20 @@ def test_a_factory_must_be_a_function(factory):
 def test_checking_runs_no_factory(factory):
     """A factory may take long or much memory: only the case's own process calls it."""
     models.check(case(f"{factory}:nothing"))
+
+
+@pytest.mark.parametrize(
+    ("quantised", "how"),
+    [
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes"),
+        ({"quant_method": "gptq", "bits": 4}, "gptq"),
+    ],
+)
+def test_a_config_of_quantised_weights_is_refused(tmp_path, quantised, how):
+    """What would be measured as float32 is not what was asked for, and that is said."""
+    config = {"model_type": "llama", "hidden_size": 32, "quantization_config": quantised}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    told = fault(f"hf:{tmp_path}", seq_len=4)
+    need = f"hf:{tmp_path} must have a config without quantization_config, got one of '{how}'"
+    remedy = "take it out to measure float32 weights, or build the model with import:"
+    assert told == f"{need}; {remedy}"

@@ -13,13 +13,14 @@ from torch.autograd.graph import saved_tensors_hooks
 
 import rmmbench
 from rmmbench.nn import converted_layers
-from rmmbench.nn.advice import advise
+from rmmbench.nn.advice import Floor, advise
 from rmmbench.nn.candidates import linear_layers
 from rmmbench.nn.readers import readings
 from rmmbench.nn.size import SketchSettings
 
 HALF = SketchSettings("oporp", 0.5)
 ROWS, WIDTH = 64, 16
+NONE = Floor(0, 0.0)
 KEPT, SKETCHED = ROWS * WIDTH * 4, ROWS * WIDTH * 2 + 8
 
 
@@ -36,7 +37,13 @@ class Attention(nn.Module):
         """Return a number."""
         x = x * 2
         mixed = self.query(x) * self.key(input=x) + self.value(x)
-        return self.out(mixed + 1).sum()
+        del x
+        return crest(self.out(mixed + 1)).sum()
+
+
+def crest(x):
+    """Add zeros to x, and for that take more memory than anything before it."""
+    return x + torch.zeros(64 * ROWS, WIDTH).sum()
 
 
 def sequence(*modules):
@@ -54,13 +61,13 @@ class Shift(nn.Module):
 
     def forward(self, x):
         """Return a tensor of its own."""
-        return x + self.shift
+        return crest(x) + self.shift
 
 
-def advice_for(model, settings=HALF, *, share=True, example=None):
+def advice_for(model, settings=HALF, *, share=True, example=None, floor=NONE):
     """Return the advice for all linear layers of a model of rows of WIDTH."""
     example = torch.randn(ROWS, WIDTH) if example is None else example
-    found = advise(model, list(linear_layers(model)), settings, example, share=share)
+    found = advise(model, list(linear_layers(model)), settings, example, share=share, floor=floor)
     return {advice.layer: advice for advice in found}
 
 
@@ -288,7 +295,8 @@ def test_convert_where_beneficial():
     """Only what gains is converted, and gradients of the rest are the exact ones."""
     model = sequence(nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH))
     x = torch.randn(ROWS, WIDTH)
-    rmmbench.convert(model, sketch="oporp", rho=0.5, where="beneficial", example=x)
+    settings = {"sketch": "oporp", "rho": 0.5, "where": "beneficial", "example": x}
+    rmmbench.convert(model, **settings, min_gain_bytes=0)
     assert list(converted_layers(model)) == ["4"]
 
 
@@ -296,7 +304,7 @@ def test_patterns_come_first():
     """A layer that patterns leave out keeps its input, so that its partners gain nothing."""
     model, x = Attention(), torch.randn(ROWS, WIDTH)
     settings = {"sketch": "oporp", "rho": 0.5, "where": "beneficial", "example": x}
-    rmmbench.convert(model, exclude="key", **settings)
+    rmmbench.convert(model, exclude="key", min_gain_bytes=0, **settings)
     assert list(converted_layers(model)) == ["out"]
 
 
@@ -332,3 +340,103 @@ def test_a_model_that_asks_for_values():
         ValueError, match=r"fake tensors cannot follow.*name the layers with include"
     ):
         rmmbench.convert(Choosy(), rho=0.5, where="beneficial", example=torch.randn(ROWS, WIDTH))
+
+
+class Classifier(nn.Module):
+    """A layer of many rows, and a head that reads one row of each 32."""
+
+    def __init__(self, width=WIDTH):
+        """Make both."""
+        super().__init__()
+        self.body, self.head = nn.Linear(width, width), nn.Linear(width, 4)
+
+    def forward(self, x):
+        """Return a number."""
+        hidden = F.gelu(self.body(x * 2))[::32]
+        return crest(self.head(hidden + 1).sum())
+
+
+@pytest.mark.parametrize(
+    ("floor", "rows", "body", "head"),
+    [
+        (NONE, 512, "only linear layers keep the input", "only linear layers keep the input"),
+        (Floor(), 512, "less than 64.0 KiB", "less than 64.0 KiB"),
+        (Floor(512, 0.0), 512, "only linear layers keep the input", "less than 512 B"),
+        (
+            Floor(0, 0.05),
+            512,
+            "only linear layers keep the input",
+            "less than 5 % of what the best",
+        ),
+        (Floor(), 16384, "only linear layers keep the input", "less than 64.0 KiB"),
+        (Floor(0), 16384, "only linear layers keep the input", "only linear layers keep the input"),
+    ],
+)
+def test_what_saves_next_to_nothing_is_left(floor, rows, body, head):
+    """A classifier's few rows are left as they are: a sketch must save so much, and so much of it.
+
+    The head saves 1/32 of what the body does, of 512 rows 504 bytes.
+    """
+    advice = advice_for(Classifier(), example=torch.randn(rows, WIDTH), floor=floor)
+    assert body in advice["body"].reason
+    assert head in advice["head"].reason
+    assert advice["head"].is_beneficial == ("only" in head)
+
+
+def test_the_floor_of_convert_can_be_set():
+    """`convert` leaves such layers by default, says so, and takes another floor."""
+    settings = {"sketch": "oporp", "rho": 0.5, "where": "beneficial"}
+    settings |= {"example": torch.randn(16384, WIDTH)}
+    assert list(converted_layers(rmmbench.convert(Classifier(), **settings))) == ["body"]
+    model = rmmbench.convert(Classifier(), min_gain_bytes=0, **settings)
+    assert list(converted_layers(model)) == ["body", "head"]
+    model = rmmbench.convert(Classifier(), min_gain_bytes=0, min_gain_ratio=0.1, **settings)
+    assert list(converted_layers(model)) == ["body"]
+
+
+@pytest.mark.parametrize(
+    ("floor", "told"),
+    [
+        ({"min_gain_bytes": -1}, "min_gain_bytes must be at least 0, got -1"),
+        ({"min_gain_ratio": 1.5}, r"min_gain_ratio must be in \[0, 1\], got 1.5"),
+        ({"min_gain_ratio": float("nan")}, r"min_gain_ratio must be in \[0, 1\], got nan"),
+    ],
+)
+def test_a_floor_that_makes_no_sense(floor, told):
+    """It is refused before anything is changed."""
+    model = Classifier()
+    with pytest.raises(ValueError, match=told):
+        rmmbench.convert(model, rho=0.5, **floor)
+    assert not converted_layers(model)
+
+
+def test_a_step_that_would_grow():
+    """Where each sketch is smaller than its input and the whole step is not, nothing is advised."""
+
+    class Highest(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(WIDTH, WIDTH)
+
+        def forward(self, x):
+            return self.linear(x * 2).sum()
+
+    advice = advice_for(Highest())["linear"]
+    assert advice.sketched_bytes < advice.kept_bytes
+    assert (advice.is_beneficial, advice.reason) == (False, "the step as a whole would grow")
+    settings = {"where": "beneficial", "min_gain_bytes": 0, "sketch": "oporp"}
+    with pytest.raises(ValueError, match="gains by a sketch: the step as a whole would grow"):
+        rmmbench.convert(Highest(), rho=0.5, example=torch.randn(ROWS, WIDTH), **settings)
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_who_shares_is_told(share, caplog):
+    """Advice names the layers that would keep one sketch, and `convert` logs them."""
+    advice = advice_for(Attention(), share=share)
+    assert advice["query"].together_with == ("key", "value")
+    assert advice["query"].shares_with == (("key", "value") if share else ())
+    assert advice["out"].shares_with == ()
+    settings = {"where": "beneficial", "min_gain_bytes": 0, "share": share, "rho": 0.2}
+    with caplog.at_level("INFO", "rmmbench"):
+        rmmbench.convert(Attention(), example=torch.randn(ROWS, WIDTH), sketch="oporp", **settings)
+    assert ("layers that share one sketch: key, query, value" in caplog.messages) == share

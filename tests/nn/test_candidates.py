@@ -124,6 +124,16 @@ def test_attention_that_is_one_function():
     assert {name for name in found if name in names} == set(names)
 
 
+def test_experts_of_a_mixture():
+    """Experts hold their weights in three dimensions, which no linear layer does: they are told."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 64}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "num_local_experts": 4}
+    with torch.device("meta"):
+        model = transformers.MixtralForCausalLM(transformers.MixtralConfig(**sizes, **heads))
+    reasons = list(left_out_layers(model).values())
+    assert reasons == ["MixtralExperts multiplies by its own 3-dimensional weights"] * 4
+
+
 def test_falcon():
     """Every linear layer of Falcon is one, though its class is written anew."""
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}

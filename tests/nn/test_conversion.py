@@ -124,6 +124,7 @@ def test_says_what_it_converted(caplog):
         rmmbench.convert(small_model(), sketch="dct", rho=0.5, include="0.*")
     assert caplog.messages == [
         "2 of 4 linear layers keep a dct sketch: 0.0, 0.2",
+        "layers that read one tensor share its sketch within 0",
         "left out: 1, as OwnLinear has a forward pass of its own",
     ]
 

@@ -123,6 +123,13 @@ def test_seed_may_be_a_tensor(device):
     assert torch.equal(gradients[0], gradients[2])
 
 
+def test_seed_must_be_an_integer():
+    """A seed that is none is refused, by the sketch's own words."""
+    for seed in ("7", 1.5, torch.tensor([1, 2])):
+        with pytest.raises(TypeError, match="seed must be an integer or a tensor of one, got"):
+            rmm_linear(torch.randn(20, 6), torch.randn(3, 6).requires_grad_(), rho=0.5, seed=seed)
+
+
 @every_sketch
 @every_device
 def test_non_contiguous_input(sketch, device):

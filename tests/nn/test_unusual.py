@@ -68,6 +68,37 @@ def test_jagged_inputs_are_sketched(sketch, projections):
     assert torch.equal(*gradients)
 
 
+class Both(nn.Module):
+    """Two layers that read one tensor."""
+
+    def __init__(self):
+        """Make the layers."""
+        super().__init__()
+        self.q, self.k = nn.Linear(8, 4), nn.Linear(8, 4)
+
+    def forward(self, x):
+        """Return the sum of what they make of it."""
+        return self.q(x) + self.k(x)
+
+
+def test_jagged_inputs_are_shared(projections):
+    """Layers that read one jagged tensor keep one sketch of it."""
+    model = rmmbench.convert(Both(), rho=0.25)
+    rows = torch.randn(12, 8)
+    model(torch.nested.nested_tensor_from_jagged(rows, torch.tensor([0, 5, 6, 12])))
+    assert projections == [(3, 8)]
+
+
+@pytest.mark.parametrize(("in_features", "out_features"), [(0, 4), (8, 0)])
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
+def test_weights_of_no_elements(in_features, out_features, projections):
+    """A weight of no elements has a gradient of none, and nothing is drawn for it."""
+    layer = RMMLinear(in_features, out_features, rho=0.25)
+    layer(torch.randn(12, in_features)).sum().backward()
+    assert layer.weight.grad.shape == (out_features, in_features)
+    assert projections == []
+
+
 def test_jagged_inputs_with_rows_left_out():
     """Where rows between sequences belong to none of them, torch's own refusal is told."""
     lengths = {"offsets": torch.tensor([0, 5, 12]), "lengths": torch.tensor([3, 6])}

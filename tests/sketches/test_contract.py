@@ -332,3 +332,73 @@ def test_wrong_arguments(variant):
         message = f"between 1 and the {rows} rows of x, got {proj_dim}"
         with pytest.raises(ValueError, match=message):
             sketch.project(torch.zeros(rows, 3), proj_dim, 0)
+
+
+@every_variant
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_numbers_that_cannot_be_sketched(variant, dtype):
+    """Whole, complex and 8-bit numbers are refused: none is rounded to them without a word."""
+    sketch, rows = variant.at(12)
+    name = str(dtype).removeprefix("torch.")
+    with pytest.raises(TypeError, match=f"x must be of float64, float32, .*, got {name}"):
+        sketch.project(torch.ones(rows, 3).to(dtype), rows, 0)
+
+
+@every_variant
+def test_what_is_no_whole_number(variant):
+    """A size or a seed that is no whole number is refused, and so is a seed beyond 64 bits."""
+    sketch, rows = variant.at(12)
+    x = torch.ones(rows, 3)
+    for proj_dim in (2.5, True, torch.tensor(rows)):
+        with pytest.raises(TypeError, match="proj_dim must be a whole number, got "):
+            sketch.project(x, proj_dim, 0)
+    for seed in (1.5, True, "1", torch.tensor(1.0), torch.tensor([1, 2]), torch.tensor(True)):
+        with pytest.raises(TypeError, match="seed must be an integer or a tensor of one, got "):
+            sketch.project(x, rows, seed)
+    with pytest.raises(
+        ValueError, match=r"seed must be from -2\*\*63 to 2\*\*63 - 1, got 9223372036"
+    ):
+        sketch.project(x, rows, 2**63)
+
+
+@every_variant
+def test_tensors_of_one_integer_are_seeds(variant):
+    """A seed may be of any shape and any width: it is the number that counts."""
+    sketch, rows = variant.at(12)
+    x, proj_dim = torch.randn(rows, 3), sketch.size_from(rows, 4)
+    expected = sketch.project(x, proj_dim, 5)
+    for seed in (torch.tensor([5]), torch.tensor(5, dtype=torch.int32)):
+        assert torch.equal(sketch.project(x, proj_dim, seed), expected)
+
+
+@every_variant
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16, torch.float16])
+def test_defaults_of_torch_change_nothing(variant, default):
+    """Sketches depend neither on torch's default dtype nor on its default device."""
+    sketch, rows = variant.at(300)
+    x, proj_dim = torch.randn(rows, 3), sketch.size_from(rows, 100)
+    expected = sketch.project(x, proj_dim, 5)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        with torch.device("meta"):
+            found = sketch.project(x, proj_dim, 5)
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(found, expected)
+
+
+@every_variant
+def test_more_rows_than_integers(variant):
+    """Rows are counted in 32 bits, and more than these are refused, not taken modulo."""
+    block_rows = 2**29 if sketches.SKETCHES.get(variant.name).needs_block_rows else None
+    with pytest.raises(ValueError, match=r"fewer than 2\*\*31 rows, got 2147483648"):
+        sketches.get(variant.name, block_rows).project(torch.ones(1, 1).expand(2**31, 1), 4, 0)
+
+
+@every_variant
+def test_without_features(variant):
+    """A matrix of no columns has a projection of none."""
+    sketch, rows = variant.at(12)
+    x_proj, total = sketch.project_and_sum(torch.ones(rows, 0), rows, torch.tensor(1))
+    assert (x_proj.shape, total.shape) == ((rows, 0), (0,))

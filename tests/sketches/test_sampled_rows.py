@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rmmbench import sketches
+from rmmbench.kernels import philox
 
 
 def key_for(x, proj_dim, seed=3):
@@ -98,6 +99,14 @@ def test_norm_rows_takes_any_size_of_numbers(dtype, size):
     picked, scales = key_for(x, 6)
     torch.testing.assert_close(scales, torch.full_like(scales, (10 / 6) ** 0.5))
     assert len(set(picked.tolist())) > 1
+
+
+def test_norm_rows_tells_many_rows_apart():
+    """Of very many rows each is drawn as often as its scale says: 24 bits would not tell them."""
+    rows, proj_dim = 2**18, 2**12
+    picked, _ = key_for(torch.ones(rows, 1), proj_dim)
+    words = philox.stream(torch.tensor(3), proj_dim, philox.Use.BINS)
+    assert torch.equal(picked, words * rows >> 32)
 
 
 def test_norm_rows_does_not_hide_what_is_not_finite():

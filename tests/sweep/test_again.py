@@ -37,6 +37,9 @@ def repository(tmp_path, monkeypatch):
         (root / "pkg" / "said.py").write_text(f"WORD = '{word}'\n")
         subprocess.run(["git", "add", "."], check=True, cwd=root)
         subprocess.run(["git", *author, "commit", "-qm", word], check=True, cwd=root)
+    hook = root / ".git" / "hooks" / "post-checkout"
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path / 'hooked'}\n")
+    hook.chmod(0o755)
     return root
 
 
@@ -100,13 +103,14 @@ def test_revision_is_what_is_imported(repository, monkeypatch, tmp_path):
         head = subprocess.check_output(["git", "rev-parse", "HEAD~1"], text=True, cwd=repository)
         assert code.commit == head.strip()
     assert not code.folder.exists()
+    assert not (tmp_path / "hooked").exists()
     listed = subprocess.check_output(["git", "worktree", "list"], text=True, cwd=repository)
     assert len(listed.splitlines()) == 1
 
 
 def test_no_such_revision(repository, tmp_path):
     """A name that git does not know, and a folder without git, are one line each."""
-    with pytest.raises(UsageError, match=r"rev-parse .* ended with 128: fatal: Needed a single"):
+    with pytest.raises(UsageError, match=r"has no git revision 'nowhere'; give .* Python$"):
         revision("nowhere", repository).__enter__()
     with pytest.raises(UsageError, match="not a git repository"):
         revision("HEAD", tmp_path).__enter__()

@@ -15,7 +15,7 @@ from rmmbench.sweep.events import Finished, Started, Working
 from rmmbench.sweep.local import LocalLauncher
 
 FACTORIES = """
-import os, signal, sys, time
+import contextlib, os, signal, sys, time
 from pathlib import Path
 import numpy, torch
 from torch import nn
@@ -75,6 +75,22 @@ def leaves(batch_size, seq_len):
 def takes_too_much(batch_size, seq_len):
     return made(Net(lambda y: y + torch.empty(2**50)), batch_size)
 
+def says_what_no_text_holds(batch_size, seq_len):
+    raise OSError("the dog \\ud800 ate \\x1b[2J it")
+
+def prints_without_end(batch_size, seq_len):
+    for _ in range(300):
+        print("x" * 2**16)
+    print("Error: all that was said before is forgotten", flush=True)
+    os._exit(3)
+
+def writes_to_its_own_pipe(batch_size, seq_len):
+    for entry in os.scandir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(entry.path).startswith("pipe:") and int(entry.name) > 2:
+                os.write(int(entry.name), b"half of")
+    time.sleep(600)
+
 def takes_too_much_of_numpy(batch_size, seq_len):
     return made(Net(lambda y: y + float(numpy.empty(2**58)[0])), batch_size)
 """
@@ -101,6 +117,21 @@ EXPECTED = {
         "the process ended with exit code 3; it said: RuntimeError: of a kind that exits",
     ),
     "takes_too_much": ("out_of_memory", "measuring memory", "DefaultCPUAllocator: can't allocate"),
+    "says_what_no_text_holds": (
+        "error",
+        "measuring memory",
+        r"OSError: the dog \ud800 ate \x1b[2J it",
+    ),
+    "prints_without_end": (
+        "error",
+        "measuring memory",
+        "the process ended with exit code 3; it said: Error: all that was said before is forgotten",
+    ),
+    "writes_to_its_own_pipe": (
+        "error",
+        "measuring memory",
+        "something else wrote to the pipe of its messages",
+    ),
     "takes_too_much_of_numpy": ("out_of_memory", "measuring memory", "Unable to allocate 2.00 EiB"),
 }
 

@@ -45,7 +45,8 @@ def test_a_whole_case(measured):
 def test_layers_that_gain_are_chosen_by_the_cases_batch(measured, settings, converted):
     """The first layer reads the batch, which is kept anyway; under autocast it keeps a copy."""
     record, _ = measured(
-        model="mlp:8-16-16-4",
+        model="mlp:256-256-256-4",
+        batch_size=1024,
         memory_device="predict",
         method="rmm",
         sketch="oporp",
@@ -66,7 +67,7 @@ def test_sharing_keeps_less(measured):
 
 def test_the_batch_is_the_same_by_any_method(environment):
     """Data and parameters come from the case's seed, whatever is done to the model."""
-    data = {"model": "mlp:8-16-4", "batch_size": 16, "seed": 5}
+    data = {"model": "mlp:8-256-256-4", "batch_size": 1024, "seed": 5}
     cases = [Case.model_validate(data | more) for more in ({}, RMM, RMM | {"where": "beneficial"})]
     steps = [prepare(Draft(case, lambda stage: None), "cpu", foreach=False) for case in cases]
     for step in steps[1:]:
@@ -150,11 +151,18 @@ def test_a_doubtful_prediction_says_so(measured, settings, warning):
     assert "measure on --device cuda" in told
 
 
-def test_a_model_that_cannot_be_predicted_is_an_error(measured, small_hf):
-    """DeBERTa's forward pass asks for data: the record says which operator, and what to do."""
-    widths = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 64}
-    model = small_hf("deberta-v2", num_attention_heads=2, vocab_size=50, **widths)
-    record, _ = measured(model=model, seq_len=8, memory_device="predict", time_device="cpu")
+def test_a_model_that_cannot_be_predicted_is_an_error(measured, tmp_path, monkeypatch):
+    """A forward pass that asks for data: the record says which operator, and what to do."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "choosy.py").write_text(
+        "import torch\n"
+        "class Choosy(torch.nn.Linear):\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(x[x[:, 0].nonzero()[:, 0]]).mean()\n"
+        "def model(batch_size, seq_len):\n"
+        "    return Choosy(4, 1), lambda: {'x': torch.ones(batch_size, 4)}\n"
+    )
+    record, _ = measured(model="import:choosy:model", memory_device="predict", time_device="cpu")
     assert (record.outcome, record.stage) == ("error", "predicting memory")
     assert record.reason.startswith("CannotPredictError: fake tensors cannot follow this model: ")
     assert record.reason.endswith(" needs real data; measure it on --device cpu or cuda")
@@ -282,3 +290,42 @@ def test_within_a_limit_exact_takes_no_turns(measured):
     assert record.missing["timing.relative_throughput"] == "exact need not fit within the limit"
     record, _ = measured(time_device="cpu", memory_limit_bytes=2**30)
     assert record.timing.relative_throughput == 1
+
+
+OWN = """
+import torch
+from torch import nn
+
+class Doubling(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = nn.Linear(8, 8), Doubling(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.third(self.second(self.first(x))).float().sum()
+
+def half(batch_size, seq_len):
+    return Net().to(torch.bfloat16), lambda: {"x": torch.randn(batch_size, 8).bfloat16()}
+"""
+
+
+@pytest.mark.parametrize("method", ["rmm", "exact-rp", "velora", "exact"])
+def test_the_record_says_what_the_model_was(measured, method, tmp_path, monkeypatch):
+    """The parameters' dtypes are those found, and what a method had to leave has its reason."""
+    (tmp_path / "own_model.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = {"memory_device": "cpu", "exclude": ["third"], "group_size": 4}
+    settings |= {"rho": 0.5, "sketch": "oporp"} if method != "exact" else {}
+    record, _ = measured(model="import:own_model:half", method=method, **settings)
+    assert record.outcome == "ok", record.reason
+    assert record.parameter_dtypes == {"bfloat16": 8 * 8 + 8 + 8 * 8 + 8 + 8 * 4 + 4}
+    assert record.row()["dtype"] == "bfloat16 parameters"
+    left = {
+        "Doubling has a forward pass of its own": 1,
+        "not chosen by include, exclude or where": 1,
+    }
+    assert record.left_out == (None if method == "exact" else left)
