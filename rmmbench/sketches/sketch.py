@@ -6,6 +6,7 @@ mean yᵀx, and its squared error ‖project(y)ᵀ project(x) − yᵀx‖²_F h
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import nullcontext
 from numbers import Integral
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar, cast
 
@@ -183,7 +184,10 @@ class Sketch(ABC):
         from rmmbench.kernels.launch import note_sketch
 
         self.check_size(x, proj_dim)
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        kind = x.device.type
+        # Where there is no autocast to leave, to leave it takes as long as a small sketch.
+        is_cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        with torch.no_grad(), torch.autocast(kind, enabled=False) if is_cast else nullcontext():
             key = self.draw(x, proj_dim, _seed_or_key(seed, x.device))
             result = apply(x, proj_dim, key)
         note_sketch(x)
