@@ -164,11 +164,18 @@ def test_a_doubtful_prediction_says_so(measured, settings, warning):
     assert "measure on --device cuda" in told
 
 
-def test_a_model_that_cannot_be_predicted_is_an_error(measured, small_hf):
-    """DeBERTa's forward pass asks for data: the record says which operator, and what to do."""
-    widths = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 64}
-    model = small_hf("deberta-v2", num_attention_heads=2, vocab_size=50, **widths)
-    record, _ = measured(model=model, seq_len=8, memory_device="predict", time_device="cpu")
+def test_a_model_that_cannot_be_predicted_is_an_error(measured, tmp_path, monkeypatch):
+    """A forward pass that asks for data: the record says which operator, and what to do."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "choosy.py").write_text(
+        "import torch\n"
+        "class Choosy(torch.nn.Linear):\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(x[x[:, 0].nonzero()[:, 0]]).mean()\n"
+        "def model(batch_size, seq_len):\n"
+        "    return Choosy(4, 1), lambda: {'x': torch.ones(batch_size, 4)}\n"
+    )
+    record, _ = measured(model="import:choosy:model", memory_device="predict", time_device="cpu")
     assert (record.outcome, record.stage) == ("error", "predicting memory")
     assert record.reason.startswith("CannotPredictError: fake tensors cannot follow this model: ")
     assert record.reason.endswith(" needs real data; measure it on --device cpu or cuda")
