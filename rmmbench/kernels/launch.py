@@ -73,6 +73,12 @@ def usable(*tensors: Tensor) -> bool:
     return tensors[0].is_cuda and len({tensor.device for tensor in tensors}) == 1
 
 
+def note_sketch(x: Tensor) -> None:
+    """Note that a sketch of x was computed, by PyTorch's operators if no kernel was asked."""
+    if not _taken and _are_real(x):
+        _taken.add("torch")
+
+
 def path_taken() -> Path | None:
     """Return what sketches of this process ran on: kernels, twins or both; None if none has run."""
     return "both" if len(_taken) > 1 else next(iter(_taken), None)

@@ -1,9 +1,13 @@
-"""Philox 4×32-10: random bits as a function of a seed and a counter, alike on every device.
+"""Philox 4×32-10: random bits as a function of a seed and a counter.
 
 Salmon, Moraes, Dror, Shaw (2011): Parallel random numbers: as easy as 1, 2, 3. SC'11.
 
 The seed is Philox's 64-bit key. Of its four counter words the first two are a place (a row and a
 block of columns, say), the third is what the bits are for, the fourth is 0.
+
+What is asked for as a stream, from its start, is torch's own generator's on a CPU: there Philox is
+a hundred operators, which for few rows take longer than the layer. So a seed means other bits there
+than on a GPU.
 """
 
 from enum import IntEnum
@@ -63,7 +67,14 @@ def words(seed: Tensor, places: Tensor, columns: Tensor | int, use: int, last: i
 
 
 def stream(seed: Tensor, count: int, use: int) -> Tensor:
-    """Return the first `count` words of one use, int64 below 2³², four of each counter in turn."""
+    """Return `count` words of one use, int64 below 2³²; Philox's, four of each counter in turn.
+
+    On a CPU they are those of torch's generator.
+    """
+    if seed.device.type == "cpu":
+        return torch.empty(count, dtype=torch.int64).random_(
+            0, 2**32, generator=host_generator(seed, use)
+        )
     return kernel_or_twin("_triton_philox:stream", stream_twin, seed, count, use)
 
 
@@ -71,6 +82,13 @@ def stream_twin(seed: Tensor, count: int, use: int) -> Tensor:
     """Return what `stream` does, in PyTorch's own operators."""
     places = torch.arange(-(-count // 4), device=seed.device)
     return words(seed, places, 0, use).T.flatten()[:count]
+
+
+def host_generator(seed: Tensor, use: int) -> torch.Generator:
+    """Return torch's generator for one use of a seed, which must be on the CPU."""
+    # It takes 32 bits: the upper half of a product with each bit of both in it.
+    mixed = (int(seed) + use * 0xD1342543DE82EF95) * 0x9E3779B97F4A7C15
+    return torch.Generator().manual_seed(mixed >> 32 & WORD)
 
 
 def sign_words(seed: Tensor, rows: int) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.fx import Proxy
 
 from rmmbench.nn import ops
+from rmmbench.nn.seeds import make_ready
 from rmmbench.nn.sharing import Kept, SharedInput
 from rmmbench.nn.size import SketchSettings
 from rmmbench.nn.unusual import as_jagged, can_be_sketched, is_jagged
@@ -123,6 +124,7 @@ def _kept(
     # A compiler makes one of calls that are alike, and sees where the tensor was changed.
     if torch.compiler.is_compiling():
         shared = None
+        make_ready(input.device)
     settings = (sketch, cast.dtype)
     found = None if shared is None else shared.find(input, settings)
     x = cast.detach().reshape(-1, cast.shape[-1])

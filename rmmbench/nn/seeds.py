@@ -2,8 +2,9 @@
 
 Nothing of torch's generators is read or changed but the number that `torch.manual_seed` was given.
 On the CPU the n-th seed is a hash of that number, the process's rank and n. On a GPU the stream
-lives there: seeds are consecutive numbers from such a hash on, each a key of Philox, so that
-nothing waits for the GPU and a CUDA graph draws another sketch each time it is replayed.
+lives there: seeds are consecutive numbers from such a hash on, of the GPU's index too, each a key
+of Philox, so that nothing waits for the GPU and a CUDA graph draws another sketch each time it is
+replayed. What a graph allocates is the graph's, so the stream is made before: `make_ready`.
 """
 
 import itertools
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 _MASK = 2**64 - 1
 
@@ -32,13 +34,20 @@ class _Stream:
     on_gpu: dict[torch.device, tuple[int | None, Tensor]] = field(default_factory=dict)
 
     def next(self, device: torch.device) -> Tensor:
+        """Return the next seed on a device."""
         seed = torch.initial_seed() if self.seed is None else self.seed
-        if device.type == "cpu":
+        if is_host(device):
             return torch.tensor(_hash(seed, next(self.counter)))
+        return self.last(device, seed).add_(1).clone()
+
+    def last(self, device: torch.device, seed: int) -> Tensor:
+        """Return the last number drawn on a GPU, after starting its stream if need be."""
+        if device.index is None and device.type != "cpu":
+            device = torch.device(device.type, torch.get_device_module(device).current_device())
         started_from, last = self.on_gpu.get(device, (None, None))
         if last is None or started_from != seed:
             last = self._start(device, seed, last)
-        return last.add_(1).clone()
+        return last
 
     def _start(self, device: torch.device, seed: int, last: Tensor | None) -> Tensor:
         if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
@@ -47,7 +56,7 @@ class _Stream:
         if last is None:
             last = torch.empty((), dtype=torch.int64, device=device)
         # In place: a graph that was captured before goes on with the new seeds.
-        last.fill_(_hash(seed, -1) >> 1)  # far from the end of int64
+        last.fill_(_hash(seed, -1 - (device.index or 0)) >> 1)  # far from the end of int64
         self.on_gpu[device] = (seed, last)
         return last
 
@@ -58,6 +67,25 @@ _stream = _Stream()
 def next_seed(device: torch.device | str = "cpu") -> Tensor:
     """Return a seed that no other draw of this process has had: one int64 number on `device`."""
     return _stream.next(torch.device(device))
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def make_ready(device: torch.device) -> bool:
+    """Start the stream of a GPU; a compiler calls this where it meets it, before its code runs.
+
+    Within the code the stream would lie in the memory of a CUDA graph, which `reduce-overhead`
+    takes back.
+    """
+    if not is_host(device) and device.type != "meta":
+        # The compiler's own tensors are fake.
+        with _disable_current_modes():
+            _stream.last(device, torch.initial_seed() if _stream.seed is None else _stream.seed)
+    return True
+
+
+def is_host(device: torch.device) -> bool:
+    """Tell whether the host draws the seeds that a device asks for."""
+    return device.type == "cpu"
 
 
 def manual_seed(seed: int) -> None:

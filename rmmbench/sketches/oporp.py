@@ -15,9 +15,13 @@ class OPORP(Binned):
     """Each row goes with a random sign into one of B_proj bins; sizes differ by one at most."""
 
     def _bins(self, rows: int, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor]:
-        places = torch.arange(proj_dim, device=seed.device, dtype=torch.int32)
-        # Places × rows outgrows int32.
-        starts = (places.long() * rows // proj_dim).int()
+        if rows % proj_dim == 0:
+            step = rows // proj_dim
+            starts = torch.arange(0, rows, step, device=seed.device, dtype=torch.int32)
+        else:
+            # Places × rows outgrows int32.
+            places = torch.arange(0, proj_dim * rows, rows, device=seed.device)
+            starts = places.floor_divide_(proj_dim).int()
         return permutation(seed, rows), starts
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:

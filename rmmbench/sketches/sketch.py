@@ -6,6 +6,7 @@ mean yᵀx, and its squared error ‖project(y)ᵀ project(x) − yᵀx‖²_F h
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import nullcontext
 from numbers import Integral
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar, cast
 
@@ -180,10 +181,17 @@ class Sketch(ABC):
         """Return apply(x, proj_dim, key of S), outside of autograd and autocast."""
         import torch
 
+        from rmmbench.kernels.launch import note_sketch
+
         self.check_size(x, proj_dim)
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        kind = x.device.type
+        # Where there is no autocast to leave, to leave it takes as long as a small sketch.
+        is_cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        with torch.no_grad(), torch.autocast(kind, enabled=False) if is_cast else nullcontext():
             key = self.draw(x, proj_dim, _seed_or_key(seed, x.device))
-            return apply(x, proj_dim, key)
+            result = apply(x, proj_dim, key)
+        note_sketch(x)
+        return result
 
     @property
     def _name(self) -> str:

@@ -116,6 +116,11 @@ OTHERS = [
 ]
 
 
+def compute():
+    """Return what a kernel gives, or its twin."""
+    return launch.kernel_or_twin("_triton_some:kernel", torch.neg, SEED)
+
+
 def fails_with(error):
     """Return what stands for `_load` and gives kernels that raise an error."""
 
@@ -131,7 +136,7 @@ def test_other_errors_are_the_callers(monkeypatch, error):
     """Out of memory, and whatever says nothing of a kernel, is raised, and kernels stay in use."""
     monkeypatch.setattr(launch, "_load", fails_with(error))
     with pytest.raises(type(error)):
-        permutation.permutation(SEED, 9)
+        compute()
     assert not launch._failed
     assert launch.path_taken() is None
 
@@ -142,36 +147,37 @@ def test_errors_that_mean_no_kernel(monkeypatch, error):
     """What is not imported, compiled, loaded or fitted in has a twin that takes over."""
     monkeypatch.setattr(launch, "_load", fails_with(error))
     with pytest.warns(RuntimeWarning, match=f"cannot run here \\({type(error).__name__}: "):
-        permutation.permutation(SEED, 9)
+        assert compute() == -SEED
     assert launch.path_taken() == "torch"
     assert "a Triton kernel cannot run here" in launch.complaint()
 
 
-@pytest.mark.parametrize(
-    "compute",
-    [
-        lambda: permutation.permutation(SEED, 9),
-        lambda: dense.project(torch.ones(4, 2), 2, 4, SEED, dense.torch_normals(SEED)),
-    ],
-    ids=["permutation", "torch's normals"],
-)
-def test_what_was_taken_is_known(monkeypatch, compute):
+def test_what_was_taken_is_known(monkeypatch):
     """A process knows whether kernels ran, twins, or first the ones and then the others."""
     assert launch.path_taken() is launch.complaint() is None
     compute()
     assert launch.path_taken() == "torch"
     monkeypatch.setattr(launch, "usable", lambda *_: True)
-    monkeypatch.setattr(launch, "_load", lambda _: lambda *_: torch.arange(9))
-    permutation.permutation(SEED, 9)
+    monkeypatch.setattr(launch, "_load", lambda _: torch.abs)
+    assert compute() == SEED
     assert launch.path_taken() == "both"
     launch._taken.discard("torch")
+    launch.note_sketch(SEED)
     assert launch.path_taken() == "triton"
+
+
+@pytest.mark.parametrize("name", sketches.names())
+def test_the_path_of_every_sketch(name):
+    """On a CPU sketches run on PyTorch's own operators, those that ask for no kernel, too."""
+    sketch = sketches.get(name, 4 if sketches.SKETCHES.get(name).needs_block_rows else None)
+    sketch.project(torch.ones(8, 2), 4, 1)
+    assert launch.path_taken() == "torch"
 
 
 def test_fake_tensors_take_no_path():
     """What has no numbers computes nothing."""
     with FakeTensorMode():
-        permutation.permutation(torch.tensor(1), 9)
+        launch.kernel_or_twin(None, torch.neg, torch.tensor(1))
     assert launch.path_taken() is None
 
 

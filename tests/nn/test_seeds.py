@@ -1,5 +1,7 @@
 """Seeds come from a stream of their own, which repeats when it is told to."""
 
+import itertools
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -97,6 +99,62 @@ def test_ranks_have_streams_of_their_own(device, monkeypatch):
     monkeypatch.setattr(dist, "get_rank", lambda: 1)
     rmmbench.manual_seed(0)
     assert set(take(10, device)).isdisjoint(first)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """Let there seem to be two GPUs, the second the current one, whose tensors are the host's."""
+    empty = torch.empty
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    monkeypatch.setattr(torch, "empty", lambda size, dtype, device: empty(size, dtype=dtype))
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_gpu_has_one_stream_whatever_it_is_called():
+    """The current GPU, named without its number, draws on; it does not start a stream again."""
+    found = take(3, "cuda") + take(3, "cuda:1") + take(3, "cuda")
+    assert len(set(found)) == 9
+    assert list(seeds._stream.on_gpu) == [torch.device("cuda:1")]
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_two_gpus_of_one_process_draw_apart():
+    """Two GPUs, with one seed, draw different sketches, and each again after manual_seed."""
+    found = []
+    for _ in range(2):
+        rmmbench.manual_seed(3)
+        found.append([take(100, f"cuda:{index}") for index in range(2)])
+    assert set(found[0][0]).isdisjoint(found[0][1])
+    assert found[0] == found[1]
+
+
+def test_a_compiled_layer_finds_its_stream(monkeypatch):
+    """A stream that lives on a device is there, and real, before compiled code runs at all."""
+    monkeypatch.setattr(seeds, "is_host", lambda device: False)
+    there = []
+
+    def backend(graph, inputs):
+        there.append([type(last) for _, last in seeds._stream.on_gpu.values()])
+        return graph.forward
+
+    layer = RMMLinear(24, 16, rho=0.5)
+    torch.compile(layer, backend=backend, fullgraph=True)(torch.randn(20, 24)).sum().backward()
+    assert there == [[torch.Tensor]]
+    assert layer.weight.grad is not None
+
+
+@pytest.mark.cuda
+def test_the_first_step_may_be_a_cuda_graph():
+    """Compiled to reduce overhead a layer runs from its first step on, and draws anew at each."""
+    layer, x = RMMLinear(24, 16, rho=0.2, device="cuda"), torch.randn(40, 24, device="cuda")
+    step = torch.compile(layer, mode="reduce-overhead")
+    found = []
+    for _ in range(4):
+        layer.weight.grad = None
+        step(x).square().sum().backward()
+        found.append(layer.weight.grad.clone())
+    assert not any(torch.allclose(*pair) for pair in itertools.pairwise(found))
 
 
 @pytest.mark.cuda
