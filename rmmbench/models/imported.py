@@ -81,7 +81,8 @@ def _batch(make_batch: Callable[[], Any], where: str) -> Mapping[str, Any]:
         need = "the model's keyword arguments by name"
         raise ValueError(f"make_batch of {where} must return {need}, got {type(batch).__name__}")
     if is_faking():
-        batch = tree_map_only(Tensor, as_fake, dict(batch))
+        faked: dict[str, Any] = tree_map_only(Tensor, as_fake, dict(batch))
+        return faked
     return batch
 
 

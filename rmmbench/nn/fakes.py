@@ -59,7 +59,7 @@ def is_faking() -> bool:
 @contextmanager
 def real_tensors() -> Iterator[None]:
     """Make tensors real ones on the CPU for a while, wherever this is called."""
-    with _disable_current_modes(), torch.device("cpu"):  # type: ignore[no-untyped-call]
+    with _disable_current_modes(), torch.device("cpu"):
         yield
 
 
@@ -75,11 +75,11 @@ def why_not_fake(error: BaseException) -> str | None:
         DynamicOutputShapeException,
         UnsupportedOperatorException,
     )
-    reads_a_value = isinstance(error, DataDependentOutputException)
-    if reads_a_value and error.func is torch.ops.aten._local_scalar_dense.default:
+    func = getattr(error, "func", error)
+    if func is torch.ops.aten._local_scalar_dense.default:
         return "it reads the value of a tensor, by .item(), bool() or the like"
     if isinstance(error, no_value):
-        return f"{getattr(error, 'func', error)} needs real data"
+        return f"{func} needs real data"
     if ".numpy() is not supported" in str(error) or "access data pointer" in str(error):
         return "it hands values to something that is not torch"
     return None
