@@ -7,6 +7,7 @@ from torch import nn
 
 from rmmbench.nn.candidates import linear_layers
 from rmmbench.nn.linear import Sketched
+from rmmbench.printable import printable
 
 
 def select(
@@ -52,7 +53,13 @@ def layers_matching(model: nn.Module, patterns: str | Iterable[str]) -> dict[str
 
 
 def _patterns(given: str | Iterable[str] | None) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given or ())
+    if given is None or isinstance(given, str):
+        return () if given is None else (given,)
+    patterns = tuple(given) if isinstance(given, Iterable) else (given,)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        shown = printable(repr(given), 80)
+        raise TypeError(f"patterns of layers must be text, such as '*.attention.*', got {shown}")
+    return patterns
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -138,6 +138,16 @@ def test_settings_of_no_such_name():
     assert type(model[0]) is nn.Linear
 
 
+@pytest.mark.parametrize("pattern", [3, False, ["0", 1], [nn.Linear]])
+def test_patterns_must_be_text(pattern):
+    """A pattern that is no text is refused, and nothing is changed."""
+    model = nn.Sequential(nn.Linear(6, 3))
+    for which in ("include", "exclude"):
+        with pytest.raises(TypeError, match=r"patterns of layers must be text, such as .*, got "):
+            convert(model, rho=0.5, **{which: pattern})
+    assert type(model[0]) is nn.Linear
+
+
 @pytest.mark.parametrize("settings", [{"rho": np.float32(0.5)}, {"proj_dim": np.int64(10)}])
 def test_settings_may_be_of_numpy(settings):
     """Numbers of NumPy's types are numbers."""
