@@ -100,7 +100,8 @@ def has_exact_gradient(row: Row) -> bool | None:
         return True
     if row["gradient_error"] is not None and row["dtype"] == "float32":
         return bool(row["gradient_error"] < ROUNDING)
-    return row["exact_gradient"]
+    known: bool | None = row["exact_gradient"]
+    return known
 
 
 def throughput_interval(row: Row) -> str:

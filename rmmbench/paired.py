@@ -8,7 +8,8 @@ From `fewest` values on an interval holds whatever the noise: each value lies ab
 with probability one half, so two of the sorted values bound it with a known confidence, and between
 the last two such pairs one interpolates (T. P. Hettmansperger and S. J. Sheather, Confidence
 intervals based on interpolated order statistics, 1986). Fewer values bound nothing by themselves,
-and Student's t takes the noise to be log-normal.
+and Student's t takes the noise to be log-normal; where steps are now and then delayed it is too
+wide.
 
 How many steps are enough is told once, from the first of them (C. Stein, A two-sample test whose
 power is independent of the variance, 1945). Steps taken until the interval is narrow would make it

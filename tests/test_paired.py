@@ -57,10 +57,10 @@ def test_stopping_does_not_make_an_interval_say_too_much(noise, fewest, most):
     """So do 95 ± 2 % of those that end as soon as enough steps are there for a target."""
     rows = drawn(noise, most, fewest)
     ends = [
-        next((n for n in range(5, most) if paired.is_enough(row[:n], 0.0035, fewest)), most)
+        next((n for n in range(1, most) if paired.is_enough(row[:n], 0.0035, fewest)), most)
         for row in rows
     ]
-    assert 0.1 < np.mean(np.array(ends) == max(fewest, 6)) < 0.9
+    assert len(set(ends)) > 3
     assert held(rows, ends) == pytest.approx(95, abs=2)
 
 
@@ -77,7 +77,7 @@ def test_drift_of_the_machine_is_in_no_ratio():
 
 def test_ratios_are_taken_pair_by_pair():
     """The median of ratios is not the ratio of medians."""
-    found = paired.relative_throughput([1.0, 2.0, 6.0], [1.0, 4.0, 2.0])
+    found = paired.relative_throughput([1.0, 3.0, 8.0], [1.0, 4.0, 2.0])
     assert found.value == 1.0
     assert found.count == 3
 

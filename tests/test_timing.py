@@ -11,8 +11,8 @@ TIMES = {"device": "cpu", "step_seconds": [1.0, 4.0, 2.0], "samples_per_second":
 
 def test_what_follows_from_raw_times_is_reckoned_anew():
     """A record of before, with the ratio of medians and a standard error, has what pairs say."""
-    old = TIMES | {"reference_step_seconds": [1.0, 2.0, 6.0], "spread": 0.01}
-    timing = Timing.model_validate(old | {"relative_throughput": 1.0 + 1e-3})
+    old = TIMES | {"reference_step_seconds": [1.0, 3.0, 8.0], "spread": 0.01}
+    timing = Timing.model_validate(old | {"relative_throughput": 3.0 / 2.0})
     assert timing.relative_throughput == 1.0
     found = paired.relative_throughput(timing.reference_step_seconds, timing.step_seconds)
     assert timing.relative_throughput_low == found.low

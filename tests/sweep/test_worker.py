@@ -31,11 +31,24 @@ def test_a_whole_case(measured):
     assert record.converted == 2
     assert record.memory.device == "predict"
     assert len(record.timing.step_seconds) == len(record.timing.reference_step_seconds) == 2
-    null = {*numbers(record.memory, "memory."), *numbers(record.conditions, "conditions.")}
+    parts = {"memory": record.memory, "timing": record.timing, "conditions": record.conditions}
+    null = {name for part, of in parts.items() for name in numbers(of, f"{part}.")}
     assert set(record.missing) == null
+    assert record.exact_gradient is False
     assert record.missing["conditions.power_watts"] == "timed on the CPU"
     assert record.wall_seconds > 0
     assert record.warnings == ()
+
+
+def test_one_step_is_told_without_an_interval(measured):
+    """Of a single pair of steps the ends of intervals are null, and the record says why."""
+    once = {"warmup_steps": 1, "min_steps": 1, "max_steps": 1}
+    settings = {"model": "roberta-tiny", "batch_size": 2, "seq_len": 8, "method": "checkpoint"}
+    record, _ = measured(time_device="cpu", timing=once, **settings)
+    assert (record.outcome, record.exact_gradient) == ("ok", True)
+    assert record.timing.relative_throughput_low is None
+    why = "an interval takes two or more pairs of steps, and there is one"
+    assert record.missing["timing.relative_throughput_low"] == why
 
 
 @pytest.mark.parametrize(
