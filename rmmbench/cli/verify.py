@@ -22,7 +22,7 @@ def verify(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME", help="Claims; all, if none is named.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of all random numbers.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """Try the paper's claims by computing them, and show what holds.

@@ -63,7 +63,7 @@ class Table3Matmul(Figure):
 
 def _is_timed(row: Row) -> bool:
     is_layer = row["method"] != "exact" and not is_projection(row)
-    return row["relative_throughput"] is not None and is_layer
+    return row["relative_throughput"] is not None and row["time_device"] is not None and is_layer
 
 
 def _inverse(ratio: float | None) -> float | None:

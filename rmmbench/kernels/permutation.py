@@ -33,7 +33,7 @@ def permutation(seed: Tensor, rows: int) -> Tensor:
     """
     if seed.device.type == "cpu":
         generator = philox.host_generator(seed, philox.Use.PERMUTATION)
-        return torch.randperm(rows, generator=generator, dtype=torch.int32)
+        return torch.randperm(rows, generator=generator, dtype=torch.int32, device=seed.device)
     return kernel_or_twin("_triton_permutation:permutation", permutation_twin, seed, rows)
 
 

@@ -72,9 +72,8 @@ def stream(seed: Tensor, count: int, use: int) -> Tensor:
     On a CPU they are those of torch's generator.
     """
     if seed.device.type == "cpu":
-        return torch.empty(count, dtype=torch.int64).random_(
-            0, 2**32, generator=host_generator(seed, use)
-        )
+        drawn = torch.empty(count, dtype=torch.int64, device=seed.device)
+        return drawn.random_(0, 2**32, generator=host_generator(seed, use))
     return kernel_or_twin("_triton_philox:stream", stream_twin, seed, count, use)
 
 
@@ -88,7 +87,7 @@ def host_generator(seed: Tensor, use: int) -> torch.Generator:
     """Return torch's generator for one use of a seed, which must be on the CPU."""
     # It takes 32 bits: the upper half of a product with each bit of both in it.
     mixed = (int(seed) + use * 0xD1342543DE82EF95) * 0x9E3779B97F4A7C15
-    return torch.Generator().manual_seed(mixed >> 32 & WORD)
+    return torch.Generator(seed.device).manual_seed(mixed >> 32 & WORD)
 
 
 def sign_words(seed: Tensor, rows: int) -> Tensor:

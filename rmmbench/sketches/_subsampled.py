@@ -18,6 +18,17 @@ from rmmbench.sketches.sketch import WORKSPACE_BYTES, Moments, Sketch
 # Bytes a row: signs, the permutation and its making, twiddle factors, picked rows, their scales.
 _FIXED_BYTES_PER_ROW = 40
 
+# Of a GPU's memory: 320 MiB of 80 GiB, in which 131072 × 4096 is 33 pieces and not 179.
+_SHARE_OF_GPU = 256
+
+
+def workspace_bytes(device: torch.device) -> int:
+    """Return what a transform may hold on a device: WORKSPACE_BYTES, or more on a large GPU."""
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return WORKSPACE_BYTES
+    total = torch.cuda.get_device_properties(device).total_memory
+    return max(WORKSPACE_BYTES, total // _SHARE_OF_GPU)
+
 
 class SubsampledTransform(Sketch):
     """An orthonormal transform of the rows, of which proj_dim are kept; B·N·log B work.
@@ -38,7 +49,7 @@ class SubsampledTransform(Sketch):
         places, scales = self._places(picked, length, dtype)
         scales *= (length / proj_dim) ** 0.5
         x_proj = x.new_empty(proj_dim, features)
-        width = self._columns_at_once(rows, features, dtype.itemsize)
+        width = self._columns_at_once(x, dtype.itemsize)
         for start in range(0, features, width):
             columns = slice(start, start + width)
             self._transform(x[:, columns], signs, places, scales, out=x_proj[:, columns])
@@ -73,8 +84,9 @@ class SubsampledTransform(Sketch):
         length = self.length(rows)
         return round(2 * length * features * (math.log2(length) + 1))
 
-    def _columns_at_once(self, rows: int, features: int, element_bytes: int) -> int:
+    def _columns_at_once(self, x: Tensor, element_bytes: int) -> int:
+        rows, features = x.shape
         column_bytes = self.length(rows) * self.copies_per_column * element_bytes
-        limit = (WORKSPACE_BYTES - rows * _FIXED_BYTES_PER_ROW) // column_bytes
+        limit = (workspace_bytes(x.device) - rows * _FIXED_BYTES_PER_ROW) // column_bytes
         # An eighth of X where that is less, so that the copies are not the peak of a small model.
         return max(1, min(limit, max(16, -(-features // 8))))

@@ -35,6 +35,8 @@ def refused(monkeypatch, capsys):
         (["table"], "Missing argument 'RUN'; see `"),
         (["table", "x", "--colour"], "No such option: --colour"),
         (["verify", "--seed", "many"], "Invalid value for '--seed'"),
+        (["verify", "--seed", str(2**64)], "Invalid value for '--seed'"),
+        (["max-batch", "x", "--memory", "9" * 400 + "GiB"], "must be below 8192 TiB"),
         (["table", "a\nb\x1b[31m"], r"a b\x1b[31m is not a run directory"),
         (["table", "x" * 300], "File name too long"),
         (["table", "x" * 50_000], "x…"),

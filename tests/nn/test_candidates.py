@@ -55,7 +55,7 @@ class Functional(nn.Module):
         return self.third(x @ self.second.weight.T)
 
 
-own = "multiplies by its own"
+OWN = "multiplies by its own"
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ own = "multiplies by its own"
         (Doubling(8, 4), {"0": "Doubling has a forward pass of its own"}),
         (nn.LazyLinear(4), {"0": "LazyLinear has no shape before its first batch"}),
         (weight_norm(nn.Linear(8, 4)), {"0": "parametrized before it was converted"}),
-        (Experts(), {"0.up": f"Experts {own} 3-dimensional weights"}),
-        (OtherLinear(), {"0.weight": f"OtherLinear {own} 2-dimensional weights"}),
+        (Experts(), {"0.up": f"Experts {OWN} 3-dimensional weights"}),
+        (OtherLinear(), {"0.weight": f"OtherLinear {OWN} 2-dimensional weights"}),
         (
             Functional(),
             {
@@ -77,7 +77,7 @@ own = "multiplies by its own"
         (
             nn.MultiheadAttention(8, 2),
             {
-                "0.in_proj_weight": f"MultiheadAttention {own} 2-dimensional weights",
+                "0.in_proj_weight": f"MultiheadAttention {OWN} 2-dimensional weights",
                 "0.out_proj": "MultiheadAttention reads its weight without calling it",
             },
         ),

@@ -1,6 +1,7 @@
 """What is peculiar to the sketches by a fast transform."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import scipy.linalg
 import torch
 
 from rmmbench import sketches
+from rmmbench.sketches import _subsampled
 
 SIZES = [1, 2, 3, 8, 63, 101]
 NAMES = ["dct", "dft", "hadamard"]
@@ -83,3 +85,15 @@ def test_rows_are_taken_without_replacement(name):
 def test_work(name, rows, expected):
     """An addition and a multiplication for each of log₂ B steps; and one each, signs and scales."""
     assert sketches.get(name).flops(rows, 3, 20) == expected
+
+
+@pytest.mark.parametrize(("gib", "pieces"), [(80, 33), (8, 179)])
+def test_a_gpus_workspace_grows_with_it(gib, pieces, monkeypatch):
+    """On a large GPU a transform of many rows and columns is fewer pieces than on a small one."""
+    properties = SimpleNamespace(total_memory=gib * 2**30)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    size = _subsampled.workspace_bytes(torch.device("cuda:0"))
+    monkeypatch.setattr(_subsampled, "workspace_bytes", lambda _: size)
+    x = torch.empty(1, device="meta").expand(131072, 4096)
+    assert -(-4096 // sketches.get("dct")._columns_at_once(x, 4)) == pieces
