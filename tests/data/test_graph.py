@@ -148,7 +148,9 @@ def test_files_that_are_not_what_they_must_be_are_told(write, changes, file, tol
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"0,1\n", gzip.compress(b"0,1\n")[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"0,1\n", gzip.compress(b"0,1\n")[:-9]], ids=["plain", "cut short"]
+)
 def test_a_damaged_file_is_told(write, content):
     """A file that is not compressed, or not whole, is named."""
     folder = write()
