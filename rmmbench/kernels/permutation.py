@@ -22,7 +22,7 @@ _GROUP_ELEMENTS = 2**16
 
 def round_keys(seed: Tensor, rows: int) -> Tensor:
     """Return each round's K (below `rows`), a and b, int32, shape (3, ROUNDS)."""
-    w = philox.stream(seed, 3 * ROUNDS, philox.Use.PERMUTATION).view(3, ROUNDS)
+    w = philox.philox_stream(seed, 3 * ROUNDS, philox.Use.PERMUTATION).view(3, ROUNDS)
     return torch.stack([(w[0] * rows) >> 32, w[1], w[2]]).to(torch.int32)
 
 
@@ -38,7 +38,7 @@ def permutation(seed: Tensor, rows: int) -> Tensor:
 
 
 def permutation_twin(seed: Tensor, rows: int) -> Tensor:
-    """Return what `permutation` does, in PyTorch's own operators."""
+    """Return what `permutation` does on a GPU, in PyTorch's own operators."""
     places = torch.arange(rows, device=seed.device, dtype=torch.int32)
     order = places
     keys = round_keys(seed, rows).unsqueeze(2)

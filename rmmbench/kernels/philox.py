@@ -74,11 +74,16 @@ def stream(seed: Tensor, count: int, use: int) -> Tensor:
     if seed.device.type == "cpu":
         drawn = torch.empty(count, dtype=torch.int64, device=seed.device)
         return drawn.random_(0, 2**32, generator=host_generator(seed, use))
+    return philox_stream(seed, count, use)
+
+
+def philox_stream(seed: Tensor, count: int, use: int) -> Tensor:
+    """Return `count` words of one use, int64 below 2³², four of each counter in turn."""
     return kernel_or_twin("_triton_philox:stream", stream_twin, seed, count, use)
 
 
 def stream_twin(seed: Tensor, count: int, use: int) -> Tensor:
-    """Return what `stream` does, in PyTorch's own operators."""
+    """Return what `philox_stream` does, in PyTorch's own operators."""
     places = torch.arange(-(-count // 4), device=seed.device)
     return words(seed, places, 0, use).T.flatten()[:count]
 

@@ -304,16 +304,15 @@ def test_a_torn_line_is_measured_again(copied, sweep):
     assert len({record.key for record in Run.open(copied).records()}) == 4
 
 
-def test_a_full_disk_is_one_line(copied, sweep):
-    """Where a record cannot be written the sweep ends with what to do; then it goes on."""
+def test_records_in_no_file_are_one_line(copied, sweep):
+    """Where a device stands for the records the sweep ends with what to do; then it goes on."""
     file, whole = copied / RECORDS_FILE, copied / "whole"
     file.rename(whole)
     file.symlink_to("/dev/full")
     code, out, error = sweep("small.toml", "--out", "run")
     assert (code, out) == (Exit.USAGE, "")
     assert error.splitlines()[-1] == (
-        "error: run/records.jsonl cannot be written: No space left on device; "
-        "free space and run the same command to go on"
+        "error: run/records.jsonl must be a file, and is something else; mend it"
     )
     assert "Traceback" not in error
     whole.replace(file)

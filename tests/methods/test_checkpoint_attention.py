@@ -31,7 +31,7 @@ def case(model, method=METHOD, **settings):
 def built(wanted):
     """Return the unchanged model of a case, training, and a batch."""
     torch.manual_seed(0)
-    model, make_batch, _ = models.build(wanted)
+    model, make_batch, *_ = models.build(wanted)
     return model.train(), make_batch()
 
 

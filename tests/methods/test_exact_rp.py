@@ -233,7 +233,7 @@ def test_noise_is_new_at_every_step_and_repeats():
 
 @each_setting
 def test_autocast_dtypes(saved_storages, rho, bits):
-    """Under autocast output and gradients have nn.Linear's dtypes, and what is kept is the cast."""
+    """Under autocast dtypes are nn.Linear's, and the cast input is kept, but no cast weight."""
     linear = nn.Linear(24, 16)
     x = torch.randn(20, 24, requires_grad=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -241,10 +241,9 @@ def test_autocast_dtypes(saved_storages, rho, bits):
         with saved_storages(linear) as saved:
             output = layer_of(linear, rho, bits)(x)
     torch.testing.assert_close(output, expected)
-    cast_weight = 16 * 24 * 2
     proj_dim = 8 if rho == 0.3 else 24
     row = proj_dim * 2 if bits is None else proj_dim * bits // 8 + 4
-    assert saved.total_bytes() == 20 * row + 8 + cast_weight
+    assert saved.total_bytes() == 20 * row + 8
     output.float().sum().backward()
     assert {linear.weight.grad.dtype, linear.bias.grad.dtype, x.grad.dtype} == {torch.float32}
 

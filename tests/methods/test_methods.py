@@ -330,7 +330,7 @@ def test_patterns_that_match_nothing_are_told():
 def test_layers_that_were_hooked_before(name):
     """Layers whose forward accelerate has replaced are changed too; by another, refused."""
     method, asked = methods.get(name), case("mlp:6-8-8-4", name)
-    model, make_batch, _ = models.build(asked)
+    model, make_batch, *_ = models.build(asked)
     for layer in model.modules():
         if not list(layer.children()):
             add_hook_to_module(layer, ModelHook())
@@ -339,7 +339,7 @@ def test_layers_that_were_hooked_before(name):
     method.apply(copy.deepcopy(model), asked, batch)
     method.apply(model, asked, batch)
     assert differ(gradients(model, batch), exact)
-    patched, _, _ = models.build(asked)
+    patched = models.build(asked).model
     for layer in patched.modules():
         layer.forward = functools.partial(layer.forward)
     with pytest.raises(ValueError, match=r"layer '.*' must have the forward of its class"):

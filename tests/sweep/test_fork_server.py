@@ -47,7 +47,7 @@ def leave_children():
 
 def half_a_message(send, *args):
     # What sends is a method of what has the descriptor.
-    os.write(send.__self__._descriptor, send.__self__._word + b"and then")
+    os.write(send.__self__._descriptor, send.__self__._word + b"and")
     time.sleep(600)
 
 def garbage(send, *args):

@@ -16,19 +16,19 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-TABLE = torch.ones(16)
+TABLE = torch.ones(128)
 
 class Model(nn.Module):
     def __init__(self):
         super().__init__()
-        self.first, self.second = nn.Linear(16, 64), nn.Linear(64, 16)
+        self.first, self.second = nn.Linear(128, 256), nn.Linear(256, 128)
 
     def forward(self, x, mask=None, flag=True, more=(), rest=None):
         x = self.second(nn.functional.gelu(self.first(x * TABLE.to(x.dtype))))
         return (x if mask is None else x * mask).square().mean() + more[0] if more else x.mean()
 
 def made(dtype=torch.float32, **more):
-    return lambda: {"x": torch.randn(32, 16, dtype=dtype)} | more
+    return lambda: {"x": torch.randn(512, 128, dtype=dtype)} | more
 
 def odd(batch_size, seq_len):
     held = [torch.ones(()), 2, None]
@@ -41,7 +41,7 @@ def moved(batch_size, seq_len):
     return Model().half().to("cpu").float(), made()
 
 def loaded(batch_size, seq_len):
-    batches = iter(DataLoader(torch.randn(64, 16), batch_size=32, shuffle=True))
+    batches = iter(DataLoader(torch.randn(1024, 128), batch_size=512, shuffle=True))
     return Model(), lambda: {"x": next(batches)}
 """
 
@@ -56,7 +56,7 @@ def case(tmp_path, monkeypatch):
 
     def made(name):
         settings = {"method": "rmm", "sketch": "oporp", "rho": 0.5, "where": "beneficial"}
-        return Case.model_validate({"model": f"import:owned:{name}", "batch_size": 32} | settings)
+        return Case.model_validate({"model": f"import:owned:{name}", "batch_size": 512} | settings)
 
     return made
 
