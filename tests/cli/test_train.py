@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from rmmbench.cli import main
 from rmmbench.errors import Exit
 from rmmbench.store import Run
 
@@ -21,9 +22,23 @@ def rmmbench(tmp_path):
     return run
 
 
-def test_a_profile_that_trains_nothing_is_refused(rmmbench):
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """Run the command within this process; return its exit code, output and last words."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rmmbench", *arguments])
+        with pytest.raises(SystemExit) as raised:
+            main()
+        return raised.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_profile_that_trains_nothing_is_refused(refused):
     """What sweep measures is not trained in silence."""
-    code, out, said = rmmbench("train", "quick")
+    code, out, said = refused("train", "quick")
     assert (code, out) == (Exit.USAGE, "")
     assert said == "error: profile 'quick' trains nothing; measure it with `rmmbench sweep`\n"
 
@@ -71,9 +86,9 @@ def test_variance_tells_the_noise_and_draws_it(rmmbench, tmp_path):
         (["mlp:64-10", "--layer", "*", "--device", "predict"], "cannot train"),
     ],
 )
-def test_what_variance_cannot_do_is_told_in_one_line(rmmbench, arguments, said):
+def test_what_variance_cannot_do_is_told_in_one_line(refused, arguments, said):
     """Layers, rates and names are checked before anything is trained."""
-    code, out, told = rmmbench("variance", *arguments)
+    code, out, told = refused("variance", *arguments)
     assert (code, out) == (Exit.USAGE, "")
     (line,) = told.splitlines()
     assert line.startswith("error: ")

@@ -70,8 +70,11 @@ def check_prediction(prepare):
     return predicted
 
 
-@pytest.mark.parametrize("sketch", [None, *SKETCHES.names()])
-@pytest.mark.parametrize("name", ["roberta-tiny", *SHAPES, *HF])
+@pytest.mark.parametrize(
+    ("name", "sketch"),
+    [(name, sketch) for name in ("roberta-tiny", *SHAPES) for sketch in (None, *SKETCHES.names())]
+    + [(name, sketch) for name in HF for sketch in (None, "gaussian", "oporp")],
+)
 def test_predicted_is_measured(small_hf, name, sketch):
     """Saved and resting bytes are equal, and the peak within 1 %, for every model and sketch."""
     model = small_hf(name) if name in HF else name

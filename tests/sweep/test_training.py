@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from rmmbench.case import Case
+from rmmbench.cli import main
 from rmmbench.errors import Exit
 from rmmbench.store import CHECKPOINTS, RECORDS_FILE, Run
 from rmmbench.sweep.worker import measure
@@ -148,11 +149,16 @@ def test_a_killed_run_goes_on_from_its_checkpoint(train, tmp_path, wait_for, liv
         (["--device", "predict"], "device 'predict' cannot train"),
     ],
 )
-def test_what_cannot_be_trained_is_told_in_one_line(train, flags, said):
+def test_what_cannot_be_trained_is_told_in_one_line(tmp_path, monkeypatch, capsys, flags, said):
     """Data, names and weights that are not there are told before anything runs."""
-    with train(4, *flags) as process:
-        out, error = process.communicate()
-    assert process.returncode == Exit.USAGE
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.toml").write_text(PROFILE.format(steps=4))
+    command = ["rmmbench", "train", "small.toml", "--out", "run", *flags]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as raised:
+        main()
+    out, error = capsys.readouterr()
+    assert raised.value.code == Exit.USAGE
     assert out == ""
     (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
     assert said in line
