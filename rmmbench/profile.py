@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from rmmbench.case import Case, TimingSettings, TrainingSettings
+from rmmbench.case import Case
 from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_mean
 from rmmbench.grid import Grid, case_from
+from rmmbench.measuring import TimelineSettings, TimingSettings, TrainingSettings
 from rmmbench.printable import printable
 from rmmbench.ranges import Count, Duration, Finite, Line, Name, NotNegative, Positive, Rho
 from rmmbench.strict import Strict, complaint
-from rmmbench.timeline import TimelineSettings
 from rmmbench.units import parse_bytes
 
 PROFILE_VERSION = 1

@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from rmmbench.ranges import Count, Flag, Line, Whole
+from rmmbench.ranges import Line, Whole
 from rmmbench.strict import Strict
 
 Category = Literal["parameters", "gradients", "optimizer", "activations", "sketches", "temporary"]
@@ -22,20 +22,6 @@ Phase = Literal["forward", "backward", "optimizer"]
 PHASES: Final[tuple[Phase, ...]] = ("forward", "backward", "optimizer")
 
 _Sizes = Annotated[tuple[Whole, ...], Field(min_length=len(CATEGORIES), max_length=len(CATEGORIES))]
-
-
-class TimelineSettings(Strict):
-    """What of memory over time is followed.
-
-    Attributes:
-        epoch_steps: How many steps of an epoch are followed by their peaks, the first one cold.
-        max_points: Most points that are kept of the one step that is followed throughout.
-        snapshot: Whether a GPU's allocator writes what PyTorch's memory viewer opens.
-    """
-
-    epoch_steps: Annotated[Count, Field(ge=2)] = 8
-    max_points: Annotated[Count, Field(ge=10)] = 400
-    snapshot: Flag = False
 
 
 class TimePoint(Strict):

@@ -7,7 +7,8 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from rmmbench.case import METHOD_SETTINGS, Case, TimingSettings
+from rmmbench.case import METHOD_SETTINGS, Case
+from rmmbench.measuring import TimingSettings
 
 SETTINGS = {
     "model": "roberta-tiny",

@@ -20,7 +20,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the bottom up. The package's own __init__ and __main__ lead in from above and have no place.
 ORDER = [
     *("printable", "errors", "out_of_memory", "units", "paired", "registry", "tasks", "strict"),
-    *("ranges", "noise", "timeline", "timing", "case", "training", "record", "grid", "profile"),
+    *(
+        "ranges",
+        "measuring",
+        "noise",
+        "timeline",
+        "timing",
+        "case",
+        "training",
+        "record",
+        "grid",
+        "profile",
+    ),
     *("reading", "store", "rows", "published", "labels", "scores", "kernels", "sketches", "nn"),
     *("claims", "interrupts", "data", "methods", "models", "measure", "sweep", "check"),
     *("figures", "cli"),

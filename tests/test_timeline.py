@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from rmmbench.timeline import CATEGORIES, StepPeak, Timeline, TimelineSettings, TimePoint
+from rmmbench.measuring import TimelineSettings
+from rmmbench.timeline import CATEGORIES, StepPeak, Timeline, TimePoint
 
 
 def point(time, *sizes, phase="forward"):

@@ -20,14 +20,8 @@ from rmmbench.measure.categories import LiveByCategory, Moment
 from rmmbench.measure.garbage import no_garbage_goes
 from rmmbench.measure.predict import followed
 from rmmbench.measure.step import Prepare, TrainingStep, tensors_of
-from rmmbench.timeline import (
-    CATEGORIES,
-    PHASES,
-    StepPeak,
-    Timeline,
-    TimelineSettings,
-    TimePoint,
-)
+from rmmbench.measuring import TimelineSettings
+from rmmbench.timeline import CATEGORIES, PHASES, StepPeak, Timeline, TimePoint
 
 FOLLOWED: Final = 2
 """The step whose points are kept: the first that finds the optimizer's state there."""

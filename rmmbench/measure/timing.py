@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 
 from rmmbench import paired
-from rmmbench.case import TimingSettings
 from rmmbench.measure.step import TrainingStep
+from rmmbench.measuring import TimingSettings
 from rmmbench.timing import Timing
 
 Reference = Callable[[], AbstractContextManager[None]]

@@ -20,8 +20,9 @@ from torch import nn
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
-from rmmbench.case import Case, TrainingSettings
+from rmmbench.case import Case
 from rmmbench.data import Scoring, TrainingData
+from rmmbench.measuring import TrainingSettings
 from rmmbench.nn import manual_seed
 from rmmbench.nn.ranks import check_same_settings
 from rmmbench.training import Evaluation, LossPoint, Training

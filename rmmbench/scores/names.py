@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from rmmbench.case import TrainingSettings
 from rmmbench.labels import place
+from rmmbench.measuring import TrainingSettings
 from rmmbench.rows import CELL, telling
 from rmmbench.scores.line import Line
 

@@ -20,11 +20,11 @@ from rmmbench.measure.nvml import process_bytes
 from rmmbench.measure.predict import predict_memory
 from rmmbench.measure.step import Prepare
 from rmmbench.measure.timeline import follow_memory
+from rmmbench.measuring import TimelineSettings
 from rmmbench.out_of_memory import is_out_of_memory
 from rmmbench.record import Environment, Outcome, Record
 from rmmbench.sweep.draft import Announce, Draft, prepare, told
 from rmmbench.sweep.timed import measure_time
-from rmmbench.timeline import TimelineSettings
 from rmmbench.units import format_bytes
 
 

@@ -12,7 +12,7 @@ from rmmbench.measure.garbage import no_garbage_goes
 from rmmbench.measure.predict import predict_memory
 from rmmbench.measure.step import TrainingStep, make_optimizer
 from rmmbench.measure.timeline import follow_memory
-from rmmbench.timeline import TimelineSettings
+from rmmbench.measuring import TimelineSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -16,8 +16,9 @@ from rmmbench.measure.cuda import measure_cuda_memory
 from rmmbench.measure.predict import CannotPredictError, predict_memory
 from rmmbench.measure.step import TrainingStep, make_optimizer
 from rmmbench.measure.timeline import follow_memory, thinned
+from rmmbench.measuring import TimelineSettings
 from rmmbench.nn import manual_seed
-from rmmbench.timeline import CATEGORIES, PHASES, TimelineSettings
+from rmmbench.timeline import CATEGORIES, PHASES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

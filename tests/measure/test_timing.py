@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from rmmbench import paired
-from rmmbench.case import TimingSettings
 from rmmbench.measure import timing
 from rmmbench.measure.timing import time_steps
+from rmmbench.measuring import TimingSettings
 
 
 class Lab:
