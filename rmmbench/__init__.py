@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rmmbench import sketches as sketches
-    from rmmbench.measure.callback import NoiseCallback as NoiseCallback
+    from rmmbench.measures.gradient.callback import NoiseCallback as NoiseCallback
     from rmmbench.nn import RMMLinear as RMMLinear
     from rmmbench.nn import convert as convert
     from rmmbench.nn import manual_seed as manual_seed
@@ -40,5 +40,5 @@ def __getattr__(name: str) -> Any:
     if name == "sketches":
         return import_module("rmmbench.sketches")
     if name == "NoiseCallback":
-        return import_module("rmmbench.measure.callback").NoiseCallback
+        return import_module("rmmbench.measures.gradient.callback").NoiseCallback
     return getattr(import_module("rmmbench.nn"), name)

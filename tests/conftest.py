@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from rmmbench.case import Case
-from rmmbench.profile import Profile
-from rmmbench.record import Environment, Memory, Record
-from rmmbench.store import Run, RunInfo
-from rmmbench.timing import Timing
-from rmmbench.training import Evaluation, LossPoint, Training
+from rmmbench.results.record import Environment, Memory, Record
+from rmmbench.results.store import Run, RunInfo
+from rmmbench.results.timing import Timing
+from rmmbench.results.trained import Evaluation, LossPoint, Training
+from rmmbench.spec.case import Case
+from rmmbench.spec.profile import Profile
 from rmmbench.units import GIB
 
 ENVIRONMENT = Environment(

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from rmmbench import sketches
-from rmmbench.noise import LayerNoise
+from rmmbench.results.gradient_noise import LayerNoise
 from rmmbench.sketches.sketch import Moments
 
 

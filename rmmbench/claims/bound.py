@@ -12,7 +12,7 @@ import torch
 from rmmbench.claims._estimate import written
 from rmmbench.claims._layer import generator, input_and_gradient, noise_of, normal
 from rmmbench.claims.claim import Claim, Finding
-from rmmbench.noise import LayerNoise
+from rmmbench.results.gradient_noise import LayerNoise
 
 _TRIALS = 1000
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import ClassVar
 
-from rmmbench.strict import Strict
+from rmmbench.spec.strict import Strict
 
 
 class Verdict(StrEnum):

@@ -6,24 +6,24 @@ from typing import Annotated
 import typer
 
 import rmmbench
-from rmmbench.cli.advise import advise
-from rmmbench.cli.check import check
-from rmmbench.cli.doctor import doctor
-from rmmbench.cli.export import export
+from rmmbench.cli.advise_command import advise
+from rmmbench.cli.check_command import check
+from rmmbench.cli.doctor_command import doctor
+from rmmbench.cli.export_command import export
 from rmmbench.cli.flags import misuse
-from rmmbench.cli.frontier import frontier
-from rmmbench.cli.list import list_names
-from rmmbench.cli.max_batch import max_batch
-from rmmbench.cli.plot import plot
+from rmmbench.cli.frontier_command import frontier
+from rmmbench.cli.list_command import list_names
+from rmmbench.cli.max_batch_command import max_batch
+from rmmbench.cli.plot_command import plot
 from rmmbench.cli.streams import patient_streams
-from rmmbench.cli.sweep import sweep
-from rmmbench.cli.table import table
+from rmmbench.cli.sweep_command import sweep
+from rmmbench.cli.table_command import table
 from rmmbench.cli.telling import tell
-from rmmbench.cli.train import train
-from rmmbench.cli.variance import variance
-from rmmbench.cli.verify import verify
+from rmmbench.cli.train_command import train
+from rmmbench.cli.variance_command import variance
+from rmmbench.cli.verify_command import verify
 from rmmbench.errors import Exit, Interrupted, RmmbenchError
-from rmmbench.interrupts import raised
+from rmmbench.running.interrupts import raised
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -13,11 +13,11 @@ from rmmbench.cli.telling import tell
 from rmmbench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from rmmbench.check.compare import Tolerances
-    from rmmbench.check.report import Report
-    from rmmbench.record import Record
-    from rmmbench.store import Run
-    from rmmbench.sweep.again import Code
+    from rmmbench.report.check.compare import Tolerances
+    from rmmbench.report.check.report import Report
+    from rmmbench.results.record import Record
+    from rmmbench.results.store import Run
+    from rmmbench.running.installations import Code
 
 
 def compare_in_turn(run: "Run", other: str, tolerances: "Tolerances", minutes: float) -> "Report":
@@ -35,8 +35,8 @@ def compare_in_turn(run: "Run", other: str, tolerances: "Tolerances", minutes: f
     """
     from dataclasses import replace
 
-    from rmmbench.check.rerun import Side, rerun, undecided
-    from rmmbench.sweep.again import Code, arguments, sweep_again
+    from rmmbench.report.check.rerun import Side, rerun, undecided
+    from rmmbench.running.installations import Code, arguments, sweep_again
 
     arguments(run)
     folder = _new_folder(run, "rerun")
@@ -63,9 +63,9 @@ def calibrate(run: "Run", count: int) -> None:
         UsageError: If `run` is not of a sweep, or has no relative throughput.
         NotComparableError: If the code or the machine is another than that of `run`.
     """
-    from rmmbench.check import calibration
-    from rmmbench.check.runs import require_same_code
-    from rmmbench.sweep.again import Code, sweep_again
+    from rmmbench.report.check import calibration
+    from rmmbench.report.check.runs import require_same_code
+    from rmmbench.running.installations import Code, sweep_again
 
     if not calibration.run_of(run.path, run.records()).relative_throughput:
         raise UsageError(f"{run.path} has no relative throughput, and so nothing that varies")
@@ -86,7 +86,7 @@ def calibrate(run: "Run", count: int) -> None:
 
 @contextmanager
 def _code(other: str) -> "Iterator[Code]":
-    from rmmbench.sweep.again import Code, revision
+    from rmmbench.running.installations import Code, revision
 
     python = Path(other)
     if python.is_file():

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from rmmbench.case import CHOICES, Case
 from rmmbench.cli.columns import WHERE, Column
-from rmmbench.labels import place, setting
-from rmmbench.record import Record
-from rmmbench.rows import KIND, Row, differing, telling
-from rmmbench.sweep.max_batch import Line
+from rmmbench.report.labels import place, setting
+from rmmbench.results.record import Record
+from rmmbench.results.tidy import KIND, Row, differing, telling
+from rmmbench.running.largest_batch import Line
+from rmmbench.spec.case import CHOICES, Case
 from rmmbench.units import GIB, MIB
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rmmbench import published
-from rmmbench.labels import EXACT, gradient_error, kind, place, throughput_interval
-from rmmbench.profile import Profile
-from rmmbench.rows import CELL, KIND, Row, differing, is_projection, kept, telling
+from rmmbench.report import published
+from rmmbench.report.labels import EXACT, gradient_error, kind, place, throughput_interval
+from rmmbench.results.tidy import CELL, KIND, Row, differing, is_projection, kept, telling
+from rmmbench.spec.profile import Profile
 from rmmbench.units import GIB, MIB, format_percent
 
 WHERE = tuple(name for name in CELL if name not in ("batch_size", "seq_len"))

@@ -13,7 +13,7 @@ def chosen_format(asked: FigureFormat | None, out: Path | None) -> str:
         UnknownNameError: If that is no format.
         UsageError: If the two differ.
     """
-    from rmmbench.figures import FORMATS
+    from rmmbench.report.figures import FORMATS
 
     given = asked.value if asked else None
     ending = out.suffix.removeprefix(".") if out else ""

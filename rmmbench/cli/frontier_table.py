@@ -3,16 +3,16 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from rmmbench.cli.table import WIDER, stdout
+from rmmbench.cli.table_command import WIDER, stdout
 from rmmbench.cli.telling import tell
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from rmmbench.cli.columns import Column
-    from rmmbench.figures import FigureData
-    from rmmbench.figures.frontier import Cell
-    from rmmbench.rows import Row
+    from rmmbench.report.figures import FigureData
+    from rmmbench.report.figures.frontier import Cell
+    from rmmbench.results.tidy import Row
 
 OF_EXACT, OF_ALL = "of exact", "of all"
 
@@ -23,7 +23,7 @@ def show(data: "FigureData") -> None:
     Cases of limited memory are left out: they tell of the largest batch, not of one cell.
     """
     from rmmbench.cli.drawn import drawn
-    from rmmbench.figures.frontier import read_cells
+    from rmmbench.report.figures.frontier import read_cells
 
     cells = [cell for cell in read_cells(data.step_rows) if cell.compares]
     console = stdout(WIDER)
@@ -52,7 +52,7 @@ def in_order(cell: "Cell") -> "list[Row]":
 def columns(cell: "Cell") -> "list[Column]":
     """Return the columns in which some cell of text says something, for rows `in_order`."""
     from rmmbench.cli.columns import Column
-    from rmmbench.labels import gradient_error, throughput_interval
+    from rmmbench.report.labels import gradient_error, throughput_interval
     from rmmbench.units import GIB, MIB, format_percent
 
     rows = in_order(cell)
@@ -100,9 +100,9 @@ def _ratio(row: "Row") -> str:
 
 def _title(cell: "Cell", cells: "Sequence[Cell]") -> str:
     """Return what tells a cell's table from the others."""
-    from rmmbench.figures.frontier import DEVICES
-    from rmmbench.labels import place
-    from rmmbench.rows import CELL, telling
+    from rmmbench.report.figures.frontier import DEVICES
+    from rmmbench.report.labels import place
+    from rmmbench.results.tidy import CELL, telling
 
     told = telling([each.rows[0] for each in cells], [*CELL, "memory_device"])
     words = [place(cell.rows[0], [name for name in told if name != "memory_device"])]
@@ -114,9 +114,9 @@ def _caption(data: "FigureData", cells: "Sequence[Cell]") -> "Text":
     """Return what all rows share, where their numbers are from, and what names leave out."""
     from rich.text import Text
 
-    from rmmbench.figures.frontier import NO_MORE, left_out
-    from rmmbench.labels import place, provenance
-    from rmmbench.rows import CELL, shared
+    from rmmbench.report.figures.frontier import NO_MORE, left_out
+    from rmmbench.report.labels import place, provenance
+    from rmmbench.results.tidy import CELL, shared
 
     rows = [row for cell in cells for row in cell.rows]
     said = [place(rows[0], shared(rows, [name for name in CELL if name not in ("dtype", "seed")]))]

@@ -4,11 +4,11 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, get_args, get_origin
 
-from rmmbench.case import Case
 from rmmbench.errors import UsageError
-from rmmbench.record import Conditions, Memory, Record
-from rmmbench.timing import Timing
-from rmmbench.training import Training
+from rmmbench.results.record import Conditions, Memory, Record
+from rmmbench.results.timing import Timing
+from rmmbench.results.trained import Training
+from rmmbench.spec.case import Case
 
 
 def parquet(names: Sequence[str], table: Iterable[Sequence[Any]]) -> bytes:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from rmmbench.sweep import Event, Finished, Working
+from rmmbench.running.events import Event, Finished, Working
 from rmmbench.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from rmmbench.case import Case
-    from rmmbench.record import Record
+    from rmmbench.results.record import Record
+    from rmmbench.spec.case import Case
 
 
 class Estimate:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from rmmbench import published
 from rmmbench.cli.columns import Column
-from rmmbench.labels import EXACT, kind
-from rmmbench.profile import Profile
-from rmmbench.rows import KIND, SETTINGS, Row, differing
-from rmmbench.scores import Line, Spread, by_place
+from rmmbench.report import published
+from rmmbench.report.labels import EXACT, kind
+from rmmbench.report.scores import Line, Spread, by_place
+from rmmbench.results.tidy import KIND, SETTINGS, Row, differing
+from rmmbench.spec.profile import Profile
 from rmmbench.units import GIB, MIB, format_seconds
 
 

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from rmmbench import published
 from rmmbench.cli import score_columns
 from rmmbench.cli.columns import Column
 from rmmbench.cli.drawn import drawn
-from rmmbench.labels import EXACT, place, provenance
-from rmmbench.profile import Profile
-from rmmbench.record import Environment
-from rmmbench.rows import CELL, shared
-from rmmbench.scores import WHERE, Line, by_place, place_names, threads_note
+from rmmbench.report import published
+from rmmbench.report.labels import EXACT, place, provenance
+from rmmbench.report.scores import WHERE, Line, by_place, place_names, threads_note
+from rmmbench.results.record import Environment
+from rmmbench.results.tidy import CELL, shared
+from rmmbench.spec.profile import Profile
 
 
 def score_table(

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from rmmbench.printable import printable
+from rmmbench.spec.printable import printable
 
 LONGEST = 4000
 """Most characters of a line, so that no list of all that there is gets cut."""

@@ -1,13 +1,13 @@
-"""What models are trained on, one file a kind of data, one name a task of `rmmbench.tasks`.
+"""What models are trained on, one file a kind of data, one name a task of `rmmbench.spec.tasks`.
 
-To add one: add its file, its line here, and its shape in `rmmbench.tasks`.
+To add one: add its file, its line here, and its shape in `rmmbench.spec.tasks`.
 """
 
-from rmmbench.case import Case
 from rmmbench.data.data import Loader
 from rmmbench.data.data import Scoring as Scoring
 from rmmbench.data.data import TrainingData as TrainingData
 from rmmbench.registry import Entry, Registry
+from rmmbench.spec.case import Case
 
 DATA: Registry[Loader] = Registry(
     "task",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from rmmbench.case import Case
+from rmmbench.spec.case import Case
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,10 +12,10 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from rmmbench.case import Case
 from rmmbench.data import _scoring
 from rmmbench.data.data import Example, TrainingData
 from rmmbench.errors import DataError
+from rmmbench.spec.case import Case
 
 PIXELS = 64
 BRIGHTEST = 16

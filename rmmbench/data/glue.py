@@ -26,12 +26,12 @@ from functools import partial
 import datasets
 import pandas as pd
 
-from rmmbench.case import Case
 from rmmbench.data import _glue_files as files
 from rmmbench.data import _hub, _scoring, _tokens
 from rmmbench.data.data import TrainingData
 from rmmbench.errors import DataError
-from rmmbench.tasks import TASKS
+from rmmbench.spec.case import Case
+from rmmbench.spec.tasks import TASKS
 
 REPOSITORY = "nyu-mll/glue"
 

@@ -17,11 +17,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rmmbench.case import Case
 from rmmbench.data import _scoring
 from rmmbench.data.data import Example, TrainingData
 from rmmbench.errors import DataError
-from rmmbench.tasks import TASKS
+from rmmbench.spec.case import Case
+from rmmbench.spec.tasks import TASKS
 
 try:
     from torch_geometric.nn.conv.gcn_conv import gcn_norm

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmmbench.case import Case
 from rmmbench.data.data import Example, Scoring, TrainingData
 from rmmbench.errors import DataError
+from rmmbench.spec.case import Case
 
 EVALUATION_BYTES = 8192
 """Held out at least, whatever seq_len is: 64 windows of 128, which are quickly evaluated."""

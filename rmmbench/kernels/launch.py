@@ -15,7 +15,7 @@ from typing import Literal, ParamSpec, TypeVar, cast
 import torch
 from torch import Tensor
 
-from rmmbench.out_of_memory import is_out_of_memory
+from rmmbench.results.out_of_memory import is_out_of_memory
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -6,9 +6,9 @@ from itertools import combinations
 
 from torch import Tensor, nn
 
-from rmmbench.case import Case
 from rmmbench.errors import UsageError
 from rmmbench.methods.method import Method
+from rmmbench.spec.case import Case
 
 
 class Stack(Method):

@@ -14,9 +14,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rmmbench.case import Case
 from rmmbench.methods._blocks import checkpoint_blocks, everything_kept
 from rmmbench.methods.method import Method
+from rmmbench.spec.case import Case
 
 
 class Checkpoint(Method):

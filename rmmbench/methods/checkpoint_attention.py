@@ -16,8 +16,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rmmbench.case import Case
 from rmmbench.methods.method import Method
+from rmmbench.spec.case import Case
 
 NAME = "rmmbench_checkpoint"
 """What the function is called in a config."""

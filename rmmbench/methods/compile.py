@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager
 
 from torch import Tensor, nn
 
-from rmmbench.case import Case
 from rmmbench.methods._compiled import compile_in_place, eager, what_is_missing
 from rmmbench.methods.method import Method
+from rmmbench.spec.case import Case
 
 
 class Compile(Method):

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 
-from rmmbench.case import Case
 from rmmbench.methods.method import Method
+from rmmbench.spec.case import Case
 
 
 class Exact(Method):

@@ -21,13 +21,13 @@ from contextlib import AbstractContextManager
 
 from torch import Tensor, nn
 
-from rmmbench.case import Case
 from rmmbench.methods._projected import Compression, Projected, ProjectedConv1D, ProjectedLinear
 from rmmbench.methods.method import Method
 from rmmbench.nn.candidates import linear_layers
 from rmmbench.nn.conversion import all_exact
 from rmmbench.nn.patterns import select
 from rmmbench.nn.swap import become, check_forwards
+from rmmbench.spec.case import Case
 
 
 class ExactRP(Method):

@@ -19,11 +19,11 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from rmmbench.case import DEFAULTS, Case
 from rmmbench.methods._fewbit import FewBit, make_few_bit
 from rmmbench.methods.method import Method
 from rmmbench.nn.conversion import all_exact
 from rmmbench.nn.swap import check_forwards
+from rmmbench.spec.case import DEFAULTS, Case
 
 _FUNCTIONS: Final = {
     "torch.nn.modules.activation.SiLU": "silu",

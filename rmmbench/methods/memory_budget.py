@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from rmmbench.case import DEFAULTS, Case
 from rmmbench.methods._compiled import compile_in_place
 from rmmbench.methods.compile import Compile
+from rmmbench.spec.case import DEFAULTS, Case
 
 
 class MemoryBudget(Compile):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from rmmbench.case import Case
+    from rmmbench.spec.case import Case
 
 
 class Method(ABC):

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from rmmbench.case import Case
 from rmmbench.methods._saved import Keeping, KeptForward, kept_exactly
 from rmmbench.methods.method import Method
+from rmmbench.spec.case import Case
 
 
 class Offload(Method):

@@ -26,11 +26,11 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from rmmbench.case import DEFAULTS, Case
 from rmmbench.methods._quantised import Between, quantise_between, restore_between
 from rmmbench.methods._saved import Keeping, KeptForward, kept_exactly
 from rmmbench.methods.method import Method
 from rmmbench.nn.seeds import next_seed
+from rmmbench.spec.case import DEFAULTS, Case
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 

@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager
 
 from torch import Tensor, nn
 
-from rmmbench.case import Case
 from rmmbench.methods.method import Method
 from rmmbench.nn import convert, converted_layers, exact_layers
+from rmmbench.spec.case import Case
 
 
 class RMM(Method):

@@ -26,13 +26,13 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from rmmbench.case import DEFAULTS, Case
 from rmmbench.methods._subtokens import SubTokenConv1D, SubTokenLinear, SubTokens
 from rmmbench.methods.method import Method
 from rmmbench.nn.candidates import linear_layers
 from rmmbench.nn.conversion import all_exact
 from rmmbench.nn.patterns import select
 from rmmbench.nn.swap import become, check_forwards
+from rmmbench.spec.case import DEFAULTS, Case
 
 
 class VeLoRA(Method):

@@ -6,9 +6,9 @@ A model is named "name" or "name:argument", such as "roberta-base", "linear:768x
 
 from importlib import import_module
 
-from rmmbench.case import Case
 from rmmbench.models.model import Builder, Built
 from rmmbench.registry import Entry, Registry
+from rmmbench.spec.case import Case
 
 MODELS: Registry[Builder] = Registry(
     "model",

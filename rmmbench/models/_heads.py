@@ -8,7 +8,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from rmmbench.case import Case
+from rmmbench.spec.case import Case
 
 Batch = dict[str, Tensor]
 _CHOICES = 4

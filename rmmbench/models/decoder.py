@@ -5,10 +5,10 @@ import re
 import transformers
 import transformers.models.llama.modeling_llama  # it would be loaded only when it is used
 
-from rmmbench.case import Case
 from rmmbench.models._heads import CAUSAL
 from rmmbench.models.huggingface import from_config
 from rmmbench.models.model import Built
+from rmmbench.spec.case import Case
 
 BYTES = 256
 _HEAD_WIDTH = 64

@@ -10,11 +10,11 @@ import transformers
 from torch._subclasses.fake_tensor import FakeTensor
 from transformers.initialization import no_init_weights
 
-from rmmbench.case import Case
 from rmmbench.errors import did_you_mean
 from rmmbench.models._heads import CLASSES, Head, head_of
 from rmmbench.models.model import Built
-from rmmbench.tasks import TASKS
+from rmmbench.spec.case import Case
+from rmmbench.spec.tasks import TASKS
 
 
 def from_name(argument: str, case: Case) -> Built:

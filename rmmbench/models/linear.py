@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rmmbench.case import Case
 from rmmbench.models.model import Built
+from rmmbench.spec.case import Case
 
 
 class OneLinear(nn.Module):

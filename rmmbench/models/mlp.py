@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor, nn
 
-from rmmbench.case import Case
 from rmmbench.models.model import Built, Output
+from rmmbench.spec.case import Case
 
 
 class MLP(nn.Module):

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rmmbench.case import Case
-from rmmbench.record import SYNTHETIC
+from rmmbench.results.record import SYNTHETIC
+from rmmbench.spec.case import Case
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor, nn
 
-from rmmbench.case import Case
 from rmmbench.models.model import Built
 from rmmbench.nn import ops
-from rmmbench.nn.linear import Sketched
+from rmmbench.nn.layer import Sketched
+from rmmbench.spec.case import Case
 
 SYNTHETIC = "inputs are random, and a step is one projection, or one product without RMM"
 

@@ -5,11 +5,11 @@ from typing import Any
 import transformers
 import transformers.models.roberta.modeling_roberta  # it would be loaded only when it is used
 
-from rmmbench.case import Case
 from rmmbench.models._heads import CLASSES
 from rmmbench.models.huggingface import from_config
 from rmmbench.models.model import Built
-from rmmbench.tasks import TASKS
+from rmmbench.spec.case import Case
+from rmmbench.spec.tasks import TASKS
 
 
 def base(argument: str, case: Case) -> Built:

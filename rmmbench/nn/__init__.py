@@ -6,5 +6,5 @@ from rmmbench.nn.conversion import convert as convert
 from rmmbench.nn.conversion import converted_layers as converted_layers
 from rmmbench.nn.conversion import exact_layers as exact_layers
 from rmmbench.nn.functional import rmm_linear as rmm_linear
-from rmmbench.nn.linear import RMMLinear as RMMLinear
+from rmmbench.nn.layer import RMMLinear as RMMLinear
 from rmmbench.nn.seeds import manual_seed as manual_seed

@@ -9,7 +9,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils.parametrize import is_parametrized
 
 from rmmbench.nn.bypass import bypassed_layers
-from rmmbench.nn.linear import Sketched
+from rmmbench.nn.layer import Sketched
 
 # Their forward pass is a product and a sum, as nn.Linear's.
 _LINEAR_THOUGH_WRITTEN_ANEW = {"transformers.models.falcon.modeling_falcon.FalconLinear"}

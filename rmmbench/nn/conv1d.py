@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from rmmbench.nn.linear import Sketched
+from rmmbench.nn.layer import Sketched
 from rmmbench.nn.unusual import traced_call
 
 

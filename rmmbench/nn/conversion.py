@@ -8,11 +8,11 @@ from typing import Any, Literal, TypeVar
 
 from torch import nn
 
-from rmmbench.nn.advice import FLOOR, Floor, LayerAdvice, advise
+from rmmbench.nn.analysis.advice import FLOOR, Floor, LayerAdvice, advise
+from rmmbench.nn.analysis.rehearsal import Example
 from rmmbench.nn.candidates import left_out_layers, linear_layers
-from rmmbench.nn.linear import Sketched
+from rmmbench.nn.layer import Sketched
 from rmmbench.nn.patterns import select
-from rmmbench.nn.rehearsal import Example
 from rmmbench.nn.sharing import sharing_groups
 from rmmbench.nn.size import SketchSettings
 from rmmbench.nn.swap import swap

@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from rmmbench.nn.candidates import linear_layers
-from rmmbench.nn.linear import Sketched
-from rmmbench.printable import printable
+from rmmbench.nn.layer import Sketched
+from rmmbench.spec.printable import printable
 
 
 def select(

@@ -9,7 +9,7 @@ import torch
 
 from rmmbench import sketches
 from rmmbench.errors import did_you_mean
-from rmmbench.printable import printable
+from rmmbench.spec.printable import printable
 
 
 class SketchSettings(NamedTuple):

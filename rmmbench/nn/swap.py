@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from rmmbench.nn.conv1d import RMMConv1D
-from rmmbench.nn.linear import RMMLinear
+from rmmbench.nn.layer import RMMLinear
 from rmmbench.nn.sharing import share_inputs
 from rmmbench.nn.size import SketchSettings
 

@@ -8,7 +8,7 @@ import torch
 from rmmbench import sketches
 from rmmbench.claims._table1 import N_IN, N_OUT, PROJ_DIM, ROWS
 from rmmbench.claims.claim import Verdict
-from rmmbench.noise import LayerNoise
+from rmmbench.results.gradient_noise import LayerNoise
 from rmmbench.sketches.gaussian import Gaussian
 from rmmbench.sketches.oporp import OPORP
 from rmmbench.sketches.rows import Rows

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from rmmbench.cli import main
-from rmmbench.cli.advise import _company
+from rmmbench.cli.advise_command import _company
 
 MINE = """
 import torch

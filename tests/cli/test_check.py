@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rmmbench.check import baseline as baselines
-from rmmbench.check import calibration
 from rmmbench.cli import main
-from rmmbench.store import RUN_FILE, Run
+from rmmbench.report.check import baseline as baselines
+from rmmbench.report.check import calibration
+from rmmbench.results.store import RUN_FILE, Run
 from rmmbench.units import GIB
 
 RMM = {"method": "rmm", "sketch": "dct", "rho": 0.1}
@@ -143,7 +143,7 @@ def test_timed_elsewhere(check, make_run, make_record, flags):
 @pytest.fixture
 def measured_again(monkeypatch, make_run, make_record):
     """Let no sweep run: each gives another record of one case, slower in the candidate's code."""
-    from rmmbench.sweep import again
+    from rmmbench.running import installations as again
 
     noise = random.Random(0)
 

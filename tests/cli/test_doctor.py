@@ -11,7 +11,7 @@ from choreographer.browsers.chromium import Chromium
 from typer.testing import CliRunner
 
 from rmmbench.cli import app
-from rmmbench.measure import environment
+from rmmbench.measures import environment
 
 
 def doctor(*flags):
@@ -102,7 +102,7 @@ def test_a_broken_torch_is_a_finding(monkeypatch):
 
 def test_a_broken_nvml_is_a_finding(monkeypatch):
     """Where pynvml cannot be imported, only what it would tell is broken."""
-    monkeypatch.setitem(sys.modules, "rmmbench.measure.nvml", None)
+    monkeypatch.setitem(sys.modules, "rmmbench.measures.nvml", None)
     data = json.loads(doctor("--json"))
     broken = {name for name, note in data["notes"].items() if note.startswith("broken: ")}
     assert broken == {"driver", "NVML"}

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from rmmbench.cli import main
-from rmmbench.cli.export import Format
-from rmmbench.record import Conditions
+from rmmbench.cli.export_command import Format
+from rmmbench.results.record import Conditions
 from rmmbench.units import GIB
 
 FIRST = [

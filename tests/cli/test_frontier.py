@@ -7,9 +7,9 @@ import pytest
 
 from rmmbench.cli import main
 from rmmbench.cli.frontier_table import columns, in_order
-from rmmbench.figures.frontier import read_cells
-from rmmbench.record import GradientError
-from rmmbench.rows import read_rows
+from rmmbench.report.figures.frontier import read_cells
+from rmmbench.results.record import GradientError
+from rmmbench.results.tidy import read_rows
 from rmmbench.units import GIB
 
 OPORP = {"method": "rmm", "sketch": "oporp", "rho": 0.1}

@@ -7,14 +7,14 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from rmmbench import profile
 from rmmbench.claims import CLAIMS
 from rmmbench.cli import app, main
 from rmmbench.data import DATA
-from rmmbench.figures import FIGURES
 from rmmbench.methods import METHODS
 from rmmbench.models import MODELS
+from rmmbench.report.figures import FIGURES
 from rmmbench.sketches import SKETCHES
+from rmmbench.spec import profile
 
 SUMMARIES = {
     "models": MODELS.summaries(),

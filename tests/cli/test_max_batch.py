@@ -13,7 +13,7 @@ import torch
 
 from rmmbench import cli
 from rmmbench.errors import Exit
-from rmmbench.store import RECORDS_FILE, Run
+from rmmbench.results.store import RECORDS_FILE, Run
 from rmmbench.units import MIB
 
 PROFILE = """

@@ -10,7 +10,7 @@ import pytest
 
 from rmmbench.cli import main
 from rmmbench.errors import Exit
-from rmmbench.store import RECORDS_FILE, RUN_FILE
+from rmmbench.results.store import RECORDS_FILE, RUN_FILE
 
 VALUES = [
     *(None, True, -1, 0, 1, 2**53, 2**63, 10**400, 1e-320, 1e308, float("nan"), float("inf")),

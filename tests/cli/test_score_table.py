@@ -7,8 +7,8 @@ import pytest
 
 from rmmbench.cli import main
 from rmmbench.cli.score_columns import columns, overview
-from rmmbench.profile import Profile
-from rmmbench.scores import place_names, read_lines
+from rmmbench.report.scores import place_names, read_lines
+from rmmbench.spec.profile import Profile
 
 GAUSSIAN = {"method": "rmm", "sketch": "gaussian", "rho": 0.5, "share": False}
 PUBLISHED = [

@@ -15,7 +15,7 @@ from rmmbench import cli
 from rmmbench.cli import progress
 from rmmbench.cli.progress import Estimate
 from rmmbench.errors import Exit
-from rmmbench.store import RECORDS_FILE, RUN_FILE, Run
+from rmmbench.results.store import RECORDS_FILE, RUN_FILE, Run
 
 HEAD = 'version = 1\ntitle = "Small"\ndevice = "predict"\n'
 GRID = '[[grid]]\nmodel = ["linear:8x8"]\nbatch_size = [4, 5]\nmeasure = ["memory"]\n'

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from rmmbench.cli import main
 from rmmbench.cli.columns import columns, in_order
-from rmmbench.cli.table import show
-from rmmbench.record import GradientError
-from rmmbench.rows import read_rows
+from rmmbench.cli.table_command import show
+from rmmbench.results.record import GradientError
+from rmmbench.results.tidy import read_rows
 from rmmbench.units import GIB, MIB
 
 GAUSSIAN = {"method": "rmm", "sketch": "gaussian", "rho": 0.5, "share": False}

@@ -7,7 +7,7 @@ import pytest
 
 from rmmbench.cli import main
 from rmmbench.errors import Exit
-from rmmbench.store import Run
+from rmmbench.results.store import Run
 
 
 @pytest.fixture

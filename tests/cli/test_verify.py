@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from rmmbench import claims
 from rmmbench.claims.claim import Claim, Finding
-from rmmbench.cli.verify import verify
+from rmmbench.cli.verify_command import verify
 from rmmbench.errors import UnknownNameError
 
 app = typer.Typer()

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from rmmbench import data
-from rmmbench.case import Case
 from rmmbench.errors import UnknownNameError
-from rmmbench.tasks import TASKS
+from rmmbench.spec.case import Case
+from rmmbench.spec.tasks import TASKS
 
 GRAPHS = ("sbm", "arxiv")
 IGNORED = -100

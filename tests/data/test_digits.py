@@ -5,8 +5,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from rmmbench import data, models
-from rmmbench.case import Case
 from rmmbench.errors import DataError
+from rmmbench.spec.case import Case
 
 
 def load(**settings):

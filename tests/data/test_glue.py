@@ -9,10 +9,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from rmmbench import data
 from rmmbench import models as families
-from rmmbench.case import Case
 from rmmbench.data import _hub, _tokens, glue
 from rmmbench.errors import DataError, Exit
-from rmmbench.tasks import TASKS
+from rmmbench.spec.case import Case
+from rmmbench.spec.tasks import TASKS
 
 TASK_NAMES = list(glue.LAYOUTS)
 

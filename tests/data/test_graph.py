@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from rmmbench import data
-from rmmbench.case import Case
 from rmmbench.data import graph
 from rmmbench.errors import DataError
-from rmmbench.tasks import TASKS
+from rmmbench.spec.case import Case
+from rmmbench.spec.tasks import TASKS
 
 FEATURES = [",".join([str(node / 2)] * 128) for node in range(6)]
 FILES = {

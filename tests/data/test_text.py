@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from rmmbench import data, models
-from rmmbench.case import Case
 from rmmbench.data.text import EVALUATION_BYTES, split
 from rmmbench.errors import DataError
+from rmmbench.spec.case import Case
 
 
 def load(seq_len=128):

@@ -8,14 +8,14 @@ from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, SelectiveCheckpointContext
 
 from rmmbench import methods, models
-from rmmbench.case import Case
 from rmmbench.errors import UsageError
-from rmmbench.measure.cpu import measure_cpu_memory
-from rmmbench.measure.predict import predict_memory
-from rmmbench.measure.step import AUTOCAST, TrainingStep, autocast, make_optimizer
+from rmmbench.measures.memory.cpu import measure_cpu_memory
+from rmmbench.measures.memory.predict import predict_memory
+from rmmbench.measures.step import AUTOCAST, TrainingStep, autocast, make_optimizer
 from rmmbench.methods import selective_checkpoint
 from rmmbench.methods._blocks import repeated_blocks
 from rmmbench.nn import manual_seed, ops
+from rmmbench.spec.case import Case
 
 METHODS = ["checkpoint", "selective-checkpoint"]
 RECOMPUTING = [*METHODS, "checkpoint-attention"]

@@ -9,10 +9,10 @@ from torch import nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from rmmbench import methods, models
-from rmmbench.case import Case
-from rmmbench.measure.predict import predict_memory
-from rmmbench.measure.step import TrainingStep, make_optimizer
+from rmmbench.measures.memory.predict import predict_memory
+from rmmbench.measures.step import TrainingStep, make_optimizer
 from rmmbench.methods.checkpoint_attention import NAME
+from rmmbench.spec.case import Case
 
 METHOD = "checkpoint-attention"
 

@@ -13,9 +13,9 @@ from torch._dynamo.utils import counters
 
 import rmmbench
 from rmmbench import methods
-from rmmbench.case import Case
-from rmmbench.measure.cpu import measure_cpu_memory
-from rmmbench.measure.step import TrainingStep, make_optimizer
+from rmmbench.measures.memory.cpu import measure_cpu_memory
+from rmmbench.measures.step import TrainingStep, make_optimizer
+from rmmbench.spec.case import Case
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,12 +7,12 @@ from transformers.pytorch_utils import Conv1D
 
 import rmmbench
 from rmmbench import methods, models, sketches
-from rmmbench.case import Case
-from rmmbench.measure.predict import predict_memory
-from rmmbench.measure.step import TrainingStep, make_optimizer
+from rmmbench.measures.memory.predict import predict_memory
+from rmmbench.measures.step import TrainingStep, make_optimizer
 from rmmbench.methods import _quantised
 from rmmbench.methods._projected import Compression, ProjectedLinear, projected_linear
 from rmmbench.methods._quantised import product, quantise, restore
+from rmmbench.spec.case import Case
 
 BITS = [2, 4, 8]
 SETTINGS = [(0.3, None), *((rho, bits) for rho in (0.3, 1.0) for bits in BITS)]

@@ -11,14 +11,14 @@ from torch.utils.checkpoint import checkpoint
 from transformers import activations
 
 from rmmbench import methods, models
-from rmmbench.case import Case
-from rmmbench.measure.cpu import measure_cpu_memory
-from rmmbench.measure.predict import predict_memory
-from rmmbench.measure.step import TrainingStep, make_optimizer
+from rmmbench.measures.memory.cpu import measure_cpu_memory
+from rmmbench.measures.memory.predict import predict_memory
+from rmmbench.measures.step import TrainingStep, make_optimizer
 from rmmbench.methods import _fewbit
 from rmmbench.methods._fewbit import FewBit
 from rmmbench.methods._piecewise import CELLS, best_steps
 from rmmbench.nn import converted_layers
+from rmmbench.spec.case import Case
 
 BITS = [1, 2, 3, 4]
 

@@ -9,15 +9,15 @@ from accelerate.hooks import ModelHook, add_hook_to_module
 from torch import nn
 
 from rmmbench import methods, models
-from rmmbench.case import Case
 from rmmbench.errors import UnknownNameError, UsageError
-from rmmbench.measure.cpu import measure_cpu_memory
-from rmmbench.measure.predict import predict_memory
+from rmmbench.measures.memory.cpu import measure_cpu_memory
+from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.methods._stack import Stack
 from rmmbench.methods.method import Method
 from rmmbench.nn import RMMLinear, converted_layers
 from rmmbench.nn.conv1d import RMMConv1D
-from rmmbench.sweep.draft import Draft, prepare
+from rmmbench.running.draft import Draft, prepare
+from rmmbench.spec.case import Case
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,13 +10,13 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from rmmbench import methods
-from rmmbench.case import Case
 from rmmbench.errors import UsageError
-from rmmbench.measure.cpu import measure_cpu_memory
-from rmmbench.measure.cuda import measure_cuda_memory
-from rmmbench.measure.predict import predict_memory
+from rmmbench.measures.memory.cpu import measure_cpu_memory
+from rmmbench.measures.memory.cuda import measure_cuda_memory
+from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.methods import offload
-from rmmbench.sweep.draft import Draft, prepare
+from rmmbench.running.draft import Draft, prepare
+from rmmbench.spec.case import Case
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,15 +10,15 @@ from torch.autograd.graph import saved_tensors_hooks
 
 import rmmbench
 from rmmbench import methods
-from rmmbench.case import Case
 from rmmbench.errors import UsageError
-from rmmbench.measure.cpu import measure_cpu_memory
-from rmmbench.measure.gradient_error import measure_gradient_error
-from rmmbench.measure.predict import predict_memory
+from rmmbench.measures.gradient.error import measure_gradient_error
+from rmmbench.measures.memory.cpu import measure_cpu_memory
+from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.methods import _quantised
 from rmmbench.methods._quantised import quantise_between, restore_between
 from rmmbench.methods.quantize import FewBits
-from rmmbench.sweep.draft import Draft, prepare
+from rmmbench.running.draft import Draft, prepare
+from rmmbench.spec.case import Case
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,12 +8,12 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from rmmbench import methods, models
-from rmmbench.case import Case
-from rmmbench.measure.cpu import measure_cpu_memory
-from rmmbench.measure.gradient_error import measure_gradient_error
-from rmmbench.measure.predict import predict_memory
-from rmmbench.measure.step import TrainingStep, make_optimizer
+from rmmbench.measures.gradient.error import measure_gradient_error
+from rmmbench.measures.memory.cpu import measure_cpu_memory
+from rmmbench.measures.memory.predict import predict_memory
+from rmmbench.measures.step import TrainingStep, make_optimizer
 from rmmbench.methods._subtokens import SubTokenConv1D, SubTokenLinear, mean_direction
+from rmmbench.spec.case import Case
 
 # One that divides 24 features, one that does not, and one that is more.
 SIZES = [8, 7, 64]

@@ -4,8 +4,8 @@ import pytest
 import torch
 import transformers
 
-from rmmbench.case import Case
 from rmmbench.models import build, check
+from rmmbench.spec.case import Case
 
 TEXT = {"model": "decoder:2x64", "task": "text", "batch_size": 2, "seq_len": 16}
 

@@ -12,11 +12,11 @@ from torch_geometric.nn import GCN2Conv
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from rmmbench import data, models
-from rmmbench.case import Case
 from rmmbench.errors import UsageError
 from rmmbench.models import gcn2
 from rmmbench.models.gcn2 import ALPHA, THETA, LinearGCN2Conv
 from rmmbench.nn import RMMLinear, convert
+from rmmbench.spec.case import Case
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code 
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rmmbench import models, sketches
-from rmmbench.case import Case
 from rmmbench.nn import convert, exact_layers, manual_seed
 from rmmbench.nn.seeds import next_seed
+from rmmbench.spec.case import Case
 
 ROWS, SEQ_LEN = 6, 4
 

@@ -13,8 +13,8 @@ from torch.utils.checkpoint import checkpoint
 
 import rmmbench
 from rmmbench import RMMLinear, methods
-from rmmbench.case import Case
-from rmmbench.nn.live import LiveBytes
+from rmmbench.nn.analysis.live import LiveBytes
+from rmmbench.spec.case import Case
 
 pytestmark = pytest.mark.usefixtures("fresh")
 

@@ -1,0 +1,266 @@
+"""`rmmbench check`: did memory or speed get worse than in the baseline?"""
+
+import os
+import sys
+from collections.abc import Collection
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from rmmbench.cli.streams import write_data
+from rmmbench.cli.telling import tell
+from rmmbench.errors import NoBaselineError, RmmbenchError, UsageError
+
+if TYPE_CHECKING:
+    from rmmbench.report.check.compare import Tolerances
+    from rmmbench.report.check.report import Report
+    from rmmbench.results.store import Run
+
+
+class MayDiffer(StrEnum):
+    """What `--allow` lets differ between a run and its baseline."""
+
+    GPU = "gpu"
+    TORCH = "torch"
+    PROFILE = "profile"
+    PROCESSOR = "processor"
+    THREADS = "threads"
+
+
+def check(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory that sweep wrote.")],
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="BASELINE", help="A run directory, or the name of a shipped one."),
+    ] = None,
+    rerun: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REVISION|PYTHON",
+            help="Measure RUN's cases anew, with the code here and, in turn, that of a git "
+            "revision or of another installation.",
+        ),
+    ] = None,
+    max_minutes: Annotated[
+        float, typer.Option(metavar="MINUTES", min=0.0, help="How long --rerun may take.")
+    ] = 60.0,
+    calibrate: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Measure RUN's cases N times more, and keep in RUN how much runs differ.",
+        ),
+    ] = None,
+    memory_tolerance: Annotated[
+        str,
+        typer.Option(
+            metavar="PERCENT", help="How much memory may rise; if measured, 2 MiB in any case."
+        ),
+    ] = "1%",
+    throughput_tolerance: Annotated[
+        str, typer.Option(metavar="PERCENT", help="The fall in throughput to find.")
+    ] = "5%",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail where there is not enough evidence.")
+    ] = False,
+    allow: Annotated[
+        list[MayDiffer] | None,
+        typer.Option(
+            metavar="gpu|torch|profile|processor|threads",
+            help="Compare though this differs; repeatable.",
+        ),
+    ] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Make RUN the baseline, whatever it says.")
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show every case, not only those that changed.")
+    ] = False,
+    junit: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write JUnit XML; - is stdout.")
+    ] = None,
+    markdown: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write Markdown; - is stdout.")
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write JSON; - is stdout.")
+    ] = None,
+) -> None:
+    """Compare a run with a baseline; fail if memory or relative throughput got worse.
+
+    Runs of one code differ in speed by several percent. Two records alone show only what is beyond
+    doubt; --calibrate measures how much runs of the baseline differ, and --rerun measures both
+    codes in turn until the answer is clear. One check in a hundred of the same code may fail.
+
+    Under GitHub Actions, also annotate the commit and add to the summary of the step.
+
+    Exit codes:
+      0 fine
+      3 a case regressed, failed or is missing
+      4 some cases are not comparable; or not enough evidence, with --strict
+      5 not comparable
+      6 no baseline
+
+    Examples:
+      rmmbench check runs/ci --against ci
+      rmmbench check runs/ci --against main --junit check.xml
+      rmmbench check runs/ci --against main --markdown -
+      rmmbench check runs/ci --against main --allow torch
+      rmmbench check runs/ci --against main --save
+      rmmbench check baselines/main --calibrate 10
+      rmmbench check runs/quick --rerun HEAD~1 --max-minutes 30
+      rmmbench check runs/quick --rerun ../released/bin/python
+    """
+    from rmmbench.cli import again
+    from rmmbench.report.check.compare import Tolerances
+    from rmmbench.results.store import Run
+
+    _exactly_one(against=against, rerun=rerun, calibrate=calibrate)
+    if save and against is None:
+        raise UsageError("--save makes RUN the baseline that --against names; give --against")
+    tolerances = Tolerances(
+        memory=_fraction("--memory-tolerance", memory_tolerance),
+        throughput=_fraction("--throughput-tolerance", throughput_tolerance),
+    )
+    files = _files(junit=junit, markdown=markdown, json=json)
+    measured = Run.open(run)
+    report = None
+    if calibrate is not None:
+        again.calibrate(measured, calibrate)
+    elif rerun is not None:
+        report = again.compare_in_turn(measured, rerun, tolerances, max_minutes)
+    elif against is not None:
+        report = _compared(measured, against, tolerances, allow or (), save)
+    if report:
+        report = replace(report, strict=strict)
+        _show(report, files, every)
+        if not save:
+            _annotate(report, sys.stderr if "-" in files.values() else sys.stdout)
+            _finish(report)
+    if save and against is not None:
+        _save(measured, against)
+
+
+def _compared(
+    run: "Run", against: str, tolerances: "Tolerances", allow: Collection[str], save: bool
+) -> "Report | None":
+    """Return the report; None, with a word on why, where saving does not need one."""
+    from rmmbench.report.check import baseline as baselines
+    from rmmbench.report.check.runs import compare_runs
+
+    try:
+        baseline = baselines.open_baseline(baselines.find(against))
+        return compare_runs(baseline, run, tolerances, allow=allow)
+    except RmmbenchError as error:
+        if not save:
+            raise
+        if not isinstance(error, NoBaselineError):
+            tell(f"not compared: {error}")
+        return None
+
+
+def _save(run: "Run", against: str) -> None:
+    from rmmbench.report.check import baseline as baselines
+
+    path = baselines.find(against)
+    baselines.save(run, path)
+    _tell_saved(run, path)
+
+
+def _exactly_one(**modes: object) -> None:
+    given = [f"--{name}" for name, value in modes.items() if value is not None]
+    if len(given) != 1:
+        every = "--against BASELINE, --rerun REVISION|PYTHON or --calibrate N"
+        raise UsageError(f"check needs one of {every}, got {' and '.join(given) or 'none'}")
+
+
+def _files(**paths: str | None) -> dict[str, str]:
+    """Return the files that were asked for, by format."""
+    files = {name: path for name, path in paths.items() if path is not None}
+    if list(files.values()).count("-") > 1:
+        raise UsageError("only one of --junit, --markdown and --json can go to stdout (-)")
+    return files
+
+
+def _fraction(flag: str, text: str) -> float:
+    """Read "5%" or "0.05"."""
+    number, percent, rest = text.partition("%")
+    try:
+        value = float(number) / (100 if percent else 1)
+    except ValueError:
+        value = -1.0
+    if rest.strip() or not 0 <= value < 1:
+        raise UsageError(f"{flag} must be from 0 to below 100 %, such as 5% or 0.05, got '{text}'")
+    return value
+
+
+def _show(report: "Report", files: dict[str, str], every: bool) -> None:
+    """Write the files that were asked for, and the table; one that goes to stdout has it alone."""
+    from rich.console import Console
+
+    from rmmbench.report.check import WRITERS, terminal
+
+    stream = sys.stderr if "-" in files.values() else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else terminal.WIDTH
+    console = Console(file=stream, width=width, highlight=False, soft_wrap=False)
+    console.print(terminal.render(report, every=every))
+    for name, path in files.items():
+        text = WRITERS.get(name)(report)
+        if path == "-":
+            write_data([text.encode()])
+        else:
+            _write(f"--{name}", Path(path), text)
+
+
+def _write(flag: str, path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{flag} {path} cannot be written: {error.strerror}") from error
+
+
+def _annotate(report: "Report", stream: TextIO) -> None:
+    """Tell GitHub Actions, where this runs there."""
+    from rmmbench.report.check import github
+
+    if os.environ.get("GITHUB_ACTIONS"):
+        stream.write(github.write(report))
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        try:
+            github.add_summary(report, Path(summary))
+        except OSError as error:
+            # The verdict matters more than where it is shown.
+            tell(f"warning: the step summary {summary} cannot be written: {error.strerror}")
+
+
+def _finish(report: "Report") -> None:
+    from rmmbench.report.check.report import FAILING, Verdict
+    from rmmbench.report.check.wording import line
+
+    if not report.exit_code:
+        return
+    count = sum(report.counts.get(verdict, 0) for verdict in FAILING)
+    what = "regressed, failed or are missing"
+    if not count:
+        count = sum(report.fails(case.verdict) for case in report.cases)
+        what = "are not comparable"
+        if Verdict.NOT_COMPARABLE not in report.counts:
+            what = "have not enough evidence"
+    worst = line(report.findings[0])
+    tell(f"error: {count} of {len(report.cases)} cases {what}; the gravest: {worst}")
+    raise typer.Exit(report.exit_code)
+
+
+def _tell_saved(run: "Run", path: Path) -> None:
+    outcomes = {record.key: record.outcome for record in run.records()}
+    failed = sum(outcome != "ok" for outcome in outcomes.values())
+    if failed:
+        what = f"{failed} of {len(outcomes)} cases of {run.path} are not ok"
+        tell(f"warning: {what}; the baseline now expects them to fail")
+    tell(f"{run.path} is now the baseline {path}")

@@ -1,0 +1,121 @@
+"""`rmmbench export`: a run's records as a table for other programs, one row a case."""
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rmmbench.cli.streams import write_data
+from rmmbench.errors import RunError, UsageError
+
+FIRST = [
+    *("model", "device", "task", "batch_size", "seq_len", "dtype", "method", "sketch", "rho"),
+    *("outcome", "peak_allocated_bytes", "saved_bytes", "samples_per_second"),
+    "relative_throughput",
+]
+
+
+class Format(StrEnum):
+    """What a table is written as."""
+
+    CSV = "csv"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    PARQUET = "parquet"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory that sweep wrote.")],
+    file_format: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.CSV,
+    out: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="A file; stdout if not given.")
+    ] = None,
+) -> None:
+    """Write a run's records as a table, one row a case, in SI units.
+
+    A number that is missing is empty, or null. In CSV a text that a spreadsheet would take for a
+    formula has an apostrophe before it.
+
+    Examples:
+      rmmbench export runs/quick-auto > quick.csv
+      rmmbench export runs/quick-auto --format parquet --out quick.parquet
+    """
+    from rmmbench.results.store import Run
+    from rmmbench.results.tidy import read_rows
+
+    if file_format is Format.PARQUET and out is None:
+        raise UsageError("--format parquet is not text and needs a file; give --out")
+    rows = read_rows(Run.open(run).each_record())
+    if not rows:
+        raise RunError(f"{run} must have records to export, and has none; run its sweep first")
+    names = [*FIRST, *(name for name in rows[0] if name not in FIRST)]
+    table = ([_plain(row[name]) for name in names] for row in rows)
+    if file_format is Format.PARQUET:
+        from rmmbench.cli.parquet import parquet
+
+        content: Iterable[bytes] = [parquet(names, table)]
+    else:
+        write = {Format.CSV: _csv, Format.JSON: _json, Format.MARKDOWN: _markdown}[file_format]
+        content = (text.encode() for text in write(names, table))
+    if out is None:
+        write_data(content)
+    else:
+        _write(out, content)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value, a list as one text: "none", or "sw_power_cap;hw_slowdown"."""
+    return (";".join(value) or "none") if isinstance(value, tuple) else value
+
+
+def _csv(names: Sequence[str], table: Iterable[list[Any]]) -> Iterator[str]:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in itertools.chain([names], table):
+        writer.writerow([_inert(value) for value in row])
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
+
+
+def _inert(value: Any) -> Any:
+    """Return a value; text that a spreadsheet would take for a formula with "'" before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+_FORMULA = ("=", "+", "-", "@")
+
+
+def _json(names: Sequence[str], table: Iterable[list[Any]]) -> Iterator[str]:
+    before = "[\n  "
+    for row in table:
+        named = dict(zip(names, row, strict=True))
+        yield before + json.dumps(named, ensure_ascii=False, allow_nan=False)
+        before = ",\n  "
+    yield "\n]\n"
+
+
+def _markdown(names: Sequence[str], table: Iterable[list[Any]]) -> Iterator[str]:
+    from rmmbench.report.check.markdown import escaped
+
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cells)} |\n"
+
+    yield line(names) + line(["---"] * len(names))
+    for row in table:
+        yield line("" if value is None else escaped(str(value)) for value in row)
+
+
+def _write(path: Path, content: Iterable[bytes]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.writelines(content)
+    except OSError as error:
+        raise UsageError(f"--out {path} cannot be written: {error.strerror}") from error

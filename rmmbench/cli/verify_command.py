@@ -1,0 +1,160 @@
+"""`rmmbench verify`: the paper's claims beside what comes of trying them."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rmmbench.cli.streams import write_json
+from rmmbench.cli.telling import tell
+from rmmbench.errors import Exit
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from rmmbench.claims.claim import Claim, Finding
+
+
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Claims; all, if none is named.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of all random numbers.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """Try the paper's claims by computing them, and show what holds.
+
+    One that does not hold is a finding; one that this package relies on is a fault: exit code 1.
+
+    Examples:
+      rmmbench verify
+      rmmbench verify rmm-variance bound --seed 7
+    """
+    from rmmbench import claims
+
+    asked = list(dict.fromkeys(claims.CLAIMS.check(name) for name in names or claims.names()))
+    tried = _try(asked, seed)
+    if as_json:
+        claimed = [_data(name, *found) for name, found in tried.items()]
+        data = {"seed": seed, "claims": claimed}
+        write_json(data)
+    else:
+        _show(tried, seed)
+    faults = [
+        f"{name} ({f.case})" for name, (_, found) in tried.items() for f in found if f.is_fault
+    ]
+    if faults:
+        said = f"error: what this package relies on does not hold: {', '.join(faults)}"
+        tell(f"{said}; try another --seed, and report it if it stays")
+        raise typer.Exit(Exit.FAULT)
+
+
+def _try(names: list[str], seed: int) -> "dict[str, tuple[Claim, list[Finding]]]":
+    """Return each claim with its findings; a bar on stderr, or a line each if it is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from rmmbench import claims
+    from rmmbench.units import format_seconds
+
+    console, tried = Console(stderr=True), {}
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}"))
+    progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+    with _one_thread(), progress:
+        bar = progress.add_task("starting", total=len(names))
+        for name in names:
+            progress.update(bar, description=name)
+            start, claim, found = time.monotonic(), claims.get(name), []
+            for finding in claim.findings(seed):
+                found.append(finding)
+                progress.update(bar, description=f"{name}: {finding.case}")
+            tried[name] = (claim, found)
+            progress.advance(bar)
+            if not console.is_terminal:
+                tell(f"{name}: {format_seconds(time.monotonic() - start)}")
+    return tried
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: with small products, more of them wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _data(name: str, claim: "Claim", found: "list[Finding]") -> dict[str, Any]:
+    """Return a claim as JSON has it."""
+    findings = [
+        {"verdict": finding.verdict, "is_fault": finding.is_fault} | finding.model_dump()
+        for finding in found
+    ]
+    about = {"title": claim.title, "statement": claim.statement, "method": claim.method}
+    return {"claim": name} | about | {"findings": findings}
+
+
+def _show(tried: "dict[str, tuple[Claim, list[Finding]]]", seed: int) -> None:
+    from rich.text import Text
+
+    from rmmbench.claims.claim import Verdict
+    from rmmbench.cli.table_command import stdout
+
+    console = stdout()
+    width = min(console.width, 100)
+    for claim, found in tried.values():
+        console.print()
+        console.print(Text(claim.title, style="bold"))
+        console.print(Text(f"The paper: {claim.statement}."))
+        console.print(Text(f"Here: {claim.method}.", style="dim"), width=width)
+        console.print(_table(found, width))
+        for why, cases in _reasons(found).items():
+            console.print(Text(f"{', '.join(cases)}: {why}", style="yellow"), width=width)
+    counts = Counter(finding.verdict for _, found in tried.values() for finding in found)
+    summary = ", ".join(f"{verdict} {counts[verdict]}" for verdict in Verdict)
+    console.print()
+    console.print(Text(f"{counts.total()} statements: {summary}.", style="bold"))
+    console.print(Text(f"± is one standard error, four are agreement; seed {seed}.", style="dim"))
+
+
+def _reasons(found: "list[Finding]") -> dict[str, list[str]]:
+    """Return why statements do not hold as they stand, each reason with its cases."""
+    from rmmbench.claims.claim import Verdict
+
+    reasons: dict[str, list[str]] = {}
+    for finding in found:
+        if finding.verdict is not Verdict.HOLDS:
+            reasons.setdefault(finding.why, []).append(finding.case)
+    return reasons
+
+
+def _table(found: "list[Finding]", width: int) -> "RenderableType":
+    """Return the findings of one claim; columns stand where those of the others do."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, width=width)
+    for heading, ratio in (("", 22), ("the paper", 16), ("here", 40)):
+        table.add_column(heading, ratio=ratio)
+    table.add_column("", min_width=18, no_wrap=True)
+    for finding in found:
+        cells = (finding.case, finding.paper or "–", finding.here)
+        verdict = Text(finding.verdict, style=_style(finding))
+        table.add_row(*map(Text, cells), verdict)
+    return table
+
+
+def _style(finding: "Finding") -> str:
+    from rmmbench.claims.claim import Verdict
+
+    if finding.is_fault:
+        return "bold red"
+    return "green" if finding.verdict is Verdict.HOLDS else "yellow"

@@ -1,0 +1,1 @@
+"""How far weight gradients are from exact, and how much of that is noise."""

@@ -1,0 +1,129 @@
+"""A callback for transformers' Trainer: gradient noise while a model trains."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from rmmbench.measures.gradient.drawing import Point
+from rmmbench.measures.gradient.watching import NoiseWatch
+from rmmbench.nn.ranks import check_same_settings
+from rmmbench.results.gradient_noise import LayerNoise
+
+NOISE = "noise"
+"""Of an entry of the log, the key of all that is known of a step's noise."""
+
+
+class NoiseCallback(TrainerCallback):
+    """Watches layers at the first and every n-th step and writes their noise into the log.
+
+    An entry of `state.log_history` has, by layer, "noise/LAYER/inflation" and
+    "noise/LAYER/effective_batch_size" for the layer's own sketch, or the one named if it has none,
+    and under "noise" the whole `LayerNoise`. So it survives a checkpoint and goes on after a
+    resume. Of gradient accumulation the first micro-batch counts. Of several processes each logs
+    its own batch, and the first saves. Where the loss is scaled, as by float16's gradient scaler or
+    by accumulation, so are all but the two named figures.
+
+    Attributes:
+        captured: The first layer's X and Y at the last step, if they were asked for.
+    """
+
+    def __init__(
+        self,
+        layers: str | Iterable[str],
+        *,
+        every: int = 50,
+        rho: float = 0.5,
+        sketch: str = "gaussian",
+        capture: bool = False,
+    ) -> None:
+        """Choose layers and steps.
+
+        Args:
+            layers: Patterns of qualified names ("*.7.output.dense").
+            every: Of how many steps one is watched.
+            rho: Compression rate that layers without a sketch are told the noise at.
+            sketch: Whose figures are logged of layers without one.
+            capture: Whether to keep X and Y of the first layer at the last step.
+
+        Raises:
+            ValueError: If every is below 1.
+        """
+        if every < 1:
+            raise ValueError(f"every must be at least 1, got {every}")
+        self._layers = (layers,) if isinstance(layers, str) else tuple(layers)
+        self._every, self._rho, self._sketch, self._capture = every, rho, sketch, capture
+        self._watch: NoiseWatch | None = None
+        self._state: TrainerState | None = None
+        self.captured: Point | None = None
+
+    @property
+    def noise(self) -> list[LayerNoise]:
+        """All that was logged, in order of steps; also what a resumed run had before it stopped."""
+        log: list[Any] = list(self._state.log_history) if self._state is not None else []
+        return [LayerNoise.model_validate(one) for entry in log for one in entry.get(NOISE, ())]
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **_: Any,
+    ) -> None:
+        """Find the layers, and compare them between ranks.
+
+        Raises:
+            ValueError: If a pattern matches no layer, or ranks sketch differently.
+        """
+        assert model is not None
+        check_same_settings(model)
+        self._state = state
+        self._watch = NoiseWatch(model, self._layers, rho=self._rho)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Watch the step that begins, if it is its turn."""
+        assert self._watch is not None
+        step, is_last = state.global_step + 1, state.global_step + 1 >= state.max_steps
+        self._watch.active = step == 1 or step % self._every == 0 or (self._capture and is_last)
+        if self._capture and is_last:
+            self._watch.capture(self._watch.layers[0], step)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Log what was gathered."""
+        assert self._watch is not None
+        self._state = state
+        if not self._watch.active:
+            return
+        self._watch.active = False
+        noise = self._watch.collect(state.global_step)
+        self.captured = self._watch.captured
+        if noise:
+            entry: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch}
+            for one in noise:
+                entry |= self._figures(one)
+            state.log_history.append(entry | {NOISE: [one.model_dump() for one in noise]})
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Take the hooks off the model."""
+        self._state = state
+        if self._watch is not None:
+            self._watch.remove()
+
+    def _figures(self, noise: LayerNoise) -> dict[str, float]:
+        sketch = noise.trained_with or self._sketch
+        if sketch not in noise.variances:
+            return {}
+        figures = {
+            "inflation": noise.inflation(sketch),
+            "effective_batch_size": noise.effective_batch_size(sketch),
+        }
+        where = f"{NOISE}/{noise.layer}"
+        return {f"{where}/{name}": value for name, value in figures.items() if value is not None}

@@ -1,0 +1,1 @@
+"""Peak memory and what is saved for the backward pass, measured or predicted."""

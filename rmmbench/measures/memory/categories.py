@@ -1,0 +1,220 @@
+"""Live bytes by what they are for, at every moment of a training step."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_iter
+
+from rmmbench.nn import ops
+from rmmbench.nn.analysis.live import LiveBytes
+from rmmbench.results.timeline import CATEGORIES, Category, Phase
+
+NO_WORK: Final = ("prim", "profiler")
+"""Operators of these namespaces make nothing: fake tensors ask for their device, names are set."""
+
+
+@dataclass
+class _Storage:
+    """A live storage.
+
+    Attributes:
+        size_bytes: Of all of it.
+        birth: Its number among all births.
+        given: The category that it has for good.
+        is_sketch: Whether an operator of rmmbench made it.
+        holds: How often autograd keeps it for the backward pass.
+    """
+
+    size_bytes: int
+    birth: int
+    given: Category | None = None
+    is_sketch: bool = False
+    holds: int = 0
+
+    @property
+    def category(self) -> Category:
+        if self.given is not None:
+            return self.given
+        if self.holds:
+            return "sketches" if self.is_sketch else "activations"
+        return "temporary"
+
+
+class Moment(NamedTuple):
+    """What was live at one moment.
+
+    Attributes:
+        time: Operators run since the step began.
+        phase: Of the step.
+        sizes: Bytes by category.
+        total: Their sum.
+        births: How many storages had been made.
+        allocated: What the caching allocator said; None without one.
+    """
+
+    time: int
+    phase: Phase
+    sizes: dict[Category, int]
+    total: int
+    births: int
+    allocated: int | None
+
+
+class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
+    """Counts live bytes as `LiveBytes` does, and knows what each storage is for.
+
+    Parameters, gradients and the optimizer's state are told by `give`. Activations are what
+    autograd keeps within `saving`, for as long as it keeps it; of these, what an operator of
+    rmmbench made are sketches. All else is temporary, and so is what sketching takes for itself.
+
+    Attributes:
+        sizes: Bytes alive now, by category.
+        phase: Of the step that runs.
+        operators: Run since the step began.
+        moments: Every moment since the step began.
+    """
+
+    def __init__(self, device_type: str) -> None:
+        """Count what is on devices of a type: "cpu" or "cuda"."""
+        super().__init__()
+        self.sizes: dict[Category, int] = dict.fromkeys(CATEGORIES, 0)
+        self.phase: Phase = "forward"
+        self.operators = 0
+        self.moments: list[Moment] = []
+        self._device_type = device_type
+        self._storages: dict[int, _Storage] = {}
+        self._is_aside = False
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run the operator, count what it made, and note the moment."""
+        if self._is_aside or func.namespace in NO_WORK:
+            return super().__torch_dispatch__(func, types, args, kwargs)
+        self.operators += 1
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        if func in ops.OPERATORS:
+            for storage in self._known(tree_iter(result)):
+                storage.is_sketch = True
+        self.note()
+        return result
+
+    def begin(self) -> None:
+        """Begin a step: its first moment is now."""
+        self.operators, self.moments, self.phase = 0, [], "forward"
+        self.note()
+
+    def enter(self, phase: Phase) -> None:
+        """End a phase and begin the next, each with a moment."""
+        self.note()
+        self.phase = phase
+        self.note()
+
+    def note(self, extra_bytes: int = 0) -> None:
+        """Note the moment; with extra bytes it is one in the middle of a sketch."""
+        sizes = self.sizes | {"temporary": self.sizes["temporary"] + extra_bytes}
+        has_allocator = self._device_type == "cuda" and not extra_bytes
+        allocated = torch.cuda.memory_allocated() if has_allocator else None
+        total = self.live + extra_bytes
+        moment = Moment(self.operators, self.phase, sizes, total, self.births, allocated)
+        self.moments.append(moment)
+
+    def give(self, tensors: Iterable[Any], category: Category) -> list[tuple[int, int]]:
+        """Put tensors into a category for good; return birth and bytes of those new to it."""
+        new = []
+        for storage in self._known(tensors):
+            if storage.given != category:
+                self.sizes[storage.category] -= storage.size_bytes
+                storage.given = category
+                self.sizes[category] += storage.size_bytes
+                new.append((storage.birth, storage.size_bytes))
+        return new
+
+    def give_state(self, optimizer: Optimizer) -> None:
+        """Put an optimizer's state where it belongs, in the moments since its birth too."""
+        new = self.give(tree_iter(list(optimizer.state.values())), "optimizer")
+        # What will be the optimizer's is known only once the step is over.
+        for moment in self.moments if new else []:
+            size = sum(size for birth, size in new if birth <= moment.births)
+            moment.sizes["optimizer"] += size
+            moment.sizes["temporary"] -= size
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Within it, what autograd keeps for the backward pass is an activation or a sketch."""
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: _Held(self, tensor), lambda held: held.tensor
+        ):
+            yield
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Within it, operators are not the step's."""
+        before, self._is_aside = self._is_aside, True
+        try:
+            yield
+        finally:
+            self._is_aside = before
+
+    def hold(self, tensor: Tensor, times: int) -> None:
+        """Count that autograd keeps a tensor, or, with -1, that it does no longer."""
+        for storage in self._known([tensor]):
+            self.sizes[storage.category] -= storage.size_bytes
+            storage.holds += times
+            self.sizes[storage.category] += storage.size_bytes
+
+    def _known(self, tensors: Iterable[Any]) -> Iterator[_Storage]:
+        for tensor in tensors:
+            if isinstance(tensor, Tensor):
+                storage = self._storages.get(tensor.untyped_storage()._cdata)
+                if storage is not None:
+                    yield storage
+
+    def _count_workspace(self, func: Any, *args: Any) -> None:
+        super()._count_workspace(func, *args)
+        if not self._is_aside:
+            self.note(self._workspace(func, *args))
+
+    def _workspace(self, *args: Any) -> int:
+        with self.aside():
+            return super()._workspace(*args)
+
+    def _count(self, tensor: Tensor) -> None:
+        key = tensor.untyped_storage()._cdata
+        is_new = key not in self._alive
+        if is_new and tensor.device.type == self._device_type:
+            super()._count(tensor)
+            storage = _Storage(tensor.untyped_storage().nbytes(), self.births)
+            self._storages[key] = storage
+            self.sizes[storage.category] += storage.size_bytes
+
+    def _forget(self, key: int, size: int) -> None:
+        super()._forget(key, size)
+        storage = self._storages.pop(key)
+        self.sizes[storage.category] -= storage.size_bytes
+
+
+@dataclass
+class _Held:
+    """What autograd keeps of a tensor, counted until it lets go."""
+
+    count: LiveByCategory
+    tensor: Tensor
+
+    def __post_init__(self) -> None:
+        # A tensor that its own node keeps would never die.
+        with self.count.aside():
+            self.tensor = self.tensor.detach()
+        self.count.hold(self.tensor, 1)
+
+    def __del__(self) -> None:
+        self.count.hold(self.tensor, -1)

@@ -1,0 +1,217 @@
+"""Memory over time: every live byte of a training step by what it is for, and peaks of an epoch.
+
+A dispatch mode sees each operator and what it makes, of fake tensors and of real ones alike. What a
+kernel takes for itself is not seen, but for a sketch's; the batch, inputs of the model and anything
+else that is neither kept for the backward pass nor of parameters or optimizer is temporary.
+"""
+
+import gc
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from rmmbench.measures.memory.categories import LiveByCategory, Moment
+from rmmbench.measures.memory.garbage import no_garbage_goes
+from rmmbench.measures.memory.predict import followed
+from rmmbench.measures.step import Prepare, TrainingStep, tensors_of
+from rmmbench.results.timeline import CATEGORIES, PHASES, StepPeak, Timeline, TimePoint
+from rmmbench.spec.measuring import TimelineSettings
+
+FOLLOWED: Final = 2
+"""The step whose points are kept: the first that finds the optimizer's state there."""
+
+Batch = Mapping[str, Any]
+
+
+@no_garbage_goes()
+def follow_memory(
+    prepare: Prepare,
+    settings: TimelineSettings,
+    device: Literal["cuda", "cpu", "predict"],
+    *,
+    batches: Iterable[Batch] | None = None,
+    snapshot: Path | None = None,
+) -> Timeline:
+    """Return live bytes through a warmed-up training step, and the peaks of an epoch's first steps.
+
+    Args:
+        prepare: Builds the step on the device; for "predict" on "cpu", where tensors are fake.
+        settings: How much is followed.
+        device: Where the step runs.
+        batches: Those of the second step and later, on any device; the epoch ends with them. The
+            first step's again and again by default. Of a prediction only their shapes matter.
+        snapshot: Where a GPU's allocator writes its history of the followed step, if the settings
+            ask for it.
+
+    Raises:
+        CannotPredictError: If a predicted step asks for the value of a tensor.
+        ValueError: If `batches` is empty.
+        torch.OutOfMemoryError: If the step does not fit.
+    """
+    if device != "cuda" or not settings.snapshot:
+        snapshot = None
+    with followed() if device == "predict" else nullcontext():
+        count = LiveByCategory("cuda" if device == "cuda" else "cpu")
+        with count:
+            return _follow(prepare, settings, device, count, batches, snapshot)
+
+
+def thinned(moments: Sequence[Moment], most: int) -> list[Moment]:
+    """Return at most `most` of the moments, in order.
+
+    Each phase's first and last are among them, and the highest of all. The rest of the room is
+    shared evenly by the phases; a phase that has too little is cut into stretches, each of which
+    keeps its lowest and its highest moment.
+
+    Args:
+        moments: Of one step.
+        most: At least 10.
+    """
+    phases = [[i for i, each in enumerate(moments) if each.phase == phase] for phase in PHASES]
+    kept = {end for places in phases for end in (*places[:1], *places[-1:])}
+    kept.add(max(range(len(moments)), key=lambda i: moments[i].total))
+    room = max(len(places) for places in phases)
+    if len(moments) > most:
+        room = (most - len(kept)) // len(PHASES)
+    for places in phases:
+        kept |= set(_extremes(moments, places, room))
+    return [moments[i] for i in sorted(kept)]
+
+
+def _extremes(moments: Sequence[Moment], places: Sequence[int], room: int) -> Iterator[int]:
+    if len(places) <= room:
+        yield from places
+        return
+    stretches = room // 2
+    for stretch in range(stretches):
+        start, end = (len(places) * edge // stretches for edge in (stretch, stretch + 1))
+        yield min(places[start:end], key=lambda i: moments[i].total)
+        yield max(places[start:end], key=lambda i: moments[i].total)
+
+
+def _follow(
+    prepare: Prepare,
+    settings: TimelineSettings,
+    device: Literal["cuda", "cpu", "predict"],
+    count: LiveByCategory,
+    batches: Iterable[Batch] | None,
+    snapshot: Path | None,
+) -> Timeline:
+    step = prepare()
+    _watch(step, count)
+    points: tuple[TimePoint, ...] = ()
+    epoch: list[StepPeak] = []
+    operators = 0
+    for _ in itertools.islice(_with_batches(step, count, device, batches), settings.epoch_steps):
+        is_followed = len(epoch) + 1 == FOLLOWED
+        with _history(snapshot if is_followed else None):
+            _run(step, count)
+        epoch.append(_peak(len(epoch) + 1, step, count))
+        if is_followed:
+            operators = count.operators
+            points = tuple(_point(each) for each in thinned(count.moments, settings.max_points))
+    if not points:
+        raise ValueError("batches must hold at least one batch, got none; leave them out instead")
+    return Timeline(
+        device=device,
+        operators=operators,
+        points=points,
+        epoch=tuple(epoch),
+        snapshot=None if snapshot is None else snapshot.name,
+    )
+
+
+def _watch(step: TrainingStep, count: LiveByCategory) -> None:
+    """Let the count be told what becomes of tensors, and when each phase begins."""
+    count.count(tensors_of(step.batch))
+    count.give((*step.model.parameters(), *step.model.buffers()), "parameters")
+
+    def give_gradient(parameter: nn.Parameter) -> None:
+        count.give([parameter.grad], "gradients")
+
+    trained = [each for each in step.model.parameters() if each.requires_grad]
+    for parameter in trained:
+        parameter.register_post_accumulate_grad_hook(give_gradient)  # type: ignore[no-untyped-call]
+    step.model.register_forward_hook(lambda *_: count.enter("backward"))
+    step.optimizer.register_step_pre_hook(lambda *_: count.enter("optimizer"))
+
+
+def _run(step: TrainingStep, count: LiveByCategory) -> None:
+    """Do one training step, every moment of it noted."""
+    gc.collect()
+    count.begin()
+    with count.saving():
+        step()
+    count.note()
+    count.give_state(step.optimizer)
+
+
+def _with_batches(
+    step: TrainingStep, count: LiveByCategory, device: str, batches: Iterable[Batch] | None
+) -> Iterator[None]:
+    """Yield once a step of the epoch, its batch in place."""
+    yield
+    if batches is None:
+        yield from itertools.repeat(None)
+        return
+    for batch in batches:
+        step.batch = tree_map_only(Tensor, lambda tensor: _placed(tensor, device), dict(batch))
+        count.count(tensors_of(step.batch))
+        # What it is a copy of is not the step's.
+        del batch
+        yield
+
+
+def _placed(tensor: Tensor, device: str) -> Tensor:
+    if device == "predict":
+        return torch.empty(tensor.shape, dtype=tensor.dtype)
+    return tensor.to(device, copy=True)
+
+
+def _peak(number: int, step: TrainingStep, count: LiveByCategory) -> StepPeak:
+    highest = max(count.moments, key=lambda moment: moment.total)
+    return StepPeak(
+        step=number,
+        rows=_rows(step.batch),
+        peak_bytes=highest.total,
+        at_peak_bytes=tuple(highest.sizes[name] for name in CATEGORIES),
+        resting_bytes=count.live,
+    )
+
+
+def _rows(batch: Batch) -> int:
+    """Return how many tokens, samples or nodes a batch has, by its first tensor."""
+    first = tensors_of(batch)[0]
+    if not first.is_floating_point():
+        return first.numel()
+    # Images are (batch, channels, height, width), all else (*, features).
+    return first.shape[0] if first.dim() == 4 else first.numel() // first.shape[-1]
+
+
+def _point(moment: Moment) -> TimePoint:
+    return TimePoint(
+        time=moment.time,
+        phase=moment.phase,
+        live_bytes=tuple(moment.sizes[name] for name in CATEGORIES),
+        allocated_bytes=moment.allocated,
+    )
+
+
+@contextmanager
+def _history(snapshot: Path | None) -> Iterator[None]:
+    """Let the caching allocator write down what it does within, where a path is given."""
+    if snapshot is None:
+        yield
+        return
+    torch.cuda.memory._record_memory_history(stacks="python")
+    try:
+        yield
+        torch.cuda.memory._dump_snapshot(str(snapshot))  # type: ignore[no-untyped-call]
+    finally:
+        torch.cuda.memory._record_memory_history(enabled=None)

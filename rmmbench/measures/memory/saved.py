@@ -1,0 +1,42 @@
+"""What is held between forward and backward pass, so that there can be one."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from rmmbench.measures.step import tensors_of
+
+
+class SavedInputs:
+    """Which storages of a batch autograd saved, each once.
+
+    They are kept for the backward pass like others, but were there before the forward pass began,
+    so that what it leaves behind does not show them. A view that is saved keeps its whole storage,
+    so the storage counts.
+    """
+
+    def __init__(self, batch: Mapping[str, Any]) -> None:
+        """Watch for the tensors of `batch`."""
+        storages = [tensor.untyped_storage() for tensor in tensors_of(batch)]
+        self._batch = {storage._cdata: storage.nbytes() for storage in storages}
+        self._saved: set[int] = set()
+
+    def note(self, tensor: Tensor) -> Tensor:
+        """Take in a tensor that autograd saves, and return it."""
+        self._saved.add(tensor.untyped_storage()._cdata)
+        return tensor
+
+    def total_bytes(self) -> int:
+        """Return the bytes of the batch's storages that were saved."""
+        return sum(size for key, size in self._batch.items() if key in self._saved)
+
+
+@contextmanager
+def saved_inputs(batch: Mapping[str, Any]) -> Iterator[SavedInputs]:
+    """Watch which tensors of `batch` autograd saves in a forward pass."""
+    saved = SavedInputs(batch)
+    with saved_tensors_hooks(saved.note, lambda tensor: tensor):
+        yield saved

@@ -1,0 +1,1 @@
+"""Time of whole training steps, and the conditions they were taken under."""

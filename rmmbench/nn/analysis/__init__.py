@@ -1,0 +1,1 @@
+"""Who keeps which inputs, and which layers gain by a sketch."""

@@ -1,0 +1,1 @@
+"""What people read: tables, figures, comparisons. Imports no torch."""

@@ -1,0 +1,122 @@
+"""How much runs of one code differ: more runs of what a run directory measured, kept beside it."""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import ValidationError
+
+from rmmbench.errors import RunError
+from rmmbench.report.check import wording
+from rmmbench.report.check.evidence import detectable, spread
+from rmmbench.results import paired
+from rmmbench.results.reading import content_of
+from rmmbench.results.record import Record
+from rmmbench.results.timing import Timing
+from rmmbench.spec.ranges import Line, Measured
+from rmmbench.spec.strict import Strict
+from rmmbench.units import format_percent
+
+SCHEMA_VERSION: Final = 1
+CALIBRATION_FILE: Final = "calibration.json"
+
+
+class CalibrationRun(Strict):
+    """One more run.
+
+    Attributes:
+        records: Where its records were put, from the folder that the run directory is in.
+        relative_throughput: Of each case that has one, by its key.
+    """
+
+    records: Line
+    relative_throughput: dict[str, Measured]
+
+
+class Calibration(Strict):
+    """Runs of the code of a run directory, besides the one that is in it."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    runs: tuple[CalibrationRun, ...] = ()
+
+    def logarithms(self, key: str) -> list[float]:
+        """Return the logarithm of a case's relative throughput in each run that has it."""
+        found = (run.relative_throughput.get(key) for run in self.runs)
+        return [math.log(value) for value in found if value is not None]
+
+
+NONE: Final = Calibration()
+
+
+def measured(timing: Timing | None) -> paired.Median | None:
+    """Return the relative throughput of a case with its interval; None for exact, or none."""
+    if timing is None or timing.relative_throughput is None or not timing.reference_step_seconds:
+        return None
+    ends = timing.relative_throughput_low, timing.relative_throughput_high
+    return paired.Median(timing.relative_throughput, *ends, count=len(timing.step_seconds))
+
+
+def run_of(path: Path, records: Iterable[Record]) -> CalibrationRun:
+    """Return what one more run tells, whose records are at `path`, from the run directory's."""
+    found = {record.key: measured(record.timing) for record in records if record.outcome == "ok"}
+    values = {key: median.value for key, median in found.items() if median is not None}
+    return CalibrationRun(records=str(path), relative_throughput=values)
+
+
+def summary(records: Iterable[Record], calibration: Calibration) -> Iterator[str]:
+    """Yield for each case how much its runs differ, and what fall one run more would show."""
+    ok = {record.key: record for record in records if record.outcome == "ok"}
+    own = run_of(Path(), ok.values()).relative_throughput
+    for key, value in own.items():
+        values = [math.log(value), *calibration.logarithms(key)]
+        if len(values) > 1:
+            differ, fall = math.expm1(spread(values)), detectable(values, len(own))
+            yield (
+                f"{wording.name(ok[key].case)}: {len(values)} runs differ by "
+                f"{format_percent(differ)}; a fall of {format_percent(fall)} would be found"
+            )
+
+
+def read(folder: Path) -> Calibration:
+    """Return the calibration of a run directory; one without runs where there is none.
+
+    Raises:
+        RunError: If what is there is none.
+    """
+    file = folder / CALIBRATION_FILE
+    content = content_of(file)
+    if content is None:
+        return NONE
+    try:
+        return Calibration.model_validate_json(content)
+    except ValidationError as error:
+        fault = error.errors()[0]["msg"]
+        hint = f"remove it, and make it anew with `rmmbench check {folder} --calibrate 10`"
+        raise RunError(f"{file} must be a calibration: {fault}; {hint}") from None
+
+
+def drop(folder: Path) -> None:
+    """Forget the calibration of a run directory, whose records are about to be others."""
+    (folder / CALIBRATION_FILE).unlink(missing_ok=True)
+
+
+def copy(source: Path, folder: Path) -> None:
+    """Give a run directory the calibration, if any, of the one that it is a copy of."""
+    if (source / CALIBRATION_FILE).exists():
+        write(folder, read(source))
+
+
+def write(folder: Path, calibration: Calibration) -> None:
+    """Keep the calibration of a run directory, in the place of the one that is there.
+
+    Raises:
+        RunError: If it cannot be written.
+    """
+    file = folder / CALIBRATION_FILE
+    partial = file.with_suffix(".partial")
+    try:
+        partial.write_text(calibration.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        partial.replace(file)
+    except OSError as error:
+        raise RunError(f"{file} cannot be written: {error.strerror}; free space") from error

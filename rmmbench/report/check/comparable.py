@@ -1,0 +1,126 @@
+"""Whether two runs measured the same things on the same machine, so that they can be compared."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from rmmbench.errors import NotComparableError
+from rmmbench.results.record import Environment, Record
+from rmmbench.results.store import RunInfo
+
+Pair = tuple[Record, Record]
+
+_TOLD_APART = {"rmmbench", "torch", "torch_build", "transformers", "gpu", "processor"}
+_TOLD_APART |= {"torch_threads", "OMP_NUM_THREADS", "MKL_NUM_THREADS"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that should be the same in both runs and is not; `name` is for `--allow`."""
+
+    name: str
+    baseline: str
+    run: str
+
+    def __str__(self) -> str:
+        return f"{self.name} differs: {self.baseline} in the baseline, {self.run} in the run"
+
+
+def differences(baseline: RunInfo, run: RunInfo, pairs: Iterable[Pair]) -> list[Difference]:
+    """Return what differs between two runs, or between the two records of one case, each once.
+
+    The GPU matters to the cases that used one; builds of one torch version count as the same.
+
+    Args:
+        baseline: What the baseline says of itself.
+        run: What the run says of itself.
+        pairs: The records of the cases that are in both, the baseline's first.
+    """
+    found = dict.fromkeys(_differing("torch", baseline.environment, run.environment))
+    for old, new in pairs:
+        for name in ("gpu", "torch") if "cuda" in old.case.device else ("torch",):
+            found |= dict.fromkeys(_differing(name, old.environment, new.environment))
+    if baseline.profile_hash != run.profile_hash:
+        found[Difference("profile", _profile(baseline), _profile(run))] = None
+    return list(found)
+
+
+def require(found: Sequence[Difference], allow: Collection[str]) -> tuple[str, ...]:
+    """Return what differs and is allowed to, as warnings.
+
+    Raises:
+        NotComparableError: If something differs whose name is not in `allow`.
+    """
+    refused = refusal(found, allow)
+    if refused:
+        raise NotComparableError(refused)
+    return tuple(f"{difference} (allowed)" for difference in found)
+
+
+def refusal(found: Sequence[Difference], allow: Collection[str]) -> str | None:
+    """Return what differs and is not allowed to, with the flags that would; None for nothing."""
+    refused = [difference for difference in found if difference.name not in allow]
+    if not refused:
+        return None
+    flags = " ".join(dict.fromkeys(f"--allow {difference.name}" for difference in refused))
+    facts = "; ".join(str(difference) for difference in refused)
+    return f"{facts}; compare all the same with {flags}"
+
+
+def timed_elsewhere(baseline: Record, run: Record) -> list[Difference]:
+    """Return how the processors differ that one case was timed on; nothing for a GPU's times."""
+    if run.timing is None or run.timing.device != "cpu":
+        return []
+    old, new = baseline.environment, run.environment
+    sides = [
+        ("processor", old.processor, new.processor),
+        ("threads", str(old.torch_threads), str(new.torch_threads)),
+    ]
+    return [Difference(*side) for side in sides if side[1] != side[2]]
+
+
+def transformers_warnings(pairs: Iterable[Pair]) -> tuple[str, ...]:
+    """Return a warning for each change of transformers between cases whose memory is compared."""
+    changes = {
+        (old.environment.transformers or "none", new.environment.transformers or "none"): None
+        for old, new in pairs
+        if old.memory and new.memory
+    }
+    return tuple(
+        f"transformers differs: {old} in the baseline, {new} in the run; "
+        "its models may need more or less memory"
+        for old, new in changes
+        if old != new
+    )
+
+
+def other_warnings(pairs: Iterable[Pair]) -> tuple[str, ...]:
+    """Return a warning for each other change of what memory and times may depend on."""
+    changes = {
+        change: None
+        for old, new in pairs
+        if old.memory or old.timing
+        for change in old.environment.changes(new.environment)
+        if change[0] not in _TOLD_APART
+    }
+    return tuple(f"{Difference(name, str(old), str(new))}" for name, old, new in changes)
+
+
+def versions(pairs: Iterable[Pair]) -> tuple[str, ...]:
+    """Return a line for each version that differs between two codes that are compared in turn."""
+    found = dict.fromkeys(
+        difference
+        for old, new in pairs
+        for name in ("rmmbench", "torch")
+        for difference in _differing(name, old.environment, new.environment)
+    )
+    return tuple(map(str, found))
+
+
+def _differing(name: str, baseline: Environment, run: Environment) -> list[Difference]:
+    before, now = (getattr(environment, name) or "none" for environment in (baseline, run))
+    same = before.partition("+")[0] == now.partition("+")[0]
+    return [] if same else [Difference(name, before, now)]
+
+
+def _profile(info: RunInfo) -> str:
+    return f"'{info.profile_name}' ({info.profile_hash})"

@@ -1,0 +1,70 @@
+"""What of a report is shown: the rows of its table, the remarks beside it, the counts."""
+
+from collections import Counter
+
+from rmmbench.report.check import wording
+from rmmbench.report.check.report import Finding, Report, Verdict
+from rmmbench.units import format_percent
+
+
+def rows(report: Report, *, every: bool = False) -> list[tuple[Finding, ...]]:
+    """Return, case by case, the findings worth a row: those that are not the same, or `every` one.
+
+    The case with the gravest finding comes first.
+    """
+    cases = [
+        tuple(one for one in case.findings if every or one.is_remarkable) for case in report.cases
+    ]
+    return sorted(filter(None, cases), key=lambda found: min(one.order() for one in found))
+
+
+def summary(report: Report) -> str:
+    """Return the counts in one line: "28 cases: 1 regressed, 1 improved, 26 same"."""
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in report.counts.items())
+    return f"{_cases(len(report.cases))}: {counts}"
+
+
+def remarks(report: Report) -> list[str]:
+    """Return what to know beside the table, a line each: warnings, reasons, what to do next."""
+    lines = [f"warning: {warning}" for warning in report.warnings]
+    told = {Verdict.FAILED, Verdict.MISSING, Verdict.NOT_ENOUGH_EVIDENCE}
+    for finding in report.findings:
+        if finding.verdict in told and finding.reason and finding.excluded_fall is None:
+            what = "" if finding.what == "outcome" else f", {wording.PROSE[finding.what]}"
+            case = f"{wording.name(finding.case)}{what}"
+            lines.append(f"{finding.verdict}: {case}: {wording.shortened(finding.reason)}")
+    lines += [*cannot_tell(report), *not_compared(report)]
+    lines += _told_together(report, Verdict.NOT_JUDGED, "not judged")
+    if Verdict.IMPROVED in report.counts:
+        lines.append("to keep what improved, make this run the baseline with --save")
+    return lines
+
+
+def not_compared(report: Report) -> list[str]:
+    """Return what could not be compared, a line for each reason, however many cases there are."""
+    return _told_together(report, Verdict.NOT_COMPARABLE, "not compared")
+
+
+def _told_together(report: Report, verdict: Verdict, said: str) -> list[str]:
+    found = [finding for finding in report.findings if finding.verdict is verdict]
+    counts = Counter((wording.PROSE[one.what], one.reason or "") for one in found)
+    return [
+        f"{what} of {_cases(count)} {said}: {reason}" for (what, reason), count in counts.items()
+    ]
+
+
+def cannot_tell(report: Report) -> list[str]:
+    """Return how small a fall of throughput could not be seen, a line for each reason."""
+    falls: dict[str, list[float]] = {}
+    for one in report.findings:
+        if one.verdict is Verdict.NOT_ENOUGH_EVIDENCE and one.excluded_fall is not None:
+            falls.setdefault(one.reason or "", []).append(one.excluded_fall)
+    return [
+        f"throughput of {_cases(len(found))}: cannot tell below "
+        f"{' to '.join(dict.fromkeys(format_percent(f(found)) for f in (min, max)))}: {reason}"
+        for reason, found in falls.items()
+    ]
+
+
+def _cases(count: int) -> str:
+    return f"{count} case{'' if count == 1 else 's'}"

@@ -1,0 +1,176 @@
+"""What a comparison found: findings, gathered by case, and what they amount to."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rmmbench.errors import Exit
+from rmmbench.results.record import Record
+from rmmbench.spec.case import Case
+
+
+class Verdict(StrEnum):
+    """What a comparison says of one measure or one case, the gravest first."""
+
+    FAILED = "failed"
+    MISSING = "missing"
+    REGRESSED = "regressed"
+    NOT_COMPARABLE = "not comparable"
+    NOT_ENOUGH_EVIDENCE = "not enough evidence"
+    IMPROVED = "improved"
+    NEW = "new"
+    SAME = "same"
+    NOT_JUDGED = "not judged"
+
+    @property
+    def gravity(self) -> int:
+        """The place in the list above; 0 is the gravest."""
+        return list(Verdict).index(self)
+
+
+FAILING = frozenset({Verdict.FAILED, Verdict.MISSING, Verdict.REGRESSED})
+UNREMARKABLE = frozenset({Verdict.SAME, Verdict.NOT_JUDGED, Verdict.NOT_COMPARABLE})
+_ON_ONE_SIDE = frozenset({Verdict.MISSING, Verdict.NEW})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One measure of one case, in the baseline and now.
+
+    Attributes:
+        what: The field compared: "peak_allocated_bytes", "saved_bytes", "converted",
+            "relative_throughput", "samples_per_second" (of runs in turn), "score" (which is not
+            judged), or "outcome".
+        baseline, now: Its values, in the field's unit; None where there is none.
+        limit: How far `now` may be from `baseline`, in the field's unit.
+        tolerance: The fraction of `baseline` that `limit` is; None where the limit is a fixed size.
+        reason: What the numbers alone do not tell.
+        excluded_fall: The smallest fall of throughput that this comparison could not have missed,
+            a fraction; None for what has no noise, or where nothing is known of it.
+    """
+
+    case: Case
+    what: str
+    verdict: Verdict
+    baseline: float | str | None = None
+    now: float | str | None = None
+    limit: float | None = None
+    tolerance: float | None = None
+    reason: str | None = None
+    excluded_fall: float | None = None
+
+    @property
+    def is_remarkable(self) -> bool:
+        """Whether it is worth a row: something changed, or seems to by more than it may."""
+        if self.verdict is Verdict.NOT_ENOUGH_EVIDENCE and self.excluded_fall is not None:
+            return (self.change or 0) < -(self.tolerance or 0)
+        return self.verdict not in UNREMARKABLE
+
+    @property
+    def difference(self) -> float | None:
+        """`now` less `baseline`, where both are numbers."""
+        if isinstance(self.baseline, str | None) or isinstance(self.now, str | None):
+            return None
+        return self.now - self.baseline
+
+    @property
+    def change(self) -> float | None:
+        """The difference as a fraction of the baseline; None where that is 0 or not a number."""
+        if self.difference is None or isinstance(self.baseline, str) or not self.baseline:
+            return None
+        return self.difference / self.baseline
+
+    @property
+    def excess(self) -> float:
+        """How many times its limit the difference is."""
+        return abs(self.difference or 0) / self.limit if self.limit else 0.0
+
+    def order(self) -> tuple[int, float]:
+        """Return what sorts findings: the gravest first, then those furthest beyond their limit."""
+        return self.verdict.gravity, -round(self.excess, 6)
+
+
+def one_sided(
+    what: str, before: float | None, now: float | None, new: Record, section: str
+) -> Iterator[Finding]:
+    """Yield the finding on a number that one side only has; nothing where neither has it."""
+    if before is not None:
+        reason = new.missing.get(f"{section}.{what}") or new.missing.get(section)
+        yield Finding(new.case, what, Verdict.MISSING, before, None, reason=reason)
+    elif now is not None:
+        yield Finding(new.case, what, Verdict.NEW, None, now)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """The findings on one case."""
+
+    key: str
+    case: Case
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The gravest of its findings'."""
+        return min((finding.verdict for finding in self.findings), key=lambda one: one.gravity)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a comparison found.
+
+    Attributes:
+        warnings: What makes the comparison itself doubtful.
+        run, baseline: What was compared, as people know it.
+        strict: Whether "not enough evidence" is a failure.
+    """
+
+    cases: tuple[CaseResult, ...]
+    warnings: tuple[str, ...] = ()
+    run: str = "the run"
+    baseline: str = "the baseline"
+    strict: bool = False
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Every finding, the gravest first, those furthest beyond their limit before others."""
+        found = [finding for case in self.cases for finding in case.findings]
+        return tuple(sorted(found, key=Finding.order))
+
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        """How many cases have each verdict, the gravest first."""
+        counts = Counter(case.verdict for case in self.cases)
+        return {verdict: counts[verdict] for verdict in Verdict if counts[verdict]}
+
+    @property
+    def exit_code(self) -> Exit:
+        """The exit code of `rmmbench check`.
+
+        Where nothing of a measure could be compared it is NOT_COMPARABLE; where some cases of it
+        could, there is NOT_ENOUGH_EVIDENCE.
+        """
+        verdicts = set(self.counts)
+        if verdicts & FAILING:
+            return Exit.REGRESSION
+        if Verdict.NOT_COMPARABLE in verdicts:
+            return Exit.NOT_ENOUGH_EVIDENCE if self._is_partly_compared else Exit.NOT_COMPARABLE
+        if self.strict and Verdict.NOT_ENOUGH_EVIDENCE in verdicts:
+            return Exit.NOT_ENOUGH_EVIDENCE
+        return Exit.OK
+
+    def fails(self, verdict: Verdict) -> bool:
+        """Whether one such verdict makes the whole check fail."""
+        if verdict is Verdict.NOT_ENOUGH_EVIDENCE:
+            return self.strict
+        return verdict in FAILING or verdict is Verdict.NOT_COMPARABLE
+
+    @property
+    def _is_partly_compared(self) -> bool:
+        """Whether of each measure that some cases could not be compared by, others could."""
+        two_sided = [one for one in self.findings if one.verdict not in _ON_ONE_SIDE]
+        refused = {one.what for one in two_sided if one.verdict is Verdict.NOT_COMPARABLE}
+        return refused <= {
+            one.what for one in two_sided if one.verdict is not Verdict.NOT_COMPARABLE
+        }

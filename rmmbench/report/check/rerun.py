@@ -1,0 +1,167 @@
+"""Compares two codes by runs of both in turn, until they tell enough or the time is up.
+
+A block is four runs: baseline, candidate, candidate, baseline. What is judged of a case is its
+throughput relative to exact, and of exact itself its samples per second, so that a change that
+slows down everything is seen too: in turn even those do not drift with the machine.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from rmmbench.report.check.calibration import measured
+from rmmbench.report.check.comparable import versions
+from rmmbench.report.check.compare import Tolerances, compare, matched
+from rmmbench.report.check.evidence import fewest_pairs, in_turn, spread
+from rmmbench.report.check.report import Finding, Report, Verdict
+from rmmbench.report.check.throughput import WHAT
+from rmmbench.results.record import Record
+from rmmbench.units import format_percent
+
+Side = Literal["baseline", "candidate"]
+Measure = Callable[[Side], list[Record]]
+"""Measures all cases once with the code of one side."""
+
+RunPair = tuple[list[Record], list[Record]]
+"""The records of two runs next to each other, the baseline's and the candidate's."""
+
+_BLOCK: Final[tuple[tuple[Side, Side], ...]] = (
+    ("baseline", "candidate"),
+    ("candidate", "baseline"),
+)
+
+
+def rerun(
+    measure: Measure,
+    tolerances: Tolerances,
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Report]:
+    """Yield what is known after each block, until all is, or another would take too long.
+
+    Args:
+        measure: Measures one side once.
+        tolerances: How much worse a case may become.
+        seconds: For all blocks; the first is measured in any case.
+        clock: Tells the time in seconds.
+    """
+    start, pairs = clock(), list[RunPair]()
+    while True:
+        for order in _BLOCK:
+            runs = {side: measure(side) for side in order}
+            pairs.append((runs["baseline"], runs["candidate"]))
+        report = judged(pairs, tolerances)
+        yield report
+        with_another = (clock() - start) * (1 + len(_BLOCK) / len(pairs))
+        if not (undecided(report) and with_another <= seconds):
+            return
+
+
+def undecided(report: Report) -> int:
+    """Return of how many cases more runs would tell more."""
+    waiting = Verdict.NOT_ENOUGH_EVIDENCE
+    return sum(one.verdict is waiting and one.reason is not None for one in report.findings)
+
+
+def judged(pairs: Sequence[RunPair], tolerances: Tolerances) -> Report:
+    """Return what pairs of runs tell.
+
+    Throughput is judged by all of them, the rest by the first: it has no noise.
+    """
+    baseline, candidate = pairs[0]
+    timed = [old.key for old, new in matched(baseline, candidate) if old.timing and new.timing]
+    judge = InTurn.of(pairs, tolerances.throughput, len(timed))
+    report = compare(baseline, candidate, tolerances, judge=judge)
+    warnings = [*versions(matched(baseline, candidate)), *_later_failures(pairs)]
+    return replace(report, warnings=(*warnings, *report.warnings))
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Judges the throughput of a case by all pairs of runs.
+
+    Attributes:
+        pairs: The records of both runs of each pair, by key.
+        tolerance: The fall to find, as a fraction.
+        cases: How many are judged.
+    """
+
+    pairs: tuple[tuple[dict[str, Record], dict[str, Record]], ...]
+    tolerance: float
+    cases: int
+
+    @classmethod
+    def of(cls, pairs: Sequence[RunPair], tolerance: float, cases: int) -> "InTurn":
+        """Return what judges by these pairs."""
+        by_key = tuple(
+            ({one.key: one for one in baseline}, {one.key: one for one in candidate})
+            for baseline, candidate in pairs
+        )
+        return cls(by_key, tolerance, cases)
+
+    def __call__(self, old: Record, new: Record) -> Iterator[Finding]:
+        """Yield the finding on one case; nothing if it was not timed."""
+        if old.timing is None or new.timing is None:
+            return
+        is_relative = measured(old.timing) is not None and measured(new.timing) is not None
+        values = list(self._values(old.key, is_relative))
+        befores, nows = zip(*values, strict=True)
+        before, now = statistics.geometric_mean(befores), statistics.geometric_mean(nows)
+        differences = [math.log(now / before) for before, now in values]
+        evidence = in_turn(differences, self.cases, self.tolerance)
+        verdict = evidence.verdict(self.tolerance) if evidence else Verdict.NOT_ENOUGH_EVIDENCE
+        yield Finding(
+            new.case,
+            WHAT if is_relative else "samples_per_second",
+            verdict,
+            before,
+            now,
+            limit=self.tolerance * before,
+            tolerance=self.tolerance,
+            reason=_why(differences, self.cases)
+            if verdict is Verdict.NOT_ENOUGH_EVIDENCE
+            else None,
+            excluded_fall=evidence.excluded_fall if evidence else 1.0,
+        )
+
+    def _values(self, key: str, is_relative: bool) -> Iterator[tuple[float, float]]:
+        """Yield the case's throughput in both runs of each pair in which both have it."""
+        for pair in self.pairs:
+            before, now = (_speed(side.get(key), is_relative) for side in pair)
+            if before is not None and now is not None:
+                yield before, now
+
+
+def _speed(record: Record | None, is_relative: bool) -> float | None:
+    if record is None or record.timing is None:
+        return None
+    if not is_relative:
+        return record.timing.samples_per_second
+    found = measured(record.timing)
+    return found.value if found else None
+
+
+def _why(differences: Sequence[float], cases: int) -> str:
+    count, fewest = len(differences), fewest_pairs(cases)
+    if count < fewest:
+        few = f"{count} pair{'' if count == 1 else 's'} of runs, and it takes {fewest}"
+    else:
+        few = f"{count} pairs of runs differ by {format_percent(math.expm1(spread(differences)))}"
+    return f"{few}; give more time with --max-minutes"
+
+
+def _later_failures(pairs: Sequence[RunPair]) -> Iterator[str]:
+    """Yield a warning for each case and side that was ok in the first run and not in all."""
+    for number, side in enumerate(("baseline", "candidate")):
+        first = {one.key for one in pairs[0][number] if one.outcome == "ok"}
+        failed: dict[str, list[Record]] = {}
+        for pair in pairs[1:]:
+            for record in pair[number]:
+                if record.key in first and record.outcome != "ok":
+                    failed.setdefault(record.case.title, []).append(record)
+        for title, records in failed.items():
+            of = f"{len(records)} of {len(pairs)} runs of the {side} ended with"
+            yield f"{title}: {of} {records[0].outcome}"

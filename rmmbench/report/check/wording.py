@@ -1,0 +1,132 @@
+"""How a finding reads, in a line or in the cells of a table."""
+
+import textwrap
+
+from rmmbench.report.check.report import Finding, Verdict
+from rmmbench.spec.case import CHOICES, Case
+from rmmbench.units import format_bytes, format_percent
+
+COLUMNS = ("case", "what", "baseline", "now", "change", "limit", "verdict")
+
+PROSE = {
+    "peak_allocated_bytes": "peak memory",
+    "saved_bytes": "saved bytes",
+    "converted": "converted layers",
+    "relative_throughput": "throughput",
+    "samples_per_second": "samples/s",
+    "score": "score",
+    "outcome": "outcome",
+}
+_UNSAID = {"timing", "training", "timeline", "memory_device", "time_device"}
+_IN_NAME = {"model", "task", "batch_size", "seq_len", "method", "sketch", "rho", "proj_dim"}
+_IN_NAME |= CHOICES.keys()
+
+
+def settings(case: Case) -> str:
+    """Return the case as settings: "model=mlp batch_size=64 sketch=dct rho=0.1"."""
+    said = _given(case) | {"method": case.method}
+    if case.sketch:
+        del said["method"]
+    keys = [key for key in Case.model_fields if key in said]
+    return " ".join(f"{key}={_value(said[key])}" for key in keys)
+
+
+def name(case: Case) -> str:
+    """Return the case as a table shows it: "roberta-base mrpc 128×98 gaussian ρ=0.5"."""
+    others = {key: value for key, value in _given(case).items() if key not in _IN_NAME}
+    rest = [f"{key}={_value(value)}" for key, value in others.items()]
+    return " ".join(filter(None, [case.model, case.task, case.shape, case.label, *rest]))
+
+
+def line(finding: Finding) -> str:
+    """Return the finding in one line: what happened, by how much, the limit, and to which case."""
+    return f"{_event(finding)}: {settings(finding.case)}"
+
+
+def cells(finding: Finding) -> tuple[str, ...]:
+    """Return the finding's row under `COLUMNS`."""
+    return (
+        name(finding.case),
+        PROSE[finding.what],
+        _shown(finding.what, finding.baseline),
+        _shown(finding.what, finding.now),
+        _signed(finding) if finding.difference is not None else "",
+        _limit(finding),
+        _doubt(finding) or finding.verdict.value,
+    )
+
+
+def _doubt(finding: Finding) -> str:
+    """Return how large a fall would have been seen, where noise hides a smaller one."""
+    if finding.verdict is not Verdict.NOT_ENOUGH_EVIDENCE or finding.excluded_fall is None:
+        return ""
+    return f"cannot tell below {format_percent(finding.excluded_fall)}"
+
+
+def _given(case: Case) -> dict[str, object]:
+    """Return the settings that are not as they are by default."""
+    fields = Case.model_fields
+    said = {name: getattr(case, name) for name in fields if name not in _UNSAID}
+    return {name: value for name, value in said.items() if value != fields[name].default}
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()  # as a profile has it
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _event(finding: Finding) -> str:
+    if finding.difference is not None:
+        way = "rose" if finding.difference > 0 else "fell"
+        size = _signed(finding).lstrip("+-")
+        moved = f"{way} {size}" if finding.difference else "did not change"
+        limit = _limit(finding)
+        more = filter(None, [limit and f"limit {limit}", _doubt(finding), finding.reason])
+        return f"{finding.what} {moved} ({', '.join(more)})"
+    before, now = (_shown(finding.what, value) for value in (finding.baseline, finding.now))
+    why = f" ({shortened(finding.reason)})" if finding.reason else ""
+    if finding.now is None:
+        what = "the case" if finding.what == "outcome" else finding.what
+        return f"{what} is missing, was {before}{why}"
+    if finding.baseline is None:
+        return f"{finding.what} is new, {now}{why}"
+    if finding.now == finding.baseline:
+        return f"{finding.what} is still {now}{why}"
+    return f"{finding.what} is now {now}, was {before}{why}"
+
+
+def _signed(finding: Finding) -> str:
+    """Return the difference in the terms of its limit: a percentage, bytes, or a count."""
+    if finding.what == "converted":
+        return f"{finding.difference:+d}"
+    is_in_bytes = finding.tolerance is None and finding.what != "samples_per_second"
+    if not is_in_bytes and finding.change is not None:
+        return format_percent(finding.change, signed=True)
+    size = format_bytes(finding.difference)
+    return f"+{size}" if (finding.difference or 0) > 0 else size
+
+
+def _limit(finding: Finding) -> str:
+    if finding.limit is None:
+        return ""
+    if finding.tolerance is not None:
+        return format_percent(finding.tolerance)
+    if finding.what == "converted":
+        return str(finding.limit)
+    return format_bytes(finding.limit)
+
+
+def _shown(what: str, value: float | str | None) -> str:
+    if isinstance(value, str) or value is None:
+        return (value or "–").replace("_", " ")
+    if what == "converted":
+        return str(value)
+    if what == "samples_per_second":
+        return f"{value:.4g}/s"
+    return f"{value:.3f}" if what == "relative_throughput" else format_bytes(value)
+
+
+def shortened(reason: str) -> str:
+    """Return a reason, which may quote a whole program, in at most 200 characters of one line."""
+    return textwrap.shorten(reason, 200, placeholder=" …")

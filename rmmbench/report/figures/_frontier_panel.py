@@ -1,0 +1,166 @@
+"""Relative throughput against peak memory, a point a case, coloured by gradient error."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from rmmbench.report.figures._notes import hover
+from rmmbench.report.figures._panel import Panel
+from rmmbench.report.figures._style import INK, MUTED, RATES, around_one, axis, error_bars
+from rmmbench.report.figures._ways import EXACT, Cell
+from rmmbench.report.labels import EXACT as PAPERS_EXACT
+from rmmbench.report.labels import ROUNDING, gradient_error, has_exact_gradient
+from rmmbench.results.tidy import Row, interval
+from rmmbench.units import GIB, MIB, format_bytes
+
+WIDTH, HEIGHT = 640, 450
+EXACT_BEST, TRADE = "exact, no other is better", "exact to checkpoint"
+BEST = "no other is better at its error"
+Errors = tuple[float, str]  # where a range of gradient errors begins, and its name
+NO_ERROR, UNKNOWN = "0, or rounding", "not measured"
+
+
+@dataclass(frozen=True)
+class View:
+    """What of memory and throughput a panel shows, and in what unit of memory."""
+
+    unit: str
+    unit_bytes: int
+    x: tuple[float, float]
+    y: tuple[float, float]
+    width: int = WIDTH
+    height: int = HEIGHT
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> "View":
+        """Return a view with room about all points of the rows, from 0 where that is not far."""
+        peaks = [row["peak_allocated_bytes"] for row in rows]
+        unit, size = memory_unit(peaks)
+        low, high = min(peaks) / size, max(peaks) / size
+        room = (high - low) or 0.2 * high
+        start = 0.0 if low < 0.5 * high else low - 0.15 * room
+        bottom, top = around_one(rows)
+        margin = 0.08 * (top - bottom)
+        return cls(unit, size, (start, high + 0.14 * room), (bottom - margin, top + margin))
+
+    def pixels(self, row: Row) -> tuple[float, float]:
+        """Return where a case is, from the lower left corner."""
+        x, y = self.place(row)
+        across = (x - self.x[0]) / (self.x[1] - self.x[0])
+        return across * self.width, (y - self.y[0]) / (self.y[1] - self.y[0]) * self.height
+
+    def bar(self, row: Row) -> tuple[float, float]:
+        """Return how high a case's error bar begins and ends within the panel."""
+        low, high = (
+            (end - self.y[0]) / (self.y[1] - self.y[0]) * self.height for end in interval(row)
+        )
+        return max(low, 0.0), min(high, float(self.height))
+
+    def place(self, row: Row) -> tuple[float, float]:
+        """Return where a case is on the axes."""
+        return row["peak_allocated_bytes"] / self.unit_bytes, row["relative_throughput"]
+
+
+def memory_unit(sizes: Sequence[int]) -> tuple[str, int]:
+    """Return the unit that suits the largest size, and its bytes."""
+    return ("MiB", MIB) if max(sizes, default=0) < GIB else ("GiB", GIB)
+
+
+def error_colors(rows: Iterable[Row]) -> dict[Errors, str]:
+    """Return a colour by range of gradient errors, lighter the larger they are."""
+    ranges = sorted({_errors(row) for row in rows})
+    real = [errors for errors in ranges if 0 < errors[0] < math.inf]
+    steps = [i / max(len(real) - 1, 1) for i in range(len(real))]
+    shades = dict(zip(real, sample_colorscale(RATES, steps) if real else [], strict=True))
+    ends = {(0.0, NO_ERROR): INK, (math.inf, UNKNOWN): MUTED}
+    return {errors: shades.get(errors) or ends[errors] for errors in ranges}
+
+
+def frontier_panel(cell: Cell, view: View, heading: str, colors: Mapping[Errors, str]) -> Panel:
+    """Return the panel of the cases that have both numbers, coloured by `error_colors`."""
+    return Panel(
+        traces=[*_lines(cell, view), *_points(cell, view, colors), *_rings(cell, view)],
+        x=axis(f"peak memory, {view.unit}", range=view.x),
+        y=axis(f"throughput ÷ {EXACT}'s", range=view.y),
+        heading=heading,
+        legend="gradient error",
+        width=view.width,
+        height=view.height,
+    )
+
+
+def gradient_words(row: Row) -> str:
+    """Return a line about a case's gradient error."""
+    words = gradient_error(row)
+    return f"gradient error {words}" if words else "gradient error not measured"
+
+
+def full_hover(row: Row, name: str) -> str:
+    """Return all that is known of a case, under the name that the figure gives it."""
+    lines = [f"<b>{name}</b>", *hover(row).split("<br>")[1:], gradient_words(row)]
+    if row["resting_bytes"] is not None:
+        lines.append(f"{format_bytes(row['resting_bytes'])} between steps")
+    return "<br>".join(lines).replace(PAPERS_EXACT, EXACT)
+
+
+def _lines(cell: Cell, view: View) -> list[Any]:
+    """Return the line from exact to checkpointing, and steps through the best exact gradients."""
+    dash = {"color": MUTED, "width": 1.5, "dash": "dash"}
+    steps = {"color": INK, "width": 1.5, "shape": "hv"}
+    best = [view.place(row) for row in cell.exact_best]
+    lines = [_line(EXACT_BEST, best, steps)] if best else []
+    if cell.line:
+        lines.insert(0, _line(TRADE, [view.place(row) for row in cell.line], dash))
+    return lines
+
+
+def _line(name: str, points: Sequence[tuple[float, float]], look: dict[str, Any]) -> go.Scatter:
+    x, y = zip(*points, strict=True)
+    trace = go.Scatter(x=x, y=y, mode="lines", line=look, name=name, legendgroup=name)
+    return trace.update(hoverinfo="skip", legendrank=2000)
+
+
+def _points(cell: Cell, view: View, colors: Mapping[Errors, str]) -> list[Any]:
+    """Return the marks of the cases, those of about one gradient error as one trace."""
+    by_errors = {errors: [row for row in cell.timed if _errors(row) == errors] for errors in colors}
+    return [
+        _marks(rows, cell, view, errors[1], colors[errors])
+        for errors, rows in by_errors.items()
+        if rows
+    ]
+
+
+def _marks(rows: Sequence[Row], cell: Cell, view: View, name: str, color: str) -> go.Scatter:
+    x, y = zip(*map(view.place, rows), strict=True)
+    marker = {"size": 11, "color": color, "line": {"width": 1, "color": "white"}}
+    hovers = [full_hover(row, cell.names[row["key"]]) for row in rows]
+    trace = go.Scatter(x=x, y=y, hovertext=hovers, mode="markers", marker=marker, name=name)
+    trace.update(error_y=error_bars(rows, color), legendgroup=name, hoverinfo="text")
+    return trace
+
+
+def _rings(cell: Cell, view: View) -> list[go.Scatter]:
+    """Return a ring about each case that no other beats at its gradient error, if there is one."""
+    if not cell.best:
+        return []
+    x, y = zip(*map(view.place, cell.best), strict=True)
+    ring = {"symbol": "circle-open", "size": 15, "color": INK, "line": {"width": 1.5}}
+    trace = go.Scatter(x=x, y=y, mode="markers", marker=ring, name=BEST, legendgroup=BEST)
+    return [trace.update(hoverinfo="skip", legendrank=2001)]
+
+
+def _errors(row: Row) -> Errors:
+    """Return the half decade that a case's gradient error is in, its lower end first."""
+    error = 0.0 if has_exact_gradient(row) else row["gradient_error"]
+    if error is None:
+        return math.inf, UNKNOWN
+    if error < ROUNDING:
+        return 0.0, NO_ERROR
+    decade = 10.0 ** math.floor(math.log10(error))
+    edges = (decade, 3 * decade, 10 * decade)
+    low, high = edges[:2] if error < edges[1] else edges[1:]
+    return low, f"{low:g} to {high:g}"

@@ -1,0 +1,133 @@
+"""The largest batch that fits into a given memory, by way of saving it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rmmbench.report.figures._frontier_panel import full_hover
+from rmmbench.report.figures._method_bars import WIDTH, Bar, bars, height, name_axis
+from rmmbench.report.figures._notes import join
+from rmmbench.report.figures._panel import Panel
+from rmmbench.report.figures._style import COLORS, axis
+from rmmbench.report.figures._ways import EXACT, way_names
+from rmmbench.report.labels import place
+from rmmbench.results.tidy import PLACE, SETTINGS, Row, group, shared
+from rmmbench.units import format_bytes
+
+SOURCES = {False: "measured", True: "predicted"}
+
+
+@dataclass(frozen=True)
+class Largest:
+    """What the search for the largest batch of one way of saving memory came to.
+
+    Attributes:
+        name: Of the way.
+        fits: The case of the largest batch that fits; None if none does.
+        fails: That of the smallest that does not; None if none was tried.
+        told: The case to tell of: a timed one of the largest batch, if there is one.
+    """
+
+    name: str
+    fits: Row | None
+    fails: Row | None
+    told: Row
+
+    @property
+    def batch_size(self) -> int:
+        """The largest batch, 0 if none fits."""
+        return self.fits["batch_size"] if self.fits else 0
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether that it fits is a prediction."""
+        return bool((self.fits or self.told)["memory_device"] == "predict")
+
+
+def searches(rows: Iterable[Row]) -> list[list[Largest]]:
+    """Return what the cases of limited memory came to: of each place and limit its ways.
+
+    The way of the largest batch is first. What was measured counts where there is a prediction
+    too. A way of which no batch was found to fit or not to fit is not there.
+    """
+    found = []
+    for results in _results(rows):
+        if any(each.fits for each in results):
+            known = [each for each in results if _is_known(each)]
+            found.append(sorted(known, key=lambda each: -each.batch_size))
+    return found
+
+
+def unanswered(rows: Iterable[Row]) -> list[Row]:
+    """Return a case of each way that is not in `searches`."""
+    return [each.told for results in _results(rows) for each in results if not _is_known(each)]
+
+
+def largest_batch_panel(ways: Sequence[Largest], drawn: Sequence[Row]) -> Panel:
+    """Return the bars of one search, headed by what not all that is `drawn` shares with it."""
+    own = [name for name in PLACE if name not in shared(drawn, PLACE)]
+    limit = format_bytes(ways[0].told["memory_limit_bytes"])
+    exact = next((each for each in ways if each.told["method"] == EXACT), None)
+    places, traces = range(len(ways))[::-1], []
+    for is_predicted, source in SOURCES.items():
+        at = [i for i, each in enumerate(ways) if each.is_predicted is is_predicted]
+        members = [_bar(ways[i], exact) for i in at]
+        color = COLORS[5 if is_predicted else 0]
+        traces += [bars(members, source, color, [places[i] for i in at])] if at else []
+    names = [each.name for each in ways]
+    return Panel(
+        traces=traces,
+        x=axis("largest batch, samples a step", range=[0, 1.55 * ways[0].batch_size]),
+        y=name_axis(names[::-1]),
+        heading=join(f"Largest batch in {limit}", place(ways[0].told, own)),
+        legend="whether it fits",
+        width=WIDTH,
+        height=height(names),
+    )
+
+
+def _is_known(way: Largest) -> bool:
+    return way.fits is not None or way.fails is not None
+
+
+def _results(rows: Iterable[Row]) -> list[list[Largest]]:
+    limited = [row for row in rows if row["memory_limit_bytes"] is not None]
+    names = way_names(limited)
+    return [
+        [_largest(probes, names) for probes in group(alike, SETTINGS)]
+        for alike in group(limited, (*PLACE, "memory_limit_bytes"))
+    ]
+
+
+def _largest(probes: Sequence[Row], names: Mapping[str, str]) -> Largest:
+    sized = [row for row in probes if row["memory_device"] is not None]
+    ended = [row for row in sized if row["outcome"] in ("ok", "out_of_memory")]
+    measured = [row for row in ended if row["memory_device"] != "predict"]
+    counted = sorted(measured or ended, key=lambda row: row["batch_size"])
+    fails = next((row for row in counted if row["outcome"] == "out_of_memory"), None)
+    fitting = [
+        row
+        for row in counted
+        if row["outcome"] == "ok" and (fails is None or row["batch_size"] < fails["batch_size"])
+    ]
+    fits = fitting[-1] if fitting else None
+    timed = [
+        row
+        for row in probes
+        if fits and row["batch_size"] == fits["batch_size"] and row["samples_per_second"]
+    ]
+    told = [*timed, *filter(None, (fits, fails)), probes[-1]][0]
+    return Largest(names[told["key"]], fits, fails, told)
+
+
+def _bar(way: Largest, exact: Largest | None) -> Bar:
+    size, told = way.batch_size, way.told
+    words = [f"{size}" if way.fails else f"{size} or more"] if size else ["none fits"]
+    if size and exact and exact.batch_size and way is not exact:
+        words.append(f"{size / exact.batch_size:.2f} ×")
+    if told["samples_per_second"] is not None:
+        speed = told["samples_per_second"]
+        words.append(f"{speed:,.0f} samples/s" if speed >= 100 else f"{speed:.3g} samples/s")
+    lines = [full_hover(told, way.name), f"largest batch {size}"]
+    if way.fails:
+        lines.append(f"{way.fails['batch_size']} does not fit")
+    return Bar(way.name, size, "   ".join(words), "<br>".join(lines))

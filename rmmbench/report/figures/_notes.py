@@ -1,0 +1,135 @@
+"""The words in a figure: names of lines, hover text, and what was measured where."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+from rmmbench.report import published
+from rmmbench.report.figures.figure import FigureData
+from rmmbench.report.labels import EXACT, kind, place, provenance, setting, throughput_interval
+from rmmbench.results.tidy import (
+    CELL,
+    KIND,
+    SETTINGS,
+    Row,
+    differing,
+    interval,
+    is_projection,
+    shared,
+    telling,
+)
+from rmmbench.spec.case import CHOICES, in_words
+from rmmbench.units import format_bytes, format_percent
+
+
+def place_names(rows: Sequence[Row], columns: Sequence[str] = CELL) -> dict[str, str]:
+    """Return, by each case's key, as much of where it was measured as tells the rows apart."""
+    told = telling(rows, columns)
+    return {row["key"]: place(row, told) for row in rows}
+
+
+def kind_names(rows: Sequence[Row]) -> dict[str, str]:
+    """Return, by each case's key, its sketch and all else but the rate in which cases differ."""
+    told = differing(rows, KIND)
+    return {row["key"]: kind(row, told) for row in rows}
+
+
+def setting_names(rows: Sequence[Row]) -> dict[str, str]:
+    """Return, by each case's key, its rate and all else of its settings in which cases differ."""
+    told = differing([row for row in rows if row["method"] != "exact"], SETTINGS)
+    return {row["key"]: setting(row, told) for row in rows}
+
+
+def fastest_first(rows: Iterable[Row], names: Mapping[str, str]) -> list[str]:
+    """Return the names of the rows, by each case's key, from most to least relative throughput.
+
+    The median over all cases of a name counts; names without a time come last.
+    """
+    ratios: dict[str, list[float]] = {}
+    for row in rows:
+        ratio = row["relative_throughput"]
+        ratios.setdefault(names[row["key"]], []).extend([] if ratio is None else [ratio])
+    return sorted(ratios, key=lambda name: -statistics.median(ratios[name] or [0]))
+
+
+def join(*parts: str) -> str:
+    """Return the parts that say something as one name."""
+    return " · ".join(part for part in parts if part)
+
+
+def subtitle(rows: Sequence[Row]) -> str:
+    """Return what all the rows share: "roberta-base · CoLA · adam · gaussian sketch, unshared"."""
+    alike = shared(rows, ("model", "task", "batch_size", "seq_len", "attention", "optimizer"))
+    sketched = [row for row in rows if row["method"] != "exact"]
+    # Of some that keep no sketch, or several, the names tell.
+    if len({row["sketch"] for row in sketched}) != 1 or not sketched[0]["sketch"]:
+        return place(rows[0], alike)
+    words = [in_words(name, sketched[0][name]) for name in shared(sketched, tuple(CHOICES))]
+    how = ", ".join(filter(None, [f"{sketched[0]['sketch']} sketch", *words]))
+    return join(place(rows[0], alike), how)
+
+
+def heading(rows: Sequence[Row], of: Sequence[Row]) -> str:
+    """Return what a panel's rows share and not all those of the figure do."""
+    own, common = shared(rows, CELL), shared(of, CELL)
+    return place(rows[0], [name for name in own if name not in common])
+
+
+def hover(row: Row) -> str:
+    """Return all numbers of a case, a line each."""
+    lines = [f"<b>{setting(row, ('sketch', *CHOICES))}</b>", place(row, CELL)]
+    if row["outcome"] != "ok":
+        lines.append(f"{_spoken(row['outcome'])}: {escape(row['reason'] or 'no reason given')}")
+    if row["peak_allocated_bytes"] is not None:
+        spared = f", {format_percent(row['saving'])} saved" if row["saving"] is not None else ""
+        lines.append(f"peak {format_bytes(row['peak_allocated_bytes'])}{spared}")
+        lines.append(f"kept for backward {format_bytes(row['saved_bytes'])}")
+    if row["relative_throughput"] is not None:
+        lines.append(_speed(row))
+        low, high = interval(row)
+        lines += [f"95 %: {low:.3f} to {high:.3f}"] if low < high else []
+    return "<br>".join(lines)
+
+
+def _speed(row: Row) -> str:
+    ratio = row["relative_throughput"]
+    times = f"{ratio:.3f} × {EXACT}"
+    if is_projection(row):
+        times = f"{ratio:.3g} × as fast as the product"
+    return f"{row['samples_per_second']:.4g} samples/s, {times}"
+
+
+def footnote(
+    data: FigureData,
+    rows: Iterable[Row],
+    drawn: Iterable[Row],
+    *,
+    subjects: Sequence[str],
+    paper: bool = False,
+) -> str:
+    """Return what was measured where, what is made up, what is not drawn, and where hollow is from.
+
+    Args:
+        data: Of the run.
+        rows: The cases that the figure is about.
+        drawn: Those of them that have a mark.
+        subjects: Which of "memory" and "time" is drawn.
+        paper: Whether published numbers are drawn.
+    """
+    rows, drawn = list(rows), list(drawn)
+    marked = {row["key"] for row in drawn}
+    missing = Counter(row["outcome"] for row in rows if row["key"] not in marked)
+    said = [provenance(rows, data.environment, data.synthetic, subjects)]
+    if missing:
+        counts = ", ".join(f"{n} {_spoken(outcome)}" for outcome, n in missing.items())
+        said.append(f"Not drawn: {counts}.")
+    if "time" in subjects and any(throughput_interval(row) for row in drawn):
+        said.append("Error bars: 95 % intervals.")
+    if paper:
+        said.append(f"Hollow: published, {published.sources(data.profile)}.")
+    return " ".join(said)
+
+
+def _spoken(outcome: str) -> str:
+    return "without the number" if outcome == "ok" else outcome.replace("_", " ")

@@ -1,0 +1,217 @@
+"""Dots of numbers over seeds, a column a sketch and a colour a rate, with the spread of each."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from rmmbench.report.figures._panel import Level, Panel
+from rmmbench.report.figures._seeds import (
+    band,
+    band_key,
+    hover_title,
+    kind_names,
+    rate_name,
+    spread_text,
+)
+from rmmbench.report.figures._style import (
+    HOLLOW,
+    INK,
+    MUTED,
+    PUBLISHED,
+    axis,
+    key,
+    marks,
+    name_colors,
+    rate_colors,
+)
+from rmmbench.report.labels import EXACT, setting
+from rmmbench.report.scores import Line
+from rmmbench.results.tidy import kept
+
+FILLED = 0.72  # of a column's width; the rest is the space between columns
+MORE, LESS, UNTOLD = "differs by more than chance", "no more than chance", "no verdict"
+SYMBOLS = {True: "circle", False: "circle-open", None: "circle-open-dot"}
+WORDS = {True: MORE, False: LESS, None: UNTOLD}
+
+
+@dataclass(frozen=True)
+class Height:
+    """Where a dot is, how far its error goes, and both in words."""
+
+    middle: float
+    low: float
+    high: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Dots:
+    """How lines become dots.
+
+    Attributes:
+        height: Of a line's dot; None for no dot.
+        published: The height that the paper gives, or None.
+        title: Of the axis of heights.
+        digits: Decimal places of a published height.
+        levels: Dashed lines.
+        is_score: Whether exact is a band, and dots are hollow that differ from it by no more than
+            chance.
+    """
+
+    height: Callable[[Line], Height | None]
+    published: Callable[[Line], float | None]
+    title: str
+    digits: int
+    levels: tuple[Level, ...] = ()
+    is_score: bool = False
+
+
+def score_height(line: Line) -> Height | None:
+    """Return the mean score as it is printed, ± one standard deviation over seeds."""
+    printed = line.printed_score
+    if printed is None:
+        return None
+    return Height(printed.mean, *printed.ends, spread_text(printed, digits=line.digits))
+
+
+class Look:
+    """What all panels have in common: columns of dots, dots in a column, and their colours.
+
+    A column is a sketch and a dot in it a rate, or the other way round.
+    """
+
+    def __init__(self, lines: Sequence[Line], *, by_sketch: bool = True) -> None:
+        """Take the lines of all panels."""
+        others = [line for line in lines if not line.is_exact]
+        others.sort(key=lambda line: kept(line.row), reverse=True)
+        rates = {id(line): rate_name(line.row) for line in others}
+        kinds = kind_names([line for line in lines if not line.is_exact])
+        self._columns, self._hues = (kinds, rates) if by_sketch else (rates, kinds)
+        first = list(kinds) if by_sketch else list(rates)
+        self.columns = list(dict.fromkeys(self._columns[each] for each in first))
+        shades = rate_colors([line.row for line in others])
+        by_rate = {rates[id(line)]: shades[kept(line.row)] for line in others}
+        self.colors = by_rate if by_sketch else name_colors(kinds.values())
+        self.has_verdicts = any(_verdict(line) is not None for line in others)
+
+    def hue(self, line: Line) -> str:
+        """Return what a line's dot is called in the legend."""
+        return self._hues[id(line)]
+
+    def x(self, line: Line) -> float:
+        """Return where a line's dot is; of exact the end of its line."""
+        if line.is_exact:
+            return len(self.columns) - 0.5
+        hues = list(self.colors)
+        place = (hues.index(self.hue(line)) + 0.5) / len(hues) - 0.5
+        return self.columns.index(self._columns[id(line)]) + FILLED * place
+
+
+def dots(
+    lines: Sequence[Line], how: Dots, look: Look, heading: str, *, legend: str | None = None
+) -> Panel:
+    """Return the panel of the lines of one place."""
+    others = [line for line in lines if not line.is_exact and how.height(line) is not None]
+    exact = [line for line in lines if line.is_exact and how.is_score]
+    traces = [*_reference(exact, look), *_by_hue(others, how, look)]
+    traces += _published([*exact, *others], how, look)
+    verdicts = {_verdict(line) for line in others} if _are_shown(how, look) else set()
+    traces += [key(WORDS[each], SYMBOLS[each]) for each in (True, False, None) if each in verdicts]
+    places = {"tickvals": list(range(len(look.columns))), "ticktext": look.columns, "ticks": ""}
+    return Panel(
+        traces=traces,
+        x=axis("", showgrid=False, range=[-0.5, len(look.columns) - 0.5], **places),
+        y=axis(how.title, range=_range(others + exact, how)),
+        levels=how.levels,
+        heading=heading,
+        legend=legend,
+        width=max(250, 24 * len(look.columns) * len(look.colors)),
+        height=260,
+    )
+
+
+def _range(lines: Sequence[Line], how: Dots) -> list[float]:
+    """Return a range with every dot, its error, what is published and every level in it."""
+    heights = [height for line in lines if (height := how.height(line)) is not None]
+    ends = [end for height in heights for end in (height.low, height.high)]
+    ends += [value for line in lines if (value := how.published(line)) is not None]
+    ends += [level.y for level in how.levels]
+    low, high = min(ends, default=0.0), max(ends, default=1.0)
+    room = (high - low) or 1.0
+    return [low - 0.08 * room, high + 0.08 * room]
+
+
+def _by_hue(lines: Sequence[Line], how: Dots, look: Look) -> Iterator[Any]:
+    """Yield the dots of each colour."""
+    for name, color in look.colors.items():
+        alike = [line for line in lines if look.hue(line) == name]
+        heights = [height for line in alike if (height := how.height(line)) is not None]
+        if not heights:
+            continue
+        words = [
+            f"{hover_title(line)}<br>{how.title}: {height.text}"
+            for line, height in zip(alike, heights, strict=True)
+        ]
+        trace = go.Scatter(
+            x=[look.x(line) for line in alike],
+            y=[height.middle for height in heights],
+            mode="markers",
+            marker={"color": color, "size": 10, "line": {"width": 2, "color": color}},
+            error_y=_errors(heights, color),
+        )
+        if _are_shown(how, look):
+            verdicts = [_verdict(line) for line in alike]
+            # White inside rather than open, so that the bar of the error does not show through.
+            inside = ["white" if each is False else color for each in verdicts]
+            symbols = ["circle" if each is False else SYMBOLS[each] for each in verdicts]
+            trace.update(marker_symbol=symbols, marker_color=inside)
+        yield trace.update(name=name, legendgroup=name, hoverinfo="text", hovertext=words)
+
+
+def _errors(heights: Sequence[Height], color: str) -> dict[str, Any]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [height.high - height.middle for height in heights],
+        "arrayminus": [height.middle - height.low for height in heights],
+        "color": color,
+        "thickness": 1.2,
+        "width": 3,
+        "visible": any(height.high > height.low for height in heights),
+    }
+
+
+def _reference(exact: Sequence[Line], look: Look) -> Iterator[Any]:
+    """Yield exact's mean as a line across the panel, and its spread as a band."""
+    height = score_height(exact[0]) if exact else None
+    if height is None:
+        return
+    across = (-0.5, len(look.columns) - 0.5)
+    if height.high > height.low:
+        yield band(across, (height.low,) * 2, (height.high,) * 2, MUTED, EXACT)
+        yield band_key()
+    trace = go.Scatter(x=across, y=(height.middle,) * 2, mode="lines", hoverinfo="text")
+    trace.update(line={"color": INK, "width": 1.6}, name=EXACT, legendgroup=EXACT)
+    yield trace.update(hovertext=[f"<b>{EXACT}</b><br>{height.text}"] * 2)
+
+
+def _published(lines: Sequence[Line], how: Dots, look: Look) -> Iterator[Any]:
+    heights = [(line, how.published(line)) for line in lines]
+    points = [
+        (look.x(line), height, f"<b>{PUBLISHED}</b><br>{setting(line.row)} {height:.{how.digits}f}")
+        for line, height in heights
+        if height is not None
+    ]
+    if points:
+        yield marks(points, PUBLISHED, INK, HOLLOW)
+        yield key(PUBLISHED, HOLLOW)
+
+
+def _are_shown(how: Dots, look: Look) -> bool:
+    return how.is_score and look.has_verdicts
+
+
+def _verdict(line: Line) -> bool | None:
+    return line.against.is_more_than_chance if line.against else None

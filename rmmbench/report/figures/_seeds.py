@@ -1,0 +1,128 @@
+"""What figures of training runs share: curves over seeds, bands about them, names and notes."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import plotly.graph_objects as go
+
+from rmmbench.report import published
+from rmmbench.report.figures._notes import footnote, subtitle
+from rmmbench.report.figures._style import INK, key
+from rmmbench.report.figures.figure import FigureData
+from rmmbench.report.labels import EXACT, kind, place, rate, setting
+from rmmbench.report.scores import Line, Spread, threads_note
+from rmmbench.results.tidy import CELL, KIND, Row, differing
+from rmmbench.results.trained import Training
+
+BAND = "± standard deviation"
+Curve = list[tuple[float, Spread]]
+
+
+def curve(line: Line, series: Callable[[Training], Iterable[tuple[float, float]]]) -> Curve:
+    """Return the spread over seeds at each x that every run of the line has a number at."""
+    values: dict[float, list[float]] = {}
+    found = [dict(series(run.training)) for run in line.finished.values() if run.training]
+    runs = [points for points in found if points]
+    for points in runs:
+        for x, y in points.items():
+            values.setdefault(x, []).append(y)
+    whole = {x: numbers for x, numbers in values.items() if len(numbers) == len(runs)}
+    spreads = ((x, Spread.of(numbers)) for x, numbers in sorted(whole.items()))
+    return [(x, spread) for x, spread in spreads if spread is not None]
+
+
+def curve_traces(
+    points: Curve, name: str, color: str, text: Callable[[float, Spread], str]
+) -> Iterator[Any]:
+    """Yield the band of a curve, where there is more than one run, and its mean."""
+    x = [x for x, _ in points]
+    low, high = zip(*(spread.ends for _, spread in points), strict=True)
+    if any(spread.deviation for _, spread in points):
+        yield band(x, low, high, color, name)
+    look = {"color": color, "width": 2.0 if color != INK else 2.6}
+    trace = go.Scatter(x=x, y=[spread.mean for _, spread in points], mode="lines", line=look)
+    if len(points) <= MANY:
+        trace.update(mode="lines+markers", marker={"size": 6, "color": color})
+    hovertext = [text(x, spread) for x, spread in points]
+    yield trace.update(name=name, legendgroup=name, hoverinfo="text", hovertext=hovertext)
+
+
+MANY = 12  # points of a curve; of more the marks would hide the line
+
+
+def band(
+    x: Sequence[float], low: Sequence[float], high: Sequence[float], color: str, name: str
+) -> go.Scatter:
+    """Return the area between two curves, which comes and goes with the line called `name`."""
+    outline = {"x": [*x, *reversed(x)], "y": [*high, *reversed(low)], "fill": "toself"}
+    trace = go.Scatter(**outline, mode="lines", line={"width": 0}, fillcolor=_faint(color))
+    return trace.update(name=BAND, legendgroup=name, hoverinfo="skip", showlegend=False)
+
+
+def band_key() -> go.Scatter:
+    """Return the legend's line for bands."""
+    return key(BAND, "square").update(marker={"size": 14, "opacity": 0.3, "line": {"width": 0}})
+
+
+def spread_text(spread: Spread, *, digits: int = 3) -> str:
+    """Return a number over seeds: "0.591 ± 0.012, over 5 seeds"."""
+    mean = f"{spread.mean:.{digits}f}"
+    if spread.deviation is not None:
+        mean += f" ± {spread.deviation:.{digits}f}"
+    return f"{mean}, over {spread.count} seed{'' if spread.count == 1 else 's'}"
+
+
+def hover_title(line: Line) -> str:
+    """Return the lines that begin every hover text: the setting, and where it was trained."""
+    return f"<b>{setting(line.row, KIND)}</b><br>{place(line.row, CELL[:4])}"
+
+
+def kind_names(lines: Sequence[Line]) -> dict[int, str]:
+    """Return, by a line's identity, its sketch and all else but the rate in which lines differ."""
+    told = differing([line.row for line in lines], KIND)
+    return {id(line): EXACT if line.is_exact else kind(line.row, told) for line in lines}
+
+
+def rate_name(row: Row) -> str:
+    """Return how much is kept, "no rate" where there is none."""
+    return rate(row) or "no rate"
+
+
+def headline(lines: Sequence[Line]) -> str:
+    """Return what all lines share: "roberta-tiny · CoLA · 32×64 · adam · gaussian sketch"."""
+    return subtitle([line.row for line in lines])
+
+
+def training_note(
+    data: FigureData, lines: Sequence[Line], drawn: Iterable[Line], *, paper: bool = False
+) -> str:
+    """Return where runs were trained, on what that is made up, and what is not drawn."""
+    runs = [run for line in lines for run in line.records.values()]
+    rows = [run.row() for run in runs]
+    about = footnote(_about(data, runs), rows, _drawn_rows(drawn), subjects=["training"])
+    said = [about, threads_note(lines)]
+    if paper:
+        source = f"Diamonds: published, {published.sources(data.profile)}"
+        said.append(
+            f"{source}, of the paper's own hardware and weights; {EXACT}'s at the right edge."
+        )
+    return " ".join(filter(None, said))
+
+
+def _about(data: FigureData, runs: Sequence[Any]) -> FigureData:
+    synthetic = "; ".join(dict.fromkeys(run.synthetic for run in runs if run.synthetic))
+    return replace(data, synthetic=synthetic)
+
+
+def _drawn_rows(lines: Iterable[Line]) -> list[Mapping[str, Any]]:
+    return [run.row() for line in lines for run in line.finished.values()]
+
+
+def _faint(color: str) -> str:
+    """Return a colour, "#rrggbb" or "rgb(r, g, b)", that what is below shines through."""
+    if color.startswith("#"):
+        parts = [str(int(color[i : i + 2], 16)) for i in (1, 3, 5)]
+    else:
+        parts = color.removeprefix("rgb(").removesuffix(")").split(",")
+    return f"rgba({','.join(parts)},0.16)"

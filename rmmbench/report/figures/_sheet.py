@@ -1,0 +1,174 @@
+"""How panels are put on one sheet, with their legends, a title and a footnote. Sizes in pixels."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from rmmbench.report.figures._panel import Panel
+from rmmbench.report.figures._style import FONT, INK, MUTED
+
+TOP, LEFT, RIGHT, BOTTOM = 88, 78, 28, 80
+GUTTER, ROW_GAP = 74, 106
+EDGE, TITLE, HEADING_LINE, NOTE_LINE, LEGEND_GAP = 20, 36, 17, 17, 14
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Where a panel is, as fractions of the plot area, and the suffix of its axes' names."""
+
+    suffix: str
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+
+def sheet(
+    panels: Sequence[Panel],
+    *,
+    columns: int,
+    title: str,
+    subtitle: str,
+    footnote: str,
+    left: int = LEFT,
+) -> go.Figure:
+    """Return a figure of a fixed size with the panels in rows of `columns`; `left` is a margin."""
+    columns = min(columns, len(panels))
+    legends = _shared_legends(panels)
+    widths = [
+        _column_width(panels, legends, range(c, len(panels), columns)) for c in range(columns)
+    ]
+    heights = [panels[start].height for start in range(0, len(panels), columns)]
+    width = sum(widths) + GUTTER * (len(widths) - 1)
+    height = sum(heights) + ROW_GAP * (len(heights) - 1)
+    note = textwrap.wrap(footnote, round((width + left) / 6.1))
+    bottom = BOTTOM + NOTE_LINE * len(note)
+    top = TOP + HEADING_LINE * max(len(panel.above) for panel in panels[:columns])
+    placed = list(zip(panels, _slots(panels, widths, heights), strict=True))
+    layout: dict[str, Any] = {}
+    for panel, slot in placed:
+        layout |= _axes(panel, slot)
+        if panel.legend is not None:
+            legend = _legend(panel.legend, slot.x[1] + LEGEND_GAP / width, slot.y[1])
+            layout[f"legend{slot.suffix}"] = legend
+    below: dict[str, Any] = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": EDGE - left - 4}
+    below |= {"y": 0, "yref": "paper", "yanchor": "bottom", "yshift": 12 - bottom}
+    # Programs and machines speak in it, which mean no tag.
+    last = _text("<br>".join(escape(line, quote=False) for line in note), below, size=11.5)
+    layout |= {
+        "template": "plotly_white",
+        "font": {"family": FONT, "size": 13, "color": INK},
+        "title": _title(title, subtitle, y=1 - TITLE / (top + height + bottom), left=left),
+        "width": left + width + RIGHT,
+        "height": top + height + bottom,
+        "margin": {"t": top, "b": bottom, "l": left, "r": RIGHT},
+        "hoverlabel": {"bgcolor": "white", "font": {"family": FONT, "size": 12.5}, "align": "left"},
+        "hovermode": "closest",
+        "barmode": "overlay",
+        "meta": {"title": title},
+        "shapes": [shape for panel, slot in placed for shape in _shapes(panel, slot)],
+        "annotations": [*(text for panel, slot in placed for text in _texts(panel, slot)), *last],
+    }
+    # All at once: plotly looks at the whole figure again whenever something is added to it.
+    return go.Figure([trace for panel, slot in placed for trace in _traces(panel, slot)], layout)
+
+
+def _shared_legends(panels: Sequence[Panel]) -> dict[int, list[str]]:
+    """Give each trace its legend, each name once in it; return the names by the owner's place."""
+    owners = [index for index, panel in enumerate(panels) if panel.legend is not None]
+    legends: dict[int, list[str]] = {index: [] for index in owners}
+    for index, panel in enumerate(panels):
+        owner = index if index in owners else owners[0]
+        for trace in panel.traces:
+            trace.update(legend=f"legend{_suffix(owner)}")
+            if trace.showlegend is not False and trace.name not in legends[owner]:
+                legends[owner].append(trace.name)
+            else:
+                trace.update(showlegend=False)
+    return legends
+
+
+def _suffix(index: int) -> str:
+    return str(index + 1) if index else ""
+
+
+def _column_width(panels: Sequence[Panel], legends: dict[int, list[str]], column: range) -> int:
+    """Return the width of a column: its widest panel, and its widest legend by the longest name."""
+    names = [[panels[i].legend or "", *legends[i]] for i in column if i in legends]
+    legend_widths = [58 + round(6.9 * max(map(len, words))) for words in names]
+    return max(panels[i].width for i in column) + max(legend_widths, default=0)
+
+
+def _slots(panels: Sequence[Panel], widths: Sequence[int], heights: Sequence[int]) -> list[_Slot]:
+    slots = []
+    width = sum(widths) + GUTTER * (len(widths) - 1)
+    height = sum(heights) + ROW_GAP * (len(heights) - 1)
+    for index, panel in enumerate(panels):
+        row, column = divmod(index, len(widths))
+        left = sum(widths[:column]) + GUTTER * column
+        top = sum(heights[:row]) + ROW_GAP * row
+        x = (left / width, (left + panel.width) / width)
+        # Rounding must not leave [0, 1], which plotly refuses.
+        y = (max(1 - (top + panel.height) / height, 0.0), 1 - top / height)
+        slots.append(_Slot(_suffix(index), x, y))
+    return slots
+
+
+def _traces(panel: Panel, slot: _Slot) -> Iterator[Any]:
+    for trace in panel.traces:
+        yield trace.update(xaxis=f"x{slot.suffix}", yaxis=f"y{slot.suffix}")
+
+
+def _axes(panel: Panel, slot: _Slot) -> dict[str, Any]:
+    x, y = f"x{slot.suffix}", f"y{slot.suffix}"
+    axes = {f"xaxis{slot.suffix}": {"domain": slot.x, "anchor": y, **panel.x}}
+    return axes | {f"yaxis{slot.suffix}": {"domain": slot.y, "anchor": x, **panel.y}}
+
+
+def _shapes(panel: Panel, slot: _Slot) -> Iterator[dict[str, Any]]:
+    x, y = f"x{slot.suffix}", f"y{slot.suffix}"
+    dashes = {"type": "line", "line": {"dash": "dash", "color": MUTED, "width": 1.5}}
+    dashes |= {"layer": "above"}
+    for level in panel.levels:
+        ends = {"x0": 0, "x1": 1, "xref": f"{x} domain", "y0": level.y, "y1": level.y, "yref": y}
+        yield dashes | ends
+    for wall in panel.walls:
+        ends = {"y0": 0, "y1": 1, "yref": f"{y} domain", "x0": wall, "x1": wall, "xref": x}
+        yield dashes | ends
+
+
+def _texts(panel: Panel, slot: _Slot) -> Iterator[dict[str, Any]]:
+    across = f"x{slot.suffix} domain"
+    for level in panel.levels:
+        at = {"x": 0 if level.side == "left" else 1, "xref": across, "xanchor": level.side}
+        yield from _text(
+            level.text, at | {"y": level.y, "yref": f"y{slot.suffix}", "yanchor": "bottom"}
+        )
+    corner = {"x": 0, "xref": across, "xanchor": "left", "y": 1, "yref": f"y{slot.suffix} domain"}
+    yield from _text(panel.corner, corner | {"yanchor": "top", "bgcolor": "white"})
+    above = corner | {"yanchor": "bottom"}
+    yield from _text("<br>".join(panel.above), above, color=INK)
+
+
+def _legend(title: str, x: float, y: float) -> dict[str, Any]:
+    heading = {"text": title, "font": {"size": 12, "color": MUTED}}
+    place = {"x": x, "y": y, "xanchor": "left", "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"}
+    return place | {"title": heading, "font": {"size": 12.5}, "tracegroupgap": 0}
+
+
+def _title(text: str, subtitle: str, y: float, left: int) -> dict[str, Any]:
+    below = f"<br><span style='font-size:13.5px;color:{MUTED}'>{subtitle}</span>"
+    where = {"x": 0, "xref": "paper", "y": y, "yref": "container", "yanchor": "top"}
+    look = {"font": {"size": 19}, "pad": {"l": EDGE - left}}
+    return where | look | {"text": f"<b>{text}</b>{below}"}
+
+
+def _text(
+    text: str, where: dict[str, Any], size: float = 12, color: str = MUTED
+) -> list[dict[str, Any]]:
+    """Return the annotation of a text, none of an empty one."""
+    look: dict[str, Any] = {"font": {"size": size, "color": color}}
+    look |= {"showarrow": False, "borderpad": 4, "align": "left"}
+    return [look | where | {"text": text}] if text else []

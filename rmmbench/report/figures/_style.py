@@ -1,0 +1,91 @@
+"""What all figures look like: colours that the colour-blind can tell apart, lines, marks, axes."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from rmmbench.results.tidy import Row, interval, kept
+
+T = TypeVar("T")
+Point = tuple[Any, Any, str]
+
+FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
+INK, MUTED, GRID = "#1f2430", "#667085", "#e6e8ec"
+# Okabe and Ito 2008, without the yellow, which is faint on white.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Blue to orange, lighter all the way, so that the order survives in grey.
+RATES = ["#1b5fa8", "#7a55b0", "#d1517f", "#f59b2d"]
+SYMBOLS = ("circle", "square", "triangle-up", "triangle-down", "pentagon", "star")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+PUBLISHED, HOLLOW = "published", "diamond-open"
+
+
+def pick(choices: Sequence[T], index: int) -> T:
+    """Return the choice for the index-th thing, beginning again where there are too few."""
+    return choices[index % len(choices)]
+
+
+def rate_colors(rows: Iterable[Row]) -> dict[tuple[float, int], str]:
+    """Return a colour by `kept`, lighter the less is kept; grey for cases without a rate."""
+    rates = sorted({kept(row) for row in rows} - {(0, 0)}, reverse=True)
+    steps = [i / max(len(rates) - 1, 1) for i in range(len(rates))]
+    shades = sample_colorscale(RATES, steps) if steps else []
+    return {(0, 0): MUTED, **dict(zip(rates, shades, strict=True))}
+
+
+def name_colors(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour a name."""
+    return {name: pick(COLORS, index) for index, name in enumerate(dict.fromkeys(names))}
+
+
+def axis(title: str, **settings: Any) -> dict[str, Any]:
+    """Return the settings of an axis that has a title and is otherwise quiet."""
+    quiet: dict[str, Any] = {"gridcolor": GRID, "linecolor": MUTED, "zeroline": False}
+    quiet |= {"ticks": "outside", "tickcolor": MUTED, "tickfont": {"size": 12.5}}
+    return quiet | {"title": {"text": title, "standoff": 8, "font": {"size": 14}}} | settings
+
+
+def line(points: Iterable[Point], name: str, color: str, index: int = 0) -> go.Scatter:
+    """Return a line through points of x, y and hover text; `index` picks its dash and symbol."""
+    x, y, text = zip(*points, strict=True)
+    look = {"color": color, "dash": pick(DASHES, index), "width": 2.2}
+    marker = {"symbol": pick(SYMBOLS, index), "size": 7.5, "color": color}
+    trace = go.Scatter(x=x, y=y, hovertext=text, mode="lines+markers", line=look, marker=marker)
+    return trace.update(name=name, legendgroup=name, hoverinfo="text")
+
+
+def marks(points: Iterable[Point], name: str, color: str, symbol: str) -> go.Scatter:
+    """Return single marks, not in the legend, that come and go with what is called `name`."""
+    x, y, text = zip(*points, strict=True)
+    marker = {"symbol": symbol, "size": 11, "color": color, "line": {"width": 2}}
+    trace = go.Scatter(x=x, y=y, hovertext=text, mode="markers", marker=marker, showlegend=False)
+    return trace.update(name=name, legendgroup=name, hoverinfo="text", cliponaxis=False)
+
+
+def key(name: str, symbol: str) -> go.Scatter:
+    """Return the legend's line for a kind of mark that comes in many colours."""
+    return marks([(None, None, "")], name, MUTED, symbol).update(showlegend=True, hoverinfo="skip")
+
+
+def around_one(rows: Iterable[Row]) -> list[float]:
+    """Return the range of an axis of relative throughput: with 1, and all but huge intervals."""
+    low = high = 1.0
+    for row in rows:
+        ratio, (start, end) = row["relative_throughput"], interval(row)
+        low = min(low, max(start, 0.75 * ratio))
+        high = max(high, min(end, 1.25 * ratio))
+    room = (high - low) or 0.1
+    return [low - 0.06 * room, high + 0.12 * room]
+
+
+def error_bars(rows: Sequence[Row], color: str, *, inverse: bool = False) -> dict[str, Any]:
+    """Return bars from end to end of the intervals of relative throughput, or of 1 ÷ it."""
+    above, below = [], []
+    for row in rows:
+        ratio, (low, high) = row["relative_throughput"], interval(row)
+        above.append(1 / low - 1 / ratio if inverse else high - ratio)
+        below.append(1 / ratio - 1 / high if inverse else ratio - low)
+    look = {"color": color, "thickness": 1, "width": 3}
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below} | look

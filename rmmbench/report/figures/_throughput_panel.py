@@ -1,0 +1,66 @@
+"""Relative throughput against ρ, one line a task, or a model's shape where there is no task."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rmmbench.report.figures._notes import hover, join, kind_names, place_names
+from rmmbench.report.figures._panel import Level, Panel
+from rmmbench.report.figures._style import COLORS, around_one, axis, error_bars, line, pick
+from rmmbench.report.figures.figure import FigureData
+from rmmbench.report.labels import EXACT
+from rmmbench.results.tidy import KIND, Row, group, is_projection
+
+LINE = ("cell", *KIND)
+
+
+def throughput_rows(data: FigureData) -> list[Row]:
+    """Return the timed cases that have a ρ; none if no line has a number at two of them."""
+    rows = [row for row in data.step_rows if row["time_device"] and row["rho"] is not None]
+    rows = [row for row in rows if not is_projection(row)]
+    lines = group(filter(is_timed, rows), LINE)
+    return rows if any(len({row["rho"] for row in alike}) > 1 for alike in lines) else []
+
+
+def is_timed(row: Row) -> bool:
+    """Return whether the panel shows this case."""
+    return row["relative_throughput"] is not None
+
+
+def throughput_panel(rows: Sequence[Row], heading: str) -> Panel:
+    """Return the panel of `throughput_rows`."""
+    timed = [row for row in rows if is_timed(row)]
+    rates = sorted({100 * row["rho"] for row in timed})
+    return Panel(
+        traces=_lines(timed),
+        x=axis("compression rate ρ, %", **({"tickvals": rates} if len(rates) < 12 else {})),
+        y=axis(f"throughput relative to {EXACT}", range=around_one(timed)),
+        levels=[Level(1, EXACT)],
+        heading=heading,
+        legend="task" if len({row["task"] for row in timed}) > 1 else "",
+    )
+
+
+def _lines(timed: Sequence[Row]) -> list[Any]:
+    """Return a line a cell and sketch.
+
+    Colour tells the cells apart and dash the sketches; where there is one cell, colour does both.
+    """
+    places, kinds = place_names(timed), kind_names(timed)
+    cells = [alike[0]["cell"] for alike in group(timed, ["cell"])]
+    sketches = list(dict.fromkeys(kinds.values()))
+    traces = []
+    for alike in group(timed, LINE):
+        first, points = alike[0], sorted(alike, key=lambda row: row["rho"])
+        place, kind = places[first["key"]], kinds[first["key"]]
+        index = sketches.index(kind)
+        color = pick(COLORS, cells.index(first["cell"]) if len(cells) > 1 else index)
+        name = join(place, kind if len(sketches) > 1 or not place else "")
+        y = [row["relative_throughput"] for row in points]
+        trace = line(
+            [(100 * r["rho"], v, hover(r)) for r, v in zip(points, y, strict=True)],
+            name,
+            color,
+            index,
+        )
+        traces.append(trace.update(error_y=error_bars(points, color)))
+    return traces

@@ -1,0 +1,168 @@
+"""The ways of saving memory that were measured in one cell, and how they compare."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from rmmbench.report.labels import has_exact_gradient, kind, rate
+from rmmbench.results.tidy import SETTINGS, Row, group, interval, is_projection
+from rmmbench.spec.case import in_words, stack_name
+
+EXACT, CHECKPOINT = "exact", "checkpoint"
+WAY = ("method", "sketch")
+AMOUNTS = ("rho", "proj_dim", "bits", "activation_bits", "budget")
+NO_MORE = 0.001
+"""By how much a peak may be higher than another and count as the same: codes, keys and the like."""
+
+# So that a name in two lines is broken between methods, or before the amounts.
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Every case of one cell, whatever came of it.
+
+    Attributes:
+        rows: One a case, of steps without a limit of memory.
+        names: By a case's key, its name in figures and tables.
+    """
+
+    rows: tuple[Row, ...]
+    names: Mapping[str, str]
+
+    @cached_property
+    def sized(self) -> list[Row]:
+        """The cases with a peak, exact first, then from the highest peak to the lowest."""
+        rows = [row for row in self.rows if row["peak_allocated_bytes"] is not None]
+        return sorted(rows, key=lambda row: (row["method"] != EXACT, -row["peak_allocated_bytes"]))
+
+    @cached_property
+    def timed(self) -> list[Row]:
+        """The cases with a peak and a relative throughput; none if that is exact alone."""
+        rows = [row for row in self.sized if row["relative_throughput"] is not None]
+        return rows if any(row["method"] != EXACT for row in rows) else []
+
+    @property
+    def exact(self) -> Row | None:
+        """The unchanged model, if its peak is known."""
+        return next((row for row in self.sized if row["method"] == EXACT), None)
+
+    @property
+    def compares(self) -> bool:
+        """Whether there is exact's peak, and those of two or more ways to save."""
+        ways = group([row for row in self.sized if row["method"] != EXACT], WAY)
+        return self.exact is not None and len(ways) > 1
+
+    @cached_property
+    def exact_best(self) -> list[Row]:
+        """Of the cases whose gradient is exact those that no other of them beats.
+
+        It would be as good in memory and speed, and better in one of them. Where one is better in
+        speed or in its gradient, up to `NO_MORE` is no difference in peak. From the lowest peak to
+        the highest.
+        """
+        return _unbeaten([row for row in reversed(self.timed) if has_exact_gradient(row)])
+
+    @cached_property
+    def best(self) -> list[Row]:
+        """Of all cases whose gradient error is known the same, with it as the third that counts."""
+        return _unbeaten([row for row in reversed(self.timed) if _error(row) is not None])
+
+    @cached_property
+    def line(self) -> tuple[Row, Row] | None:
+        """Checkpointing and exact, between which the usual trade of time for memory lies."""
+        ends = {row["method"]: row for row in self.timed if row["method"] in (EXACT, CHECKPOINT)}
+        if len(ends) < 2:
+            return None
+        low, high = ends[CHECKPOINT], ends[EXACT]
+        return (low, high) if _place(low)[0] < _place(high)[0] else None
+
+    def side(self, row: Row) -> str:
+        """Return "above", "below" or "on" that line, if its interval allows; "" if beyond it.
+
+        What is better than one of its ends in memory and speed is above, what is worse is below.
+        """
+        if self.line is None or row["relative_throughput"] is None or row in self.line:
+            return ""
+        if row["peak_allocated_bytes"] is None:
+            return ""
+        (low, low_ratio), (high, high_ratio) = map(_place, self.line)
+        peak, ratio = _place(row)
+        slope = (high_ratio - low_ratio) / (high - low)
+        expected = low_ratio + slope * (min(max(peak, low), high) - low)
+        low_end, high_end = interval(row)
+        if low_end <= expected <= high_end:
+            return "on"
+        is_beyond = (peak < low and ratio < expected) or (peak > high and ratio > expected)
+        return "" if is_beyond else "above" if ratio > expected else "below"
+
+
+def read_cells(rows: Iterable[Row]) -> list[Cell]:
+    """Return the cells of rows, those with most ways to save first; not of limited memory."""
+    free = [row for row in rows if row["memory_limit_bytes"] is None and not is_projection(row)]
+    names = way_names(free)
+    cells = [Cell(tuple(alike), names) for alike in group(free, ["cell"])]
+    return sorted(cells, key=lambda cell: -len(cell.sized))
+
+
+def way_names(rows: Sequence[Row]) -> dict[str, str]:
+    """Return, by each case's key, its method, how much it keeps, and what tells its like apart."""
+    names = {}
+    for alike in group(rows, WAY):
+        told = _told(alike)
+        for row in alike:
+            amounts = NO_BREAK.join(_amounts(row)).replace(" ", NO_BREAK)
+            method = kind(row, told).replace(" + ", f" +{NO_BREAK}")
+            names[row["key"]] = f"{method} {amounts}".strip()
+    return names
+
+
+def left_out(rows: Sequence[Row]) -> str:
+    """Return what the names leave out as all of a kind share it: "All oporp: unshared."."""
+    by_words: dict[str, list[str]] = {}
+    for alike in group([row for row in rows if row["method"] != EXACT], WAY):
+        row, told = alike[0], _told(alike)
+        untold = {*SETTINGS} - {*told, *AMOUNTS, *(["min_proj_dim"] * (row["min_proj_dim"] == 1))}
+        name = stack_name(row["method"], row["sketch"])
+        words = kind(row, untold).removeprefix(name).strip(", ")
+        if words:
+            by_words.setdefault(words, []).append(name)
+    return " ".join(f"All {', '.join(names)}: {words}." for words, names in by_words.items())
+
+
+def _told(alike: Sequence[Row]) -> list[str]:
+    return [name for name in SETTINGS if name not in AMOUNTS and len(group(alike, [name])) > 1]
+
+
+def _amounts(row: Row) -> list[str]:
+    bits = [name for name in ("bits", "activation_bits") if row[name] is not None]
+    words = [f"{row[name]} bits" if len(bits) == 1 else in_words(name, row[name]) for name in bits]
+    words += [] if row["budget"] is None else [f"{row['budget']:g}"]
+    return [*words, *filter(None, [rate(row)])]
+
+
+def _place(row: Row) -> tuple[int, float]:
+    return row["peak_allocated_bytes"], row["relative_throughput"]
+
+
+def _error(row: Row) -> float | None:
+    """Return a case's gradient error, 0 where it is rounding alone."""
+    return 0.0 if has_exact_gradient(row) else row["gradient_error"]
+
+
+def _unbeaten(rows: Sequence[Row]) -> list[Row]:
+    places = [(*_place(row), _error(row) or 0.0) for row in rows]
+    return [
+        row
+        for row, place in zip(rows, places, strict=True)
+        if not any(_beats(other, place) for other in places)
+    ]
+
+
+def _beats(one: tuple[int, float, float], other: tuple[int, float, float]) -> bool:
+    (peak, ratio, error), (other_peak, other_ratio, other_error) = one, other
+    if ratio < other_ratio or error > other_error:
+        return False
+    if ratio > other_ratio or error < other_error:
+        return peak <= (1 + NO_MORE) * other_peak
+    return peak < other_peak

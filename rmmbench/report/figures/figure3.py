@@ -1,0 +1,72 @@
+"""The paper's Figure 3: the left side of its eq. 12 while a model trains, and the variances."""
+
+from typing import TYPE_CHECKING, Any
+
+from rmmbench.report.figures._noise_series import (
+    Series,
+    all_series,
+    hover_of,
+    noise_sheet,
+    panels_of,
+)
+from rmmbench.report.figures._style import COLORS, INK, MUTED, line, marks
+from rmmbench.report.figures.figure import Figure, FigureData
+from rmmbench.results.gradient_noise import LayerNoise
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure as Drawing
+
+RATIO, BOUND, BROKEN = "left side of eq. 12", "its bound (α + 1)/α", "eq. 12 did not hold"
+
+
+class Figure3(Figure):
+    """Draws two panels a watched layer; steps at which eq. 12 did not hold have a cross."""
+
+    def lacks(self, data: FigureData) -> str | None:
+        """Return what is needed for one mark."""
+        if any(noise.ratio for series in all_series(data) for noise in series.noise):
+            return None
+        return "gradient noise of a layer that was watched while a model trained"
+
+    def draw(self, data: FigureData) -> "Drawing":
+        """Return the ratio with its bound above, the variances below."""
+        series = all_series(data)
+        ratios = panels_of(series, "k/(B − 1) · D²_RMM ÷ D²_SGD", _ratio_lines)
+        title = "A sketch's noise against SGD's, and the paper's bound"
+        return noise_sheet(data, ratios, series, title, _said(series))
+
+
+def _ratio_lines(series: Series) -> list[Any]:
+    known = [noise for noise in series.noise if noise.ratio]
+    kinds: dict[str, list[tuple[LayerNoise, Any]]] = {
+        RATIO: [(noise, noise.ratio) for noise in known],
+        BOUND: [(noise, noise.bound) for noise in series.noise if noise.bound],
+        BROKEN: [(noise, noise.ratio) for noise in known if not noise.holds],
+    }
+    points = {
+        kind: [(noise.step, y, hover_of(series, noise, f"{kind}: {y:.3g}")) for noise, y in values]
+        for kind, values in kinds.items()
+        if values
+    }
+    traces = []
+    if RATIO in points:
+        traces.append(line(points[RATIO], RATIO, INK))
+    if BOUND in points:
+        traces.append(line(points[BOUND], BOUND, MUTED, 1).update(mode="lines"))
+    if BROKEN in points:
+        cross = marks(points[BROKEN], BROKEN, COLORS[1], "x-thin-open")
+        traces.append(cross.update(showlegend=None, marker_line_color=COLORS[1]))
+    return traces
+
+
+def _said(series: list[Series]) -> str:
+    """Return how often the bound held, and what the lines are."""
+    noise = [one for each in series for one in each.noise]
+    held, without = sum(one.holds for one in noise), sum(one.ratio is None for one in noise)
+    said = f"Eq. 12 held at {held} of {len(noise)} points"
+    said += f", {without} of them without a ratio as D²_SGD is 0." if without else "."
+    return (
+        f"{said} Its sides are by eq. 9 and eq. 11, whose (a − g)/k leaves out terms: a Gaussian"
+        " sketch has (a + g)/k, the line of gaussian; the two meet where α is small. By samples:"
+        " rows of one sample depend on one another, which eq. 9 over rows does not see."
+    )

@@ -1,0 +1,142 @@
+"""Every way of saving memory in one picture: what it saves, what it costs, and what then fits."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rmmbench.report.figures._frontier_labels import point_labels
+from rmmbench.report.figures._frontier_panel import HEIGHT, View, error_colors, frontier_panel
+from rmmbench.report.figures._largest_batch_panel import (
+    Largest,
+    largest_batch_panel,
+    searches,
+    unanswered,
+)
+from rmmbench.report.figures._method_bars import margin
+from rmmbench.report.figures._notes import footnote, heading, join, subtitle
+from rmmbench.report.figures._peak_bars import peak_bars
+from rmmbench.report.figures._sheet import LEFT, sheet
+from rmmbench.report.figures._ways import NO_MORE, Cell, left_out, read_cells, way_names
+from rmmbench.report.figures.figure import Figure, FigureData
+from rmmbench.results.record import Record
+from rmmbench.results.tidy import Row
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure as Drawing
+
+__all__ = ["DEVICES", "NO_MORE", "Cell", "Frontier", "left_out", "read_cells"]
+
+MOST_CELLS = 3
+LOW = 350  # pixels, of a panel that is not alone
+DEVICES = {"predict": "predicted", "cpu": "measured on the CPU", "cuda": "measured on the GPU"}
+
+
+class Frontier(Figure):
+    """Draws throughput against peak memory, a panel a cell, and the largest batches.
+
+    A cell in which nothing was timed has bars of its peaks. Of many cells those with most ways to
+    save are drawn.
+    """
+
+    def lacks(self, data: FigureData) -> str | None:
+        """Return what is needed for one panel."""
+        if _compared(data) or searches(data.step_rows):
+            return None
+        return (
+            "peak memory of exact and of two or more ways to save it in one cell, "
+            "or the largest batch that fits"
+        )
+
+    def draw(self, data: FigureData) -> "Drawing":
+        """Return the panels below one another, names of points beside them."""
+        cells, batches = _compared(data)[:MOST_CELLS], searches(data.step_rows)
+        drawn = [row for cell in cells for row in _drawn(cell)]
+        drawn += [way.told for ways in batches for way in ways]
+        views = {i: _view(cell, len(cells)) for i, cell in enumerate(cells) if cell.timed}
+        colors = error_colors(row for cell in cells for row in cell.timed)
+        panels = [
+            frontier_panel(cell, views[i], _heading(cell, cells, drawn), colors)
+            if i in views
+            else peak_bars(cell, _heading(cell, cells, drawn))
+            for i, cell in enumerate(cells)
+        ]
+        words, unnamed = list[dict[str, Any]](), list[str]()
+        for i, view in views.items():
+            notes, rows = point_labels(cells[i], view, str(i + 1) if i else "")
+            words += notes
+            unnamed += [cells[i].names[row["key"]] for row in rows]
+        panels += [largest_batch_panel(ways, drawn) for ways in batches]
+        drawing = sheet(
+            panels,
+            columns=1,
+            title=_title(cells, batches),
+            subtitle=subtitle(drawn),
+            footnote=_footnote(data, cells, drawn, list(dict.fromkeys(unnamed))),
+            left=max([LEFT, *(margin(panel.y.get("ticktext", ())) for panel in panels)]),
+        )
+        # The footnote stays last.
+        drawing.layout.annotations = (*words, *drawing.layout.annotations)
+        return drawing
+
+
+def _compared(data: FigureData) -> list[Cell]:
+    return [cell for cell in read_cells(data.step_rows) if cell.compares]
+
+
+def _view(cell: Cell, count: int) -> View:
+    return replace(View.of(cell.timed), height=HEIGHT if count == 1 else LOW)
+
+
+def _drawn(cell: Cell) -> list[Row]:
+    return cell.timed or cell.sized
+
+
+def _heading(cell: Cell, cells: Sequence[Cell], drawn: Sequence[Row]) -> str:
+    """Return what not all that is drawn shares with a cell, and where its memory is from."""
+    firsts = [each.sized[0] for each in cells]
+    place = heading(cell.sized, drawn)
+    has_devices = len({row["memory_device"] for row in firsts}) > 1
+    return join(place, DEVICES[cell.sized[0]["memory_device"]] if has_devices else "")
+
+
+def _title(cells: Sequence[Cell], batches: Sequence[Sequence[Largest]]) -> str:
+    if any(cell.timed for cell in cells):
+        return "What each way of saving memory costs"
+    return "Peak memory of each way of saving it" if cells else "The largest batch that fits"
+
+
+def _footnote(
+    data: FigureData, cells: Sequence[Cell], drawn: Sequence[Row], unnamed: Sequence[str]
+) -> str:
+    """Return the usual words, which cases are not drawn and why, and what names do not tell."""
+    rows = [row for cell in cells for row in cell.rows]
+    mine = {row["key"] for row in rows}
+    free = [row for row in data.step_rows if row["memory_limit_bytes"] is None]
+    rows += [row for row in free if row["outcome"] != "ok" and row["key"] not in mine]
+    rows += [row for row in drawn if row["key"] not in mine] + unanswered(data.step_rows)
+    subjects = ["memory"] + ["time"] * any(row["samples_per_second"] for row in drawn)
+    said = [footnote(data, rows, drawn, subjects=subjects), _absent(data, rows, drawn)]
+    more = len(_compared(data)) - len(cells)
+    said.append(f"{more} more cells have no panel." if more > 0 else "")
+    said.append(f"Points without a name, by peak: {', '.join(unnamed)}." if unnamed else "")
+    said.append(left_out(drawn))
+    return " ".join(filter(None, said))
+
+
+def _absent(data: FigureData, rows: Sequence[Row], drawn: Sequence[Row]) -> str:
+    """Return the names of the cases that are not drawn, each with its reason."""
+    marked, names = {row["key"] for row in drawn}, way_names(rows)
+    records = {record.key: record for record in data.records}
+    by_reason: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row["key"] not in marked:
+            reason = _reason(records[row["key"]])
+            by_reason.setdefault(reason, {})[names[row["key"]]] = None
+    said = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
+    return f"Without a mark: {'; '.join(said)}." if said else ""
+
+
+def _reason(record: Record) -> str:
+    """Return in a few words why a case has no mark."""
+    absent = [record.missing.get(name) for name in ("memory", "timing")]
+    return record.reason or next(filter(None, absent), "no reason given")

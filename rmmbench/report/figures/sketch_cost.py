@@ -1,0 +1,115 @@
+"""A sketch by itself beside the product of its layer: how many times cheaper it is, by kind."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rmmbench.report.figures._notes import fastest_first, footnote, heading, hover, join, kind_names
+from rmmbench.report.figures._panel import Panel
+from rmmbench.report.figures._sheet import LEFT, sheet
+from rmmbench.report.figures._style import SYMBOLS, axis, error_bars, marks, pick, rate_colors
+from rmmbench.report.figures.figure import Figure, FigureData
+from rmmbench.report.labels import place, rate
+from rmmbench.results.tidy import Row, group, is_projection, kept, shared
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure as Drawing
+
+TITLE = "product time ÷ sketch time"
+COLUMNS, WIDTH, ROW_HEIGHT, CHARACTER = 4, 250, 26, 7.2
+
+
+class SketchCost(Figure):
+    """Draws a dot a sketch and rate on a logarithmic axis, and a panel a cell."""
+
+    def lacks(self, data: FigureData) -> str | None:
+        """Return what is needed for one dot."""
+        if any(_is_timed(row) for row in _rows(data)):
+            return None
+        return "times of a sketch alone, of a model projection:INxOUT with a ρ"
+
+    def draw(self, data: FigureData) -> "Drawing":
+        """Return the panels, the kinds in all of them from cheapest to dearest."""
+        rows = _rows(data)
+        drawn = [row for row in rows if _is_timed(row)]
+        names = kind_names(drawn)
+        kinds = fastest_first(drawn, names)
+        cells = group(drawn, ["cell"])
+        panels = [
+            _panel(cell, drawn, names, kinds, index=index, is_last=index == _last(cells))
+            for index, cell in enumerate(cells)
+        ]
+        where = place(drawn[0], shared(drawn, ("model", "batch_size", "seq_len")))
+        return sheet(
+            panels,
+            columns=COLUMNS,
+            title="A sketch beside its layer's product",
+            subtitle=join(
+                where, "right of 1 a sketch of the input takes less time than the product"
+            ),
+            footnote=footnote(data, rows, drawn, subjects=["time"]),
+            left=max(LEFT, round(CHARACTER * max(map(len, kinds))) + 24),
+        )
+
+
+def _panel(
+    cell: Sequence[Row],
+    rows: Sequence[Row],
+    names: Mapping[str, str],
+    kinds: Sequence[str],
+    *,
+    index: int,
+    is_last: bool,
+) -> Panel:
+    """Return the panel of a cell; `index` is its place, and the last of a row has the legend."""
+    shown = {"ticktext": list(kinds), "showticklabels": index % COLUMNS == 0, "ticks": ""}
+    places = {"tickvals": list(range(len(kinds))), "range": [len(kinds) - 0.5, -0.5]}
+    colors = rate_colors(rows)
+    rates = sorted({kept(row) for row in rows}, reverse=True)
+    traces = []
+    for alike in group(cell, ["rho", "proj_dim"]):
+        size = kept(alike[0])
+        step = rates.index(size)
+        # One below the other, so that none is hidden.
+        below = 0.5 * ((step + 0.5) / len(rates) - 0.5)
+        values = [row["relative_throughput"] for row in alike]
+        points = [
+            (value, kinds.index(names[row["key"]]) + below, hover(row))
+            for value, row in zip(values, alike, strict=True)
+        ]
+        trace = marks(points, rate(alike[0]), colors[size], pick(SYMBOLS, step))
+        trace.update(marker_size=9, marker_line_width=0, showlegend=True)
+        traces.append(trace.update(error_x=error_bars(alike, colors[size])))
+    return Panel(
+        traces=traces,
+        x=axis(TITLE, type="log", **_scale(rows)),
+        y=axis("", **shown, **places),
+        walls=(1,),
+        heading=heading(cell, rows).replace("projection:", ""),
+        legend="compression rate" if is_last else None,
+        width=WIDTH,
+        height=max(200, ROW_HEIGHT * len(kinds) + 20),
+    )
+
+
+def _scale(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the range of all panels, with 1 in it, and ticks at 1, 2 and 5 where there is room."""
+    ratios = [row["relative_throughput"] for row in rows] + [1.0]
+    low, high = math.log10(min(ratios)) - 0.15, math.log10(max(ratios)) + 0.15
+    steps = (1, 2, 5) if high - low < 2 else (1,)
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks = [step * 10.0**power for power in powers for step in steps]
+    return {"range": [low, high], "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+
+
+def _last(cells: Sequence[Sequence[Row]]) -> int:
+    return min(COLUMNS, len(cells)) - 1
+
+
+def _rows(data: FigureData) -> list[Row]:
+    rows = [row for row in data.step_rows if is_projection(row) and row["time_device"]]
+    return sorted((row for row in rows if rate(row)), key=kept, reverse=True)
+
+
+def _is_timed(row: Row) -> bool:
+    return row["relative_throughput"] is not None

@@ -1,0 +1,70 @@
+"""The right half of the paper's Table 3: step time relative to No RMM, by sketch and ρ."""
+
+from typing import TYPE_CHECKING
+
+from rmmbench.report import published
+from rmmbench.report.figures._bars import COLUMNS, Bars, bar_panels
+from rmmbench.report.figures._notes import footnote, kind_names, subtitle
+from rmmbench.report.figures._panel import Level
+from rmmbench.report.figures._sheet import sheet
+from rmmbench.report.figures._style import rate_colors
+from rmmbench.report.figures.figure import Figure, FigureData
+from rmmbench.report.labels import EXACT, rate
+from rmmbench.results.tidy import Row, is_projection, kept
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure as Drawing
+
+
+class Table3Matmul(Figure):
+    """Draws a group of bars a sketch, in it a bar a rate, and a panel a cell."""
+
+    def lacks(self, data: FigureData) -> str | None:
+        """Return what is needed for one bar."""
+        if any(map(_is_timed, data.step_rows)):
+            return None
+        return "step times with a sketch and without RMM in one cell"
+
+    def draw(self, data: FigureData) -> "Drawing":
+        """Return the bars, with published minutes ÷ those of No RMM as hollow marks."""
+        rows = [row for row in data.step_rows if row["time_device"] and row["method"] != "exact"]
+        rows = [row for row in rows if not is_projection(row)]
+        drawn = [row for row in rows if _is_timed(row)]
+        names = {row["key"]: rate(row) or "no rate" for row in drawn}
+        shades = rate_colors(drawn)
+        ordered = sorted(drawn, key=kept, reverse=True)
+        bars = Bars(
+            value=lambda row: 1 / row["relative_throughput"],
+            published=lambda row: _inverse(published.relative_throughput(data.profile, row)),
+            groups=kind_names(drawn),
+            hues=names,
+            colors={names[row["key"]]: shades[kept(row)] for row in ordered},
+            text=lambda ratio: f"{ratio:.2f}",
+            title=f"step time relative to {EXACT}",
+            legend="compression rate",
+            levels=(Level(1),),
+            has_interval=True,
+        )
+        panels = bar_panels(drawn, bars)
+        return sheet(
+            panels,
+            columns=COLUMNS,
+            title="Step time by sketch",
+            subtitle=subtitle(drawn),
+            footnote=footnote(
+                data,
+                rows,
+                drawn,
+                subjects=["time"],
+                paper=any(panel.has_published for panel in panels),
+            ),
+        )
+
+
+def _is_timed(row: Row) -> bool:
+    is_layer = row["method"] != "exact" and not is_projection(row)
+    return row["relative_throughput"] is not None and row["time_device"] is not None and is_layer
+
+
+def _inverse(ratio: float | None) -> float | None:
+    return None if ratio is None else 1 / ratio

@@ -1,0 +1,74 @@
+"""The left half of the paper's Table 3: how much of the peak memory is saved, by task and ρ."""
+
+from typing import TYPE_CHECKING
+
+from rmmbench.report import published
+from rmmbench.report.figures._bars import COLUMNS, Bars, bar_panels
+from rmmbench.report.figures._notes import footnote, kind_names, subtitle
+from rmmbench.report.figures._sheet import sheet
+from rmmbench.report.figures._style import name_colors
+from rmmbench.report.figures.figure import Figure, FigureData
+from rmmbench.report.labels import EXACT, kind, rate
+from rmmbench.results.tidy import Row, kept
+from rmmbench.units import format_bytes
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure as Drawing
+
+
+class Table3Memory(Figure):
+    """Draws a group of bars a rate, in it a bar a sketch, and a panel a cell."""
+
+    def lacks(self, data: FigureData) -> str | None:
+        """Return what is needed for one bar."""
+        if any(map(_has_saving, data.step_rows)):
+            return None
+        return "peak memory with a sketch and without RMM in one cell"
+
+    def draw(self, data: FigureData) -> "Drawing":
+        """Return the bars, with the published saving as hollow marks."""
+        rows = [row for row in data.step_rows if row["memory_device"] and row["method"] != "exact"]
+        rows.sort(key=kept, reverse=True)
+        drawn = [row for row in rows if _has_saving(row)]
+        hues = kind_names(drawn)
+        exact = {row["cell"]: row for row in reversed(data.step_rows) if row["method"] == "exact"}
+        bars = Bars(
+            value=lambda row: 100 * row["saving"],
+            published=lambda row: _percent(published.saving(data.profile, row)),
+            groups={row["key"]: rate(row) or kind(row) for row in drawn},
+            hues=hues,
+            colors=name_colors(hues.values()),
+            text=lambda percent: f"{percent:.1f}",
+            title="peak memory saved, %",
+            legend="sketch",
+            note=lambda row: _without(data, exact[row["cell"]]),
+        )
+        panels = bar_panels(drawn, bars)
+        return sheet(
+            panels,
+            columns=COLUMNS,
+            title="Peak memory saved",
+            subtitle=subtitle(drawn),
+            footnote=footnote(
+                data,
+                rows,
+                drawn,
+                subjects=["memory"],
+                paper=any(panel.has_published for panel in panels),
+            ),
+        )
+
+
+def _has_saving(row: Row) -> bool:
+    return row["saving"] is not None and row["method"] != "exact"
+
+
+def _without(data: FigureData, exact: Row) -> str:
+    """Return the peak of the unchanged model in a cell, measured and published."""
+    paper = published.find(data.profile, exact, "peak_gib")
+    beside = f" (published {paper:g})" if paper is not None else ""
+    return f"{EXACT}: {format_bytes(exact['peak_allocated_bytes'])}{beside}"
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction

@@ -1,0 +1,145 @@
+"""How cases are named for people: the name has what tells them apart, the caption the rest."""
+
+import math
+from collections.abc import Collection, Iterable
+
+from rmmbench.results.record import Environment
+from rmmbench.results.tidy import Row, interval
+from rmmbench.spec.case import CHOICES, in_words, stack_name
+from rmmbench.spec.tasks import TASKS
+
+EXACT = "No RMM"
+ROUNDING = 1e-4
+"""The gradient error that rounding alone can make, float32's of sums in another order."""
+
+_WORDS = {
+    "batch_size": "batch {}",
+    "seq_len": "{} tokens",
+    "attention": "{} attention",
+    "seed": "seed {}",
+}
+_LIMITS = {"min_proj_dim": "≥", "max_proj_dim": "≤"}
+
+
+def task(name: str) -> str:
+    """Return a task's name as the paper prints it: "MRPC" for "mrpc"."""
+    return TASKS[name].label if name in TASKS else name
+
+
+def place(row: Row, columns: Iterable[str]) -> str:
+    """Return what is measured, as far as `columns` say: "roberta-base · MRPC · 128×98"."""
+    names = [name for name in columns if row[name] is not None]
+    if row["seq_len"] is None and "attention" in names:
+        names.remove("attention")
+    parts = {name: _WORDS.get(name, "{}").format(row[name]) for name in names}
+    if "task" in parts:
+        parts["task"] = task(row["task"])
+    if "batch_size" in parts and "seq_len" in parts:
+        parts["batch_size"] = f"{row['batch_size']}×{row['seq_len']}"
+        del parts["seq_len"]
+    elif "batch_size" in parts and row["model"].partition(":")[0] in ("linear", "projection"):
+        parts["batch_size"] = f"{row['batch_size']} rows"
+    return " · ".join(parts.values())
+
+
+def rate(row: Row) -> str:
+    """Return how much is kept: "ρ=0.5", "proj_dim=64", or "" for a case without a rate."""
+    if row["proj_dim"] is not None:
+        return f"proj_dim={row['proj_dim']}"
+    return f"ρ={row['rho']:g}" if row["rho"] is not None else ""
+
+
+def kind(row: Row, columns: Collection[str] = ()) -> str:
+    """Return the sketch, or the methods by name, and what else of SETTINGS `columns` name.
+
+    Of what is mostly left as it is only the unusual is said: "oporp, beneficial layers".
+    """
+    parts = [stack_name(row["method"], row["sketch"])]
+    for name, sign in _LIMITS.items():
+        if name in columns and row[name] is not None:
+            parts.append(f"proj_dim{sign}{row[name]}")
+    patterns = [name for name in ("include", "exclude") if name in columns and row[name]]
+    named = " ".join(parts + [f"{name} {row[name]}" for name in patterns])
+    words = [in_words(name, row[name]) for name in CHOICES if name in columns]
+    return ", ".join(filter(None, [named, *words]))
+
+
+def setting(row: Row, columns: Collection[str] = ("sketch",)) -> str:
+    """Return how memory is saved: "gaussian ρ=0.5", "No RMM" for exact.
+
+    The kind is left out where no column asks for it and there is a rate to tell the case by.
+    """
+    if row["method"] == "exact":
+        return EXACT
+    named = set(columns) - {"rho", "proj_dim"} or not rate(row)
+    return " ".join(filter(None, [kind(row, columns) if named else "", rate(row)]))
+
+
+def gradient_error(row: Row) -> str:
+    """Return how far weight gradients are from exact's: "0.55 ± 0.02", "0" if by rounding alone."""
+    error, spread = row["gradient_error"], row["gradient_error_spread"]
+    if error is None:
+        return ""
+    if error < ROUNDING:
+        return "0"
+    most = 2 - math.floor(math.log10(error))
+    if not spread or round(spread, most) == 0:
+        return f"{error:.{max(most, 0)}f}"
+    # As many digits as the spread allows, but no more than three of the error's own.
+    digits = max(0, min(most, -math.floor(math.log10(spread))))
+    return f"{error:.{digits}f} ± {spread:.{digits}f}"
+
+
+def has_exact_gradient(row: Row) -> bool | None:
+    """Return whether a case's gradient is exact's, but for rounding; None where nothing tells.
+
+    It is measured, or else what the method is known for. Below float32 rounding alone makes errors
+    as large as some methods do, so there only the latter tells.
+    """
+    if row["method"] == "exact":
+        return True
+    if row["gradient_error"] is not None and row["dtype"] == "float32":
+        return bool(row["gradient_error"] < ROUNDING)
+    known: bool | None = row["exact_gradient"]
+    return known
+
+
+def throughput_interval(row: Row) -> str:
+    """Return where the true relative throughput lies: "0.89–1.23"; "" where there is no noise."""
+    if row["relative_throughput"] is None:
+        return ""
+    low, high = interval(row)
+    if low == high:
+        return ""
+    digits = max(2, -math.floor(math.log10(high - low)))
+    return f"{low:.{digits}f}–{high:.{digits}f}"
+
+
+def provenance(
+    rows: Iterable[Row],
+    environment: Environment,
+    synthetic: str,
+    subjects: Collection[str] = ("memory", "time"),
+) -> str:
+    """Return in a sentence or two where the rows' numbers are from and what in them is made up.
+
+    Only the numbers called `subjects` are spoken of: "memory", "time", and what came of "training".
+    """
+    rows = list(rows)
+    machine = {"cpu": environment.processor or "a CPU", "cuda": str(environment.gpu)}
+    how = {"predict": "predicted on fake tensors"}
+    how |= {device: f"measured on {name}" for device, name in machine.items()}
+    by_source: dict[str, list[str]] = {}
+    for subject in subjects:
+        where = "time_device" if subject == "training" else f"{subject}_device"
+        for device in sorted({row[where] for row in rows} - {None}):
+            if subject == "training":
+                by_source.setdefault(f"trained on {machine[device]}", [])
+            else:
+                by_source.setdefault(how[device], []).append(subject)
+    sources = "; ".join(
+        " ".join(filter(None, [" and ".join(what), source])) for source, what in by_source.items()
+    )
+    dtypes = ", ".join(sorted({row["dtype"] for row in rows}))
+    said = [f"{sources} with torch {environment.torch}, {dtypes}", synthetic]
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in said if text)

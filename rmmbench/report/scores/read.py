@@ -1,0 +1,82 @@
+"""Records of training as lines, those of one place compared with exact there."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from rmmbench.report.scores.line import Line
+from rmmbench.report.scores.statistics import adjusted, difference
+from rmmbench.results.record import Record
+from rmmbench.results.tidy import KIND, SETTINGS, Row, kept, read_rows
+
+
+def read_lines(records: Iterable[Record]) -> list[Line]:
+    """Return a line a place and setting, of those records that are of training.
+
+    Places and kinds are in the order of their first runs; at a place exact comes first, and a kind
+    goes from most to least kept. Of a case that was run again the last record counts.
+    """
+    runs = {record.key: record for record in records if record.case.training is not None}
+    places: dict[str, list[Row]] = {}
+    for row in read_rows(runs.values()):
+        # The cell of seed 0 has every setting of training in it, and no seed.
+        without_seed = runs[row["key"]].case.model_copy(update={"seed": 0})
+        places.setdefault(without_seed.cell, []).append(row)
+    return [line for name, rows in places.items() for line in _at_place(name, rows, runs)]
+
+
+def by_place(lines: Iterable[Line]) -> dict[str, list[Line]]:
+    """Return the lines by their place."""
+    places: dict[str, list[Line]] = {}
+    for line in lines:
+        places.setdefault(line.place, []).append(line)
+    return places
+
+
+def _at_place(name: str, rows: Sequence[Row], runs: Mapping[str, Record]) -> list[Line]:
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[column] for column in SETTINGS), []).append(row)
+    trained = [runs[row["key"]].training for row in rows]
+    known = next((training for training in trained if training is not None), None)
+    lines = []
+    for alike in groups.values():
+        by_seed = {row["seed"]: runs[row["key"]] for row in alike}
+        line = Line(name, alike[0], dict(sorted(by_seed.items())))
+        if known is not None:
+            line = replace(line, metric=known.metric, higher_is_better=known.higher_is_better)
+        lines.append(line)
+    return _compared(_in_order(lines))
+
+
+def _in_order(lines: Sequence[Line]) -> list[Line]:
+    kinds = list(dict.fromkeys(_kind(line) for line in lines))
+
+    def order(line: Line) -> tuple[object, ...]:
+        how = kinds.index(_kind(line)), [-size for size in kept(line.row)]
+        return (not line.is_exact, *how)
+
+    return sorted(lines, key=order)
+
+
+def _kind(line: Line) -> tuple[object, ...]:
+    return tuple(line.row[name] for name in KIND)
+
+
+def _compared(lines: Sequence[Line]) -> list[Line]:
+    """Return the lines of one place with what only exact's there can tell."""
+    exact = next((line for line in lines if line.is_exact), None)
+    if exact is None:
+        return list(lines)
+    found = [None if line is exact else difference(line.scores, exact.scores) for line in lines]
+    together = adjusted([each.p_value if each else None for each in found])
+    compared = []
+    for line, against, p_value in zip(lines, found, together, strict=True):
+        told = replace(against, adjusted=p_value) if against else None
+        ratios = _relative_throughputs(line, exact)
+        compared.append(replace(line, against=told, relative_throughputs=ratios))
+    return compared
+
+
+def _relative_throughputs(line: Line, exact: Line) -> tuple[float, ...]:
+    ours, theirs = line.seconds, exact.seconds
+    return tuple(theirs[seed] / ours[seed] for seed in ours if seed in theirs and ours[seed])

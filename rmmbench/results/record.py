@@ -1,0 +1,278 @@
+"""What came of one case, and where it ran. One line of JSON each.
+
+Numbers are in SI units, named in the field. A number that is not there is null and `missing` says
+why.
+"""
+
+import statistics
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from pydantic import Field
+
+from rmmbench.results.timeline import Timeline
+from rmmbench.results.timing import TIMING_COLUMNS, Timing
+from rmmbench.results.trained import Training
+from rmmbench.spec.case import Case, Device
+from rmmbench.spec.ranges import Finite, Flag, Line, NotNegative, Whole
+from rmmbench.spec.strict import Strict
+
+SCHEMA_VERSION: Final = 1
+SYNTHETIC = "inputs and labels are random"
+
+Outcome = Literal["ok", "out_of_memory", "diverged", "error", "timeout", "skipped"]
+
+
+class Environment(Strict):
+    """The machine, the versions and the settings that a case ran on.
+
+    Attributes:
+        cpu_count: CPUs that the process might use.
+        memory_bytes: RAM that it might use.
+        torch_build: The commit that torch was built from.
+        commit: What was checked out of the user's code: around the module of an `import:` model,
+            else around the working directory. None where there is no commit.
+        dirty: Whether files of it differed.
+        torch_flags: Settings of torch, by their names there.
+        variables: Those of the environment that change memory or times, as far as they are set.
+    """
+
+    rmmbench: Line
+    python: Line
+    torch: Line
+    transformers: Line | None
+    system: Line
+    processor: Line
+    cpu_count: Whole
+    memory_bytes: Whole | None
+    torch_threads: Whole
+    gpu: Line | None
+    gpu_memory_bytes: Whole | None
+    cuda: Line | None
+    driver: Line | None
+    torch_build: Line | None = None
+    triton: Line | None = None
+    cudnn: Line | None = None
+    commit: Line | None = None
+    dirty: Flag | None = None
+    torch_flags: dict[Line, Line] | None = None
+    variables: dict[Line, Line] | None = None
+
+    def changes(self, now: "Environment") -> list[tuple[str, object, object]]:
+        """Return what is another now so that numbers may be: its name, what it was, what it is.
+
+        What an older environment does not tell is no change.
+        """
+        told = self.model_fields_set & now.model_fields_set
+        pairs = {name: (getattr(self, name), getattr(now, name)) for name in _ONE_RUN & told}
+        if "variables" in told:
+            before, after = self.variables or {}, now.variables or {}
+            pairs |= {
+                name: (before.get(name, "unset"), after.get(name, "unset"))
+                for name in before.keys() | after.keys()
+            }
+        return [(name, old, new) for name, (old, new) in sorted(pairs.items()) if old != new]
+
+
+_ONE_RUN: Final = {
+    *("rmmbench", "python", "torch", "torch_build", "transformers", "triton", "cuda", "cudnn"),
+    *("processor", "cpu_count", "torch_threads", "gpu", "gpu_memory_bytes", "driver"),
+}
+"""What all records of a run have in common."""
+
+
+class Memory(Strict):
+    """Bytes of one training step.
+
+    Attributes:
+        device: What the figures are from: the caching allocator (cuda), the allocator's events
+            (cpu), or fake tensors (predict).
+        peak_allocated_bytes: Highest sum of live tensors during a warmed-up step.
+        cold_peak_allocated_bytes: The same for the first step.
+        resting_bytes: Live between steps: parameters, buffers, optimizer state, the batch.
+        saved_bytes: What autograd holds between forward and backward, each storage once, parameters
+            and buffers left out.
+        reserved_bytes: What the caching allocator took from the driver.
+        alloc_retries: How often it had to give memory back and ask again.
+        process_bytes: What NVML says that the process holds.
+    """
+
+    device: Device
+    peak_allocated_bytes: Whole
+    cold_peak_allocated_bytes: Whole
+    resting_bytes: Whole
+    saved_bytes: Whole
+    reserved_bytes: Whole | None = None
+    alloc_retries: Whole | None = None
+    process_bytes: Whole | None = None
+
+
+class Conditions(Strict):
+    """The machine while steps were timed.
+
+    Attributes:
+        sm_clock_hertz, memory_clock_hertz, temperature_celsius, power_watts: Medians of what NVML
+            saw of the GPU.
+        energy_joules_per_sample: Of the method's steps alone, after the timed ones.
+        throttle_reasons: Every one that was seen.
+        foreign_processes: How many others computed on the GPU.
+        other_cpus: How many CPUs others kept busy, of those that the process might use.
+        quota_held_seconds: How long a quota held threads back, each for itself.
+        cpu_governor: By what rule the system chooses the CPUs' clocks.
+    """
+
+    sm_clock_hertz: NotNegative | None = None
+    memory_clock_hertz: NotNegative | None = None
+    temperature_celsius: Finite | None = None
+    power_watts: NotNegative | None = None
+    energy_joules_per_sample: NotNegative | None = None
+    throttle_reasons: tuple[Line, ...] | None = None
+    foreign_processes: Whole | None = None
+    other_cpus: NotNegative | None = None
+    quota_held_seconds: NotNegative | None = None
+    cpu_governor: Line | None = None
+
+
+class GradientError(Strict):
+    """How far a method's weight gradients are from exact's, on the same batch and weights.
+
+    Attributes:
+        device: Where both were computed.
+        errors: Of each draw, ‖Ĝ − G‖_F ÷ ‖G‖_F, G all parameters' gradients of two or more
+            dimensions together. Dropout is drawn alike; what the method draws is not.
+        mean_error: The same of the draws' mean: of an unbiased method's n draws about n^−½ of one.
+    """
+
+    device: Literal["cuda", "cpu"]
+    errors: tuple[NotNegative, ...] = Field(min_length=1)
+    mean_error: NotNegative
+
+    @property
+    def error(self) -> float:
+        """The mean over draws."""
+        return statistics.fmean(self.errors)
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation over draws; None for a single one."""
+        return statistics.stdev(self.errors) if len(self.errors) > 1 else None
+
+
+class Record(Strict):
+    """One case and what came of it.
+
+    Attributes:
+        key: The case's name.
+        stage: What was being done when a case that is not ok ended.
+        reason: Why a case is not ok.
+        missing: For each number that is null, by its dotted path, the reason.
+        synthetic: What of the workload is made up.
+        converted: How many layers the method changed.
+        left_out: Where it changes linear layers, how many weights it left, by the reason; None
+            elsewhere and in older records.
+        parameter_dtypes: How many numbers the model's parameters have of each dtype, as it was
+            built; None in older records.
+        exact_gradient: Whether the method leaves gradients those of exact, but for rounding; None
+            in older records.
+        sketch_path: What sketches were computed with: Triton's kernels, PyTorch's own operators
+            ("torch"), or both; None where none was computed.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    key: Line
+    case: Case
+    outcome: Outcome
+    stage: Line | None = None
+    reason: Line | None = None
+    environment: Environment
+    memory: Memory | None = None
+    timing: Timing | None = None
+    conditions: Conditions | None = None
+    gradient: GradientError | None = None
+    training: Training | None = None
+    timeline: Timeline | None = None
+    converted: Whole | None = None
+    left_out: dict[Line, Whole] | None = None
+    parameter_dtypes: dict[Line, Whole] | None = None
+    exact_gradient: Flag | None = None
+    sketch_path: Literal["triton", "torch", "both"] | None = None
+    missing: dict[Line, Line] = Field(default_factory=dict)
+    warnings: tuple[Line, ...] = ()
+    synthetic: Line = SYNTHETIC
+    started_at: Line = Field(
+        default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds")
+    )
+    wall_seconds: NotNegative = 0.0
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the case has no result; measured again, it may have one.
+
+        Out of memory is a result that was asked for, and so is training that diverged; what is
+        skipped has nothing to tell on the device.
+        """
+        return self.outcome in ("error", "timeout")
+
+    def row(self) -> dict[str, object]:
+        """Return the flat row that tables, figures and exports read, one value a column."""
+        case, memory, timing = self.case, self.memory, self.timing
+        row: dict[str, object] = {name: getattr(case, name) for name in _CASE_COLUMNS}
+        row |= {name: " ".join(getattr(case, name)) or None for name in ("include", "exclude")}
+        row["dtype"] = told_dtype(case.dtype, self.parameter_dtypes)
+        row["device"] = case.device
+        # What cannot be predicted may have been measured.
+        row["memory_device"] = memory.device if memory else case.memory_device
+        row |= {"key": self.key, "cell": case.cell, "outcome": self.outcome, "reason": self.reason}
+        for name in Memory.model_fields:
+            if name != "device":
+                row[name] = getattr(memory, name, None)
+        for name in TIMING_COLUMNS:
+            row[name] = getattr(timing, name, None)
+        for name in Conditions.model_fields:
+            row[name] = getattr(self.conditions, name, None)
+        row["exact_gradient"] = self.exact_gradient
+        row["gradient_error"] = self.gradient.error if self.gradient else None
+        row["gradient_error_spread"] = self.gradient.spread if self.gradient else None
+        row |= _trained(self.training)
+        for name in ("gpu", "processor", "torch"):
+            row[name] = getattr(self.environment, name)
+        return row
+
+
+def told_dtype(dtype: str, parameters: Mapping[str, int] | None) -> str:
+    """Return what a model computes in: the dtype asked for, or the parameters' where they differ.
+
+    Args:
+        dtype: "float32", or what autocast casts to.
+        parameters: How many numbers they have of each dtype; None if that is not known.
+    """
+    if not parameters or set(parameters) == {"float32"}:
+        return dtype
+    found = " and ".join(sorted(parameters, key=lambda name: -parameters[name]))
+    cast = "" if dtype == "float32" else f", autocast to {dtype}"
+    return f"{found} parameters{cast}"
+
+
+_NESTED = {"timing", "training", "timeline", "include", "exclude"}
+_CASE_COLUMNS = tuple(name for name in Case.model_fields if name not in _NESTED)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _trained(training: Training | None) -> dict[str, object]:
+    """Return the columns of a training run, each None where there was none."""
+    last = training.evaluations[-1] if training and training.evaluations else None
+    losses = training.losses if training else ()
+    return {
+        "metric": training.metric if training else None,
+        "higher_is_better": training.higher_is_better if training else None,
+        "score": training.score if training else None,
+        "train_loss": losses[-1].loss if losses else None,
+        "eval_loss": last.loss if last else None,
+        "train_steps": training.steps if training else None,
+        "train_seconds": training.train_seconds if training else None,
+        "train_samples_per_second": training.samples_per_second if training else None,
+    }

@@ -1,0 +1,209 @@
+"""A run directory: run.json says what was asked, records.jsonl what came of it, a line a case.
+
+records.jsonl is the one source of truth. It is only ever appended to, a whole line at a time,
+flushed to the disk; a line that was torn by a crash is dropped when the run goes on.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict
+
+from rmmbench.errors import RunError
+from rmmbench.results.reading import Shared, content_of, lines_of, parsed
+from rmmbench.results.record import SCHEMA_VERSION, Environment, Record
+from rmmbench.spec.profile import Profile
+from rmmbench.spec.ranges import Line
+
+RUN_FILE, RECORDS_FILE, LOCK_FILE = "run.json", "records.jsonl", ".lock"
+CHECKPOINTS = "checkpoints"
+
+
+class RunInfo(BaseModel):
+    """What a run directory says of itself.
+
+    Attributes:
+        profile_name: As it was asked for.
+        profile: With the command line's changes in it.
+        profile_hash: Of the cases; two runs with one hash measured the same things.
+        command: The command line.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    rmmbench: Line
+    profile_name: Line
+    profile: Profile
+    profile_hash: Line
+    environment: Environment
+    command: Line
+    started_at: Line
+
+
+class Run:
+    """A run directory on disk."""
+
+    def __init__(self, path: Path, info: RunInfo) -> None:
+        """Stand for the directory at `path`; `create` and `open` make one."""
+        self.path = path
+        self.info = info
+
+    @classmethod
+    def create(cls, path: Path, info: RunInfo) -> "Run":
+        """Make a run directory, or open the one that is there if it measures the same.
+
+        Raises:
+            RunError: If `path` holds another run or something else, or cannot be written.
+        """
+        if (path / RUN_FILE).exists():
+            run = cls.open(path)
+            run._same_as(info)
+            return run
+        # What a sweep that was killed right here may have left.
+        partial = path / f"{RUN_FILE}.partial"
+        leftovers = {partial, path / LOCK_FILE}
+        if path.exists() and (not path.is_dir() or set(path.iterdir()) - leftovers):
+            raise RunError(f"{path} is not empty and not a run directory; give another with --out")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            partial.write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            partial.replace(path / RUN_FILE)
+        except OSError as error:
+            raise RunError(
+                f"{path} cannot be written: {error.strerror}; free space or give --out"
+            ) from error
+        return cls(path, info)
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """Open the run directory at `path`.
+
+        Raises:
+            RunError: If it is not one, or of another schema version.
+        """
+        file = path / RUN_FILE
+        data = content_of(file)
+        if data is None:
+            hint = "give the directory that `rmmbench sweep` wrote"
+            raise RunError(f"{path} is not a run directory: it has no {RUN_FILE}; {hint}")
+        return cls(path, parsed(RunInfo, data, file, "; give another run"))
+
+    def records(self) -> list[Record]:
+        """Return every case's last record, in the order of the first; a torn line is none.
+
+        Raises:
+            RunError: If another line is no record.
+        """
+        shared = Shared()
+        each = (shared.share(each, equal=("environment",)) for each in self.each_record())
+        return list({record.key: record for record in each}.values())
+
+    def each_record(self) -> Iterator[Record]:
+        """Yield the records one by one, as they were made, those that another replaced included.
+
+        Raises:
+            RunError: If a line is no record, the last aside if it is torn.
+        """
+        file = self.path / RECORDS_FILE
+        for number, line in enumerate(lines_of(file), 1):
+            if line.strip():
+                yield parsed(Record, line, f"{file}:{number}", "; remove the line")
+
+    def append(self, record: Record) -> None:
+        """Write one record to the end of records.jsonl and to the disk.
+
+        Raises:
+            RunError: If it cannot be written; the records before it stand.
+        """
+        import os
+
+        file = self.path / RECORDS_FILE
+        try:
+            with file.open("ab") as stream:
+                stream.write(_line(record) + b"\n")
+                stream.flush()
+                if file.is_file():
+                    os.fsync(stream.fileno())
+        except OSError as error:
+            reason = f"{file} cannot be written: {error.strerror}"
+            raise RunError(f"{reason}; free space and run the same command to go on") from error
+
+    def drop_checkpoints(self, key: str) -> None:
+        """Remove what a run of training would have gone on from; its record is there now."""
+        shutil.rmtree(self.path / CHECKPOINTS / key, ignore_errors=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory alone, with whatever a crash left half-written removed.
+
+        Raises:
+            RunError: If another sweep holds it, or it cannot be locked.
+        """
+        lock = FileLock(self.path / LOCK_FILE, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunError(
+                f"{self.path} is in use by another sweep; wait for it or give --out"
+            ) from None
+        except OSError as error:
+            reason = f"{self.path} cannot be locked: {error.strerror}"
+            raise RunError(f"{reason}; give another directory with --out") from error
+        try:
+            self._drop_torn_line()
+            yield
+        finally:
+            lock.release()
+
+    def copy_to(self, path: Path) -> None:
+        """Copy run.json and the records to `path`; what is there stays until both are whole."""
+        path.mkdir(parents=True, exist_ok=True)
+        names = (RUN_FILE, RECORDS_FILE)
+        for name in names:
+            shutil.copyfile(self.path / name, path / f"{name}.partial")
+        for name in names:
+            (path / f"{name}.partial").replace(path / name)
+
+    def _drop_torn_line(self) -> None:
+        file = self.path / RECORDS_FILE
+        if not file.is_file():
+            return
+        data = file.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            with file.open("r+b") as stream:
+                stream.truncate(whole)
+
+    def _same_as(self, info: RunInfo) -> None:
+        hint = "give another directory with --out"
+        if self.info.profile_hash != info.profile_hash:
+            there = f"{self.path} holds other cases (profile '{self.info.profile_name}')"
+            raise RunError(f"{there}; {hint}")
+        changed = self.info.environment.changes(info.environment)
+        if changed:
+            told = "; ".join(f"{name} {old}, here it is {new}" for name, old, new in changed)
+            there = f"{self.path} was measured with {told}"
+            raise RunError(f"{there}; go on where and as it was begun, or {hint}")
+
+
+def _line(record: Record) -> bytes:
+    """Return the line of a record; of one that nobody could read, the line of an error."""
+    try:
+        line = record.model_dump_json().encode()
+        Record.model_validate_json(line)
+    except ValueError as error:
+        instead = {
+            "key": record.key,
+            "case": record.case,
+            "outcome": "error",
+            "reason": f"what was measured makes no record: {error}",
+            "environment": record.environment,
+            "missing": dict.fromkeys(("memory", "timing", "conditions"), "they make no record"),
+        }
+        line = Record.model_validate(instead).model_dump_json().encode()
+    return line

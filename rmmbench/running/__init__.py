@@ -1,0 +1,1 @@
+"""Runs cases, each in a process of its own, and keeps their records."""

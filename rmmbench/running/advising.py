@@ -1,0 +1,88 @@
+"""What sketches would save in one model, layer by layer and in all; predicted, on fake tensors."""
+
+import functools
+from collections import Counter
+from typing import Any
+
+from rmmbench.errors import RmmbenchError, UsageError
+from rmmbench.models import MODELS
+from rmmbench.results.record import Memory
+from rmmbench.running import process
+from rmmbench.running.plan import check_models, check_names
+from rmmbench.spec.case import Case
+
+_LIMIT_SECONDS = 600.0
+
+
+def advise(case: Case) -> dict[str, Any]:
+    """Return advice for a case of method rmm, from a process of its own.
+
+    Args:
+        case: Its sketch, ρ and `share` are what is advised on, its `where` is "beneficial".
+
+    Returns:
+        "layers": the fields of `nn.advice.LayerAdvice` of every linear layer. "left_out": how many
+        weights no sketch can be made for, by the reason. "parameter_dtypes": as in a record.
+        "exact", "sketched" and "least": the memory of the unchanged model, of the converted one,
+        and of one that keeps a single row of each input, below which no ρ comes; the last two are
+        None if no layer gains.
+
+    Raises:
+        UsageError: If the model cannot be made as the case asks for it, fake tensors cannot follow
+            it, or the sketch cannot do what is asked with one of the inputs.
+    """
+    check_names([case])
+    process.preload([MODELS.module(case.model.partition(":")[0])])
+    check_models([case], _LIMIT_SECONDS)
+    try:
+        answer: dict[str, Any] = process.call(_advise, case, limit_seconds=_LIMIT_SECONDS)
+    except RmmbenchError:
+        raise
+    except Exception as error:
+        # Of a model of the user's own anything may come.
+        raise UsageError(f"{case.model}: {' '.join(str(error).split())[:500]}") from None
+    return answer
+
+
+def _advise(case: Case) -> dict[str, Any]:
+    layers, found = _layers(case)
+    gains = any(layer["is_beneficial"] for layer in layers)
+    least = case.model_copy(update={"rho": None, "proj_dim": 1, "min_proj_dim": 1})
+    return {
+        "layers": layers,
+        **found,
+        "exact": _memory(case.as_exact()),
+        "sketched": _memory(case) if gains else None,
+        "least": _memory(least) if gains else None,
+    }
+
+
+def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]]:
+    from rmmbench import models
+    from rmmbench.measures.step import AUTOCAST, autocast
+    from rmmbench.nn.analysis.advice import advise as advise_layers
+    from rmmbench.nn.candidates import left_out_layers, linear_layers
+    from rmmbench.nn.fakes import fake_tensors
+    from rmmbench.nn.size import SketchSettings
+    from rmmbench.running.draft import parameter_dtypes
+
+    sizes = (case.rho, case.proj_dim, case.min_proj_dim, case.max_proj_dim)
+    settings = SketchSettings(case.sketch or "gaussian", *sizes, case.block_rows).checked()
+    with fake_tensors():
+        model, make_batch, *_ = models.build(case)
+        names = list(linear_layers(model))
+        with autocast(model, AUTOCAST[case.dtype]):
+            advice = advise_layers(model, names, settings, make_batch(), share=case.share)
+    found = {
+        "left_out": dict(Counter(left_out_layers(model).values())),
+        "parameter_dtypes": parameter_dtypes(model),
+    }
+    return [layer._asdict() for layer in advice], found
+
+
+def _memory(case: Case) -> Memory:
+    from rmmbench.measures.memory.predict import predict_memory
+    from rmmbench.running.draft import Draft, prepare
+
+    build = functools.partial(prepare, Draft(case, lambda stage: None), "cpu", foreach=True)
+    return predict_memory(build)

@@ -1,0 +1,194 @@
+"""A record in the making, and the training step that it is of."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch._dynamo  # the first optimizer would import it, in every case anew
+from torch import nn
+
+from rmmbench import methods, models
+from rmmbench.kernels.launch import Path, complaint, path_taken
+from rmmbench.measures.step import AUTOCAST, TrainingStep, autocast, make_optimizer, placed
+from rmmbench.nn import left_out_layers, manual_seed
+from rmmbench.nn.candidates import linear_layers
+from rmmbench.results.out_of_memory import is_out_of_memory
+from rmmbench.results.record import (
+    SYNTHETIC,
+    Conditions,
+    Environment,
+    GradientError,
+    Memory,
+    Outcome,
+    Record,
+)
+from rmmbench.results.timeline import Timeline
+from rmmbench.results.timing import Timing
+from rmmbench.results.trained import Training
+from rmmbench.spec.case import Case
+from rmmbench.spec.printable import printable
+
+Announce = Callable[[str], None]
+Keep = Callable[["Draft"], None]
+
+
+class Draft:
+    """A record in the making: what is measured stays, whatever happens afterwards."""
+
+    def __init__(self, case: Case, announce: Announce, keep: Keep = lambda draft: None) -> None:
+        """Start the clock.
+
+        Args:
+            case: What the record is of.
+            announce: Told what is being done.
+            keep: Given the draft where what follows may end the process.
+        """
+        self.case = case
+        self.announce = announce
+        self._keep = keep
+        self.synthetic = SYNTHETIC
+        self.converted: int | None = None
+        self.left_out: dict[str, int] | None = None
+        self.parameter_dtypes: dict[str, int] | None = None
+        self.memory: Memory | None = None
+        self.timing: Timing | None = None
+        self.conditions: Conditions | None = None
+        self.gradient: GradientError | None = None
+        self.training: Training | None = None
+        self.timeline: Timeline | None = None
+        self.missing: dict[str, str] = {}
+        self.warnings: list[str] = []
+        self._start = time.monotonic()
+        self._stage = "starting"
+
+    @property
+    def sketch_path(self) -> Path | None:
+        """What the sketches of this process were computed with; fake ones were not."""
+        return path_taken()
+
+    def stage(self, name: str) -> None:
+        """Note, and tell, what comes next."""
+        self._stage = name
+        self.announce(name)
+
+    def keep(self) -> None:
+        """Let what has been measured outlive this process, whatever follows."""
+        self._keep(self)
+
+    def lost(self, name: str, error: BaseException, of: str = "") -> None:
+        """Note why a figure beside the main ones could not be had; those stand.
+
+        Args:
+            name: Its dotted path in the record.
+            error: What measuring it raised; not kept, as it holds what was being computed.
+            of: What raised it, where that is not the case's own method.
+        """
+        reason = f"{of}: {told(error)}" if of else told(error)
+        self.missing[name] = reason
+        # That something does not fit is a result; a fault is to be seen.
+        if not is_out_of_memory(error):
+            self.warnings.append(
+                f"{name} could not be measured ({reason}); the other figures stand; correct the "
+                "cause and measure again"
+            )
+
+    def explain_missing(self, reason: str | None = None) -> None:
+        """Note why there is no memory, timing or conditions: `reason`, or what was asked for."""
+        case = self.case
+        timed = "a prediction has no time" if case.device == "predict" else "memory only"
+        if case.training is not None:
+            timed = "steps are trained, not timed one by one"
+        reasons = {"memory": "the case asks for time only", "timing": timed, "conditions": timed}
+        # Not every case asks for these, and one that does and was well has them.
+        reasons |= {name: "" for name in ("training", "timeline") if getattr(case, name)}
+        reasons |= {"gradient": timed} if case.gradient_draws else {}
+        if case.method == "rmm":
+            reasons["sketch_path"] = "no sketch was computed"
+        for name, usual in reasons.items():
+            if getattr(self, name) is None:
+                self.missing.setdefault(name, reason or usual)
+
+    def record(self, environment: Environment, outcome: Outcome, reason: str | None) -> Record:
+        """Return the record as it stands."""
+        return Record(
+            key=self.case.key,
+            case=self.case,
+            outcome=outcome,
+            stage=None if outcome == "ok" else self._stage,
+            reason=reason,
+            environment=environment,
+            memory=self.memory,
+            timing=self.timing,
+            conditions=self.conditions,
+            gradient=self.gradient,
+            training=self.training,
+            timeline=self.timeline,
+            converted=self.converted,
+            left_out=self.left_out,
+            parameter_dtypes=self.parameter_dtypes,
+            exact_gradient=all(methods.get(name).is_exact for name in self.case.methods),
+            sketch_path=self.sketch_path,
+            synthetic=self.synthetic,
+            missing=self._missing(),
+            warnings=(*self.warnings, *filter(None, [complaint()])),
+            wall_seconds=time.monotonic() - self._start,
+        )
+
+    def _missing(self) -> dict[str, str]:
+        unknown = self.timing.missing if self.timing else {}
+        return {f"timing.{name}": reason for name, reason in unknown.items()} | self.missing
+
+
+def told(error: BaseException) -> str:
+    """Return an error in one line, whatever its class makes of being told."""
+    named = type(error).__name__
+    try:
+        text = printable(str(error))
+    except Exception:
+        text = ""
+    return printable(f"{named}: {text}" if text else named)
+
+
+def prepare(draft: Draft, device: str, *, foreach: bool) -> TrainingStep:
+    """Build the model, make a batch, and apply the method, everything from the case's seed."""
+    case = draft.case
+    torch.manual_seed(case.seed)
+    manual_seed(case.seed)
+    with torch.device(device):
+        model, make_batch, draft.synthetic, warnings = models.build(case)
+        batch = make_batch()
+    draft.warnings += [warning for warning in warnings if warning not in draft.warnings]
+    # A factory of the user's own may have named another device, or make a batch of NumPy's arrays.
+    if any(parameter.device.type != device for parameter in model.parameters()):
+        model.to(device)
+    batch = placed(batch, device)
+    model.train()
+    dtype = AUTOCAST[case.dtype]
+    # What a layer keeps is autocast's copy.
+    with torch.device(device), autocast(model, dtype):
+        _apply_method(draft, model, batch)
+    optimizer = make_optimizer(case.optimizer, model.parameters(), foreach=foreach)
+    return TrainingStep(model, batch, optimizer, dtype)
+
+
+def _apply_method(draft: Draft, model: nn.Module, batch: Mapping[str, Any]) -> None:
+    """Change the model as the case asks, and note what it is and what of it was left."""
+    case, left_out = draft.case, Counter(left_out_layers(model).values())
+    draft.parameter_dtypes = parameter_dtypes(model)
+    draft.converted = methods.get(case.method).apply(model, case, batch)
+    if any(_INPUTS in methods.get(name).takes_over for name in case.methods):
+        left_out["not chosen by include, exclude or where"] = len(linear_layers(model))
+        draft.left_out = {reason: count for reason, count in left_out.items() if count}
+
+
+def parameter_dtypes(model: nn.Module) -> dict[str, int]:
+    """Return how many numbers a model's parameters have of each dtype."""
+    found: Counter[str] = Counter()
+    for parameter in model.parameters():
+        found[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
+    return dict(found)
+
+
+_INPUTS = "the inputs of linear layers"

@@ -1,0 +1,74 @@
+"""What a forked process is given to do: a function that is told how to send, and its arguments."""
+
+import faulthandler
+import os
+import pickle
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rmmbench.running.pipe import Sender
+
+Send = Callable[[object], None]
+
+# multiprocessing's sockets lie 33 characters below, and a socket's name has at most 108.
+_LONGEST_PLACE = 75
+
+
+def packed(word: bytes, function: Callable[..., None], args: tuple[Any, ...]) -> bytes:
+    """Return a job in bytes: function(send, *args), run where this process is now.
+
+    Args:
+        word: What messages begin with.
+        function: Of a module that can be imported.
+        args: What can be pickled.
+    """
+    # In two parts: the second can be read where modules are found.
+    return pickle.dumps((word, str(Path.cwd()), search_path(), pickle.dumps((function, args))))
+
+
+def search_path() -> list[str]:
+    """Return where modules are found: the working directory last, unless PYTHONPATH names it.
+
+    So a file there stands in for no library that happens to have its name.
+    """
+    here = str(Path.cwd())
+    asked = map(os.path.abspath, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+    if here in asked:
+        return [path for path in sys.path if path]
+    elsewhere = [path for path in sys.path if path not in ("", here)]
+    return elsewhere + [here] * (len(elsewhere) < len(sys.path))
+
+
+def work(task: int, messages: int, temporary: Path) -> None:
+    """Do the job that the file `task` holds, and end this process; what it started ends with it.
+
+    Args:
+        task: Descriptor of the file.
+        messages: Descriptor that messages go to.
+        temporary: Where Python's temporary files go, unless sockets could not; whoever forked this
+            process removes it.
+    """
+    code = 1
+    try:
+        faulthandler.enable()
+        with open(task, "rb") as file:
+            word, here, sys.path[:], what = pickle.load(file)
+        os.chdir(here)
+        if len(os.fsencode(temporary)) <= _LONGEST_PLACE:
+            temporary.mkdir()
+            tempfile.tempdir = str(temporary)
+        function, args = pickle.loads(what)
+        function(Sender(messages, word).send, *args)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -1,0 +1,167 @@
+"""What a sweep will do: the cases, on devices that are there, with names that exist."""
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Literal, NamedTuple
+
+from rmmbench.data import DATA
+from rmmbench.errors import RmmbenchError, UnknownNameError, UsageError
+from rmmbench.methods import check as check_stack
+from rmmbench.models import MODELS, check
+from rmmbench.results.record import Environment
+from rmmbench.running import process
+from rmmbench.sketches import SKETCHES
+from rmmbench.spec.case import Case, Device
+from rmmbench.spec.profile import Profile
+
+TimeDevice = Literal["cuda", "cpu"] | None
+DEVICES = ("cuda", "cpu", "predict", "auto")
+
+
+class Plan(NamedTuple):
+    """What a sweep will do.
+
+    Attributes:
+        cases: In the order they are measured.
+        environment: The machine they are measured on.
+        left_out: Cells of the profile that the device has nothing to say of.
+    """
+
+    cases: list[Case]
+    environment: Environment
+    left_out: int
+
+
+def make_plan(profile: Profile, device: str, *, import_models: bool = True) -> Plan:
+    """Look at the machine, and return what a sweep of `profile` does on `device`.
+
+    Args:
+        profile: With the command line's changes in it.
+        device: "cuda", "cpu", "predict", or "auto".
+        import_models: Import the user's own models too, to tell now whether they can be made.
+
+    Raises:
+        UsageError: If the device is not here, a name is unknown, a model cannot be made, or nothing
+            is left to measure.
+    """
+    if device not in DEVICES:
+        raise UnknownNameError("device", device, DEVICES)
+    every_case = profile.cases("predict", "cpu")
+    check_names(every_case)
+    if any(case.training for case in every_case):
+        check_installed()
+    models = sorted({case.model.partition(":")[0] for case in every_case})
+    process.preload([MODELS.module(name) for name in models] + _trainers(every_case))
+    environment = process.call(_environment)
+    cases = profile.cases(*resolve(device, environment))
+    if not cases:
+        raise UsageError(
+            f"device '{device}' has nothing to measure here: this profile asks for time"
+        )
+    looked_at = [case for case in cases if import_models or not case.model.startswith("import:")]
+    check_models(looked_at, profile.time_limit_seconds)
+    return Plan(cases, environment, len(every_case) - len(cases))
+
+
+def _trainers(cases: list[Case]) -> list[str]:
+    """Return what takes long to import of what trains some of the cases."""
+    tasks = sorted({case.task for case in cases if case.training and case.task})
+    return (
+        ["rmmbench.measures.training_loop", *(DATA.module(task) for task in tasks)] if tasks else []
+    )
+
+
+def check_installed() -> None:
+    """Raise UsageError if what training needs is not installed."""
+    missing = [name for name in ("accelerate", "datasets", "sklearn") if find_spec(name) is None]
+    if missing:
+        lacks = f"training needs {', '.join(missing)}, which is not installed"
+        raise UsageError(f"{lacks}; pip install 'rmmbench[train]'")
+
+
+def check_names(cases: list[Case]) -> None:
+    """Raise UnknownNameError for a model, method or sketch that does not exist."""
+    for case in cases:
+        MODELS.check(case.model.partition(":")[0])
+        check_stack(case.method)
+        if case.sketch is not None:
+            SKETCHES.check(case.sketch)
+
+
+def check_models(cases: list[Case], limit_seconds: float) -> None:
+    """Raise UsageError for a model that cannot be made, sketched or trained as a case asks for it.
+
+    What only running can tell, such as a module that never ends its import, the case will tell.
+    """
+    shapes = {(case.model, case.task, case.seq_len, case.attention): case for case in cases}
+    sketched = {
+        case.model_copy(update={"rho": None, "proj_dim": None}).key: case
+        for case in cases
+        if case.sketch is not None
+    }
+    trained = {
+        (case.model, case.task, case.seq_len, case.training): case
+        for case in cases
+        if case.training
+    }
+    stacked = {
+        (case.model, case.task, case.seq_len, case.attention, case.method): case for case in cases
+    }
+    asked = [list(some.values()) for some in (shapes, stacked, sketched, trained)]
+    try:
+        fault = process.call(_fault, *asked, limit_seconds=limit_seconds)
+    except process.EndedError:
+        return
+    if fault is not None:
+        raise UsageError(fault)
+
+
+def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeDevice]:
+    """Return where memory and time come from, for one of DEVICES.
+
+    "auto" is the GPU where there is one; else memory is predicted and time measured on the CPU.
+
+    Raises:
+        UsageError: If the device is "cuda" and there is none.
+    """
+    has_gpu = environment.gpu is not None
+    if device == "cuda" and not has_gpu:
+        what = "torch sees no GPU" if environment.cuda else "this torch is built without CUDA"
+        raise UsageError(f"--device cuda needs a GPU, and {what}; use predict, cpu or auto")
+    devices: dict[str, tuple[Device | None, TimeDevice]] = {
+        "cuda": ("cuda", "cuda"),
+        "cpu": ("cpu", "cpu"),
+        "predict": ("predict", None),
+        "auto": ("cuda", "cuda") if has_gpu else ("predict", "cpu"),
+    }
+    return devices[device]
+
+
+def _environment() -> Environment:
+    module = import_module("rmmbench.measures.environment")
+    found: Environment = module.environment()
+    return found
+
+
+def _fault(
+    shapes: list[Case], stacked: list[Case], sketched: list[Case], trained: list[Case]
+) -> str | None:
+    """Return what is wrong with the first case that cannot be made, changed or trained."""
+    suitability = import_module("rmmbench.running.suitability")
+    looks: list[tuple[Callable[[Case], object], list[Case]]] = [
+        (check, shapes),
+        (suitability.check_method, stacked),
+        (suitability.check_sketch, sketched),
+    ]
+    if trained:
+        looks.append((import_module("rmmbench.running.training").check_training, trained))
+    for look, looked_at in looks:
+        for case in looked_at:
+            try:
+                look(case)
+            except (ValueError, RmmbenchError) as error:
+                return " ".join(str(error).split())
+            except Exception:
+                continue
+    return None

@@ -1,0 +1,234 @@
+"""One case in a process of its own, which may hang, abort or be killed without harm to others."""
+
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rmmbench.results.record import Environment, Outcome, Record
+from rmmbench.running import fork_server, interrupts
+from rmmbench.running.child import Child
+from rmmbench.running.fork_server import EndedError as EndedError
+from rmmbench.running.job import Send
+from rmmbench.running.pipe import GarbageError
+from rmmbench.spec.case import Case
+from rmmbench.spec.printable import printable
+
+_KERNEL_COUNTS = Path("/proc/vmstat")
+TICK_SECONDS = 0.5
+"""How long an interrupt may wait."""
+
+# How somebody else ends a process.
+_FROM_OUTSIDE = {-signal.SIGHUP, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL}
+
+
+def preload(modules: Iterable[str]) -> None:
+    """Import these once, in the server that the cases' processes are forked from.
+
+    It never initialises CUDA.
+
+    Raises:
+        EndedError: If the server cannot be started.
+    """
+    fork_server.preload([fork_server.WORKER, *modules])
+
+
+def call(function: Callable[..., Any], *args: Any, limit_seconds: float | None = None) -> Any:
+    """Return function(*args) from a process of its own; what it raises is raised here.
+
+    One that somebody else killed is started once more.
+
+    Raises:
+        EndedError: If the process ends without an answer, or takes longer than `limit_seconds`.
+    """
+    for is_last in (False, True):
+        child = Child(_answer, function, args)
+        try:
+            answer, *_ = _first_messages(child, limit_seconds)
+            break
+        except EndedError:
+            if is_last or not (child.is_lost or child.code in _FROM_OUTSIDE):
+                raise
+        finally:
+            child.end()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+class CaseProcess:
+    """A case that is being measured.
+
+    Attributes:
+        case: What is measured.
+        stage: What the process said last that it does.
+    """
+
+    def __init__(
+        self, case: Case, environment: Environment, limit_seconds: float, folder: Path
+    ) -> None:
+        """Start the process; `folder` is the run directory.
+
+        Raises:
+            EndedError: If it cannot be started.
+        """
+        self.case = case
+        self.stage = "starting"
+        self._environment = environment
+        self._limit_seconds = limit_seconds
+        self._folder = folder
+        self._is_second = False
+        self._start()
+
+    @property
+    def readers(self) -> list[Any]:
+        """What is ready when the process has something to say, or has ended."""
+        return self._child.readers
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the case may still take."""
+        return self._started + self._limit_seconds - time.monotonic()
+
+    def poll(self) -> Record | None:
+        """Return the record once there is one; without waiting.
+
+        Raises:
+            EndedError: If the process was lost, and no other can be started.
+        """
+        try:
+            for message in self._child.receive():
+                if isinstance(message, Record) and message.key == self.case.key:
+                    return self._end(message)
+                if isinstance(message, _SoFar):
+                    self._kept = message.record
+                else:
+                    self.stage = _stage(message)
+        except GarbageError as error:
+            return self._end(self._unfinished("error", printable(str(error))))
+        if self._child.is_lost:
+            return self._start_again()
+        if self._child.code is not None:
+            return self._end(self._died())
+        if self.seconds_left <= 0:
+            reason = f"took longer than {self._limit_seconds:g} s; raise time_limit_seconds"
+            return self._end(self._unfinished("timeout", reason))
+        return None
+
+    def kill(self) -> None:
+        """End the process, and all that it started, without a record."""
+        self._child.end()
+
+    def _start(self) -> None:
+        self._kept = Record(
+            key=self.case.key, case=self.case, outcome="error", environment=self._environment
+        )
+        self._started = time.monotonic()
+        self._oom_kills = _oom_kills()
+        self._child: Child = Child(_measure, self.case, self._environment, self._folder)
+
+    def _start_again(self) -> Record | None:
+        """Start a process that went with its server once more; a case may be what kills it."""
+        if self._is_second:
+            reason = "the process that cases are forked from was killed while it ran, twice"
+            return self._end(self._unfinished("error", reason))
+        self._child.end()
+        self._is_second = True
+        self.stage = "starting again"
+        self._start()
+        return None
+
+    def _end(self, record: Record) -> Record:
+        self._child.end()
+        if not self._is_second:
+            return record
+        warning = "measured anew: the process that cases are forked from was killed"
+        return record.model_copy(update={"warnings": (*record.warnings, warning)})
+
+    def _died(self) -> Record:
+        if self._child.code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
+            reason = "the kernel's out-of-memory killer ended it; use a smaller batch"
+            return self._unfinished("out_of_memory", reason)
+        return self._unfinished("error", f"the process {self._child.how_it_ended()}")
+
+    def _unfinished(self, outcome: Outcome, reason: str) -> Record:
+        """Return the record of a process that ended before it was done, with what it had found."""
+        kept, why = self._kept, "the case's process ended first"
+        null = [name for name in ("memory", "timing", "conditions") if not getattr(kept, name)]
+        changes: dict[str, object] = {"outcome": outcome, "stage": self.stage, "reason": reason}
+        changes["missing"] = kept.missing | dict.fromkeys(null, why)
+        changes["wall_seconds"] = time.monotonic() - self._started
+        return kept.model_copy(update=changes)
+
+
+class _SoFar(NamedTuple):
+    """What a process has found, and goes on."""
+
+    record: Record
+
+
+def _first_messages(child: Child, limit_seconds: float | None) -> list[Any]:
+    """Wait for messages, and return them.
+
+    Raises:
+        EndedError: If none comes.
+    """
+    deadline = float("inf") if limit_seconds is None else time.monotonic() + limit_seconds
+    while (left := deadline - time.monotonic()) > 0:
+        interrupts.check()
+        wait(child.readers, min(left, TICK_SECONDS))
+        try:
+            messages = child.receive()
+        except GarbageError as error:
+            raise EndedError(f"the process that was asked gave no answer: {error}") from None
+        if messages:
+            return messages
+        if child.has_ended:
+            raise EndedError(f"the process that was asked {child.how_it_ended()}")
+    raise EndedError(f"the process that was asked took longer than {limit_seconds:g} s")
+
+
+def _measure(send: Send, case: Case, environment: Environment, folder: Path) -> None:
+    from rmmbench.running.worker import measure
+
+    def keep(record: Record) -> None:
+        send(_SoFar(record))
+
+    send(measure(case, environment, folder, announce=send, keep=keep))
+
+
+def _answer(send: Send, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    try:
+        answer = function(*args)
+    except Exception as error:
+        answer = _of_a_shared_class(error)
+    send(answer)
+
+
+def _of_a_shared_class(error: Exception) -> Exception:
+    """Return an error of a class that its reader has too: Python's own, or one of rmmbench's."""
+    for kind in type(error).__mro__:
+        if kind.__module__ in ("builtins", "rmmbench.errors"):
+            with suppress(TypeError):
+                made = kind(str(error))
+                assert isinstance(made, Exception)
+                return made
+    return RuntimeError(str(error))
+
+
+def _stage(message: object) -> str:
+    if not isinstance(message, str):
+        raise GarbageError("something else wrote to the pipe of its messages")
+    return printable(message)
+
+
+def _oom_kills() -> int:
+    """Return how often the kernel killed for want of memory; 0 where it does not tell."""
+    try:
+        lines = _KERNEL_COUNTS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))

@@ -1,0 +1,206 @@
+"""The fork server: what it imported once, every process that is forked from it has.
+
+It never initialises CUDA. Each request is one byte with four descriptors: a file with the job, the
+pipes that its messages and its output go to, and a socket. Over that the server sends the exit
+code, and closes it once nothing of the process is left; if the other end is closed, the process is
+ended with all that it started. If the parent is gone, all processes are.
+"""
+
+import ctypes
+import os
+import selectors
+import shutil
+import signal
+import socket
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+
+from rmmbench.running import job
+
+EXIT_CODE = struct.Struct("!i")
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+# How often it looks whether its parent is still the one that started it.
+_TICK_SECONDS = 1.0
+
+
+def main(descriptor: int, parent: int, folder: str, modules: list[str]) -> None:
+    """Import, then fork on request until the parent is gone.
+
+    Args:
+        descriptor: Of the socket that requests come over.
+        parent: The process that started this one.
+        folder: Of temporary files; it is removed at the end.
+        modules: What is imported.
+    """
+    # Of an interrupt the parent decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What is imported takes longer than a parent that was killed may leave anything.
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    for name in modules:
+        with suppress(ImportError):  # whoever needs it will say so
+            import_module(name)
+    # From here it notices by itself, and cleans up.
+    _prctl(_PR_SET_PDEATHSIG, 0)
+    _Server(socket.socket(fileno=descriptor), parent, Path(folder)).serve()
+    os._exit(0)  # what is imported takes seconds to take down
+
+
+class _Server:
+    """Forks, buries, and cleans up after."""
+
+    def __init__(self, requests: socket.socket, parent: int, folder: Path) -> None:
+        self._requests, self._parent, self._folder = requests, parent, folder
+        self._running: dict[int, socket.socket] = {}
+        self._ended: list[socket.socket] = []
+        # What a process of a case leaves behind becomes this one's child.
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        self._woken, self._wakes = os.pipe()
+        for end in (self._woken, self._wakes):
+            os.set_blocking(end, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wakes)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(requests, selectors.EVENT_READ)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+
+    def serve(self) -> None:
+        """Do what is asked, and clean up, until the parent is gone."""
+        while os.getppid() == self._parent:
+            ready = [key.fileobj for key, _ in self._selector.select(_TICK_SECONDS)]
+            if self._woken in ready:
+                os.read(self._woken, 4096)
+            if self._requests in ready and not self._take():
+                break
+            self._end_those_let_go(ready)
+            self._bury()
+        self._end_all()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _take(self) -> bool:
+        """Fork one process; False if there is nobody to ask for another."""
+        try:
+            request, descriptors, *_ = socket.recv_fds(self._requests, 1, 4)
+        except OSError:
+            return False
+        if not request or len(descriptors) != 4:
+            return False
+        task, messages, output, control = descriptors
+        server = os.getpid()
+        number = os.fork()
+        if number == 0:
+            try:
+                self._become_worker(server, output, control)
+                job.work(task, messages, self._folder / str(os.getpid()))
+            finally:
+                os._exit(1)  # whatever happens, this is no second server
+        for each in (task, messages, output):
+            os.close(each)
+        self._running[number] = socket.socket(fileno=control)
+        self._selector.register(self._running[number], selectors.EVENT_READ)
+        return True
+
+    def _become_worker(self, server: int, output: int, control: int) -> None:
+        """Leave the server: a session and an output of its own, nothing open that is not its."""
+        os.setsid()
+        # Killed with the server, whatever it is doing; and first if memory runs out.
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != server:
+            os._exit(1)
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._selector.close()
+        for descriptor in (self._woken, self._wakes, control):
+            os.close(descriptor)
+        for each in (self._requests, *self._running.values(), *self._ended):
+            each.close()
+        for stream in (1, 2):
+            os.dup2(output, stream)
+        os.close(output)
+
+    def _end_those_let_go(self, ready: Sequence[object]) -> None:
+        for number, control in self._running.items():
+            if control in ready:
+                self._selector.unregister(control)
+                _end(number)
+
+    def _bury(self) -> None:
+        """Tell how processes ended, end what they left, and let go where nothing is left."""
+        for number, code in _dead():
+            control = self._running.pop(number, None)
+            if control is not None:
+                shutil.rmtree(self._folder / str(number), ignore_errors=True)
+                with suppress(KeyError):
+                    self._selector.unregister(control)
+                with suppress(OSError):
+                    control.send(EXIT_CODE.pack(code))
+                self._ended.append(control)
+        left = self._left() if self._ended else []
+        for number in left:
+            _end(number)
+        while self._ended and not left:
+            self._ended.pop().close()
+
+    def _end_all(self) -> None:
+        """End every process, and theirs, until none is left."""
+        for number in self._running:
+            _end(number)
+        signal.set_wakeup_fd(-1)
+        while True:
+            for number in self._left():
+                _end(number)
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                return
+
+    def _left(self) -> list[int]:
+        """Return the children that are no processes of cases: those of cases that have ended."""
+        return [number for number in _children() if number not in self._running]
+
+
+def _dead() -> list[tuple[int, int]]:
+    """Return the number and exit code of every child that has ended; its group is ended first."""
+    found = []
+    with suppress(ChildProcessError):
+        while True:
+            # The number is nobody else's until it is buried.
+            died = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if died is None:
+                break
+            _end(died.si_pid)
+            _, status = os.waitpid(died.si_pid, 0)
+            found.append((died.si_pid, os.waitstatus_to_exitcode(status)))
+    return found
+
+
+def _end(number: int) -> None:
+    """Kill a process and, if it leads one, its group."""
+    for kill in (os.killpg, os.kill):
+        with suppress(OSError):
+            kill(number, signal.SIGKILL)
+
+
+def _children() -> list[int]:
+    """Return the children of this process that are not buried yet."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+            if int(parent) == os.getpid():
+                found.append(int(entry.name))
+    return found
+
+
+def _prctl(option: int, value: int) -> None:
+    """Set what Linux does for a process; other systems do not."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

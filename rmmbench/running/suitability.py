@@ -1,0 +1,50 @@
+"""Whether a model can take what a case asks for, told on fake tensors before anything is measured.
+
+A user's own factory is not called for it.
+"""
+
+from rmmbench import methods, sketches
+from rmmbench.nn.fakes import fake_tensors
+from rmmbench.running.draft import Draft, prepare
+from rmmbench.spec.case import Case
+
+
+def check_sketch(case: Case) -> None:
+    """Raise what the case's sketch has to say of the shapes that it would meet.
+
+    Blocks must fit the input of every layer: a forward pass tells.
+
+    Raises:
+        ValueError: If the sketch takes no block_rows, needs them, or they fit no input.
+    """
+    sketch = sketches.get(case.sketch or "gaussian", case.block_rows)
+    has_blocks = sketch.needs_block_rows or sketch.block_rows is not None
+    if not has_blocks or case.model.startswith("import:"):
+        return
+    read: list[str] = []
+    with fake_tensors():
+        step = prepare(Draft(case, lambda stage: None), "cpu", foreach=True)
+        for name, layer in step.model.named_modules():
+            layer.register_forward_pre_hook(lambda *_, name=name: read.append(name))
+        try:
+            step.forward()
+        except ValueError as error:
+            hint = f"(layer '{read[-1]}' of {case.model}; `exclude` can leave it out)"
+            raise ValueError(f"{error} {hint}") from error
+
+
+def check_method(case: Case) -> None:
+    """Raise why the case's methods cannot be combined, or the model cannot take one of them.
+
+    Raises:
+        UsageError: If two methods of the stack decide about the same.
+        ValueError: If the model has nothing that a method could change.
+    """
+    methods.get(case.method)
+    # What rmm has to say takes a step to find out; its own case will tell.
+    rest = [name for name in case.methods if name not in ("exact", "rmm")]
+    if not rest or case.model.startswith("import:"):
+        return
+    alone = case.model_copy(update={"method": "+".join(rest)})
+    with fake_tensors():
+        prepare(Draft(alone, lambda stage: None), "cpu", foreach=True)

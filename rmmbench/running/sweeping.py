@@ -1,0 +1,39 @@
+"""Measure what a run directory has no record of yet, and keep each record as it comes."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from rmmbench.results.store import Run
+from rmmbench.running.events import Event, Finished
+from rmmbench.spec.case import Case
+
+
+class Launcher(Protocol):
+    """Something that measures cases: this machine, or many."""
+
+    def run(self, cases: Sequence[Case]) -> Iterator[Event]:
+        """Yield what happens, until every case is finished."""
+
+
+def remaining(run: Run, cases: Sequence[Case], *, retry: bool = False) -> list[Case]:
+    """Return the cases that the run has no record of; to `retry`, none but of a failure."""
+    done = {record.key for record in run.records() if not (retry and record.has_failed)}
+    return [case for case in cases if case.key not in done]
+
+
+def sweep(
+    run: Run, cases: Sequence[Case], launcher: Launcher, *, retry: bool = False
+) -> Iterator[Event]:
+    """Measure the cases that are left, and yield what happens, each record once it is on disk.
+
+    The run's lock must be held. To `retry` is to measure cases anew that failed.
+
+    Raises:
+        RunError: If a record cannot be written; those before it stand.
+        EndedError: If no process can be started.
+    """
+    for event in launcher.run(remaining(run, cases, retry=retry)):
+        if isinstance(event, Finished):
+            run.append(event.record)
+            run.drop_checkpoints(event.record.key)
+        yield event

@@ -1,0 +1,126 @@
+"""A case's steps in time, and what is measured beside them: conditions, energy, gradients."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Literal
+
+import torch
+from torch import nn
+
+from rmmbench import methods
+from rmmbench.measures.gradient.error import measure_gradient_error
+from rmmbench.measures.host_memory import no_more_than_there_is
+from rmmbench.measures.memory.garbage import give_back
+from rmmbench.measures.nvml import Reading
+from rmmbench.measures.step import TrainingStep
+from rmmbench.measures.time.conditions import GpuWatch, Readings, conditions
+from rmmbench.measures.time.processors import ProcessorWatch
+from rmmbench.measures.time.turns import Reference, ReferenceFailedError, time_steps
+from rmmbench.methods.method import Method
+from rmmbench.results.timing import Timing
+from rmmbench.running.draft import Draft, prepare, told
+
+TimeDevice = Literal["cuda", "cpu"]
+
+_RATIO = "timing.relative_throughput"
+_ENERGY_SECONDS = 1.0
+
+
+def measure_time(draft: Draft, device: TimeDevice) -> None:
+    """Time a case's steps in turn with exact's, or alone where exact does not fit, or fails.
+
+    What is measured beside the times costs no more than itself where it fails.
+    """
+    case = draft.case
+    draft.stage("building the model")
+    step = prepare(draft, device, foreach=device == "cuda")
+    exact: Reference = functools.partial(_exact, methods.get(case.method), step.model)
+    draft.stage("timing steps")
+    if case.method == "exact":
+        draft.timing, readings = _timed(draft, step, device)
+    elif case.memory_limit_bytes is not None:
+        draft.missing[_RATIO] = "exact need not fit within the limit"
+        draft.timing, readings = _timed_alone(draft, step, device)
+    else:
+        draft.timing, readings = _timed_in_turn(draft, step, device, exact)
+    draft.keep()
+    if device == "cuda":
+        draft.stage("measuring energy")
+        readings |= {"energy_joules_per_sample": _energy(draft, step, draft.timing)}
+    draft.conditions, missing = conditions(readings, unread="timed on the CPU")
+    draft.missing |= missing
+    if case.gradient_draws is not None:
+        draft.stage("comparing gradients")
+        try:
+            # Copies of all gradients go to the host, which may not have room for them.
+            with no_more_than_there_is():
+                draft.gradient = measure_gradient_error(step, exact, case.gradient_draws, case.seed)
+        except Exception as error:
+            draft.lost("gradient", error)
+
+
+@contextmanager
+def _exact(method: Method, model: nn.Module) -> Iterator[None]:
+    """Let a changed model be exact for a while, which may need more memory than there is."""
+    with no_more_than_there_is(), method.reference(model):
+        yield
+
+
+def _timed_in_turn(
+    draft: Draft, step: TrainingStep, device: TimeDevice, exact: Reference
+) -> tuple[Timing, Readings]:
+    """Return the times of the method and exact in turn; of the method alone if exact has none."""
+    try:
+        return _timed(draft, step, device, exact)
+    except ReferenceFailedError as failed:
+        draft.lost(_RATIO, failed.__cause__ or failed, of="exact took no turns")
+    # The error is gone, and with it what exact was computing; so must be what it left behind.
+    step.drop_gradients()
+    give_back()
+    return _timed_alone(draft, step, device)
+
+
+def _timed_alone(draft: Draft, step: TrainingStep, device: TimeDevice) -> tuple[Timing, Readings]:
+    timing, readings = _timed(draft, step, device)
+    return timing.model_copy(update={"relative_throughput": None}), readings
+
+
+def _timed(
+    draft: Draft, step: TrainingStep, device: TimeDevice, exact: Reference | None = None
+) -> tuple[Timing, Readings]:
+    """Return the times of the case's steps, and the conditions that they were taken under."""
+    case = draft.case
+    watches: list[GpuWatch | ProcessorWatch] = [ProcessorWatch(torch.get_num_threads())]
+    if device == "cuda":  # one thread starts the kernels
+        watches = [ProcessorWatch(1), GpuWatch()]
+    timing = time_steps(step, case.batch_size, device, case.timing, exact, _all(watches))
+    readings: Readings = {}
+    for watch in watches:
+        draft.warnings += watch.warnings()
+        readings |= watch.readings()
+    return timing, readings
+
+
+@contextmanager
+def _all(watches: Sequence[AbstractContextManager[object]]) -> Iterator[None]:
+    """Enter all of them, once the first step counts."""
+    with ExitStack() as stack:
+        for watch in watches:
+            stack.enter_context(watch)
+        yield
+
+
+def _energy(draft: Draft, step: TrainingStep, timing: Timing) -> Reading[float]:
+    """Return the energy of the method alone, as its steps and exact's took turns before."""
+    batch_size = draft.case.batch_size
+    steps = max(3, round(_ENERGY_SECONDS * timing.samples_per_second / batch_size))
+    try:
+        with GpuWatch() as watch:
+            for _ in range(steps):
+                step()
+            torch.cuda.synchronize()
+    except Exception as error:
+        draft.lost("conditions.energy_joules_per_sample", error)
+        return None, told(error)
+    return watch.energy(samples=steps * batch_size)

@@ -1,0 +1,104 @@
+"""A case that is trained: its model, its method and its data meet transformers' Trainer."""
+
+from pathlib import Path
+
+import torch
+import transformers
+
+from rmmbench import data, models
+from rmmbench.measures.gradient.callback import NoiseCallback
+from rmmbench.measures.gradient.drawing import draw_noise
+from rmmbench.measures.training_loop import train
+from rmmbench.nn.fakes import fake_tensors
+from rmmbench.nn.patterns import layers_matching
+from rmmbench.results.gradient_noise import DrawnNoise
+from rmmbench.results.store import CHECKPOINTS
+from rmmbench.running.draft import Announce, Draft, prepare
+from rmmbench.spec.case import Case
+
+
+def train_model(draft: Draft, folder: Path) -> str | None:
+    """Train the case's model, put what comes of it into the draft, and return why it was stopped.
+
+    Args:
+        draft: Of a case with `training` and `time_device`.
+        folder: The run directory; a run that was stopped has its checkpoint there.
+    """
+    case = draft.case
+    assert case.training is not None
+    assert case.time_device is not None
+    if case.time_device == "cpu":
+        torch.set_num_threads(case.training.threads)
+    draft.stage("reading the data")
+    examples = data.load(case)
+    draft.stage("building the model")
+    model = prepare(draft, case.time_device, foreach=case.time_device == "cuda").model
+    made_up = "peak memory is of a batch made up in that shape" if case.memory_device else ""
+    draft.synthetic = "; ".join(filter(None, [examples.note, made_up]))
+    draft.stage("training")
+    watch = _watch(case)
+    where, tell = folder / CHECKPOINTS / case.key, draft.announce
+    trained = train(model, examples, case, where, announce=tell, callbacks=watch)
+    draft.training = trained.training
+    if watch:
+        draft.training = draft.training.model_copy(update={"noise": tuple(watch[0].noise)})
+        draft.keep()
+        draft.stage("drawing sketches")
+        try:
+            drawn = {"drawn_noise": tuple(_drawn(watch[0], case, draft.announce))}
+            draft.training = draft.training.model_copy(update=drawn)
+        except Exception as error:
+            draft.lost("training.drawn_noise", error)
+    return trained.diverged
+
+
+def check_training(case: Case) -> None:
+    """Raise what is wrong with a case that is to be trained, as far as it shows before.
+
+    Raises:
+        ValueError: If a pattern of watched layers matches none, or there is no such checkpoint.
+        DataError: If the data is not there, or is not what it must be.
+    """
+    assert case.training is not None
+    data.load(case)
+    checkpoint = case.training.checkpoint
+    if checkpoint is not None:
+        _check_checkpoint(checkpoint)
+    if case.training.watch and not case.model.startswith("import:"):
+        with fake_tensors():
+            layers_matching(models.build(case).model, case.training.watch)
+
+
+def _check_checkpoint(checkpoint: str) -> None:
+    is_local = Path(checkpoint).is_dir() or not data.hub_answers()
+    try:
+        transformers.AutoConfig.from_pretrained(
+            checkpoint, local_files_only=is_local, trust_remote_code=False
+        )
+    except (OSError, ValueError):
+        need = "a directory of transformers, or a name on a hub that can be reached"
+        raise ValueError(f"checkpoint must be {need}, got '{checkpoint}'") from None
+
+
+def _watch(case: Case) -> list[NoiseCallback]:
+    settings = case.training
+    if settings is None or not settings.watch:
+        return []
+    return [
+        NoiseCallback(
+            settings.watch,
+            every=settings.watch_every,
+            rho=settings.watch_rho,
+            capture=bool(settings.draw_rho),
+        )
+    ]
+
+
+def _drawn(watch: NoiseCallback, case: Case, announce: Announce) -> list[DrawnNoise]:
+    """Return what drawing S at the last step tells, if that is asked for."""
+    settings = case.training
+    if settings is None or not settings.draw_rho or watch.captured is None:
+        return []
+    return draw_noise(
+        watch.captured, rates=settings.draw_rho, draws=settings.draws, announce=announce
+    )

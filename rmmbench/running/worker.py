@@ -1,0 +1,165 @@
+"""What a case's own process does: build the model, apply the method, measure, send the record.
+
+The only place where models, methods and measures meet.
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from rmmbench import methods
+from rmmbench.measures.environment import as_left
+from rmmbench.measures.memory.cpu import measure_cpu_memory
+from rmmbench.measures.memory.cuda import limit_memory, measure_cuda_memory
+from rmmbench.measures.memory.following import follow_memory
+from rmmbench.measures.memory.garbage import give_back
+from rmmbench.measures.memory.predict import predict_memory
+from rmmbench.measures.nvml import process_bytes
+from rmmbench.measures.step import Prepare
+from rmmbench.results.out_of_memory import is_out_of_memory
+from rmmbench.results.record import Environment, Outcome, Record
+from rmmbench.running.draft import Announce, Draft, prepare, told
+from rmmbench.running.timed import measure_time
+from rmmbench.spec.case import Case, Device
+from rmmbench.spec.measuring import TimelineSettings
+from rmmbench.units import format_bytes
+
+
+def measure(
+    case: Case,
+    environment: Environment,
+    folder: Path,
+    announce: Announce,
+    keep: Callable[[Record], None] = lambda record: None,
+) -> Record:
+    """Return the record of a case, whatever becomes of it in this process.
+
+    Args:
+        case: What is measured.
+        environment: Of this machine.
+        folder: The run directory, for what does not fit in a record.
+        announce: Told what is being done.
+        keep: Given the record as it would be if this process were to end here.
+    """
+    draft = Draft(case, announce, lambda so_far: keep(so_far.record(environment, "error", None)))
+    outcome, reason = _measure(draft, folder)
+    return draft.record(as_left(environment, case.model), outcome, reason)
+
+
+def _measure(draft: Draft, folder: Path) -> tuple[Outcome, str | None]:
+    """Measure what the case asks for, and return its outcome, with the reason if it is not ok."""
+    case = draft.case
+    memory_device, time_device = _devices(draft)
+    if memory_device is None and time_device is None:
+        reason = next(iter(draft.missing.values()))
+        draft.explain_missing(reason)
+        return "skipped", reason
+    diverged = None
+    try:
+        if case.memory_limit_bytes is not None and "cuda" in (memory_device, time_device):
+            limit_memory(case.memory_limit_bytes)
+        if memory_device is not None:
+            _measure_memory(draft, memory_device)
+            draft.keep()
+            too_much = _over_limit(draft)
+            if too_much is not None:
+                draft.explain_missing("the case did not get so far")
+                return "out_of_memory", too_much
+        if memory_device is not None and case.timeline is not None:
+            _follow_memory(draft, case.timeline, memory_device, folder)
+        if case.training is not None:
+            # It takes an extra, and long to import.
+            from rmmbench.running.training import train_model
+
+            diverged = train_model(draft, folder)
+        elif time_device is not None:
+            measure_time(draft, time_device)
+    except Exception as error:
+        draft.explain_missing("the case did not get so far")
+        return "out_of_memory" if is_out_of_memory(error) else "error", told(error)
+    draft.explain_missing()
+    return "diverged" if diverged else "ok", diverged
+
+
+def _devices(draft: Draft) -> tuple[Device | None, Literal["cuda", "cpu"] | None]:
+    """Return where memory and time are told of, None where the method lacks what it takes.
+
+    Memory that cannot be predicted is measured on the CPU, if time is.
+    """
+    case, lacks = draft.case, methods.get(draft.case.method).lacks
+    memory_device: Device | None = case.memory_device
+    if memory_device == "predict" and case.time_device == "cpu" and lacks("predict"):
+        memory_device = "cpu"
+        draft.warnings.append(f"memory is measured on the CPU: {lacks('predict')}")
+    memory = lacks(memory_device) if memory_device else None
+    timing = lacks(case.time_device) if case.time_device else None
+    reasons = {"memory": memory, "timeline": memory if case.timeline else None, "timing": timing}
+    draft.missing |= {name: reason for name, reason in reasons.items() if reason}
+    return None if memory else memory_device, None if timing else case.time_device
+
+
+def _over_limit(draft: Draft) -> str | None:
+    """Return how far a step is over the case's limit of memory, None if it is not."""
+    limit, memory = draft.case.memory_limit_bytes, draft.memory
+    if limit is None or memory is None or memory.peak_allocated_bytes <= limit:
+        return None
+    peak = format_bytes(memory.peak_allocated_bytes)
+    return f"a step takes {peak}, more than the limit of {format_bytes(limit)}"
+
+
+def _measure_memory(draft: Draft, device: Device) -> None:
+    build = _builder(draft, device)
+    reason = "only a GPU's caching allocator has it"
+    if device == "predict":
+        draft.stage("predicting memory")
+        draft.memory = predict_memory(build)
+        _warn_of_prediction(draft)
+    elif device == "cpu":
+        draft.stage("measuring memory")
+        draft.memory, warnings = measure_cpu_memory(build)
+        draft.warnings += warnings
+    else:
+        draft.stage("measuring memory")
+        memory, warnings = measure_cuda_memory(build)
+        held, why = process_bytes()
+        torch.cuda.empty_cache()  # what follows may need all of it, in other pieces
+        reason = why or ""
+        draft.memory = memory.model_copy(update={"process_bytes": held})
+        draft.warnings += warnings
+    for name in ("reserved_bytes", "alloc_retries", "process_bytes"):
+        if getattr(draft.memory, name) is None:
+            draft.missing[f"memory.{name}"] = reason
+
+
+def _follow_memory(draft: Draft, settings: TimelineSettings, device: Device, folder: Path) -> None:
+    draft.stage("following memory")
+    snapshot = folder / f"{draft.case.key}.snapshot.pickle"
+    build = _builder(draft, device)
+    try:
+        draft.timeline = follow_memory(build, settings, device, snapshot=snapshot)
+    except Exception as error:
+        draft.lost("timeline", error)
+    if draft.timeline is None:
+        give_back()
+
+
+def _builder(draft: Draft, device: Device) -> Prepare:
+    # On a GPU, and so where one is predicted, PyTorch updates all parameters together.
+    host = "cuda" if device == "cuda" else "cpu"
+    return functools.partial(prepare, draft, host, foreach=device != "cpu")
+
+
+def _warn_of_prediction(draft: Draft) -> None:
+    if draft.case.attention == "sdpa":
+        draft.warnings.append(
+            "attention 'sdpa' is predicted as PyTorch computes it without a fused kernel; a GPU's "
+            "keeps less; use attention = 'eager', or measure on --device cuda"
+        )
+    if draft.case.dtype == "bfloat16":
+        draft.warnings.append(
+            "autocast is predicted with the CPU's list of operators, which differs from CUDA's; "
+            "measure on --device cuda for the last percent"
+        )

@@ -1,0 +1,1 @@
+"""What is asked: cases, grids of them, profiles. Imports no torch."""

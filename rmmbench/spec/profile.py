@@ -1,0 +1,269 @@
+"""A profile: one question as data. A TOML file names a grid; here it becomes cases to measure."""
+
+import hashlib
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_mean
+from rmmbench.spec.case import Case
+from rmmbench.spec.grid import Grid, case_from
+from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
+from rmmbench.spec.printable import printable
+from rmmbench.spec.ranges import Count, Duration, Finite, Line, Name, NotNegative, Positive, Rho
+from rmmbench.spec.strict import Strict, complaint
+from rmmbench.units import parse_bytes
+
+PROFILE_VERSION = 1
+
+_HERE = Path(__file__).parents[1]
+_FOLDERS = (_HERE / "profiles", _HERE.parent / "profiles")
+
+
+class Published(Strict):
+    """A row that the paper prints, in its own units, to stand beside the measured one."""
+
+    model: Name
+    task: Name
+    batch_size: Count | None = None
+    method: Name | None = None
+    sketch: Name | None = None
+    rho: Rho | None = None
+    peak_gib: Positive | None = None
+    saved_percent: Finite | None = None
+    score: Finite | None = None
+    score_spread: NotNegative | None = None
+    minutes: Positive | None = None
+    source: Name
+
+
+class DeviceLimit(Strict):
+    """The memory of a device that is not here, drawn as a line where memory is predicted."""
+
+    name: Name
+    memory: Name
+
+    @field_validator("memory")
+    @classmethod
+    def _is_size(cls, text: str) -> str:
+        parse_bytes(text)
+        return text
+
+    @property
+    def memory_bytes(self) -> int:
+        """The limit in bytes."""
+        return parse_bytes(self.memory)
+
+
+class Profile(Strict):
+    """A profile file as it stands.
+
+    Attributes:
+        title: The question, in one line.
+        figures: What `plot` and `sweep` show for it.
+        device: Used where the command line names none.
+        time_limit_seconds: A case that takes longer is stopped and recorded as "timeout".
+        gradient_draws: How often weight gradients are compared with exact's, where a grid asks.
+    """
+
+    version: Literal[1]
+    title: Line
+    figures: tuple[Name, ...] = ()
+    device: Literal["auto", "cuda", "cpu", "predict"] = "auto"
+    time_limit_seconds: Duration = 900.0
+    gradient_draws: Count = 5
+    device_limit: DeviceLimit | None = None
+    timing: TimingSettings = TimingSettings()
+    training: TrainingSettings = TrainingSettings()
+    timeline: TimelineSettings = TimelineSettings()
+    grid: tuple[Grid, ...] = Field(min_length=1)
+    published: tuple[Published, ...] = ()
+
+    @model_validator(mode="after")
+    def _trainable(self) -> "Profile":
+        for grid in self.grid:
+            try:
+                self._training(grid)
+            except ValidationError as error:
+                fault = error.errors()[0]
+                known = ", ".join(TrainingSettings.model_fields)
+                why = complaint(fault)
+                if fault["type"] == "extra_forbidden":
+                    why = f" is unknown; keys are: {known}"
+                raise ValueError(f"training.{fault['loc'][0]}{why}") from None
+        return self
+
+    def overridden(
+        self, axes: Mapping[str, tuple[Any, ...]], training: Mapping[str, Any] | None = None
+    ) -> "Profile":
+        """Return this profile with the given axes (flags of the command line) in every grid.
+
+        `training` has settings of training that go before every grid's own, None for none.
+
+        A sketch that the profile measures in blocks stays with its blocks.
+
+        Raises:
+            UsageError: If a flag's value cannot be.
+        """
+        axes = {name: values for name, values in axes.items() if values}
+        if "rho" in axes:
+            axes["proj_dim"] = ()
+        data = self.model_dump()
+        given = {name: value for name, value in (training or {}).items() if value is not None}
+        tasks = axes.pop("task", ())
+        data["grid"] = [grid | axes for grid in _of_tasks(data["grid"], tasks)]
+        for grid in data["grid"]:
+            grid["training"] |= given
+        if "sketch" in axes:
+            before = _of_tasks(self.model_dump()["grid"], tasks)
+            changes = _replaced_sketches(before, axes["sketch"])
+            grids = zip(data["grid"], changes, strict=True)
+            data["grid"] = [grid | change for grid, change in grids]
+        try:
+            return Profile.model_validate(data)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            if not fault["loc"]:
+                raise UsageError(complaint(fault).removeprefix(": ")) from None
+            flag = next(part for part in reversed(fault["loc"]) if isinstance(part, str))
+            raise UsageError(f"--{flag.replace('_', '-')}{complaint(fault)}") from None
+
+    def cases(self, memory_device: str | None, time_device: str | None) -> list[Case]:
+        """Return every case once, the exact one of a cell before the others.
+
+        Args:
+            memory_device: "cuda", "cpu", "predict", or None to leave memory out.
+            time_device: "cuda", "cpu", or None to leave time out.
+
+        Raises:
+            UsageError: If a combination makes no case.
+            ProfileError: If a grid does not say how large a sketch is.
+        """
+        cases: dict[str, Case] = {}
+        for grid in self.grid:
+            measures = self._measures(grid, memory_device, time_device)
+            if measures:
+                for data in grid.combinations():
+                    case = case_from(data | measures | {"timing": self.timing})
+                    cases.setdefault(case.key, case)
+        return list(cases.values())
+
+    def _measures(self, grid: Grid, memory_device: Any, time_device: Any) -> dict[str, Any]:
+        """Return what is measured of a grid's cases, and where; empty if nothing can be."""
+        asked = set(grid.measure)
+        measures: dict[str, Any] = {}
+        if memory_device and asked & {"memory", "timeline"}:
+            measures["memory_device"] = memory_device
+        if memory_device and "timeline" in asked:
+            measures["timeline"] = self.timeline
+        if time_device and asked & {"time", "training", "gradient"}:
+            measures["time_device"] = time_device
+        if time_device and "gradient" in asked:
+            measures["gradient_draws"] = self.gradient_draws
+        if time_device and "training" in asked:
+            measures["training"] = self._training(grid)
+        return measures
+
+    def _training(self, grid: Grid) -> TrainingSettings:
+        return TrainingSettings.model_validate(self.training.model_dump() | grid.training)
+
+
+def names() -> list[str]:
+    """Return the names of the profiles that come with rmmbench."""
+    return sorted({path.stem for folder in _FOLDERS for path in folder.glob("*.toml")})
+
+
+def load(name_or_path: str) -> Profile:
+    """Read a profile by its name, or from a path that ends in .toml.
+
+    Raises:
+        UnknownNameError: If no profile has the name.
+        ProfileError: If the file is not there, not TOML, or does not say what a profile must.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        if name_or_path not in names():
+            raise UnknownNameError("profile", name_or_path, names())
+        found = [folder / f"{name_or_path}.toml" for folder in _FOLDERS]
+        path = next(path for path in found if path.is_file())
+    try:
+        if path.is_fifo():
+            raise ProfileError(f"{path}: a profile must be a file, got a pipe; give another")
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        why = printable(str(error), 200)
+        raise ProfileError(f"{path}: a profile must be TOML: {why}") from error
+    return _validated(data, str(path))
+
+
+def cases_hash(cases: Iterable[Case]) -> str:
+    """Return twelve hexadecimal digits that name a set of cases, in whatever order."""
+    keys = "\n".join(sorted(case.key for case in cases))
+    return hashlib.sha256(keys.encode()).hexdigest()[:12]
+
+
+def _validated(data: Mapping[str, Any], source: str) -> Profile:
+    try:
+        return Profile.model_validate(data)
+    except ValidationError as error:
+        # A key that is misspelt is missing too: its name says more.
+        fault = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+        keys = [str(part) for part in fault["loc"] if isinstance(part, str)]
+        if not keys:
+            raise ProfileError(f"{source}{complaint(fault)}") from None
+        where = f" in [{'.'.join(keys[:-1])}]" if keys[1:] else ""
+        if fault["type"] == "extra_forbidden":
+            known = _fields(keys[:-1])
+            hint = f"{did_you_mean(keys[-1], known)}; keys are: {', '.join(known)}"
+            raise ProfileError(f"{source}: unknown key '{keys[-1]}'{where}{hint}") from None
+        if fault["type"] == "missing":
+            raise ProfileError(f"{source}: key '{keys[-1]}'{where} must be given") from None
+        raise ProfileError(f"{source}: {keys[-1]}{where}{complaint(fault)}") from None
+
+
+def _fields(parents: list[str]) -> list[str]:
+    tables: dict[str, type[BaseModel]] = {
+        "grid": Grid,
+        "published": Published,
+        "timing": TimingSettings,
+        "training": TrainingSettings,
+        "timeline": TimelineSettings,
+        "device_limit": DeviceLimit,
+    }
+    table = tables[parents[0]] if parents else Profile
+    return list(table.model_fields)
+
+
+def _of_tasks(grids: list[dict[str, Any]], given: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the grids of the given tasks, each with its settings; all if none is given.
+
+    A task that no grid has takes the place of the first grid's.
+    """
+    if not given:
+        return grids
+    own = [tuple(task for task in grid["task"] if task in given) for grid in grids]
+    chosen = [grid | {"task": tasks} for grid, tasks in zip(grids, own, strict=True) if tasks]
+    new = tuple(task for task in given if not any(task in tasks for tasks in own))
+    return [*chosen, grids[0] | {"task": new}] if new else chosen
+
+
+def _replaced_sketches(
+    grids: list[dict[str, Any]], given: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
+    """Yield what `given` sketches in the place of each grid's own change in it.
+
+    A grid with block_rows takes those that it had, and none if it had others; what only such grids
+    had is in no other.
+    """
+    in_blocks = {name for grid in grids if grid["block_rows"] for name in grid["sketch"]}
+    in_blocks -= {name for grid in grids if not grid["block_rows"] for name in grid["sketch"]}
+    for grid in grids:
+        own = tuple(name for name in given if name in grid["sketch"])
+        others = tuple(name for name in given if name not in in_blocks)
+        in_place = grid["block_rows"] and own
+        yield {"sketch": own} if in_place else {"sketch": others, "block_rows": None}

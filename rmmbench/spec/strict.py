@@ -1,0 +1,40 @@
+"""The base of everything that is read from a file or written to one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from rmmbench.spec.printable import printable
+
+
+class Strict(BaseModel):
+    """Fields that are named and no others, never changed, each number one that JSON can hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def complaint(fault: Mapping[str, Any]) -> str:
+    """Return " must be so and so, got that" of pydantic's words for one fault."""
+    if fault["type"] == "value_error":
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        return f" {message}" if message.startswith("must") else f": {message}"
+    if fault["type"] == "missing":
+        return " must be given"
+    words = {
+        "tuple_type": "must be an array",
+        "too_short": "must have at least one value",
+        "string_too_short": "must not be empty",
+    }
+    message = str(fault["msg"]).replace("Input should", "must")
+    message = message.replace("greater than or equal to", "at least")
+    message = message.replace("less than or equal to", "at most")
+    return f" {words.get(fault['type'], message)}, got {_shown(fault['input'])}"
+
+
+def _shown(value: object) -> str:
+    """Return a value as it may stand in a message; a huge one by its type."""
+    try:
+        return printable(repr(value), 100)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} too large to show"

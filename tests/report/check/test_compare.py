@@ -1,0 +1,306 @@
+"""Two sets of records become the right findings."""
+
+from dataclasses import replace
+
+import pytest
+
+from rmmbench.errors import Exit
+from rmmbench.report.check import overview
+from rmmbench.report.check.compare import Tolerances, compare
+from rmmbench.report.check.report import Verdict
+from rmmbench.units import GIB, MIB
+
+GAUSSIAN = {"method": "rmm", "sketch": "gaussian", "rho": 0.5}
+PAIRS = (1.0, 1.01, 0.99, 1.0, 1.02, 1.0, 1.0, 0.98)
+
+
+def only(report):
+    """The verdicts of a report on one case, by what was compared."""
+    (case,) = report.cases
+    return {finding.what: finding.verdict for finding in case.findings}
+
+
+def test_same_records_are_the_same(make_record):
+    """A run compared with itself passes with every case the same."""
+    records = [make_record(), make_record(**GAUSSIAN)]
+    report = compare(records, records)
+    assert report.counts == {Verdict.SAME: 2}
+    assert report.exit_code is Exit.OK
+
+
+@pytest.mark.parametrize("choice", [{"where": "beneficial"}, {"share": False}, {"block_rows": 1}])
+def test_another_choice_is_another_case(make_record, choice):
+    """A case of other layers is not compared with the one that has all else in common."""
+    report = compare([make_record(**GAUSSIAN)], [make_record(peak=GIB, **GAUSSIAN, **choice)])
+    assert report.counts == {Verdict.MISSING: 1, Verdict.NEW: 1}
+
+
+@pytest.mark.parametrize(
+    ("device", "before", "now", "verdict"),
+    [
+        ("cpu", 10 * GIB, 10 * GIB + GIB // 10, Verdict.SAME),
+        ("cpu", 10 * GIB, 10 * GIB + GIB // 10 + 1, Verdict.REGRESSED),
+        ("cpu", 10 * GIB, 10 * GIB - GIB // 10, Verdict.SAME),
+        ("cpu", 10 * GIB, 10 * GIB - GIB // 10 - 1, Verdict.IMPROVED),
+        ("cpu", 10 * MIB, 12 * MIB, Verdict.SAME),
+        ("cpu", 10 * MIB, 12 * MIB + 1, Verdict.REGRESSED),
+        ("cpu", 10 * MIB, 8 * MIB - 1, Verdict.IMPROVED),
+        ("predict", 10_000, 10_100, Verdict.SAME),
+        ("predict", 10_000, 10_101, Verdict.REGRESSED),
+    ],
+)
+def test_memory_limit(make_record, device, before, now, verdict):
+    """Memory may change by 1 %, and if measured by 2 MiB at the least, and by no byte more."""
+    sides = [[make_record(peak=peak, memory_device=device)] for peak in (before, now)]
+    assert only(compare(*sides)) == {"peak_allocated_bytes": verdict, "saved_bytes": Verdict.SAME}
+
+
+def test_saved_bytes_are_held_too(make_record):
+    """Saved bytes that rise are a regression where the peak stays."""
+    report = compare([make_record()], [make_record(saved=9 * GIB)])
+    assert only(report)["saved_bytes"] is Verdict.REGRESSED
+    assert report.exit_code is Exit.REGRESSION
+
+
+def test_nothing_saved_before(make_record):
+    """A baseline of zero bytes has a limit and a difference, and no percentage."""
+    report = compare([make_record(saved=0)], [make_record(saved=3 * MIB)])
+    finding = report.findings[0]
+    assert finding.verdict is Verdict.REGRESSED
+    assert finding.change is None
+    assert finding.difference == 3 * MIB
+
+
+def test_memory_tolerance_is_a_fraction(make_record):
+    """A wider tolerance lets through what the default does not."""
+    before, now = [make_record()], [make_record(peak=11 * GIB)]
+    assert compare(before, now).exit_code is Exit.REGRESSION
+    assert compare(before, now, Tolerances(memory=0.1)).exit_code is Exit.OK
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
+def test_tolerance_out_of_range(value):
+    """A tolerance must be a fraction, and the message has what was given."""
+    with pytest.raises(ValueError, match=f"memory tolerance must be .* below 1, got {value:g}"):
+        Tolerances(memory=value)
+
+
+def test_much_slower_case_regresses(make_record):
+    """Relative throughput that fell by more than runs ever differ is a regression."""
+    slow = tuple(2 * step for step in PAIRS)
+    timed = {"reference_step_seconds": PAIRS, **GAUSSIAN}
+    report = compare(
+        [make_record(step_seconds=PAIRS, **timed)], [make_record(step_seconds=slow, **timed)]
+    )
+    finding = report.findings[0]
+    assert (finding.what, finding.verdict) == ("relative_throughput", Verdict.REGRESSED)
+    assert finding.change == pytest.approx(-0.5)
+    assert report.exit_code is Exit.REGRESSION
+
+
+def test_slower_machine_does_not_regress(make_record):
+    """A run on a machine at half the speed, where exact is slower too, is the same."""
+    half = tuple(2 * step for step in PAIRS)
+    before = make_record(step_seconds=PAIRS, reference_step_seconds=PAIRS, **GAUSSIAN)
+    now = make_record(step_seconds=half, reference_step_seconds=half, **GAUSSIAN)
+    report = compare([before], [now])
+    (finding,) = [one for one in report.findings if one.what == "relative_throughput"]
+    assert finding.change == 0
+    assert report.exit_code is Exit.OK
+
+
+def test_two_runs_alone_cannot_tell_little(make_record):
+    """Without a calibration a fall that runs of one code show too is not called the same."""
+    before = make_record(step_seconds=PAIRS, reference_step_seconds=PAIRS, **GAUSSIAN)
+    report = compare([before], [before])
+    (finding,) = [one for one in report.findings if one.what == "relative_throughput"]
+    assert finding.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert 0.1 < finding.excluded_fall < 0.2
+    assert "calibrate the baseline with --calibrate" in finding.reason
+    assert replace(report, strict=True).exit_code is Exit.NOT_ENOUGH_EVIDENCE
+
+
+def test_method_without_turns(make_record):
+    """A method that was timed without exact, twice, is said not to be judged, not passed over."""
+    alone = make_record(step_seconds=PAIRS, **GAUSSIAN)
+    (finding,) = [one for one in compare([alone], [alone]).findings if one.what[:7] == "samples"]
+    assert finding.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert "exact took no turns" in finding.reason
+
+
+def test_exact_has_no_relative_throughput(make_record):
+    """Exact is not compared with itself: its own times say nothing that lasts."""
+    before, now = make_record(step_seconds=PAIRS), make_record(step_seconds=(9.0,) * 8)
+    assert "relative_throughput" not in only(compare([before], [now]))
+
+
+def test_little_evidence_fails_only_if_strict(make_record):
+    """Too few pairs are a failure of their own, and only where that was asked for."""
+    few = make_record(step_seconds=(1.0,), reference_step_seconds=(1.0,), **GAUSSIAN)
+    report = compare([few], [few])
+    assert only(report)["relative_throughput"] is Verdict.NOT_ENOUGH_EVIDENCE
+    assert report.exit_code is Exit.OK
+    assert replace(report, strict=True).exit_code is Exit.NOT_ENOUGH_EVIDENCE
+
+
+ELSEWHERE = [("processor", {"processor": "Another CPU"}), ("threads", {"torch_threads": 64})]
+
+
+@pytest.mark.parametrize(("flag", "change"), ELSEWHERE)
+def test_timed_elsewhere(make_record, change, flag):
+    """Times of another processor or thread count are not comparable, strict or not; memory is."""
+    timed = {"step_seconds": PAIRS, "reference_step_seconds": PAIRS, **GAUSSIAN}
+    before = make_record(**timed)
+    elsewhere = before.environment.model_copy(update=change)
+    report = compare([before], [make_record(environment=elsewhere, **timed)])
+    assert only(report)["relative_throughput"] is Verdict.NOT_COMPARABLE
+    assert report.exit_code is Exit.NOT_COMPARABLE
+    assert replace(report, strict=True).exit_code is Exit.NOT_COMPARABLE
+    worse = compare([before], [make_record(environment=elsewhere, peak=11 * GIB, **timed)])
+    assert worse.exit_code is Exit.REGRESSION
+    untimed = [make_record(**GAUSSIAN)], [make_record(environment=elsewhere, **GAUSSIAN)]
+    assert compare(*untimed).exit_code is Exit.OK
+    allowed = compare([before], [make_record(environment=elsewhere, **timed)], allow=[flag])
+    assert allowed.exit_code is Exit.OK
+    assert allowed.warnings[0].startswith(f"{flag} differs: ")
+    assert allowed.warnings[0].endswith(" (allowed)")
+
+
+@pytest.mark.parametrize(("flag", "change"), ELSEWHERE)
+def test_some_cases_timed_elsewhere(make_record, change, flag):
+    """Where the times of other cases are compared, those that are not are too little evidence."""
+    timed = {"step_seconds": PAIRS, "reference_step_seconds": PAIRS, "method": "rmm"}
+    before = [make_record(sketch=sketch, rho=0.5, **timed) for sketch in ("dct", "gaussian")]
+    elsewhere = before[0].environment.model_copy(update=change)
+    now = [before[0], before[1].model_copy(update={"environment": elsewhere})]
+    assert compare(before, now).exit_code is Exit.NOT_ENOUGH_EVIDENCE
+    gone = [before[0].model_copy(update={"timing": None}), before[1]]
+    assert compare(gone, now).exit_code is Exit.NOT_COMPARABLE
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict"), [(13, Verdict.REGRESSED), (14, Verdict.SAME), (15, Verdict.IMPROVED)]
+)
+def test_converted_layers_are_counted(make_record, now, verdict):
+    """One layer fewer that the method changes is a regression: a count has no noise."""
+    before, after = (
+        make_record(**GAUSSIAN).model_copy(update={"converted": count}) for count in (14, now)
+    )
+    report = compare([before], [after])
+    assert only(report)["converted"] is verdict
+    assert (report.exit_code is Exit.REGRESSION) == (verdict is Verdict.REGRESSED)
+
+
+def test_training_runs_are_compared_by_memory(make_trained):
+    """Of training runs the peak is judged; a score, of one seed, is said not to be."""
+    before, worse = make_trained(0.9, peak=10 * GIB), make_trained(0.1, peak=12 * GIB)
+    report = compare([before], [worse])
+    assert only(report)["peak_allocated_bytes"] is Verdict.REGRESSED
+    assert only(report)["score"] is Verdict.NOT_JUDGED
+    remarks = overview.remarks(compare([before], [before]))
+    assert remarks == [
+        "score of 1 case not judged: one run's score says little; "
+        "see means over seeds with `rmmbench table`"
+    ]
+
+
+def test_training_runs_without_memory_pass(make_trained):
+    """Training runs that have no memory are no failure, and those that diverged again neither."""
+    records = [make_trained(0.9), make_trained(0.2, outcome="diverged", **GAUSSIAN)]
+    report = compare(records, records)
+    assert report.exit_code is Exit.OK
+    assert report.counts == {Verdict.SAME: 1, Verdict.NOT_JUDGED: 1}
+
+
+def test_nothing_to_compare_is_not_the_same(make_record):
+    """A case of which nothing was measured that is compared is said not to be judged."""
+    bare = make_record(peak=None)
+    report = compare([bare], [bare])
+    assert report.counts == {Verdict.NOT_JUDGED: 1}
+    assert overview.remarks(report) == [
+        "outcome of 1 case not judged: nothing was measured of it that a check compares"
+    ]
+
+
+def test_missing_case_fails(make_record):
+    """A case of the baseline that the run lacks fails the check, whatever its outcome was."""
+    records = [make_record(), make_record(outcome="out_of_memory", **GAUSSIAN)]
+    report = compare(records, [])
+    assert report.counts == {Verdict.MISSING: 2}
+    assert report.exit_code is Exit.REGRESSION
+
+
+def test_new_case_passes(make_record):
+    """A case that only the run has is told of and fails nothing, even where it is not ok."""
+    report = compare([make_record()], [make_record(), make_record(outcome="error", **GAUSSIAN)])
+    assert report.counts == {Verdict.NEW: 1, Verdict.SAME: 1}
+    assert report.exit_code is Exit.OK
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "verdict"),
+    [
+        ("ok", "out_of_memory", Verdict.FAILED),
+        ("ok", "skipped", Verdict.FAILED),
+        ("out_of_memory", "out_of_memory", Verdict.SAME),
+        ("out_of_memory", "error", Verdict.FAILED),
+        ("timeout", "ok", Verdict.IMPROVED),
+    ],
+)
+def test_outcome(make_record, before, now, verdict):
+    """Only a case that fails as it did before, or no longer fails, passes."""
+    report = compare([make_record(outcome=before)], [make_record(outcome=now)])
+    assert only(report) == {"outcome": verdict}
+
+
+def test_number_that_is_no_longer_measured(make_record):
+    """A case that is ok but lost a number of the baseline fails, with the record's own reason."""
+    lost = make_record().model_copy(update={"memory": None, "missing": {"memory": "no allocator"}})
+    report = compare([make_record()], [lost])
+    assert report.counts == {Verdict.MISSING: 1}
+    assert report.findings[0].reason == "no allocator"
+    assert compare([lost], [make_record()]).counts == {Verdict.NEW: 1}
+
+
+def test_last_record_of_a_key_wins(make_record):
+    """Of two records of one case the later one is compared."""
+    again = [make_record(peak=20 * GIB), make_record()]
+    assert compare([make_record()], again).counts == {Verdict.SAME: 1}
+
+
+def test_gravest_comes_first(make_record):
+    """Findings stand in the order of what a person should look at."""
+    cells = [{"batch_size": size} for size in (1, 2, 3)]
+    before = [make_record(**cell) for cell in cells]
+    now = [
+        make_record(peak=11 * GIB, **cells[0]),
+        make_record(peak=15 * GIB, **cells[1]),
+        make_record(outcome="error", **cells[2]),
+    ]
+    order = [finding.case.batch_size for finding in compare(before, now).findings]
+    assert order[:3] == [3, 2, 1]
+
+
+def test_other_changes_are_warned_of(make_record):
+    """What memory or times may depend on besides is told once, however many cases there are."""
+    before = [make_record(), make_record(**GAUSSIAN)]
+    environment = before[0].environment
+    old = environment.model_copy(update={"driver": "570", "variables": {"X": "1"}})
+    new = environment.model_copy(update={"driver": "580", "variables": {"X": "2"}})
+    sides = (
+        [one.model_copy(update={"environment": there}) for one in before] for there in (old, new)
+    )
+    assert compare(*sides).warnings == (
+        "X differs: 1 in the baseline, 2 in the run",
+        "driver differs: 570 in the baseline, 580 in the run",
+    )
+
+
+def test_transformers_is_warned_of(make_record):
+    """Another transformers is a warning where memory is compared, and only there."""
+    before = make_record()
+    other = before.environment.model_copy(update={"transformers": "5.99.0"})
+    (warning,) = compare([before], [make_record(environment=other)]).warnings
+    assert warning.startswith("transformers differs: 5.23.0 in the baseline, 5.99.0 in the run")
+    failed = make_record(environment=other, outcome="error")
+    assert compare([before], [failed]).warnings == ()

@@ -1,0 +1,94 @@
+"""A record of one case: what JSON it is, and the row that it makes."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from rmmbench.results.record import Conditions, Memory, Record
+from rmmbench.spec.case import Case
+
+SETTINGS = {
+    "model": "roberta-tiny",
+    "task": "mrpc",
+    "batch_size": 16,
+    "seq_len": 103,
+    "method": "rmm",
+    "sketch": "dct",
+    "rho": 0.5,
+    "memory_device": "predict",
+}
+CASE = Case.model_validate(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("memory", "time", "device"),
+    [
+        ("cuda", "cuda", "cuda"),
+        ("predict", "cpu", "predict+cpu"),
+        ("predict", None, "predict"),
+        (None, "cpu", "cpu"),
+    ],
+)
+def test_a_device_says_where_each_number_is_from(memory, time, device):
+    """Where memory and time come from two places, both are named."""
+    case = Case.model_validate(SETTINGS | {"memory_device": memory, "time_device": time})
+    assert case.device == device
+
+
+def test_a_record_survives_json(make_record):
+    """What was written is read back equal, the missing numbers and their reasons included."""
+    record = make_record(step_seconds=(0.1, 0.2, 0.3), rho=0.5, method="rmm", sketch="dct")
+    record = record.model_copy(
+        update={
+            "conditions": Conditions(throttle_reasons=("sw_power_cap",)),
+            "missing": {"conditions.power_watts": "NVML: Not Supported"},
+        }
+    )
+    assert Record.model_validate(json.loads(record.model_dump_json())) == record
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_no_number_is_nan(number):
+    """A number that is not there is null; NaN and infinity are refused."""
+    with pytest.raises(ValidationError, match="finite"):
+        Conditions(power_watts=number)
+
+
+def test_a_row_has_the_columns_of_an_export(make_record):
+    """The flat row has what tables, figures and exports rely on, from every part of the record."""
+    row = make_record(step_seconds=(0.1,), rho=0.5, method="rmm", sketch="dct").row()
+    columns = (
+        "model, device, task, batch_size, seq_len, dtype, method, sketch, rho, outcome, "
+        "peak_allocated_bytes, saved_bytes, samples_per_second, relative_throughput"
+    )
+    assert all(row[name] is not None for name in columns.split(", "))
+    assert set(row) > set(Memory.model_fields) - {"device"}
+    assert set(row) > set(Conditions.model_fields)
+
+
+def test_a_row_of_a_failed_case_has_no_numbers(make_record):
+    """A case without memory and time has None in their columns, and its reason."""
+    row = make_record(outcome="out_of_memory").row()
+    assert row["peak_allocated_bytes"] is None
+    assert row["samples_per_second"] is None
+    assert row["outcome"] == "out_of_memory"
+    assert row["reason"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "parameters", "told"),
+    [
+        ("float32", None, "float32"),
+        ("float32", {"float32": 9}, "float32"),
+        ("bfloat16", {"float32": 9}, "bfloat16"),
+        ("float32", {"bfloat16": 9}, "bfloat16 parameters"),
+        ("float32", {"float32": 1, "bfloat16": 9}, "bfloat16 and float32 parameters"),
+        ("bfloat16", {"float16": 9}, "float16 parameters, autocast to bfloat16"),
+    ],
+)
+def test_the_dtype_told_is_the_parameters(make_record, dtype, parameters, told):
+    """A row's dtype is what the parameters were found to have, not what the case supposed."""
+    record = make_record(dtype=dtype).model_copy(update={"parameter_dtypes": parameters})
+    assert record.row()["dtype"] == told
+    assert type(record).model_validate_json(record.model_dump_json()) == record

@@ -1,0 +1,186 @@
+"""Grids: seeds and settings of training, the command line's tasks, and the axes of each method."""
+
+import pytest
+
+from rmmbench.errors import ProfileError, UsageError
+from rmmbench.spec import profile
+from rmmbench.spec.case import METHOD_SETTINGS, Case
+from rmmbench.spec.profile import Profile
+
+TEXT = {"model": ["decoder"], "task": ["text"], "rho": [0.5], "measure": ["memory", "training"]}
+
+
+def profile_of(*grids, **tables):
+    """Return a profile of some grids."""
+    return Profile.model_validate({"version": 1, "title": "", "grid": grids} | tables)
+
+
+def test_every_setting_is_trained_with_every_seed():
+    """Exact and each sketch run once a seed, so that they pair."""
+    cases = profile_of(TEXT | {"seed": [0, 1, 2]}).cases("predict", "cpu")
+    assert [(case.label, case.seed) for case in cases] == [
+        (label, seed) for seed in range(3) for label in ("exact", "gaussian ρ=0.5")
+    ]
+    assert len({case.cell for case in cases}) == 3
+
+
+def test_one_seed_may_stand_alone():
+    """A profile of before there were several is read as it was."""
+    assert profile_of(TEXT | {"seed": 7}).grid[0].seed == (7,)
+
+
+def test_a_grid_changes_what_it_names_of_the_training():
+    """The profile's settings hold where the grid's own say nothing else."""
+    shared = {"learning_rate": 1e-3, "max_steps": 9}
+    own = TEXT | {"training": {"learning_rate": 2e-3}}
+    case = profile_of(own, training=shared).cases("predict", "cpu")[0]
+    assert (case.training.learning_rate, case.training.max_steps) == (2e-3, 9)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"learning_rat": 1}, r"training\.learning_rat is unknown; keys are: max_steps, epochs"),
+        ({"max_steps": 0}, r"training\.max_steps must be at least 1, got 0"),
+        ({"schedule": "step"}, r"training\.schedule must be 'linear', 'cosine' or 'constant'"),
+    ],
+)
+def test_a_wrong_setting_of_a_grid_is_told(tmp_path, settings, message):
+    """What a grid says of training is checked as the profile's own table is."""
+    file = tmp_path / "wrong.toml"
+    ((name, value),) = settings.items()
+    grid = '[[grid]]\nmodel = ["mlp"]\ntask = ["digits"]\nmethod = ["exact"]\n'
+    file.write_text(f'version = 1\ntitle = ""\n{grid}training = {{ {name} = {value!r} }}\n')
+    with pytest.raises(ProfileError, match=message):
+        profile.load(str(file))
+
+
+def test_training_is_left_out_where_nothing_can_train():
+    """A prediction has the memory of the runs alone."""
+    cases = profile_of(TEXT).cases("predict", None)
+    assert [case.training for case in cases] == [None, None]
+    assert all(case.memory_device == "predict" for case in cases)
+
+
+def test_what_trains_needs_a_task():
+    """Without data there is nothing to train on."""
+    with pytest.raises(UsageError, match="must give a task"):
+        profile_of(TEXT | {"task": [], "batch_size": [4]}).cases("predict", "cpu")
+
+
+def test_a_grid_times_or_trains():
+    """Steps that are timed one by one are not those of a run."""
+    with pytest.raises(ValueError, match="'time' or 'training', not both"):
+        profile_of(TEXT | {"measure": ["time", "training"]})
+
+
+def test_a_model_without_tokens_takes_no_length_of_the_task():
+    """Digits are a vector to an MLP, and a sequence to a model of tokens."""
+    grid = {"task": ["digits"], "method": ["exact"], "measure": ["training"]}
+    models = {"mlp:64-10": None, "roberta-tiny": 64}
+    for model, seq_len in models.items():
+        (case,) = profile_of(grid | {"model": [model]}).cases(None, "cpu")
+        assert case.seq_len == seq_len
+
+
+def test_projection_of_features_takes_rates_and_bits():
+    """Each rate with each number of bits is a case; neither sketch nor share belongs to it."""
+    grid = {"model": ["mlp"], "batch_size": [4], "method": ["exact-rp"]}
+    grid |= {"rho": [0.5, 0.1], "bits": [2, 8]}
+    cases = profile_of(grid).cases("predict", None)[1:]
+    assert [case.label for case in cases] == [
+        f"exact-rp, {bits} bits ρ={rho}" for rho in (0.5, 0.1) for bits in (2, 8)
+    ]
+
+
+def test_a_task_of_the_command_line_chooses_its_grid():
+    """Each task keeps the settings that were made for it; a new one takes the first grid's."""
+    cola = TEXT | {"model": ["roberta-tiny"], "task": ["cola"]}
+    rte = cola | {"task": ["rte"], "training": {"learning_rate": 2e-5}}
+    whole = profile_of(cola, rte, training={"learning_rate": 1e-5})
+    (only,) = {
+        (case.task, case.training.learning_rate)
+        for case in whole.overridden({"task": ("rte",)}).cases(None, "cpu")
+    }
+    assert only == ("rte", 2e-5)
+    both = whole.overridden({"task": ("rte", "wnli")}).cases(None, "cpu")
+    assert {(case.task, case.training.learning_rate) for case in both} == {
+        ("rte", 2e-5),
+        ("wnli", 1e-5),
+    }
+
+
+def test_the_command_line_goes_before_a_grids_own_training():
+    """Steps that are asked for hold for every grid, and are checked."""
+    own = profile_of(TEXT | {"training": {"max_steps": 50}})
+    case = own.overridden({}, {"max_steps": 3, "data": None}).cases(None, "cpu")[0]
+    assert (case.training.max_steps, case.training.data) == (3, None)
+    with pytest.raises(UsageError, match=r"^training\.max_steps must be at least 1, got 0$"):
+        own.overridden({}, {"max_steps": 0})
+
+
+STEP = {"model": ["roberta-tiny"], "batch_size": [4], "seq_len": [8], "measure": ["memory"]}
+
+
+@pytest.mark.parametrize(
+    ("axes", "settings"),
+    [
+        ({"method": ["checkpoint", "offload"]}, [{}, {}]),
+        ({"method": ["quantize"]}, [{"bits": 8, "group_size": 256}]),
+        (
+            {"method": ["quantize"], "bits": [8, 4], "group_size": [64]},
+            [{"bits": 8, "group_size": 64}, {"bits": 4, "group_size": 64}],
+        ),
+        ({"method": ["memory-budget"]}, [{"budget": 0.5}]),
+        ({"method": ["memory-budget"], "budget": [1.0, 0.0]}, [{"budget": 1.0}, {"budget": 0.0}]),
+        (
+            {"method": ["rmm+fewbit-activation"], "rho": [0.5, 0.1], "where": "beneficial"},
+            [
+                {"rho": rho, "sketch": "gaussian", "activation_bits": 3, "where": "beneficial"}
+                for rho in (0.5, 0.1)
+            ],
+        ),
+        (
+            {
+                "method": ["exact-rp+fewbit-activation"],
+                "rho": [0.1],
+                "bits": [2],
+                "sketch": ["dct"],
+            },
+            [{"rho": 0.1, "bits": 2, "activation_bits": 3}],
+        ),
+    ],
+)
+def test_a_method_takes_the_axes_that_it_has(axes, settings):
+    """What others vary makes no more cases of it, and what it is not given is recorded too."""
+    cases = profile_of(STEP | axes).cases("predict", None)[1:]
+    methods = [axes["method"][0]] * len(settings) if settings[0] else axes["method"]
+    assert [case.method for case in cases] == methods
+    for case, expected in zip(cases, settings, strict=True):
+        usual = Case(model="roberta-tiny", batch_size=4)
+        found = {
+            name: getattr(case, name)
+            for name in METHOD_SETTINGS
+            if name != "method" and getattr(case, name) != getattr(usual, name)
+        }
+        assert found == expected
+
+
+def test_a_stack_with_sketches_needs_their_size():
+    """In a stack too, sketches have no size of their own."""
+    with pytest.raises(ProfileError, match=r"method 'rmm' must give rho or proj_dim"):
+        profile_of(STEP | {"method": ["rmm+quantize"]}).cases("predict", None)
+
+
+def test_gradients_are_compared_where_steps_are_timed():
+    """The profile says how often; a prediction compares none."""
+    grid = STEP | {"measure": ["memory", "time", "gradient"], "method": ["checkpoint"]}
+    asked = profile_of(grid, gradient_draws=7)
+    assert {case.gradient_draws for case in asked.cases("predict", "cpu")} == {7}
+    assert {case.gradient_draws for case in asked.cases("predict", None)} == {None}
+
+
+def test_comparing_gradients_needs_a_device():
+    """A gradient has to be computed where a step could be timed."""
+    with pytest.raises(ValueError, match="must have 'time' beside 'gradient'"):
+        profile_of(STEP | {"measure": ["memory", "gradient"]})
