@@ -69,11 +69,9 @@ def convert(
 
     Examples:
         >>> import rmmbench, torch
-        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 4))
-        >>> rmmbench.convert(model, sketch="oporp", rho=0.5, exclude="1")
+        >>> rmmbench.convert(torch.nn.Sequential(torch.nn.Linear(8, 4)), sketch="oporp", rho=0.5)
         Sequential(
-          (0): RMMLinear(in_features=8, out_features=8, bias=True, sketch=oporp, rho=0.5)
-          (1): Linear(in_features=8, out_features=4, bias=True)
+          (0): RMMLinear(in_features=8, out_features=4, bias=True, sketch=oporp, rho=0.5)
         )
     """
     if not isinstance(model, nn.Module):
