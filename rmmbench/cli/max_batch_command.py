@@ -14,8 +14,6 @@ from rmmbench.cli.telling import tell
 from rmmbench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from rmmbench.results.store import Run
     from rmmbench.running.largest_batch import Line
     from rmmbench.spec.case import Case
@@ -60,7 +58,9 @@ def max_batch(
       rmmbench max-batch roberta-base --memory 16GiB --device predict
       rmmbench max-batch hf:gpt2 --memory 24GiB --seq-len 512 --method checkpoint
     """
-    from rmmbench.cli.batch_columns import data
+    from rmmbench.cli.drawn import drawn
+    from rmmbench.cli.table_command import WIDER, stdout
+    from rmmbench.report.tables.batch_table import batch_table
     from rmmbench.running.execution import open_run
     from rmmbench.running.largest_batch import found
     from rmmbench.running.plan import make_plan
@@ -87,11 +87,14 @@ def max_batch(
     run = open_run(path, chosen, cases, plan.environment, name=profile, command=typed())
     _find(run, cases, time_device, retry=retry)
     lines = found(run.records(), cases, time_device)
+    table = batch_table(lines, run.info.environment)
     if as_json:
         about = {"model": model, "memory_limit_bytes": limit, "device": place}
-        write_json(about | {"methods": data(lines)})
+        write_json(about | {"methods": table.data()})
     else:
-        _show(lines, run)
+        console = stdout(WIDER)
+        console.print()
+        console.print(drawn([table]))
     _end(lines, run)
 
 
@@ -166,40 +169,6 @@ def _find(
         if before:
             tell(f"{run.path} has {before} probes already")
         show_progress(find(run, cases, launcher_of(run), time_device, retry=retry))
-
-
-def _show(lines: "list[Line]", run: "Run") -> None:
-    """Print the table, and in its caption what all lines share."""
-    from rich.text import Text
-
-    from rmmbench.cli.table_command import WIDER, stdout
-    from rmmbench.report.labels import place, provenance
-    from rmmbench.results.tidy import CELL, read_rows, shared
-    from rmmbench.units import format_bytes
-
-    records = [record for line in lines for record in line.known.values()]
-    records += [line.timed for line in lines if line.timed is not None]
-    rows = read_rows(records)
-    names = [name for name in CELL if name not in ("batch_size", "dtype", "seed")]
-    limit = f"{format_bytes(lines[0].case.memory_limit_bytes)} of memory"
-    synthetic = "; ".join(dict.fromkeys(r.synthetic for r in records if r.memory or r.timing))
-    about = " · ".join(filter(None, [place(rows[0], shared(rows, names)), limit]))
-    console = stdout(WIDER)
-    console.print()
-    console.print(_table(lines))
-    console.print()
-    said = provenance(rows, run.info.environment, synthetic)
-    console.print(Text(f"{about}\n{said}", style="dim"))
-
-
-def _table(lines: "list[Line]") -> "RenderableType":
-    from rmmbench.cli.batch_columns import columns
-    from rmmbench.cli.drawn import drawn
-
-    starts = [i for i, line in enumerate(lines) if line.case.method == "exact"]
-    outcomes = [line.trouble.outcome if line.trouble else "ok" for line in lines]
-    styles = [{"ok": "", "skipped": "dim"}.get(outcome, "red") for outcome in outcomes]
-    return drawn(columns(lines), range(len(lines)), starts=starts, styles=styles)
 
 
 def _end(lines: "list[Line]", run: "Run") -> None:
