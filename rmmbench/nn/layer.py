@@ -34,9 +34,9 @@ class Sketched:
 
     def describe_settings(self) -> str:
         """Return the settings as `repr` shows them."""
-        given = self.settings._asdict().items()
+        given = self.settings.given().items()
         defaults = SketchSettings._field_defaults
-        shown = [f"{k}={v}" for k, v in given if k == "sketch" or v != defaults[k]]
+        shown = [f"{k}={v}" for k, v in given if k == "sketch" or v != defaults.get(k)]
         return ", ".join(shown + ["exact"] * self.exact)
 
 
@@ -52,7 +52,7 @@ class RMMLinear(Sketched, nn.Linear):
         device: Of the parameters.
         dtype: Of the parameters.
         settings: As `rmm_linear` takes them: sketch, rho, proj_dim, min_proj_dim, max_proj_dim,
-            block_rows.
+            and the sketch's own.
 
     Raises:
         TypeError: If a setting has no such name, or is not of its type.
