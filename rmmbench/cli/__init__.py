@@ -17,6 +17,7 @@ from rmmbench.cli.list_command import list_names
 from rmmbench.cli.max_batch_command import max_batch
 from rmmbench.cli.plot_command import plot
 from rmmbench.cli.streams import patient_streams
+from rmmbench.cli.summary_command import summary
 from rmmbench.cli.sweep_command import sweep
 from rmmbench.cli.table_command import table
 from rmmbench.cli.telling import tell
@@ -65,6 +66,7 @@ app.command()(export)
 app.command("list")(list_names)
 app.command()(doctor)
 app.command()(docs)
+app.command()(summary)
 
 
 def main() -> None:
