@@ -1,6 +1,7 @@
 """How numbers in SI units are written for people, and read from them; records hold SI units."""
 
 import re
+from dataclasses import dataclass
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
@@ -68,3 +69,42 @@ def parse_bytes(text: str) -> int:
     if size >= 2**53:
         raise ValueError(f"a memory size must be below 8192 TiB, got '{text}'")
     return round(size)
+
+
+def parse_fraction(text: str) -> float:
+    """Return the fraction that a text such as "5%" or "0.05" names.
+
+    Raises:
+        ValueError: If it is not from 0 to below 1.
+    """
+    number, percent, rest = text.partition("%")
+    try:
+        value = float(number) / (100 if percent else 1)
+    except ValueError:
+        value = -1.0
+    if rest.strip() or not 0 <= value < 1:
+        raise ValueError(f"must be from 0 to below 100 %, such as 5% or 0.05, got '{text}'")
+    return value
+
+
+@dataclass(frozen=True)
+class ByteUnit:
+    """The one unit of all numbers in a column or on an axis.
+
+    Attributes:
+        size: In bytes.
+        digits: Decimal places on paper.
+    """
+
+    name: str
+    size: int
+    digits: int
+
+    def write(self, n_bytes: float | None) -> str:
+        """Return bytes in this unit without its name, "" for None."""
+        return "" if n_bytes is None else f"{n_bytes / self.size:.{self.digits}f}"
+
+
+def byte_unit(highest: float) -> ByteUnit:
+    """Return the unit for numbers up to `highest`: MiB below one GiB, else GiB."""
+    return ByteUnit("MiB", MIB, 1) if highest < GIB else ByteUnit("GiB", GIB, 2)

@@ -21,8 +21,6 @@ from rmmbench.cli.telling import note, tell
 from rmmbench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from rmmbench.results.store import Run
     from rmmbench.running.largest_batch import Line
     from rmmbench.spec.case import Case
@@ -32,9 +30,7 @@ if TYPE_CHECKING:
 @takes_axes(*(name for name in AXES if name not in ("model", "batch_size")))
 def max_batch(
     model: ModelName,
-    memory: Annotated[
-        str, typer.Option(metavar="SIZE", help="How much there is, such as 16GiB.")
-    ],
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="How much there is, such as 16GiB.")],
     axes: Axes,
     profile: Annotated[
         str,
@@ -65,33 +61,36 @@ def max_batch(
       rmmbench max-batch roberta-base --memory 16GiB --device predict
       rmmbench max-batch hf:gpt2 --memory 24GiB --seq-len 512 --method checkpoint
     """
-    from rmmbench.running.execution import holding, launcher_of, open_run
+    from rmmbench.cli.drawn import drawn
+    from rmmbench.cli.table_command import WIDER, stdout
+    from rmmbench.report.tables.batch_table import batch_table
     from rmmbench.running.largest_batch import find, found
 
     limit = _limit(memory)
     chosen = _profile(profile, model, axes, memory)
     asked = Asked(f"max-batch-{model}-{memory}", chosen, device, out)
     note(f"the largest batch of {model} in {memory}: records go to {asked.path}")
+    from rmmbench.running.execution import holding, launcher_of, open_run
+
     plan = asked.plan()
     cases = _cases(plan.cases, limit)
     _check_limit(memory, limit, cases[0])
     place = str(cases[0].memory_device)
     time_device = _time_device(place, is_asked=place == "cuda" if time is None else time)
-    run = open_run(
-        asked.path, chosen, cases, plan.environment, name=profile, command=typed()
-    )
+    run = open_run(asked.path, chosen, cases, plan.environment, name=profile, command=typed())
     with holding(run, "probes"):
         if before := len(run.records()):
             note(f"{run.path} has {before} probes already")
         follow(find(run, cases, launcher_of(run), time_device, retry=retry))
     lines = found(run.records(), cases, time_device)
+    table = batch_table(lines, run.info.environment)
     if as_json:
-        from rmmbench.cli.batch_columns import data
-
         about = {"model": model, "memory_limit_bytes": limit, "device": place}
-        write_json(about | {"methods": data(lines)})
+        write_json(about | {"methods": table.data()})
     else:
-        _show(lines, run)
+        console = stdout(WIDER)
+        console.print()
+        console.print(drawn([table]))
     _end(lines, run)
 
 
@@ -150,40 +149,6 @@ def _time_device(device: str, *, is_asked: bool) -> Literal["cuda", "cpu"] | Non
     if not is_asked:
         return None
     return "cuda" if device == "cuda" else "cpu"
-
-
-def _show(lines: "list[Line]", run: "Run") -> None:
-    """Print the table, and in its caption what all lines share."""
-    from rich.text import Text
-
-    from rmmbench.cli.table_command import WIDER, stdout
-    from rmmbench.report.labels import place, provenance
-    from rmmbench.results.tidy import CELL, read_rows, shared
-    from rmmbench.units import format_bytes
-
-    records = [record for line in lines for record in line.known.values()]
-    records += [line.timed for line in lines if line.timed is not None]
-    rows = read_rows(records)
-    names = [name for name in CELL if name not in ("batch_size", "dtype", "seed")]
-    limit = f"{format_bytes(lines[0].case.memory_limit_bytes)} of memory"
-    synthetic = "; ".join(dict.fromkeys(r.synthetic for r in records if r.memory or r.timing))
-    about = " · ".join(filter(None, [place(rows[0], shared(rows, names)), limit]))
-    console = stdout(WIDER)
-    console.print()
-    console.print(_table(lines))
-    console.print()
-    said = provenance(rows, run.info.environment, synthetic)
-    console.print(Text(f"{about}\n{said}", style="dim"))
-
-
-def _table(lines: "list[Line]") -> "RenderableType":
-    from rmmbench.cli.batch_columns import columns
-    from rmmbench.cli.drawn import drawn
-
-    starts = [i for i, line in enumerate(lines) if line.case.method == "exact"]
-    outcomes = [line.trouble.outcome if line.trouble else "ok" for line in lines]
-    styles = [{"ok": "", "skipped": "dim"}.get(outcome, "red") for outcome in outcomes]
-    return drawn(columns(lines), range(len(lines)), starts=starts, styles=styles)
 
 
 def _end(lines: "list[Line]", run: "Run") -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from rmmbench.cli import completing
-from rmmbench.errors import UsageError
+from rmmbench.errors import UsageError, did_you_mean
 
 
 class Device(StrEnum):
@@ -26,11 +26,7 @@ class Device(StrEnum):
     PREDICT = "predict"
 
 
-class Dtype(StrEnum):
-    """The data types of a case."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
+DTYPES = ("float32", "bfloat16")
 
 
 class Attention(StrEnum):
@@ -76,7 +72,9 @@ ProfileName = Annotated[
 ModelName = Annotated[
     str,
     _argument(
-        "MODEL", completing.models, "A name of `rmmbench list models`, hf:NAME or import:MODULE:NAME."
+        "MODEL",
+        completing.models,
+        "A name of `rmmbench list models`, or hf:, or import:.",
     ),
 ]
 RunPath = Annotated[
@@ -92,9 +90,7 @@ AXES: dict[str, Any] = {
     "task": _many("NAME", "Tasks of `rmmbench list tasks`; they set shapes.", completing.tasks),
     "batch_size": _many("N", "Samples in a step."),
     "seq_len": _many("N", "Tokens in a sample, with its padding."),
-    "dtype": Annotated[
-        list[Dtype] | None, typer.Option(help="Data types; bfloat16 is by autocast.")
-    ],
+    "dtype": _many("|".join(DTYPES), "Data types; bfloat16 is by autocast."),
     "attention": Annotated[
         Attention | None,
         typer.Option(help="How transformers computes attention; eager keeps its probabilities."),
@@ -140,7 +136,10 @@ DryRun = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else to stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
 Verbose = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, help="Log what happens; -vv logs more.")
+    int,
+    typer.Option(
+        "--verbose", "-v", count=True, show_default=False, help="Log what happens; -vv logs more."
+    ),
 ]
 
 Axes = dict[str, Any]
@@ -228,12 +227,14 @@ def _axes(given: Mapping[str, Any]) -> Axes:
     for name, value in given.items():
         if isinstance(value, StrEnum):
             found[name] = value.value
-        elif value and isinstance(value[0], StrEnum):
-            found[name] = tuple(each.value for each in value)
         elif value and name in _NUMBERS:
             found[name] = _numbers(name, value)
         elif value:
             found[name] = words(value)
+    for dtype in found.get("dtype", ()):
+        if dtype not in DTYPES:
+            must = f"--dtype must be one of {', '.join(DTYPES)}"
+            raise UsageError(f"{must}, got '{dtype}'{did_you_mean(dtype, DTYPES)}")
     return found
 
 

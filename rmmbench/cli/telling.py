@@ -19,7 +19,7 @@ def tell(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print what people like to know to stderr, unless --quiet: what begins, and what to do next."""
+    """Print to stderr, unless --quiet, what begins, what is doubtful, and what to do next."""
     if not _is_quiet:
         tell(text)
 

@@ -22,7 +22,7 @@ from rmmbench.cli.options import (
 )
 from rmmbench.cli.run_cases import Asked, carry_out, end, report
 from rmmbench.cli.streams import write_json
-from rmmbench.cli.telling import note, print_path
+from rmmbench.cli.telling import print_path
 from rmmbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ def variance(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Layers to watch, such as '*.output.dense'."),
     ] = None,
-    every: Annotated[
-        int, typer.Option(metavar="N", help="Of how many steps one is watched.")
-    ] = 5,
+    every: Annotated[int, typer.Option(metavar="N", help="Of how many steps one is watched.")] = 5,
     draws: Annotated[
         int, typer.Option(metavar="N", help="How often each S is drawn at the last step.")
     ] = 200,

@@ -12,6 +12,7 @@ from torch import nn
 from rmmbench import methods, models
 from rmmbench.kernels.launch import Path, complaint, path_taken
 from rmmbench.measures.step import AUTOCAST, TrainingStep, autocast, make_optimizer, placed
+from rmmbench.models.model import Built
 from rmmbench.nn import left_out_layers, manual_seed
 from rmmbench.nn.candidates import linear_layers
 from rmmbench.results.out_of_memory import is_out_of_memory
@@ -32,6 +33,7 @@ from rmmbench.spec.printable import printable
 
 Announce = Callable[[str], None]
 Keep = Callable[["Draft"], None]
+Build = Callable[[Case], Built]
 
 
 class Draft:
@@ -151,13 +153,19 @@ def told(error: BaseException) -> str:
     return printable(f"{named}: {text}" if text else named)
 
 
-def prepare(draft: Draft, device: str, *, foreach: bool) -> TrainingStep:
+def prepare(
+    draft: Draft,
+    device: str,
+    *,
+    foreach: bool,
+    build: Build = models.build,
+) -> TrainingStep:
     """Build the model, make a batch, and apply the method, everything from the case's seed."""
     case = draft.case
     torch.manual_seed(case.seed)
     manual_seed(case.seed)
     with torch.device(device):
-        model, make_batch, draft.synthetic, warnings = models.build(case)
+        model, make_batch, draft.synthetic, warnings = build(case)
         batch = make_batch()
     draft.warnings += [warning for warning in warnings if warning not in draft.warnings]
     # A factory of the user's own may have named another device, or make a batch of NumPy's arrays.

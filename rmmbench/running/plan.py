@@ -53,7 +53,7 @@ def make_plan(profile: Profile, device: str, *, import_models: bool = True) -> P
         check_installed()
     models = sorted({case.model.partition(":")[0] for case in every_case})
     process.preload([MODELS.module(name) for name in models] + _trainers(every_case))
-    environment = process.call(_environment)
+    environment = process.call(environment_here)
     cases = profile.cases(*resolve(device, environment))
     if not cases:
         raise UsageError(
@@ -138,7 +138,8 @@ def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeD
     return devices[device]
 
 
-def _environment() -> Environment:
+def environment_here() -> Environment:
+    """Return the machine, the versions and the settings of this process."""
     module = import_module("rmmbench.measures.environment")
     found: Environment = module.environment()
     return found

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from rmmbench.cli import main
-from rmmbench.cli.frontier_table import columns, in_order
-from rmmbench.report.figures.frontier import read_cells
+from rmmbench.report.figures import FigureData
+from rmmbench.report.tables.frontier_table import frontier_tables
 from rmmbench.results.record import GradientError
-from rmmbench.results.tidy import read_rows
 from rmmbench.units import GIB
 
 OPORP = {"method": "rmm", "sketch": "oporp", "rho": 0.1}
@@ -80,11 +79,11 @@ def predicted(make_record):
     ]
 
 
-def test_columns(measured):
+def test_columns(make_run, measured):
     """A row has memory, speed and gradient error, whether none beats it, and its side."""
-    (cell,) = read_cells(read_rows(measured()))
-    assert [row["method"] for row in in_order(cell)][-1] == "compile"
-    assert {each.heading.replace("\n", " "): list(each.cells) for each in columns(cell)} == {
+    (table,) = frontier_tables(FigureData.of(make_run(*measured())))
+    assert table.values("method")[-1] == "compile"
+    assert {each.heading.replace("\n", " "): list(each.cells) for each in table.shown} == {
         "method": [
             *("exact", "oporp + fewbit-activation 3 bits ρ=0.1", "oporp ρ=0.1"),
             *("checkpoint", "compile"),
@@ -101,10 +100,12 @@ def test_columns(measured):
 
 
 def test_table_and_figure(frontier, make_run, measured):
-    """The table is on stdout with what it means; the figure is written into the run."""
+    """The table is on stdout with what it means; a figure is drawn where one is asked for."""
     run = make_run(*measured())
-    code, out, err = frontier(run.path)
+    assert frontier(run.path)[0] == 0
     path = drawn_of(run)
+    assert not path.exists()
+    code, out, err = frontier(run.path, "--format", "html")
     assert code == 0
     assert "plotly.js" in path.read_text(encoding="utf-8")
     assert "\noporp + fewbit-activation" in out
@@ -120,7 +121,7 @@ def test_table_and_figure(frontier, make_run, measured):
 def test_probes_are_in_the_figure_alone(frontier, make_run, predicted):
     """The table has no row of a search for the largest batch; the figure has its bars."""
     run = make_run(*predicted)
-    code, out, _ = frontier(run.path)
+    code, out, _ = frontier(run.path, "--format", "html")
     rows = [line for line in out.splitlines() if line.startswith(("exact", "oporp", "quantize"))]
     assert (code, len(rows)) == (0, 3)
     assert "Largest batch in 16.00 GiB" in drawn_of(run).read_text(encoding="utf-8")
