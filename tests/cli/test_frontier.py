@@ -141,7 +141,7 @@ def test_several_cells(frontier, make_run, measured):
 def test_several_runs_are_one_figure(frontier, make_run, measured, predicted):
     """A sweep's run and a search's make one figure, in the folder of the first."""
     sweep, search = make_run(*measured(), name="a"), make_run(*predicted[3:], name="b")
-    code, out, err = frontier(sweep.path, search.path)
+    code, out, err = frontier(sweep.path, search.path, "--format", "html")
     assert code == 0
     assert "oporp ρ=0.1" in out
     assert err.endswith(f"figure: {drawn_of(sweep)}\n")
