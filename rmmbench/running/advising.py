@@ -66,8 +66,9 @@ def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]
     from rmmbench.nn.size import SketchSettings
     from rmmbench.running.draft import parameter_dtypes
 
-    sizes = (case.rho, case.proj_dim, case.min_proj_dim, case.max_proj_dim)
-    settings = SketchSettings(case.sketch or "gaussian", *sizes, case.block_rows).checked()
+    fields = ("rho", "proj_dim", "min_proj_dim", "max_proj_dim", "block_rows")
+    given = {name: getattr(case, name) for name in fields}
+    settings = SketchSettings.of({"sketch": case.sketch or "gaussian", **given})
     with fake_tensors():
         model, make_batch, *_ = models.build(case)
         names = list(linear_layers(model))

@@ -108,7 +108,7 @@ class Profile(Strict):
         Raises:
             UsageError: If a flag's value cannot be.
         """
-        axes = {name: values for name, values in axes.items() if values}
+        axes = {name: values for name, values in axes.items() if values not in (None, ())}
         if "rho" in axes:
             axes["proj_dim"] = ()
         data = self.model_dump()
@@ -198,7 +198,7 @@ def load(name_or_path: str) -> Profile:
     except (ValueError, RecursionError) as error:
         why = printable(str(error), 200)
         raise ProfileError(f"{path}: a profile must be TOML: {why}") from error
-    return _validated(data, str(path))
+    return validated(data, str(path))
 
 
 def cases_hash(cases: Iterable[Case]) -> str:
@@ -207,7 +207,12 @@ def cases_hash(cases: Iterable[Case]) -> str:
     return hashlib.sha256(keys.encode()).hexdigest()[:12]
 
 
-def _validated(data: Mapping[str, Any], source: str) -> Profile:
+def validated(data: Mapping[str, Any], source: str) -> Profile:
+    """Return the profile that some data is; `source` names it in messages.
+
+    Raises:
+        ProfileError: If it does not say what a profile must.
+    """
     try:
         return Profile.model_validate(data)
     except ValidationError as error:
