@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,14 +30,6 @@ class MayDiffer(StrEnum):
     PROFILE = "profile"
     PROCESSOR = "processor"
     THREADS = "threads"
-
-
-def _percent(text: str) -> Any:
-    return Annotated[str, typer.Option(metavar="PERCENT", help=text)]
-
-
-def _file(text: str) -> Any:
-    return Annotated[str | None, typer.Option(metavar="PATH", help=f"{text}; - is stdout.")]
 
 
 def check(
@@ -69,8 +61,15 @@ def check(
             help="Measure RUN's cases N times more, and keep in RUN how much runs differ.",
         ),
     ] = None,
-    memory_tolerance: _percent("How much memory may rise; if measured, 2 MiB in any case.") = "1%",
-    throughput_tolerance: _percent("The fall in throughput to find.") = "5%",
+    memory_tolerance: Annotated[
+        str,
+        typer.Option(
+            metavar="PERCENT", help="How much memory may rise; if measured, 2 MiB in any case."
+        ),
+    ] = "1%",
+    throughput_tolerance: Annotated[
+        str, typer.Option(metavar="PERCENT", help="The fall in throughput to find.")
+    ] = "5%",
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail where there is not enough evidence.")
     ] = False,
@@ -84,8 +83,12 @@ def check(
     every: Annotated[
         bool, typer.Option("--all", help="Show every case, not only those that changed.")
     ] = False,
-    junit: _file("Write JUnit XML") = None,
-    markdown: _file("Write Markdown") = None,
+    junit: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write JUnit XML; - is stdout.")
+    ] = None,
+    markdown: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write Markdown; - is stdout.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare a run with a baseline; fail if memory or relative throughput got worse.
