@@ -1,6 +1,5 @@
 """`rmmbench check`: did memory or speed get worse than in the baseline?"""
 
-import os
 import sys
 from collections.abc import Collection
 from dataclasses import replace
@@ -206,16 +205,15 @@ def _tell(report: "Report", files: dict[str, str], *, every: bool, is_verdict: b
 
     A verdict is told to GitHub too, and ends the command.
     """
-    from rich.console import Console
-
-    from rmmbench.report.check import WRITERS, github, terminal
+    from rmmbench.cli.drawn import WIDER, console_of
+    from rmmbench.cli.drawn_report import drawn_report
+    from rmmbench.report.check import WRITERS, github
     from rmmbench.report.check.wording import failure
 
     stream = sys.stderr if "-" in files.values() else sys.stdout
     if stream is sys.stdout or not is_quiet():
-        width = None if stream.isatty() or "COLUMNS" in os.environ else terminal.WIDTH
-        console = Console(file=stream, width=width, highlight=False, soft_wrap=False)
-        console.print(terminal.render(report, every=every))
+        console = console_of(stream, WIDER)
+        console.print(drawn_report(report, console.width, every=every))
     for name, path in files.items():
         text = WRITERS.get(name)(report)
         if path == "-":

@@ -68,13 +68,10 @@ def frontier(
 
 def _show(tables: "Sequence[Table]", data: "FigureData") -> None:
     """Print a table a cell to stdout; what did not end well, and why, to stderr."""
-    from rmmbench.cli.drawn import drawn
-    from rmmbench.cli.table_command import WIDER, stdout
+    from rmmbench.cli.drawn import print_tables
 
-    console = stdout(WIDER)
     if tables:
-        console.print()
-        console.print(drawn(tables))
+        print_tables(tables)
     shown = {key for table in tables for key in table.values("key")}
     for record in data.records:
         if record.outcome != "ok" and record.key in shown:

@@ -140,15 +140,15 @@ def tell_how_to_retry(records: "Iterable[Record]") -> None:
 
 def report(run: "Run", *, as_json: bool) -> None:
     """Print the records as a table, or as JSON; on stderr what did not go well."""
-    from rmmbench.cli.table_command import show
+    from rmmbench.cli.drawn import print_tables
     from rmmbench.report.tables import tables_of
     from rmmbench.results.tidy import read_rows
 
     records = run.records()
     if as_json:
         write_json(read_rows(records))
-    else:
-        show(tables_of(run))
+    elif tables := tables_of(run).tables:
+        print_tables(tables)
     for warning, titles in _warnings(records).items():
         of = titles[0] if len(titles) == 1 else f"{len(titles)} cases"
         note(f"warning: {of}: {warning}")

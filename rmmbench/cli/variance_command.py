@@ -1,6 +1,5 @@
 """`rmmbench variance`: how noisy a layer's weight gradient is while a model trains."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,9 +25,6 @@ from rmmbench.cli.telling import print_path
 from rmmbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
     from rmmbench.results.store import Run
     from rmmbench.spec.profile import Profile
 
@@ -81,6 +77,10 @@ def variance(
       rmmbench variance roberta-tiny --sketch gaussian,oporp --rho 0.2
       rmmbench variance roberta-base --task cola --data glue --checkpoint roberta-base
     """
+    from rmmbench.cli.drawn import print_tables
+    from rmmbench.report.tables import data as as_data
+    from rmmbench.report.tables.noise_table import noise_tables
+
     family = model.partition(":")[0]
     sketches = axes.pop("sketch", ("gaussian",))
     usual = {"task": "text" if family == "decoder" else "digits", "batch_size": 64, "rho": 0.5}
@@ -106,28 +106,16 @@ def variance(
     profile = _profile(model, grid, training)
     run = carry_out(Asked(f"variance-{model}", profile, device, out, trains=True))
     drawn = _draw(run, file_format.value if file_format else "html")
+    tables = noise_tables(run)
     if as_json:
-        write_json(_data(run) | {"figures": {path.stem: str(path) for path in drawn}})
+        drawings = {path.stem: str(path) for path in drawn}
+        write_json({"tables": as_data(tables), "figures": drawings})
     else:
         report(run, as_json=False)
-        _show(run)
+        print_tables(tables)
         for path in drawn:
             print_path(path)
     end(run)
-
-
-def _data(run: "Run") -> dict[str, Any]:
-    """Return the noise of every record's layers at the last step, as JSON has it."""
-    noise = [
-        {
-            "label": record.case.label,
-            "last_step": [each.model_dump(mode="json") for each in _last(training.noise)],
-            "drawn": [each.model_dump(mode="json") for each in _drawn(training)],
-        }
-        for record in run.records()
-        if (training := record.training)
-    ]
-    return {"run": str(run.path), "noise": noise}
 
 
 def _profile(model: str, grid: dict[str, Any], training: dict[str, Any]) -> "Profile":
@@ -155,67 +143,3 @@ def _draw(run: "Run", file_format: str) -> list[Path]:
     drawings = {run.path / f"{name}.{file_format}": figures.get(name).draw(data) for name in able}
     figures.write(drawings, file_format)
     return list(drawings)
-
-
-def _show(run: "Run") -> None:
-    """Print, for each run and layer, what every sketch adds to the noise at the last step."""
-    from rich.text import Text
-
-    from rmmbench.cli.table_command import stdout
-
-    console = stdout()
-    for record in run.records():
-        training = record.training
-        for noise in _last(training.noise) if training else ():
-            console.print()
-            console.print(Text(f"{record.case.label}, {noise.layer}, step {noise.step}", "bold"))
-            console.print(_table(noise, [d for d in _drawn(training) if d.layer == noise.layer]))
-            told = "held" if noise.holds else "did not hold"
-            said = f"α = {noise.alpha:.3g}; eq. 12 {told} here. D² as a share of ‖∂W‖². "
-            said += f"Effective batch: of {noise.samples} samples, those whose exact gradient is as"
-            said += " noisy. Drawn: mean of the squared errors ± its standard error."
-            console.print(Text(said, style="dim"))
-
-
-def _drawn(training: Any) -> "tuple[DrawnNoise, ...]":
-    drawn: tuple[DrawnNoise, ...] = training.drawn_noise
-    return drawn
-
-
-def _last(noise: "tuple[LayerNoise, ...]") -> "list[LayerNoise]":
-    return list({each.layer: each for each in noise}.values())
-
-
-def _table(noise: "LayerNoise", drawn: "list[DrawnNoise]") -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("noise of")
-    for heading in ("D² ÷ ‖∂W‖²", "drawn", "noise\ninflation", "effective\nbatch"):
-        table.add_column(heading, justify="right", vertical="bottom")
-    for cells in _lines(noise, drawn):
-        table.add_row(*map(Text, cells))
-    return table
-
-
-def _lines(noise: "LayerNoise", drawn: "list[DrawnNoise]") -> Iterator[tuple[str, ...]]:
-    size = noise.g or 1.0
-    yield "SGD, rows as samples", f"{noise.sgd_by_rows / size:.3g}", "", "", ""
-    yield "SGD, whole samples", f"{noise.sgd_by_samples / size:.3g}", "", "1", f"{noise.samples}"
-    yield "gaussian by eq. 11", f"{noise.papers_variance / size:.3g}", "", "", ""
-    for sketch, variance in noise.variances.items():
-        same = [d for d in drawn if d.sketch == sketch and d.proj_dim == noise.proj_dim]
-        measured = ""
-        if same and same[0].exact:
-            one = same[0]
-            measured = f"{one.measured / one.exact:.3g} ± {one.standard_error / one.exact:.2g}"
-        inflation, batch = noise.inflation(sketch), noise.effective_batch_size(sketch)
-        yield (
-            sketch,
-            f"{variance / size:.3g}",
-            measured,
-            "" if inflation is None else f"{inflation:.3g}",
-            "" if batch is None else f"{batch:.3g}",
-        )
