@@ -10,6 +10,7 @@ import typer
 import rmmbench
 from rmmbench.cli.advise_command import advise
 from rmmbench.cli.check_command import check
+from rmmbench.cli.docs_command import docs
 from rmmbench.cli.doctor_command import doctor
 from rmmbench.cli.export_command import export
 from rmmbench.cli.frontier_command import frontier
@@ -64,7 +65,7 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     "Measure": {"sweep": sweep, "train": train, "max-batch": max_batch, "advise": advise},
     "Read": {"table": table, "plot": plot, "frontier": frontier, "check": check, "export": export},
     "Paper": {"verify": verify, "variance": variance},
-    "Help": {"list": list_names, "doctor": doctor},
+    "Help": {"docs": docs, "list": list_names, "doctor": doctor},
 }
 
 for _group, _commands in _GROUPS.items():
