@@ -1,19 +1,17 @@
 """`rmmbench summary`: a run told in one page of Markdown."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rmmbench.cli.options import RunPaths
 from rmmbench.cli.streams import write_data
 from rmmbench.cli.telling import print_path
 from rmmbench.errors import UsageError
 
 
 def summary(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run directories that sweep wrote.")
-    ],
+    runs: RunPaths,
     write: Annotated[
         bool, typer.Option("--write", help="Write README.md into each RUN; print the paths.")
     ] = False,
