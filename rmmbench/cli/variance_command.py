@@ -1,21 +1,30 @@
 """`rmmbench variance`: how noisy a layer's weight gradient is while a model trains."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rmmbench.cli.axes import Sketches
-from rmmbench.cli.flags import Device, FigureFormat, words
-from rmmbench.cli.run_cases import carry_out, end
+from rmmbench.cli.options import (
+    AsJson,
+    Axes,
+    Checkpoint,
+    Data,
+    Devices,
+    FigureFormats,
+    ModelName,
+    Out,
+    Steps,
+    single,
+    takes_axes,
+    words,
+)
+from rmmbench.cli.run_cases import Asked, carry_out, end, report
+from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import print_path
 from rmmbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
     from rmmbench.results.store import Run
     from rmmbench.spec.profile import Profile
 
@@ -32,35 +41,26 @@ _LAYERS = {
 }
 
 
+@takes_axes("task", "batch_size", "seq_len", "sketch", "rho")
 def variance(
-    model: Annotated[str, typer.Argument(help="A name of `rmmbench list models`, or hf:.")],
-    task: Annotated[
-        str | None, typer.Option(help="What to train on; text for decoders, else digits.")
-    ] = None,
+    model: ModelName,
+    axes: Axes,
     layer: Annotated[
-        list[str] | None, typer.Option(help="Patterns of layers to watch; repeat or use commas.")
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Layers to watch, such as '*.output.dense'."),
     ] = None,
-    sketch: Sketches = None,
-    rho: Annotated[float, typer.Option(help="Compression rate, in (0, 1].")] = 0.5,
-    batch_size: Annotated[int, typer.Option(help="Samples a step.")] = 64,
-    seq_len: Annotated[int | None, typer.Option(help="The task's if not given.")] = None,
-    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 100,
-    every: Annotated[int, typer.Option(help="Of how many steps one is watched.")] = 5,
-    draws: Annotated[int, typer.Option(help="How often each S is drawn at the last step.")] = 200,
-    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 3e-4,
-    data: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Where the task's data lies.")
-    ] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Pretrained weights: a name, or a directory.")
-    ] = None,
-    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
-    out: Annotated[
-        Path | None, typer.Option(help="Run directory; runs/variance-MODEL if not given.")
-    ] = None,
-    file_format: Annotated[
-        FigureFormat, typer.Option("--format", help="Of the figures.")
-    ] = FigureFormat.HTML,
+    every: Annotated[int, typer.Option(metavar="N", help="Of how many steps one is watched.")] = 5,
+    draws: Annotated[
+        int, typer.Option(metavar="N", help="How often each S is drawn at the last step.")
+    ] = 200,
+    learning_rate: Annotated[float, typer.Option(metavar="RATE", help="At its highest.")] = 3e-4,
+    steps: Steps = None,
+    data: Data = None,
+    checkpoint: Checkpoint = None,
+    device: Devices = None,
+    file_format: FigureFormats = None,
+    out: Out = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train a model, tell the gradient noise of a layer, and draw the paper's Figures 3 and 5.
 
@@ -68,42 +68,53 @@ def variance(
     samples; D²_RMM is what a sketch adds, as in eq. 11 and as it is. At the last step every sketch
     is drawn many times, beside its closed form.
 
+    The record and the figures go to runs/variance-MODEL-DEVICE, unless --out names another folder.
+    Several sketches can be given, and one value of the rest. Without them: gaussian at ρ 0.5, 100
+    steps of 64 samples; decoders train on text and the others on digits.
+
     Examples:
       rmmbench variance roberta-tiny
       rmmbench variance roberta-tiny --sketch gaussian,oporp --rho 0.2
       rmmbench variance roberta-base --task cola --data glue --checkpoint roberta-base
     """
-    from rmmbench.running.plan import make_plan
+    from rmmbench.cli.drawn import print_tables
+    from rmmbench.report.tables import data as as_data
+    from rmmbench.report.tables.noise_table import noise_tables
 
     family = model.partition(":")[0]
+    sketches = axes.pop("sketch", ("gaussian",))
+    usual = {"task": "text" if family == "decoder" else "digits", "batch_size": 64, "rho": 0.5}
+    asked = single(axes, **usual)
     patterns = words(layer) or tuple(filter(None, [_LAYERS.get(family)]))
     if not patterns:
         raise UsageError(f"--layer must be given for model '{model}', such as '*.output.dense'")
-    grid = {
-        "model": (model,),
-        "task": (task or ("text" if family == "decoder" else "digits"),),
-        "batch_size": (batch_size,),
-        "seq_len": (seq_len,) if seq_len else (),
-        "sketch": words(sketch) or ("gaussian",),
-        "rho": (rho,),
-        "measure": ("memory", "training"),
-    }
+    grid = {"model": (model,), "sketch": sketches, "measure": ("memory", "training")}
+    grid |= {name: (value,) for name, value in asked.items()}
     training: dict[str, Any] = {
-        "max_steps": steps,
-        "eval_every": steps,
+        "max_steps": 100 if steps is None else steps,
+        "eval_every": 100 if steps is None else steps,
         "log_every": every,
+        "learning_rate": learning_rate,
         "data": data,
+        "checkpoint": checkpoint,
+        "draws": draws,
+        "draw_rho": sorted({*_RATES, asked["rho"]}),
+        "watch": patterns,
+        "watch_every": every,
+        "watch_rho": asked["rho"],
     }
-    training |= {"learning_rate": learning_rate, "checkpoint": checkpoint, "draws": draws}
-    training |= {"watch": patterns, "watch_every": every, "watch_rho": rho}
-    profile = _profile(model, grid, training | {"draw_rho": sorted({*_RATES, rho})})
-    plan = make_plan(profile, device.value)
-    if not any(case.training for case in plan.cases):
-        raise UsageError(f"device '{device.value}' cannot train; use cuda, cpu or auto")
-    path = out or Path("runs") / f"variance-{model.replace(':', '-').replace('/', '-')}"
-    run = carry_out("variance", profile, plan, path)
-    _show(run)
-    _draw(run, file_format.value)
+    profile = _profile(model, grid, training)
+    run = carry_out(Asked(f"variance-{model}", profile, device, out, trains=True))
+    drawn = _draw(run, file_format.value if file_format else "html")
+    tables = noise_tables(run)
+    if as_json:
+        drawings = {path.stem: str(path) for path in drawn}
+        write_json({"tables": as_data(tables), "figures": drawings})
+    else:
+        report(run, as_json=False)
+        print_tables(tables)
+        for path in drawn:
+            print_path(path)
     end(run)
 
 
@@ -123,77 +134,12 @@ def _profile(model: str, grid: dict[str, Any], training: dict[str, Any]) -> "Pro
         raise UsageError(f"{name}{complaint(fault)}") from None
 
 
-def _draw(run: "Run", file_format: str) -> None:
-    """Draw what the records allow, and print the paths."""
+def _draw(run: "Run", file_format: str) -> list[Path]:
+    """Draw what the records allow, and return the paths."""
     from rmmbench.report import figures
 
     data = figures.FigureData.of(run)
     able = [name for name in _FIGURES if figures.get(name).lacks(data) is None]
     drawings = {run.path / f"{name}.{file_format}": figures.get(name).draw(data) for name in able}
     figures.write(drawings, file_format)
-    for file in drawings:
-        print_path(file)
-
-
-def _show(run: "Run") -> None:
-    """Print, for each run and layer, what every sketch adds to the noise at the last step."""
-    from rich.text import Text
-
-    from rmmbench.cli.table_command import stdout
-
-    console = stdout()
-    for record in run.records():
-        training = record.training
-        for noise in _last(training.noise) if training else ():
-            console.print()
-            console.print(Text(f"{record.case.label}, {noise.layer}, step {noise.step}", "bold"))
-            console.print(_table(noise, [d for d in _drawn(training) if d.layer == noise.layer]))
-            told = "held" if noise.holds else "did not hold"
-            said = f"α = {noise.alpha:.3g}; eq. 12 {told} here. D² as a share of ‖∂W‖². "
-            said += f"Effective batch: of {noise.samples} samples, those whose exact gradient is as"
-            said += " noisy. Drawn: mean of the squared errors ± its standard error."
-            console.print(Text(said, style="dim"))
-
-
-def _drawn(training: Any) -> "tuple[DrawnNoise, ...]":
-    drawn: tuple[DrawnNoise, ...] = training.drawn_noise
-    return drawn
-
-
-def _last(noise: "tuple[LayerNoise, ...]") -> "list[LayerNoise]":
-    return list({each.layer: each for each in noise}.values())
-
-
-def _table(noise: "LayerNoise", drawn: "list[DrawnNoise]") -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("noise of")
-    for heading in ("D² ÷ ‖∂W‖²", "drawn", "noise\ninflation", "effective\nbatch"):
-        table.add_column(heading, justify="right", vertical="bottom")
-    for cells in _lines(noise, drawn):
-        table.add_row(*map(Text, cells))
-    return table
-
-
-def _lines(noise: "LayerNoise", drawn: "list[DrawnNoise]") -> Iterator[tuple[str, ...]]:
-    size = noise.g or 1.0
-    yield "SGD, rows as samples", f"{noise.sgd_by_rows / size:.3g}", "", "", ""
-    yield "SGD, whole samples", f"{noise.sgd_by_samples / size:.3g}", "", "1", f"{noise.samples}"
-    yield "gaussian by eq. 11", f"{noise.papers_variance / size:.3g}", "", "", ""
-    for sketch, variance in noise.variances.items():
-        same = [d for d in drawn if d.sketch == sketch and d.proj_dim == noise.proj_dim]
-        measured = ""
-        if same and same[0].exact:
-            one = same[0]
-            measured = f"{one.measured / one.exact:.3g} ± {one.standard_error / one.exact:.2g}"
-        inflation, batch = noise.inflation(sketch), noise.effective_batch_size(sketch)
-        yield (
-            sketch,
-            f"{variance / size:.3g}",
-            measured,
-            "" if inflation is None else f"{inflation:.3g}",
-            "" if batch is None else f"{batch:.3g}",
-        )
+    return list(drawings)

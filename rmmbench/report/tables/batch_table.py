@@ -46,7 +46,7 @@ def _names(lines: Sequence[Line]) -> list[Column[Line]]:
 
     def method(line: Line) -> str:
         row = _row(line.case)
-        return "exact" if row["method"] == "exact" else setting(row, how)
+        return setting(row, how)
 
     return [
         Column(
