@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
 
-import typer
-
+from rmmbench.cli.options import AsJson
 from rmmbench.cli.streams import write_json
+from rmmbench.cli.telling import note
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,14 @@ class Finding:
     note: str = ""
 
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
-) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Show what is here (torch, CUDA, GPU, driver, Chrome …) and what that allows.
 
-    Example: rmmbench doctor
+    Examples:
+      rmmbench doctor
+      rmmbench doctor --json
     """
+    note("looking at torch, the GPU and what else can be used")
     findings = [_examined(name, probe) for name, probe in _PROBES.items()]
     if as_json:
         found = {finding.name: finding.found for finding in findings}

@@ -21,12 +21,13 @@ from contextlib import AbstractContextManager
 
 from torch import Tensor, nn
 
-from rmmbench.methods._projected import Compression, Projected, ProjectedConv1D, ProjectedLinear
+from rmmbench.methods._projected import Projected
 from rmmbench.methods.method import Method
 from rmmbench.nn.candidates import linear_layers
+from rmmbench.nn.compressed_layers import compressed_layers
 from rmmbench.nn.conversion import all_exact
 from rmmbench.nn.patterns import select
-from rmmbench.nn.swap import become, check_forwards
+from rmmbench.nn.swap import check_forwards, compress
 from rmmbench.spec.case import Case
 
 
@@ -49,10 +50,9 @@ class ExactRP(Method):
         chosen = {name: layers[name] for name in select(layers, case.include, case.exclude)}
         check_forwards(chosen)
         for layer in chosen.values():
-            become(layer, ProjectedLinear, ProjectedConv1D)
-            layer.compression, layer.exact = Compression(case.rho, case.bits), False
+            compress(layer, Projected(case.rho, case.bits))
         return len(chosen)
 
     def reference(self, model: nn.Module) -> AbstractContextManager[None]:
         """Return a context in which every layer is exact."""
-        return all_exact(layer for layer in model.modules() if isinstance(layer, Projected))
+        return all_exact(compressed_layers(model, Projected))
