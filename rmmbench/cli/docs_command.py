@@ -21,7 +21,9 @@ def docs(
     topic: Annotated[
         str | None,
         typer.Argument(
-            autocompletion=lambda: list(TOPICS), help="A page; the list of all if not given."
+            metavar="TOPIC",
+            autocompletion=lambda: list(TOPICS),
+            help="A page; the list of all if not given.",
         ),
     ] = None,
 ) -> None:

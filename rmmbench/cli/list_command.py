@@ -32,7 +32,9 @@ class Kind(StrEnum):
 
 
 def list_names(
-    kind: Annotated[Kind | None, typer.Argument(help="Of what; everything if not given.")] = None,
+    kind: Annotated[
+        Kind | None, typer.Argument(metavar="KIND", help="Of what; everything if not given.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the models, sketches, methods, tasks, claims, figures or profiles there are.

@@ -82,12 +82,14 @@ RunPath = Annotated[
 ]
 RunPaths = Annotated[
     list[Path],
-    _argument("RUN...", completing.runs, "Run directories, as `rmmbench sweep` writes them."),
+    _argument("RUN", completing.runs, "Run directories, as `rmmbench sweep` writes them."),
 ]
 
 AXES: dict[str, Any] = {
-    "model": _many("NAME", "Models of `rmmbench list models`, hf: or import:.", completing.models),
-    "task": _many("NAME", "Tasks of `rmmbench list tasks`; they set shapes.", completing.tasks),
+    "model": _many(
+        "NAME", "Names of `rmmbench list models`, or hf:, or import:.", completing.models
+    ),
+    "task": _many("NAME", "Names of `rmmbench list tasks`; a task sets shapes.", completing.tasks),
     "batch_size": _many("N", "Samples in a step."),
     "seq_len": _many("N", "Tokens in a sample, with its padding."),
     "dtype": _many("|".join(DTYPES), "Data types; bfloat16 is by autocast."),
@@ -97,11 +99,11 @@ AXES: dict[str, Any] = {
     ],
     "optimizer": Annotated[Optimizer | None, typer.Option(help="What takes the steps.")],
     "method": _many(
-        "NAME", "Methods of `rmmbench list methods`, or stacks of them: a+b.", completing.methods
+        "NAME", "Names of `rmmbench list methods`, or stacks such as a+b.", completing.methods
     ),
-    "sketch": _many("NAME", "Sketches of `rmmbench list sketches`.", completing.sketches),
+    "sketch": _many("NAME", "Names of `rmmbench list sketches`.", completing.sketches),
     "rho": _many("RATE", "Compression rates ρ, in (0, 1]; smaller saves more."),
-    "seed": _many("N", "Seeds of all random numbers."),
+    "seed": _many("N", "Seeds of the random numbers."),
 }
 """The axes of a grid. Several values of one are separated by commas: --rho 0.5,0.1."""
 
@@ -120,11 +122,14 @@ Checkpoint = Annotated[
 Figures = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="NAME", autocompletion=completing.figures, help="A figure to draw; repeat for more."
+        metavar="NAME",
+        autocompletion=completing.figures,
+        help="Names of `rmmbench list figures`; repeatable.",
     ),
 ]
 FigureFormats = Annotated[
-    FigureFormat | None, typer.Option("--format", help="What to write; html if not given.")
+    FigureFormat | None,
+    typer.Option("--format", help="Format of the figures; html if --out does not tell."),
 ]
 Out = Annotated[Path | None, typer.Option(metavar="PATH", help="Where to write.")]
 Retry = Annotated[

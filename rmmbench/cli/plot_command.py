@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmmbench.cli.figure_files import chosen_format, figure_paths
-from rmmbench.cli.options import AsJson, FigureFormats, Figures, Out, RunPath
+from rmmbench.cli.options import AsJson, FigureFormats, Figures, Out, RunPath, words
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import print_path
 from rmmbench.errors import UsageError
@@ -27,17 +27,16 @@ def plot(
 
     Examples:
       rmmbench plot runs/figure2-predict
-      rmmbench plot runs/figure2-predict --figure figure2 --format png
+      rmmbench plot runs/figure2-predict --figure figure2,noise --format png
       rmmbench plot runs/figure2-predict --figure figure2 --out figure2.svg
     """
     from rmmbench.report import figures
     from rmmbench.results.store import Run
 
-    for name in figure or ():
-        figures.FIGURES.check(name)
+    asked = [figures.FIGURES.check(name) for name in words(figure)]
     chosen = chosen_format(file_format, out)
     data = figures.FigureData.of(Run.open(run))
-    names = _asked(data, figure) if figure else _allowed(data, run)
+    names = _asked(data, asked) if asked else _allowed(data, run)
     paths = figure_paths(names, chosen, run, out)
     drawings = {path: figures.get(name).draw(data) for name, path in paths.items()}
     figures.write(drawings, chosen)

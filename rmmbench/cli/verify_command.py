@@ -24,7 +24,7 @@ def verify(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CLAIM]...",
+            metavar="CLAIM",
             autocompletion=completing.claims,
             help="Names of `rmmbench list claims`; all if none is given.",
         ),
