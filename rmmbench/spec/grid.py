@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from rmmbench.errors import ProfileError, UnknownNameError, UsageError
 from rmmbench.spec.case import DEFAULTS, ActivationBits, Bits, Case, Where
@@ -12,10 +12,10 @@ from rmmbench.spec.ranges import Count, Flag, Fraction, Name, Rho, Seed
 from rmmbench.spec.strict import Strict, complaint
 from rmmbench.spec.tasks import TASKS
 
-WITHOUT_LENGTH = ("mlp", "linear", "projection", "import", "gcn2")
+WITHOUT_LENGTH = ("mlp", "linear", "import", "gcn2")
 """Models whose batches have no sequence unless one is given outright."""
 
-Measure = Literal["memory", "time", "gradient", "training", "timeline"]
+Measure = Literal["memory", "time", "gradient", "training", "timeline", "projection"]
 
 _AXES: dict[str, tuple[str, ...]] = {
     "rmm": ("sketch", "size"),
@@ -84,7 +84,18 @@ class Grid(Strict):
             raise ValueError("must have 'time' or 'training', not both; make two grids")
         if "gradient" in names and "time" not in names:
             raise ValueError("must have 'time' beside 'gradient', which needs a device too")
+        if "projection" in names and len(names) > 1:
+            raise ValueError("must have 'projection' alone, which times no steps; make two grids")
         return names
+
+    @model_validator(mode="after")
+    def _projections_of_a_layer(self) -> "Grid":
+        models = [name for name in self.model if name.partition(":")[0] != "linear"]
+        if "projection" in self.measure and (models or self.method != ("rmm",)):
+            got = f"model '{models[0]}'" if models else f"method {', '.join(self.method)}"
+            need = "measure 'projection' must have models linear:INxOUT and method rmm"
+            raise ValueError(f"{need}, got {got}")
+        return self
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Yield what makes each case, the exact one of a cell before the others.

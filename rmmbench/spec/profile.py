@@ -161,6 +161,8 @@ class Profile(Strict):
             measures["timeline"] = self.timeline
         if time_device and asked & {"time", "training", "gradient"}:
             measures["time_device"] = time_device
+        if time_device and "projection" in asked:
+            measures["projection_device"] = time_device
         if time_device and "gradient" in asked:
             measures["gradient_draws"] = self.gradient_draws
         if time_device and "training" in asked:

@@ -8,7 +8,7 @@ from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._style import COLORS, around_one, axis, error_bars, line, pick
 from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import PAPERS_EXACT
-from rmmbench.results.tidy import KIND, Row, group, is_projection
+from rmmbench.results.tidy import KIND, Row, group
 
 LINE = ("cell", *KIND)
 
@@ -16,7 +16,6 @@ LINE = ("cell", *KIND)
 def throughput_rows(data: FigureData) -> list[Row]:
     """Return the timed cases that have a ρ; none if no line has a number at two of them."""
     rows = [row for row in data.step_rows if row["time_device"] and row["rho"] is not None]
-    rows = [row for row in rows if not is_projection(row)]
     lines = group(filter(is_timed, rows), LINE)
     return rows if any(len({row["rho"] for row in alike}) > 1 for alike in lines) else []
 

@@ -10,7 +10,7 @@ from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures._style import rate_colors
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.labels import PAPERS_EXACT, rate
-from rmmbench.results.tidy import Row, is_projection, kept
+from rmmbench.results.tidy import Row, kept
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as Drawing
@@ -28,7 +28,6 @@ class Table3Matmul(Figure):
     def draw(self, data: FigureData) -> "Drawing":
         """Return the bars, with published minutes ÷ those of No RMM as hollow marks."""
         rows = [row for row in data.step_rows if row["time_device"] and row["method"] != "exact"]
-        rows = [row for row in rows if not is_projection(row)]
         drawn = [row for row in rows if _is_timed(row)]
         names = {row["key"]: rate(row) or "no rate" for row in drawn}
         shades = rate_colors(drawn)
@@ -62,8 +61,7 @@ class Table3Matmul(Figure):
 
 
 def _is_timed(row: Row) -> bool:
-    is_layer = row["method"] != "exact" and not is_projection(row)
-    return row["relative_throughput"] is not None and row["time_device"] is not None and is_layer
+    return row["relative_throughput"] is not None and row["method"] != "exact"
 
 
 def _inverse(ratio: float | None) -> float | None:

@@ -9,7 +9,7 @@ from rmmbench.report.tables import columns
 from rmmbench.report.tables.columns import happened, percent
 from rmmbench.report.tables.table import Column, Table, build, unseen
 from rmmbench.results.record import Environment
-from rmmbench.results.tidy import CELL, KIND, Row, is_projection, kept, telling
+from rmmbench.results.tidy import CELL, KIND, Row, kept, telling
 from rmmbench.spec.profile import Profile
 from rmmbench.units import GIB, byte_unit
 
@@ -91,21 +91,26 @@ def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column[Row]]:
         kept_bytes,
         replace(
             columns.RELATIVE_THROUGHPUT,
-            text=lambda row: "" if is_projection(row) else _ratio(row),
+            text=lambda row: _ratio(row, "relative_throughput", "time_device"),
         ),
         columns.INTERVAL,
-        Column("", "product ÷\nsketch", text=lambda row: _ratio(row) if is_projection(row) else ""),
+        Column(
+            "product_ratio",
+            "product ÷\nsketch",
+            text=lambda row: _ratio(row, "product_ratio", "projection_device"),
+        ),
+        columns.PRODUCT_INTERVAL,
         columns.papers_relative(profile),
         columns.GRADIENT_ERROR,
         Column("samples_per_second", "samples/s", write=per_second),
     ]
 
 
-def _ratio(row: Row) -> str:
-    if row["relative_throughput"] is not None:
-        return f"{row['relative_throughput']:.3f}"
+def _ratio(row: Row, name: str, device: str) -> str:
+    if row[name] is not None:
+        return f"{row[name]:.3f}"
     said_already = row["memory_device"] and row["peak_allocated_bytes"] is None
-    return happened(row) if row["time_device"] and not said_already else ""
+    return happened(row) if row[device] and not said_already else ""
 
 
 def per_second(value: float) -> str:
