@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from rmmbench.errors import UnknownNameError
 
@@ -17,10 +17,13 @@ class Entry:
     Attributes:
         target: "module:attribute", the module relative to the registry's package.
         summary: What `rmmbench list` prints beside the name.
+        settings: As `target`, the class of what it can be set to, if anything; the file that it is
+            in needs no torch.
     """
 
     target: str
     summary: str
+    settings: str = ""
 
 
 class Registry(Generic[T]):
@@ -61,10 +64,31 @@ class Registry(Generic[T]):
             UnknownNameError: If there is none.
         """
         if name not in self._loaded:
-            attribute = self._entries[self.check(name)].target.split(":")[1]
-            self._loaded[name] = cast("T", getattr(import_module(self.module(name)), attribute))
+            self._loaded[name] = cast("T", self._resolve(self._entries[self.check(name)].target))
         return self._loaded[name]
+
+    def settings(self, name: str) -> Any | None:
+        """Import and return the class of what `name` can be set to; None if it is nothing.
+
+        Raises:
+            UnknownNameError: If there is no such entry.
+        """
+        target = self._entries[self.check(name)].settings
+        return self._resolve(target) if target else None
+
+    def _resolve(self, target: str) -> Any:
+        module, attribute = target.split(":")
+        return getattr(import_module(f"{self._package}.{module}"), attribute)
 
     def module(self, name: str) -> str:
         """Return the full name of the module that the entry called `name` is in."""
         return f"{self._package}.{self._entries[self.check(name)].target.split(':')[0]}"
+
+
+def open_set(folder: str) -> "Registry[Any]":
+    """Return the registry of one folder of the package, imported when it is first asked for.
+
+    So what is asked for, which knows no method, can name one.
+    """
+    found: Registry[Any] = getattr(import_module(f"rmmbench.{folder}"), folder.upper())
+    return found

@@ -6,7 +6,7 @@ from typing import Any
 from rmmbench.cli.columns import WHERE, Column
 from rmmbench.report.labels import place, setting
 from rmmbench.results.record import Record
-from rmmbench.results.tidy import KIND, Row, differing, telling
+from rmmbench.results.tidy import kind_columns, Row, differing, telling
 from rmmbench.running.largest_batch import Line
 from rmmbench.spec.case import CHOICES, Case
 from rmmbench.units import GIB, MIB
@@ -80,7 +80,7 @@ def _names(lines: Sequence[Line]) -> list[Column]:
     starts = [i == 0 or line.case.cell != lines[i - 1].case.cell for i, line in enumerate(lines)]
     places = (place(row, where) if new else "" for row, new in zip(rows, starts, strict=True))
     # Every setting is told that is not left as it is, for there is no other column to tell it.
-    how = {"sketch", *CHOICES, *differing(changed, KIND)}
+    how = {"sketch", *CHOICES, *differing(changed, kind_columns())}
     return [
         Column("", tuple(places), is_number=False),
         Column("method", tuple(_method(row, how) for row in rows), is_number=False),

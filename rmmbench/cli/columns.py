@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rmmbench.report import published
 from rmmbench.report.labels import EXACT, gradient_error, kind, place, throughput_interval
-from rmmbench.results.tidy import CELL, KIND, Row, differing, is_projection, kept, telling
+from rmmbench.results.tidy import CELL, kind_columns, Row, differing, is_projection, kept, telling
 from rmmbench.spec.profile import Profile
 from rmmbench.units import GIB, MIB, format_percent
 
@@ -35,7 +35,7 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
     def order(row: Row) -> tuple[object, ...]:
         where = places.setdefault(place(row, WHERE), len(places))
         cell = (where, row["batch_size"], row["seq_len"] or 0)
-        how = (kinds.setdefault(kind(row, KIND), len(kinds)), [-size for size in kept(row)])
+        how = (kinds.setdefault(kind(row, kind_columns()), len(kinds)), [-size for size in kept(row)])
         return (*cell, row["cell"], row["method"] != "exact", *how)
 
     return sorted(rows, key=order)
@@ -99,7 +99,7 @@ def _has_paper_only(rows: Sequence[Row]) -> bool:
 def _kinds(rows: Sequence[Row]) -> tuple[str, ...]:
     """Return how each case saves memory; exact by the paper's name where all is the paper's."""
     exact = EXACT if _has_paper_only(rows) else "exact"
-    how = differing([row for row in rows if row["method"] != "exact"], KIND)
+    how = differing([row for row in rows if row["method"] != "exact"], kind_columns())
     return tuple(exact if row["method"] == "exact" else kind(row, how) for row in rows)
 
 

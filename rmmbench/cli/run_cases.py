@@ -108,17 +108,16 @@ def open_run(
         RunError: If it is of other cases, or cannot be written.
     """
     import rmmbench
-    from rmmbench.results.store import Run, RunInfo
-    from rmmbench.spec.profile import cases_hash
+    from rmmbench.results.store import Run, RunInfo, hashes
 
     info = RunInfo(
         rmmbench=rmmbench.__version__,
         profile_name=name,
         profile=profile,
-        profile_hash=cases_hash(cases),
         environment=environment,
         command=shlex.join(["rmmbench", *sys.argv[1:]]),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        **hashes(cases),
     )
     return Run.create(path, info)
 

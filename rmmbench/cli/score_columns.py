@@ -6,7 +6,7 @@ from rmmbench.cli.columns import Column
 from rmmbench.report import published
 from rmmbench.report.labels import EXACT, kind
 from rmmbench.report.scores import Line, Spread, by_place
-from rmmbench.results.tidy import KIND, SETTINGS, Row, differing
+from rmmbench.results.tidy import kind_columns, setting_columns, Row, differing
 from rmmbench.spec.profile import Profile
 from rmmbench.units import GIB, MIB, format_seconds
 
@@ -80,7 +80,7 @@ def paper(profile: Profile, line: Line) -> str:
 
 def name(line: Line, rows: Sequence[Row]) -> str:
     """Return the sketch, or the method that has none, and in what else the rows differ."""
-    told = differing([row for row in rows if row["method"] != "exact"], KIND)
+    told = differing([row for row in rows if row["method"] != "exact"], kind_columns())
     return EXACT if line.is_exact else kind(line.row, told)
 
 
@@ -101,7 +101,7 @@ def _said_once(column: Column, is_paper: Sequence[bool]) -> Column:
 def _by_setting(lines: Sequence[Line]) -> list[list[Line]]:
     settings: dict[tuple[object, ...], list[Line]] = {}
     for line in lines:
-        settings.setdefault(tuple(line.row[column] for column in SETTINGS), []).append(line)
+        settings.setdefault(tuple(line.row[column] for column in setting_columns()), []).append(line)
     return list(settings.values())
 
 

@@ -25,11 +25,15 @@ class Setting:
             and it is None in a row of what has no such setting. Other settings have one value a
             grid; labels say it where it is not the default, which is in every row.
         amount: Whether it says how much is kept.
+        alone: How people write it behind the method's name, if it is the only amount there.
+        instead_of: The setting that it can be given in place of; a grid must have one of the two.
     """
 
     words: str = ""
     varies: bool = False
     amount: bool = False
+    alone: str = ""
+    instead_of: str = ""
 
 
 class Settings(Strict):

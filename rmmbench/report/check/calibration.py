@@ -18,7 +18,7 @@ from rmmbench.spec.ranges import Line, Measured
 from rmmbench.spec.strict import Strict
 from rmmbench.units import format_percent
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 CALIBRATION_FILE: Final = "calibration.json"
 
 
@@ -37,11 +37,12 @@ class CalibrationRun(Strict):
 class Calibration(Strict):
     """Runs of the code of a run directory, besides the one that is in it."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     runs: tuple[CalibrationRun, ...] = ()
 
-    def logarithms(self, key: str) -> list[float]:
+    def logarithms(self, case: Case) -> list[float]:
         """Return the logarithm of a case's relative throughput in each run that has it."""
+        key = case.key if self.schema_version == SCHEMA_VERSION else former_key(case)
         found = (run.relative_throughput.get(key) for run in self.runs)
         return [math.log(value) for value in found if value is not None]
 
@@ -69,7 +70,7 @@ def summary(records: Iterable[Record], calibration: Calibration) -> Iterator[str
     ok = {record.key: record for record in records if record.outcome == "ok"}
     own = run_of(Path(), ok.values()).relative_throughput
     for key, value in own.items():
-        values = [math.log(value), *calibration.logarithms(key)]
+        values = [math.log(value), *calibration.logarithms(ok[key].case)]
         if len(values) > 1:
             differ, fall = math.expm1(spread(values)), detectable(values, len(own))
             yield (

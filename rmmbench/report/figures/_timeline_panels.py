@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from rmmbench.report.figures._notes import setting_names
 from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._style import INK, Point, axis, line, marks, rate_colors
-from rmmbench.results.tidy import KIND, Row, group, kept
+from rmmbench.results.tidy import kind_columns, Row, group, kept
 from rmmbench.results.timeline import CATEGORIES, PHASES, Category, Phase, Timeline, TimePoint
 from rmmbench.units import GIB, MIB, format_bytes
 
@@ -43,7 +43,7 @@ class Look:
         highest = max(map(self.highest, rows))
         self.unit, self.unit_bytes = ("MiB", MIB) if highest < GIB else ("GiB", GIB)
         self._colors = rate_colors(rows)
-        kinds = group([row for row in rows if row["method"] != "exact"], KIND)
+        kinds = group([row for row in rows if row["method"] != "exact"], kind_columns())
         self._kinds = {row["key"]: i for i, alike in enumerate(kinds) for row in alike}
 
     def highest(self, row: Row) -> int:
