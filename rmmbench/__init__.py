@@ -1,7 +1,9 @@
 """Train with less memory: keep a sketch of a linear layer's input, and measure what it costs.
 
     import rmmbench
-    rmmbench.convert(model, sketch="gaussian", rho=0.5)
+    rmmbench.convert(model, sketch="oporp", rho=0.5)
+    rmmbench.predict("roberta-base", task="mrpc", rho=0.1)
+    rmmbench.run("quick").frame()
 
 Nothing heavy is imported until one of these names is used.
 """
@@ -17,28 +19,67 @@ if TYPE_CHECKING:
     from rmmbench.nn import convert as convert
     from rmmbench.nn import manual_seed as manual_seed
     from rmmbench.nn import rmm_linear as rmm_linear
+    from rmmbench.nn.inspection import inspect as inspect
+    from rmmbench.nn.layer_advice import advise as advise
+    from rmmbench.nn.unconversion import unconvert as unconvert
+    from rmmbench.nn.updating import update as update
+    from rmmbench.report.check.two_runs import compare as compare
+    from rmmbench.report.check.two_runs import load as load
+    from rmmbench.running.one_case import measure as measure
+    from rmmbench.running.one_case import predict as predict
 
 try:
     __version__ = version("rmmbench")
 except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
 
+_HOMES = {
+    "NoiseCallback": "measures.gradient.callback",
+    "RMMLinear": "nn",
+    "advise": "nn.layer_advice",
+    "compare": "report.check.two_runs",
+    "convert": "nn",
+    "inspect": "nn.inspection",
+    "load": "report.check.two_runs",
+    "manual_seed": "nn",
+    "measure": "running.one_case",
+    "predict": "running.one_case",
+    "rmm_linear": "nn",
+    "sketches": "",
+    "unconvert": "nn.unconversion",
+    "update": "nn.updating",
+}
+
 __all__ = [
     "NoiseCallback",
     "RMMLinear",
     "__version__",
+    "advise",
+    "compare",
     "convert",
+    "inspect",
+    "load",
     "manual_seed",
+    "measure",
+    "predict",
     "rmm_linear",
     "sketches",
+    "unconvert",
+    "update",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'rmmbench' has no attribute '{name}'")
     if name == "sketches":
         return import_module("rmmbench.sketches")
-    if name == "NoiseCallback":
-        return import_module("rmmbench.measures.gradient.callback").NoiseCallback
-    return getattr(import_module("rmmbench.nn"), name)
+    if name in _HOMES:
+        return getattr(import_module(f"rmmbench.{_HOMES[name]}"), name)
+    if name.startswith("__"):
+        raise AttributeError(f"module 'rmmbench' has no attribute '{name}'")
+    from rmmbench.errors import did_you_mean
+
+    raise AttributeError(f"module 'rmmbench' has no attribute '{name}'{did_you_mean(name, _HOMES)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -89,6 +89,15 @@ class Interrupted(BaseException):
         self.exit_code = 128 + number
 
 
+def check_arguments(given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise TypeError for the first name that is none of the known ones, with the nearest."""
+    known = list(known)
+    for name in given:
+        if name not in known:
+            choice = f"{did_you_mean(name, known)}; choose from: {', '.join(known)}"
+            raise TypeError(f"no argument named '{name}'{choice}")
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest of `known`, or nothing where none is near."""
     nearest = difflib.get_close_matches(given, list(known), n=1)

@@ -1,6 +1,7 @@
 """How numbers in SI units are written for people, and read from them; records hold SI units."""
 
 import re
+from dataclasses import dataclass
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
@@ -68,3 +69,26 @@ def parse_bytes(text: str) -> int:
     if size >= 2**53:
         raise ValueError(f"a memory size must be below 8192 TiB, got '{text}'")
     return round(size)
+
+
+@dataclass(frozen=True)
+class ByteUnit:
+    """The one unit of all numbers in a column or on an axis.
+
+    Attributes:
+        size: In bytes.
+        digits: Decimal places on paper.
+    """
+
+    name: str
+    size: int
+    digits: int
+
+    def write(self, n_bytes: float | None) -> str:
+        """Return bytes in this unit without its name, "" for None."""
+        return "" if n_bytes is None else f"{n_bytes / self.size:.{self.digits}f}"
+
+
+def byte_unit(highest: float) -> ByteUnit:
+    """Return the unit for numbers up to `highest`: MiB below one GiB, else GiB."""
+    return ByteUnit("MiB", MIB, 1) if highest < GIB else ByteUnit("GiB", GIB, 2)

@@ -82,7 +82,7 @@ def _show(case: "Case", advice: dict[str, Any], *, every_layer: bool) -> None:
 
     from rmmbench.cli.table_command import stdout
     from rmmbench.report.labels import place
-    from rmmbench.results.record import told_dtype
+    from rmmbench.results.record import case_row, told_dtype
     from rmmbench.results.tidy import CELL
 
     console = stdout()
@@ -95,9 +95,11 @@ def _show(case: "Case", advice: dict[str, Any], *, every_layer: bool) -> None:
         console.print()
     console.print(_totals(case, advice))
     console.print()
-    shared = "one for layers that read one tensor" if case.share else "one for each layer"
-    row = case.model_dump() | {"dtype": told_dtype(case.dtype, advice["parameter_dtypes"])}
-    said = f"{place(row, CELL)} · sketch {case.sketch}, {shared}"
+    shared = (
+        "one for layers that read one tensor" if case.settings["share"] else "one for each layer"
+    )
+    row = case_row(case) | {"dtype": told_dtype(case.dtype, advice["parameter_dtypes"])}
+    said = f"{place(row, CELL)} · sketch {case.settings['sketch']}, {shared}"
     how = "Predicted on fake tensors; inputs are made up. MiB of a line are of all its layers."
     console.print(Text(f"{said}\n{how}", style="dim"))
 
@@ -107,7 +109,7 @@ def _layers(case: "Case", layers: Sequence[dict[str, Any]], *, fold: bool) -> "T
 
     from rmmbench.units import format_bytes
 
-    table = _table("layer", "", "kept\nnow", f"at\nρ={case.rho:g}", "verdict")
+    table = _table("layer", "", "kept\nnow", f"at\nρ={case.settings['rho']:g}", "verdict")
     table.columns[-1].justify = "left"
     for line in _lines(layers, fold=fold):
         kept, sketched = (format_bytes(line[name]) if line[name] else "" for name in _BYTES)
@@ -120,7 +122,9 @@ def _layers(case: "Case", layers: Sequence[dict[str, Any]], *, fold: bool) -> "T
 def _totals(case: "Case", advice: dict[str, Any]) -> "Table":
     from rmmbench.units import format_bytes, format_percent
 
-    table = _table("", "now", f"at ρ={case.rho:g}", "", "the least that any ρ reaches", "")
+    table = _table(
+        "", "now", f"at ρ={case.settings['rho']:g}", "", "the least that any ρ reaches", ""
+    )
     for heading, field in _FIELDS.items():
         now = getattr(advice["exact"], field)
         cells = [heading, format_bytes(now)]

@@ -102,14 +102,11 @@ def _json(names: Sequence[str], table: Iterable[list[Any]]) -> Iterator[str]:
 
 
 def _markdown(names: Sequence[str], table: Iterable[list[Any]]) -> Iterator[str]:
-    from rmmbench.report.check.markdown import escaped
+    from rmmbench.report.tables.writers import markdown_row
 
-    def line(cells: Iterable[str]) -> str:
-        return f"| {' | '.join(cells)} |\n"
-
-    yield line(names) + line(["---"] * len(names))
+    yield f"{markdown_row(names)}\n{markdown_row(['---'] * len(names))}\n"
     for row in table:
-        yield line("" if value is None else escaped(str(value)) for value in row)
+        yield markdown_row("" if value is None else str(value) for value in row) + "\n"
 
 
 def _write(path: Path, content: Iterable[bytes]) -> None:

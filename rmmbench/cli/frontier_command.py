@@ -8,7 +8,6 @@ import typer
 
 from rmmbench.cli.figure_files import chosen_format, figure_paths
 from rmmbench.cli.flags import FigureFormat
-from rmmbench.cli.frontier_table import show
 from rmmbench.cli.telling import tell
 from rmmbench.errors import NotComparableError, UsageError
 
@@ -57,8 +56,24 @@ def frontier(
         raise UsageError(f"{where} must have {need}, and has neither; {hint}")
     path = figure_paths([FIGURE], chosen, opened[0].path, out)[FIGURE]
     figures.write({path: figures.get(FIGURE).draw(data)}, chosen)
-    show(data)
+    _show(data)
     tell(f"figure: {path}")
+
+
+def _show(data: "FigureData") -> None:
+    """Print a table a cell to stdout; what did not end well, and why, to stderr."""
+    from rmmbench.cli.drawn import drawn
+    from rmmbench.cli.table_command import WIDER, stdout
+    from rmmbench.report.tables.frontier_table import frontier_tables
+
+    tables, console = frontier_tables(data), stdout(WIDER)
+    if tables:
+        console.print()
+        console.print(drawn(tables))
+    shown = {key for table in tables for key in table.values("key")}
+    for record in data.records:
+        if record.outcome != "ok" and record.key in shown:
+            tell(f"{record.outcome}: {record.case.title}: {record.reason}")
 
 
 def _joined(runs: "Sequence[Run]") -> "FigureData":

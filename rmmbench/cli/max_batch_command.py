@@ -1,7 +1,6 @@
 """`rmmbench max-batch`: the largest batch that fits in a given memory, by method."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,17 +8,13 @@ import typer
 
 from rmmbench.cli import axes as flags
 from rmmbench.cli.flags import Device
-from rmmbench.cli.run_cases import open_run, tell_how_to_retry, telling_what_is_kept
+from rmmbench.cli.run_cases import tell_how_to_retry, typed
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import tell
 from rmmbench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from rmmbench.results.record import Record
     from rmmbench.results.store import Run
-    from rmmbench.running.events import Event
     from rmmbench.running.largest_batch import Line
     from rmmbench.spec.case import Case
     from rmmbench.spec.profile import Profile
@@ -63,7 +58,10 @@ def max_batch(
       rmmbench max-batch roberta-base --memory 16GiB --device predict
       rmmbench max-batch hf:gpt2 --memory 24GiB --seq-len 512 --method checkpoint
     """
-    from rmmbench.cli.batch_columns import data
+    from rmmbench.cli.drawn import drawn
+    from rmmbench.cli.table_command import WIDER, stdout
+    from rmmbench.report.tables.batch_table import batch_table
+    from rmmbench.running.execution import open_run
     from rmmbench.running.largest_batch import found
     from rmmbench.running.plan import make_plan
 
@@ -85,14 +83,18 @@ def max_batch(
     place = str(cases[0].memory_device)
     time_device = _time_device(place, is_asked=place == "cuda" if time is None else time)
     name = re.sub(r"[:/\s]+", "-", f"max-batch-{model}-{memory}-{place}")
-    run = open_run(out or Path("runs") / name, profile, chosen, cases, plan.environment)
+    path = out or Path("runs") / name
+    run = open_run(path, chosen, cases, plan.environment, name=profile, command=typed())
     _find(run, cases, time_device, retry=retry)
     lines = found(run.records(), cases, time_device)
+    table = batch_table(lines, run.info.environment)
     if as_json:
         about = {"model": model, "memory_limit_bytes": limit, "device": place}
-        write_json(about | {"methods": data(lines)})
+        write_json(about | {"methods": table.data()})
     else:
-        _show(lines, run)
+        console = stdout(WIDER)
+        console.print()
+        console.print(drawn([table]))
     _end(lines, run)
 
 
@@ -158,87 +160,15 @@ def _time_device(device: str, *, is_asked: bool) -> Literal["cuda", "cpu"] | Non
 def _find(
     run: "Run", cases: "list[Case]", time_device: Literal["cuda", "cpu"] | None, *, retry: bool
 ) -> None:
+    from rmmbench.running.execution import holding, launcher_of
     from rmmbench.running.largest_batch import find
-    from rmmbench.running.local import LocalLauncher
+    from rmmbench.running.progress import show_progress
 
-    environment = run.info.environment
-    launcher = LocalLauncher(
-        environment,
-        time_limit_seconds=run.info.profile.time_limit_seconds,
-        jobs=environment.cpu_count,
-        folder=run.path,
-    )
-    with telling_what_is_kept(run, "probes"):
+    with holding(run, "probes"):
         before = len(run.records())
         if before:
-            tell(f"probes recorded in {run.path} already: {before}")
-        _follow(find(run, cases, launcher, time_device, retry=retry))
-
-
-def _follow(events: "Iterator[Event]") -> None:
-    """Print a line on stderr for each probe; on a terminal what runs now stands below."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from rmmbench.running.events import Finished, Working
-
-    console = Console(stderr=True, highlight=False)
-    with console.status("starting") as status:
-        for event in events:
-            if isinstance(event, Finished):
-                console.print(Text(_outcome(event.record)), soft_wrap=True)
-            elif isinstance(event, Working) and event.running:
-                running = [f"{case.title}: {stage}" for case, stage in event.running]
-                status.update(Text("; ".join(running)))
-
-
-def _outcome(record: "Record") -> str:
-    """Return what came of a probe in one line."""
-    from rmmbench.cli.batch_columns import per_second
-    from rmmbench.units import format_bytes, format_seconds
-
-    results: dict[str, str] = {"ok": "fits", "out_of_memory": "does not fit"}
-    result = results.get(record.outcome, record.outcome)
-    if record.case.time_device is not None:
-        speed = record.timing.samples_per_second if record.timing else None
-        result = f"{per_second(speed)} samples/s" if speed else record.outcome
-    peak = f"{format_bytes(record.memory.peak_allocated_bytes)}, " if record.memory else ""
-    took = format_seconds(record.wall_seconds)
-    return f"{record.case.title}, {record.case.device}: {peak}{result} ({took})"
-
-
-def _show(lines: "list[Line]", run: "Run") -> None:
-    """Print the table, and in its caption what all lines share."""
-    from rich.text import Text
-
-    from rmmbench.cli.table_command import WIDER, stdout
-    from rmmbench.report.labels import place, provenance
-    from rmmbench.results.tidy import CELL, read_rows, shared
-    from rmmbench.units import format_bytes
-
-    records = [record for line in lines for record in line.known.values()]
-    records += [line.timed for line in lines if line.timed is not None]
-    rows = read_rows(records)
-    names = [name for name in CELL if name not in ("batch_size", "dtype", "seed")]
-    limit = f"{format_bytes(lines[0].case.memory_limit_bytes)} of memory"
-    synthetic = "; ".join(dict.fromkeys(r.synthetic for r in records if r.memory or r.timing))
-    about = " · ".join(filter(None, [place(rows[0], shared(rows, names)), limit]))
-    console = stdout(WIDER)
-    console.print()
-    console.print(_table(lines))
-    console.print()
-    said = provenance(rows, run.info.environment, synthetic)
-    console.print(Text(f"{about}\n{said}", style="dim"))
-
-
-def _table(lines: "list[Line]") -> "RenderableType":
-    from rmmbench.cli.batch_columns import columns
-    from rmmbench.cli.drawn import drawn
-
-    starts = [i for i, line in enumerate(lines) if line.case.method == "exact"]
-    outcomes = [line.trouble.outcome if line.trouble else "ok" for line in lines]
-    styles = [{"ok": "", "skipped": "dim"}.get(outcome, "red") for outcome in outcomes]
-    return drawn(columns(lines), range(len(lines)), starts=starts, styles=styles)
+            tell(f"{run.path} has {before} probes already")
+        show_progress(find(run, cases, launcher_of(run), time_device, retry=retry))
 
 
 def _end(lines: "list[Line]", run: "Run") -> None:

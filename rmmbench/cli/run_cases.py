@@ -1,10 +1,8 @@
-"""How a plan is carried out: the run directory, the progress, the table, what failed."""
+"""How a run is told: where it goes, its table, what failed and how to go on."""
 
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +10,12 @@ import typer
 
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import tell
-from rmmbench.errors import Exit, Interrupted
-from rmmbench.running.interrupts import deferred
+from rmmbench.errors import Exit
 
 if TYPE_CHECKING:
-    from rmmbench.results.record import Environment, Record
+    from rmmbench.results.record import Record
     from rmmbench.results.store import Run
+    from rmmbench.running.events import Event
     from rmmbench.running.plan import Plan
     from rmmbench.spec.case import Case
     from rmmbench.spec.profile import Profile
@@ -46,34 +44,24 @@ def carry_out(
         RunError: If the directory is of other cases, in use, or cannot be written.
         Interrupted: By a signal; what was measured stays.
     """
-    run = open_run(path, name, profile, plan.cases, plan.environment)
-    with telling_what_is_kept(run, f"of {len(plan.cases)} cases"):
-        records = _measure(run, profile, plan, retry=retry)
-    _report(run, records, as_json=as_json)
+    from rmmbench.running.execution import execute, open_run
+    from rmmbench.running.progress import show_progress
+
+    def follow(events: "Iterator[Event]", left: "Sequence[Case]") -> None:
+        total = len(plan.cases)
+        if len(left) < total:
+            tell(f"{path} has {total - len(left)} of {total} cases already")
+        show_progress(events, left)
+
+    run = open_run(path, profile, plan.cases, plan.environment, name=name, command=typed())
+    execute(run, plan.cases, retry=retry, follow=follow)
+    _report(run, as_json=as_json)
     return run
 
 
-@contextmanager
-def telling_what_is_kept(run: "Run", what: str) -> Iterator[None]:
-    """Hold the run directory; where measuring ends before its end, say how many records it has.
-
-    Raises:
-        RunError: If the directory is in use, or cannot be written.
-        EndedError: If no process can be started.
-        Interrupted: By a signal.
-    """
-    from rmmbench.running.fork_server import EndedError
-
-    def kept() -> str:
-        return f"{len(run.records())} {what} are recorded in {run.path}; the same command goes on"
-
-    try:
-        with run.locked(), deferred():
-            yield
-    except Interrupted as error:
-        raise Interrupted(error.number, kept()) from None
-    except EndedError as error:
-        raise EndedError(f"{error}; {kept()}") from None
+def typed() -> str:
+    """Return the command line as a person would type it again."""
+    return shlex.join(["rmmbench", *sys.argv[1:]])
 
 
 def end(run: "Run") -> None:
@@ -99,51 +87,11 @@ def tell_how_to_retry(records: "Iterable[Record]") -> None:
         tell(f"cases that failed: {count}; the same command with --retry measures them again")
 
 
-def open_run(
-    path: Path, name: str, profile: "Profile", cases: "list[Case]", environment: "Environment"
-) -> "Run":
-    """Make the run directory of some cases, or open the one that is there.
-
-    Raises:
-        RunError: If it is of other cases, or cannot be written.
-    """
-    import rmmbench
-    from rmmbench.results.store import Run, RunInfo, hashes
-
-    info = RunInfo(
-        rmmbench=rmmbench.__version__,
-        profile_name=name,
-        profile=profile,
-        environment=environment,
-        command=shlex.join(["rmmbench", *sys.argv[1:]]),
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        **hashes(cases),
-    )
-    return Run.create(path, info)
-
-
-def _measure(run: "Run", profile: "Profile", plan: "Plan", *, retry: bool) -> "list[Record]":
-    from rmmbench.cli.progress import show_progress
-    from rmmbench.running.local import LocalLauncher
-    from rmmbench.running.sweeping import remaining, sweep
-
-    left = remaining(run, plan.cases, retry=retry)
-    if len(left) < len(plan.cases):
-        tell(f"{run.path} has {len(plan.cases) - len(left)} of {len(plan.cases)} cases already")
-    launcher = LocalLauncher(
-        plan.environment,
-        time_limit_seconds=profile.time_limit_seconds,
-        jobs=plan.environment.cpu_count,
-        folder=run.path,
-    )
-    show_progress(sweep(run, plan.cases, launcher, retry=retry), left)
-    return run.records()
-
-
-def _report(run: "Run", records: "list[Record]", *, as_json: bool) -> None:
+def _report(run: "Run", *, as_json: bool) -> None:
     from rmmbench.cli.table_command import show
     from rmmbench.results.tidy import read_rows
 
+    records = run.records()
     if as_json:
         write_json(read_rows(records))
     else:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rmmbench.errors import UsageError
-from rmmbench.methods._stack import Stack
+from rmmbench.methods._stack import Stack as Stack
 from rmmbench.methods.method import Method
 from rmmbench.registry import Entry, Registry
 from rmmbench.spec.steps import Step

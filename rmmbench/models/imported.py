@@ -22,8 +22,16 @@ def from_path(argument: str, case: Case) -> Built:
     Raises:
         ValueError: If it cannot be imported, or what it returns is not that pair.
     """
-    made = find_factory(argument)(batch_size=case.batch_size, seq_len=case.seq_len)
-    where = f"import:{argument}"
+    return made_by(find_factory(argument), f"import:{argument}", case)
+
+
+def made_by(factory: Callable[..., Any], where: str, case: Case) -> Built:
+    """Return what factory(batch_size=…, seq_len=…) makes; `where` is its name in messages.
+
+    Raises:
+        ValueError: If what it returns is not (model, make_batch).
+    """
+    made = factory(batch_size=case.batch_size, seq_len=case.seq_len)
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module)):
         raise ValueError(f"{where} must return (model, make_batch), got {type(made).__name__}")
     model, make_batch = made

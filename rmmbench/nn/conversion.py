@@ -66,6 +66,13 @@ def convert(
         TypeError: If a setting has no such name, or is not of its type; nothing is changed then.
         ValueError: If the settings make no sense, `where` needs an example and there is none, or no
             layer is left to convert, or what stands in a layer's `forward` would hide the sketch.
+
+    Examples:
+        >>> import rmmbench, torch
+        >>> rmmbench.convert(torch.nn.Sequential(torch.nn.Linear(8, 4)), sketch="oporp", rho=0.5)
+        Sequential(
+          (0): RMMLinear(in_features=8, out_features=4, bias=True, sketch=oporp, rho=0.5)
+        )
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
@@ -83,13 +90,10 @@ def convert(
         advice = _advice(model, matching, chosen, example, share=share, floor=floor)
         matching = [layer.layer for layer in advice if layer.is_beneficial]
     swap(model, matching, chosen, share=share)
-    names = ", ".join(matching)
     counts = len(matching), len(layers)
-    logger.info("%d of %d linear layers keep a %s sketch: %s", *counts, sketch, names)
+    logger.info("%d of %d linear layers keep a %s sketch: %s", *counts, sketch, ", ".join(matching))
     _tell_sharing(model, matching, advice, share=share)
-    not_worth_it = [layer.reason for layer in advice if not layer.is_beneficial]
-    for reason, count in Counter([*left_out_layers(model).values(), *not_worth_it]).items():
-        logger.info("left out: %d, as %s", count, reason)
+    _tell_left_out(model, advice)
     return model
 
 
@@ -149,6 +153,12 @@ def _tell_sharing(
         blocks = [block or "the model" for block in sharing_groups(model, layers)]
         if blocks:
             logger.info("layers that read one tensor share its sketch within %s", ", ".join(blocks))
+
+
+def _tell_left_out(model: nn.Module, advice: list[LayerAdvice]) -> None:
+    not_worth_it = [layer.reason for layer in advice if not layer.is_beneficial]
+    for reason, count in Counter([*left_out_layers(model).values(), *not_worth_it]).items():
+        logger.info("left out: %d, as %s", count, reason)
 
 
 def _nothing_to_convert(converted: dict[str, Sketched], left_out: dict[str, str]) -> str:

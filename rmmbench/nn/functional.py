@@ -66,6 +66,13 @@ def rmm_linear(
 
     Saves for backward: proj_dim × in_features elements and one 8-byte seed; `norm-rows` instead of
     the seed 16 bytes a row that it keeps.
+
+    Examples:
+        >>> import rmmbench, torch
+        >>> x, weight = torch.randn(64, 8), torch.randn(4, 8, requires_grad=True)
+        >>> rmmbench.rmm_linear(x, weight, rho=0.5).sum().backward()
+        >>> weight.grad.shape
+        torch.Size([4, 8])
     """
     size = rho, proj_dim, min_proj_dim, max_proj_dim
     settings = SketchSettings(sketch, *size, block_rows).checked()

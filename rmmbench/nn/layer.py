@@ -34,10 +34,7 @@ class Sketched:
 
     def describe_settings(self) -> str:
         """Return the settings as `repr` shows them."""
-        given = self.settings._asdict().items()
-        defaults = SketchSettings._field_defaults
-        shown = [f"{k}={v}" for k, v in given if k == "sketch" or v != defaults[k]]
-        return ", ".join(shown + ["exact"] * self.exact)
+        return ", ".join([self.settings.in_words(), *["exact"] * self.exact])
 
 
 class RMMLinear(Sketched, nn.Linear):
@@ -57,6 +54,12 @@ class RMMLinear(Sketched, nn.Linear):
     Raises:
         TypeError: If a setting has no such name, or is not of its type.
         ValueError: If the settings make no sense; see `rmm_linear`.
+
+    Examples:
+        >>> import rmmbench, torch
+        >>> layer = rmmbench.RMMLinear(8, 4, sketch="oporp", rho=0.5)
+        >>> layer(torch.zeros(2, 32, 8)).shape
+        torch.Size([2, 32, 4])
     """
 
     def __init__(

@@ -9,6 +9,7 @@ replayed. What a graph allocates is the graph's, so the stream is made before: `
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -92,9 +93,31 @@ def manual_seed(seed: int) -> None:
     """Start the stream of seeds anew from `seed`, so that the sketches that follow repeat.
 
     Without it the stream follows torch's initial seed and never starts anew within a process.
+
+    Examples:
+        >>> import rmmbench, torch
+        >>> x, weight = torch.ones(64, 8), torch.ones(4, 8, requires_grad=True)
+        >>> gradients = []
+        >>> for _ in range(2):
+        ...     rmmbench.manual_seed(0)
+        ...     loss = rmmbench.rmm_linear(x, weight, rho=0.5).sum()
+        ...     gradients += torch.autograd.grad(loss, weight)
+        >>> torch.equal(*gradients)
+        True
     """
     _stream.seed, _stream.counter = seed, itertools.count()
     _stream.on_gpu = {device: (None, last) for device, (_, last) in _stream.on_gpu.items()}
+
+
+@contextmanager
+def seeds_kept() -> Iterator[None]:
+    """Leave the stream of the CPU's seeds after this as it was before."""
+    seed, counter = _stream.seed, _stream.counter
+    _stream.counter = itertools.count()
+    try:
+        yield
+    finally:
+        _stream.seed, _stream.counter = seed, counter
 
 
 def _hash(*values: int) -> int:

@@ -106,6 +106,16 @@ def share_inputs(
     return shared, handles
 
 
+def stop_sharing(model: nn.Module) -> None:
+    """Remove the hooks by which the layers of a model share; those of a copy of it, too."""
+    for module in model.modules():
+        for hooks in (module._forward_pre_hooks, module._forward_hooks):
+            for key, hook in list(hooks.items()):
+                if isinstance(getattr(hook, "__self__", None), SharedInput):
+                    del hooks[key]
+                    module._forward_hooks_always_called.pop(key, None)
+
+
 def sharing_groups(model: nn.Module, layers: Iterable[str]) -> dict[str, list[str]]:
     """Return the layers that share, should they read one tensor, by the block that they are in."""
     groups: dict[str, list[str]] = {}

@@ -50,6 +50,23 @@ class SketchSettings(NamedTuple):
                 raise TypeError(f"no setting named '{printable(name)}'{choice}")
         return cls(**settings).checked()  # type: ignore[arg-type]
 
+    def in_words(self) -> str:
+        """Return the sketch, and what of the rest is not the default: "sketch=oporp, rho=0.5"."""
+        given, usual = self._asdict(), self._field_defaults
+        return ", ".join(f"{k}={v}" for k, v in given.items() if k == "sketch" or v != usual[k])
+
+    def changed(self, settings: Mapping[str, object], beside: Iterable[str]) -> "SketchSettings":
+        """Return these settings with others in their place; of rho and proj_dim one takes both's.
+
+        Raises:
+            TypeError: As `of` does.
+            ValueError: As `checked` does.
+        """
+        before = self._asdict()
+        if {"rho", "proj_dim"} & set(settings):
+            before |= {"rho": None, "proj_dim": None}
+        return self.of({**before, **settings}, beside)
+
     def checked(self) -> "SketchSettings":
         """Return these settings if they make sense.
 

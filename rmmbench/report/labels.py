@@ -1,10 +1,10 @@
 """How cases are named for people: the name has what tells them apart, the caption the rest."""
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from rmmbench.results.record import Environment
-from rmmbench.results.tidy import Row, interval
+from rmmbench.results.tidy import CELL, Row, interval, shared
 from rmmbench.spec.known_settings import choices, in_words, stack_name
 from rmmbench.spec.tasks import TASKS
 
@@ -40,6 +40,11 @@ def place(row: Row, columns: Iterable[str]) -> str:
     elif "batch_size" in parts and row["model"].partition(":")[0] in ("linear", "projection"):
         parts["batch_size"] = f"{row['batch_size']} rows"
     return " · ".join(parts.values())
+
+
+def shared_place(rows: Sequence[Row]) -> str:
+    """Return as much of the place as all rows share; their dtype is told by `provenance`."""
+    return place(rows[0], shared(rows, [name for name in CELL if name not in ("dtype", "seed")]))
 
 
 def rate(row: Row) -> str:

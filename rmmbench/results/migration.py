@@ -15,10 +15,21 @@ READ: Final = (1, 2)
 """The versions that are read on."""
 
 _FLAT: Final[dict[str, Any]] = {
-    **{"method": "exact", "sketch": None, "rho": None, "proj_dim": None},
-    **{"min_proj_dim": 1, "max_proj_dim": None, "block_rows": None},
-    **{"bits": None, "group_size": None, "activation_bits": None, "budget": None},
-    **{"include": (), "exclude": (), "where": "all", "share": True},
+    "method": "exact",
+    "sketch": None,
+    "rho": None,
+    "proj_dim": None,
+    "min_proj_dim": 1,
+    "max_proj_dim": None,
+    "block_rows": None,
+    "bits": None,
+    "group_size": None,
+    "activation_bits": None,
+    "budget": None,
+    "include": (),
+    "exclude": (),
+    "where": "all",
+    "share": True,
 }
 """What a version 1 case had beside what a case has now; a setting of a later day is none of it."""
 

@@ -5,21 +5,25 @@ flushed to the disk; a line that was torn by a crash is dropped when the run goe
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from rmmbench.errors import RunError
-from rmmbench.results.reading import Shared, content_of, lines_of, parsed
 from rmmbench.results.migration import SCHEMA_VERSION, former_key
+from rmmbench.results.reading import Shared, content_of, lines_of, parsed
 from rmmbench.results.record import Environment, Record
 from rmmbench.spec.case import Case, text_digest
 from rmmbench.spec.profile import Profile
 from rmmbench.spec.ranges import Line
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 RUN_FILE, RECORDS_FILE, LOCK_FILE = "run.json", "records.jsonl", ".lock"
 CHECKPOINTS = "checkpoints"
@@ -132,6 +136,20 @@ class Run:
             if line.strip():
                 yield parsed(Record, line, f"{file}:{number}", "; remove the line")
 
+    def frame(self) -> "DataFrame":
+        """Return a pandas DataFrame with a row a case and the columns of `rmmbench export`.
+
+        A number that is missing is NaN or None. `rmmbench docs results` has every column's unit.
+
+        Raises:
+            RunError: If a record cannot be read.
+        """
+        from pandas import DataFrame
+
+        from rmmbench.results.tidy import read_rows
+
+        return DataFrame(read_rows(self.each_record()))
+
     def append(self, record: Record) -> None:
         """Write one record to the end of records.jsonl and to the disk.
 
@@ -150,6 +168,11 @@ class Run:
         except OSError as error:
             reason = f"{file} cannot be written: {error.strerror}"
             raise RunError(f"{reason}; free space and run the same command to go on") from error
+
+    def __repr__(self) -> str:
+        counts = Counter(record.outcome for record in self.records())
+        came = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        return f"Run({str(self.path)!r}: {self.info.profile.title}; {came or 'no records'})"
 
     def drop_checkpoints(self, key: str) -> None:
         """Remove what a run of training would have gone on from; its record is there now."""

@@ -28,7 +28,7 @@ def read_rows(records: Iterable[Record]) -> list[Row]:
 
     Adds to `Record.row`: `saving`, the fraction of exact's peak_allocated_bytes in the same cell
     that is saved, and `saved_bytes_saving`, the same of saved_bytes. Of a case that was measured
-    again the last record counts. What is in CELL and `setting_columns` tells any two of one run apart.
+    again the last record counts. CELL and `setting_columns` tell any two of one run apart.
     """
     by_key: dict[str, dict[str, Any]] = {}
     for record in records:

@@ -12,6 +12,7 @@ from torch import nn
 from rmmbench import methods, models
 from rmmbench.kernels.launch import Path, complaint, path_taken
 from rmmbench.measures.step import AUTOCAST, TrainingStep, autocast, make_optimizer, placed
+from rmmbench.models.model import Built
 from rmmbench.nn import left_out_layers, manual_seed
 from rmmbench.nn.candidates import linear_layers
 from rmmbench.results.out_of_memory import is_out_of_memory
@@ -32,6 +33,7 @@ from rmmbench.spec.printable import printable
 
 Announce = Callable[[str], None]
 Keep = Callable[["Draft"], None]
+Build = Callable[[Case], Built]
 
 
 class Draft:
@@ -128,7 +130,7 @@ class Draft:
             converted=self.converted,
             left_out=self.left_out,
             parameter_dtypes=self.parameter_dtypes,
-            exact_gradient=all(methods.get(name).is_exact for name in self.case.methods),
+            exact_gradient=methods.stack(self.case.steps).is_exact,
             sketch_path=self.sketch_path,
             synthetic=self.synthetic,
             missing=self._missing(),
@@ -151,13 +153,19 @@ def told(error: BaseException) -> str:
     return printable(f"{named}: {text}" if text else named)
 
 
-def prepare(draft: Draft, device: str, *, foreach: bool) -> TrainingStep:
+def prepare(
+    draft: Draft,
+    device: str,
+    *,
+    foreach: bool,
+    build: Build = models.build,
+) -> TrainingStep:
     """Build the model, make a batch, and apply the method, everything from the case's seed."""
     case = draft.case
     torch.manual_seed(case.seed)
     manual_seed(case.seed)
     with torch.device(device):
-        model, make_batch, draft.synthetic, warnings = models.build(case)
+        model, make_batch, draft.synthetic, warnings = build(case)
         batch = make_batch()
     draft.warnings += [warning for warning in warnings if warning not in draft.warnings]
     # A factory of the user's own may have named another device, or make a batch of NumPy's arrays.
@@ -177,8 +185,9 @@ def _apply_method(draft: Draft, model: nn.Module, batch: Mapping[str, Any]) -> N
     """Change the model as the case asks, and note what it is and what of it was left."""
     case, left_out = draft.case, Counter(left_out_layers(model).values())
     draft.parameter_dtypes = parameter_dtypes(model)
-    draft.converted = methods.get(case.method).apply(model, case, batch)
-    if any(_INPUTS in methods.get(name).takes_over for name in case.methods):
+    stack = methods.stack(case.steps)
+    draft.converted = stack.apply(model, batch)
+    if stack.takes_over(_INPUTS):
         left_out["not chosen by include, exclude or where"] = len(linear_layers(model))
         draft.left_out = {reason: count for reason, count in left_out.items() if count}
 

@@ -11,7 +11,6 @@ from rmmbench.methods import check as check_stack
 from rmmbench.models import MODELS, check
 from rmmbench.results.record import Environment
 from rmmbench.running import process
-from rmmbench.sketches import SKETCHES
 from rmmbench.spec.case import Case, Device
 from rmmbench.spec.profile import Profile
 
@@ -53,7 +52,7 @@ def make_plan(profile: Profile, device: str, *, import_models: bool = True) -> P
         check_installed()
     models = sorted({case.model.partition(":")[0] for case in every_case})
     process.preload([MODELS.module(name) for name in models] + _trainers(every_case))
-    environment = process.call(_environment)
+    environment = process.call(environment_here)
     cases = profile.cases(*resolve(device, environment))
     if not cases:
         raise UsageError(
@@ -81,12 +80,10 @@ def check_installed() -> None:
 
 
 def check_names(cases: list[Case]) -> None:
-    """Raise UnknownNameError for a model, method or sketch that does not exist."""
+    """Raise UnknownNameError for a model or method that does not exist."""
     for case in cases:
         MODELS.check(case.model.partition(":")[0])
         check_stack(case.method)
-        if case.sketch is not None:
-            SKETCHES.check(case.sketch)
 
 
 def check_models(cases: list[Case], limit_seconds: float) -> None:
@@ -96,9 +93,9 @@ def check_models(cases: list[Case], limit_seconds: float) -> None:
     """
     shapes = {(case.model, case.task, case.seq_len, case.attention): case for case in cases}
     sketched = {
-        case.model_copy(update={"rho": None, "proj_dim": None}).key: case
+        case.with_settings(rho=None, proj_dim=None).key: case
         for case in cases
-        if case.sketch is not None
+        if case.settings["sketch"] is not None
     }
     trained = {
         (case.model, case.task, case.seq_len, case.training): case
@@ -138,7 +135,8 @@ def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeD
     return devices[device]
 
 
-def _environment() -> Environment:
+def environment_here() -> Environment:
+    """Return the machine, the versions and the settings of this process."""
     module = import_module("rmmbench.measures.environment")
     found: Environment = module.environment()
     return found

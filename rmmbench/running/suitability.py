@@ -17,7 +17,7 @@ def check_sketch(case: Case) -> None:
     Raises:
         ValueError: If the sketch takes no block_rows, needs them, or they fit no input.
     """
-    sketch = sketches.get(case.sketch or "gaussian", case.block_rows)
+    sketch = sketches.get(case.settings["sketch"], case.settings["block_rows"])
     has_blocks = sketch.needs_block_rows or sketch.block_rows is not None
     if not has_blocks or case.model.startswith("import:"):
         return
@@ -40,11 +40,11 @@ def check_method(case: Case) -> None:
         UsageError: If two methods of the stack decide about the same.
         ValueError: If the model has nothing that a method could change.
     """
-    methods.get(case.method)
+    methods.stack(case.steps)
     # What rmm has to say takes a step to find out; its own case will tell.
-    rest = [name for name in case.methods if name not in ("exact", "rmm")]
+    rest = tuple(step for step in case.steps if step.name != "rmm")
     if not rest or case.model.startswith("import:"):
         return
-    alone = case.model_copy(update={"method": "+".join(rest)})
+    alone = case.model_copy(update={"steps": rest})
     with fake_tensors():
         prepare(Draft(alone, lambda stage: None), "cpu", foreach=True)

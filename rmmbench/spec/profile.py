@@ -1,7 +1,7 @@
 """A profile: one question as data. A TOML file names a grid; here it becomes cases to measure."""
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 

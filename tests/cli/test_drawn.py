@@ -6,13 +6,22 @@ import pytest
 from rich.console import Console
 
 from rmmbench.cli import drawn
-from rmmbench.cli.columns import Column
+from rmmbench.report.tables.table import Filled, Table
 
-COLUMNS = [
-    Column("model", ("mlp", "", "模型:a", "[red]x"), is_number=False),
-    Column("peak\nGiB", ("1.25", "10.50", "", "3")),
-    Column("method", ("exact", "dct", "", "x"), is_number=False),
-]
+COLUMNS = (
+    Filled("model", "model", ("mlp", "", "模型:a", "[red]x"), is_number=False),
+    Filled("peak", "peak\nGiB", ("1.25", "10.50", "", "3")),
+    Filled("unseen", "", ("",) * 4, is_shown=False),
+    Filled("method", "method", ("exact", "dct", "", "x"), is_number=False),
+)
+TONES = ("", "failed", "", "")
+
+
+def text_of(*tables, width=100):
+    """Return what is drawn of tables, line by line."""
+    file = io.StringIO()
+    Console(file=file, width=width).print(drawn.drawn(tables, width=width))
+    return [line.rstrip() for line in file.getvalue().splitlines()]
 
 
 @pytest.mark.parametrize("title", ["", "all tasks"])
@@ -21,11 +30,7 @@ def test_many_rows_look_as_few(monkeypatch, title):
     texts = []
     for many in (1000, 1):
         monkeypatch.setattr(drawn, "MANY", many)
-        file = io.StringIO()
-        styles = ["", "red", "", ""]
-        table = drawn.drawn(COLUMNS, range(4), starts={2}, styles=styles, title=title)
-        Console(file=file, width=100).print(table)
-        texts.append([line.rstrip() for line in file.getvalue().splitlines()])
+        texts.append(text_of(Table(COLUMNS, TONES, frozenset({0, 2}), title)))
     assert texts[0] == texts[1]
     assert any("[red]x" in line for line in texts[1])
 
@@ -33,7 +38,15 @@ def test_many_rows_look_as_few(monkeypatch, title):
 def test_no_row_of_many_is_wrapped(monkeypatch):
     """Of very many rows each is one line, for programs that count lines."""
     monkeypatch.setattr(drawn, "MANY", 1)
-    column = Column("name", tuple(str(i) * 300 for i in range(10)), is_number=False)
-    file = io.StringIO()
-    Console(file=file, width=40).print(drawn.drawn([column], range(10), styles=[""] * 10))
-    assert len(file.getvalue().splitlines()) == 12
+    column = Filled("name", "name", tuple(str(i) * 300 for i in range(10)), is_number=False)
+    assert len(text_of(Table((column,), ("",) * 10), width=40)) == 12
+
+
+def test_tables_of_the_same_columns_are_alike():
+    """Columns of one heading stand below one another, and notes below the table they are of."""
+    table = Table(COLUMNS, TONES, notes=("Of one machine.",))
+    wide = Filled("model", "model", ("a model with a long name",), is_number=False)
+    other = Table((wide, *(column.part(slice(1)) for column in COLUMNS[1:])), ("",))
+    lines = text_of(other, table)
+    assert len({line.index("peak") for line in lines if "peak" in line}) == 1
+    assert lines[-2:] == ["", "Of one machine."]

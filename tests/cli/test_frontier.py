@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from rmmbench.cli import main
-from rmmbench.cli.frontier_table import columns, in_order
-from rmmbench.report.figures.frontier import read_cells
+from rmmbench.report.figures import FigureData
+from rmmbench.report.tables.frontier_table import frontier_tables
 from rmmbench.results.record import GradientError
-from rmmbench.results.tidy import read_rows
 from rmmbench.units import GIB
 
 OPORP = {"method": "rmm", "sketch": "oporp", "rho": 0.1}
@@ -80,11 +79,11 @@ def predicted(make_record):
     ]
 
 
-def test_columns(measured):
+def test_columns(make_run, measured):
     """A row has memory, speed and gradient error, whether none beats it, and its side."""
-    (cell,) = read_cells(read_rows(measured()))
-    assert [row["method"] for row in in_order(cell)][-1] == "compile"
-    assert {each.heading.replace("\n", " "): list(each.cells) for each in columns(cell)} == {
+    (table,) = frontier_tables(FigureData.of(make_run(*measured())))
+    assert table.values("method")[-1] == "compile"
+    assert {each.heading.replace("\n", " "): list(each.cells) for each in table.shown} == {
         "method": [
             *("exact", "oporp + fewbit-activation 3 bits ρ=0.1", "oporp ρ=0.1"),
             *("checkpoint", "compile"),

@@ -262,7 +262,7 @@ def test_an_interrupted_search_goes_on(folder, max_batch, wait_for):
     before = Path("run", RECORDS_FILE).read_bytes()
     code, out, error = max_batch(*flags)
     assert code == Exit.OK, error
-    assert "probes recorded in run already: 1" in error
+    assert "run has 1 probes already" in error
     assert Path("run", RECORDS_FILE).read_bytes().startswith(before)
     keys = [record.key for record in Run.open(Path("run")).records()]
     assert len(keys) == len(set(keys))

@@ -6,8 +6,8 @@ from itertools import count
 import pytest
 
 from rmmbench.cli import main
-from rmmbench.cli.score_columns import columns, overview
-from rmmbench.report.scores import place_names, read_lines
+from rmmbench.report.scores import read_lines
+from rmmbench.report.tables.score_table import score_tables
 from rmmbench.spec.profile import Profile
 
 GAUSSIAN = {"method": "rmm", "sketch": "gaussian", "rho": 0.5, "share": False}
@@ -45,11 +45,11 @@ def profile(make_run):
 
 @pytest.fixture
 def cells(profile):
-    """Return the columns of some records by their headings."""
+    """Return the columns of the last table of some records by their headings."""
 
-    def make(records, of=columns, *names):
-        found = of(read_lines(records), *names, profile)
-        return {column.heading.replace("\n", " "): list(column.cells) for column in found}
+    def make(records):
+        table = score_tables(read_lines(records), profile, records[0].environment, "")[-1]
+        return {column.heading.replace("\n", " "): list(column.cells) for column in table.shown}
 
     return make
 
@@ -73,7 +73,7 @@ def test_columns(cells, runs):
     """Score, the paper's, the difference with its interval, the verdict and time stand in a row."""
     records = [*runs(EXACT_SCORES), *runs(SCORES, seconds=8.0, **GAUSSIAN)]
     assert cells(records) == {
-        "sketch": ["No RMM", "gaussian"],
+        "sketch": ["exact", "gaussian"],
         "ρ": ["", "0.5"],
         "runs": ["3", "3"],
         "score": ["91.00 ± 1.00", "81.00 ± 1.00"],
@@ -114,9 +114,8 @@ def test_overview(cells, runs):
     records = [*runs(EXACT_SCORES), *runs(SCORES, **GAUSSIAN)]
     cola = {"task": "cola", "seq_len": 47}
     records += [*runs((0.6, 0.61), **cola), *runs((0.59, 0.62), **cola, **GAUSSIAN)]
-    names = place_names(read_lines(records))
-    assert cells(records, overview, names) == {
-        "sketch": ["No RMM", "", "gaussian", ""],
+    assert cells(records) == {
+        "sketch": ["exact", "", "gaussian", ""],
         "ρ": ["", "", "0.5", ""],
         "": ["", "paper", "", "paper"],
         "MRPC %": ["91.00", "89.30", "81.00*", "88.73"],
@@ -129,11 +128,11 @@ def test_no_mean_of_unlike_scores(cells, runs):
     """Bits and percent have no mean, and a setting that a task lacks has none either."""
     bits = {"metric": "bits_per_byte", "higher_is_better": False, "task": "text"}
     records = [*runs([0.9]), *runs([2.5], **bits)]
-    seen = cells(records, overview, place_names(read_lines(records)))
+    seen = cells(records)
     assert seen["text bits per byte"] == ["2.500", ""]
     assert "mean %" not in seen
     records = [*runs([0.9]), *runs([0.6], task="cola"), *runs([0.8], **GAUSSIAN)]
-    seen = cells(records, overview, place_names(read_lines(records)))
+    seen = cells(records)
     assert seen["mean %"] == ["75.00", "74.91", "", ""]
 
 
@@ -186,7 +185,7 @@ def test_fits_a_pipe(table, runs):
 def test_steps_and_training_in_one_run(table, runs, make_record):
     """A run that has both prints both, each with its own caption."""
     said = " ".join(table([make_record(), *runs([0.9])])[1].split())
-    assert "16×103 No RMM 10.00" in said
+    assert "16×103 exact 10.00" in said
     assert "Memory predicted on fake tensors with torch 2.13.0+cpu, float32." in said
     assert "Trained on Golden CPU" in said
 
@@ -196,5 +195,5 @@ def test_nothing_ended_well(table, make_trained):
     records = [make_trained(outcome="error"), make_trained(outcome="timeout", **GAUSSIAN)]
     code, out, _ = table(records)
     assert code == 0
-    assert "No RMM: 1 of 1 error" in out
+    assert "exact: 1 of 1 error" in out
     assert "0 of 1" in out

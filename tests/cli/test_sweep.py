@@ -12,8 +12,6 @@ import pytest
 import torch
 
 from rmmbench import cli
-from rmmbench.cli import progress
-from rmmbench.cli.progress import Estimate
 from rmmbench.errors import Exit
 from rmmbench.results.store import RECORDS_FILE, RUN_FILE, Run
 
@@ -426,55 +424,3 @@ def test_help_imports_nothing_heavy(command):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
-
-
-class TestEstimate:
-    """How long what is left will take."""
-
-    @pytest.fixture
-    def clock(self, monkeypatch):
-        """Set the clock by hand."""
-        now = [0.0]
-        monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-        return now
-
-    @pytest.fixture
-    def cases(self, make_record):
-        """Return records of three small cases and three large ones, a second and ten each."""
-
-        def timed(size, rho, seconds):
-            record = make_record(batch_size=size, method="rmm", sketch="dct", rho=rho)
-            return record.model_copy(update={"wall_seconds": seconds})
-
-        sizes = [(8, 1.0), (64, 10.0)]
-        return [timed(size, rho, s) for size, s in sizes for rho in (0.5, 0.2, 0.1)]
-
-    def test_nothing_is_known_before_the_first(self, cases, clock):
-        """Before a case is done there is no estimate."""
-        assert Estimate([record.case for record in cases]).seconds_left() is None
-
-    def test_cases_take_as_long_as_their_like(self, cases, clock):
-        """Once one of each kind is done, each case that is left counts as its own kind."""
-        estimate = Estimate([record.case for record in cases])
-        clock[0] = 1.0
-        estimate.finish(cases[0])
-        assert estimate.seconds_left() == pytest.approx(5 * 1.0)
-        clock[0] = 11.0
-        estimate.finish(cases[3])
-        assert estimate.seconds_left() == pytest.approx(2 * 1.0 + 2 * 10.0)
-
-    def test_cases_side_by_side_take_less_than_their_sum(self, cases, clock):
-        """Two at a time, what is left takes half as long."""
-        estimate = Estimate([record.case for record in cases])
-        clock[0] = 5.5
-        estimate.finish(cases[0])
-        estimate.finish(cases[3])
-        assert estimate.seconds_left() == pytest.approx((2 * 1.0 + 2 * 10.0) / 2)
-
-    def test_nothing_is_left_at_the_end(self, cases, clock):
-        """The last case leaves no time."""
-        estimate = Estimate([record.case for record in cases])
-        clock[0] = 40.0
-        for record in cases:
-            estimate.finish(record)
-        assert estimate.seconds_left() == 0.0

@@ -7,10 +7,9 @@ import pytest
 from rich.console import Console
 
 from rmmbench.cli import main
-from rmmbench.cli.columns import columns, in_order
 from rmmbench.cli.table_command import show
+from rmmbench.report.tables import tables_of
 from rmmbench.results.record import GradientError
-from rmmbench.results.tidy import read_rows
 from rmmbench.units import GIB, MIB
 
 GAUSSIAN = {"method": "rmm", "sketch": "gaussian", "rho": 0.5, "share": False}
@@ -42,11 +41,8 @@ def cells(make_run):
 
     def make(*records):
         run = make_run(*records, name=f"run{next(numbers)}")
-        rows = in_order(read_rows(run.records()))
-        return {
-            column.heading.replace("\n", " "): list(column.cells)
-            for column in columns(rows, run.info.profile)
-        }
+        (table,) = tables_of(run).tables
+        return {column.heading.replace("\n", " "): list(column.cells) for column in table.shown}
 
     return make
 
@@ -55,7 +51,7 @@ def test_published_beside_measured(cells, make_record):
     """GiB and saving stand beside what the paper has for the same case."""
     assert cells(make_record(peak=11 * GIB), make_record(peak=10 * GIB, **GAUSSIAN)) == {
         "batch×length": ["16×103", ""],
-        "sketch": ["No RMM", "gaussian"],
+        "sketch": ["exact", "gaussian"],
         "ρ": ["", "0.5"],
         "peak GiB": ["11.00", "10.00"],
         "paper's GiB": ["11.3", "10.6"],
@@ -70,7 +66,7 @@ def test_times(cells, make_record):
     rmm = {"reference_step_seconds": (0.39, 0.4, 0.41), **GAUSSIAN}
     assert cells(make_record(**timed), make_record(**timed, **rmm)) == {
         "batch×length": ["16×103", ""],
-        "sketch": ["No RMM", "gaussian"],
+        "sketch": ["exact", "gaussian"],
         "ρ": ["", "0.5"],
         "relative throughput": ["1.000", "0.800"],
         "95 % interval": ["", "0.75–0.85"],
@@ -106,7 +102,7 @@ def test_order(cells, make_record):
         make_record(batch_size=32),
     )
     assert seen["batch×length"] == ["8×103", "32×103", "", ""]
-    assert seen["sketch"] == ["No RMM", "No RMM", "dct", "dct"]
+    assert seen["sketch"] == ["exact", "exact", "dct", "dct"]
     assert seen["ρ"] == ["", "", "0.5", "0.1"]
 
 
@@ -128,7 +124,7 @@ def test_the_papers_choice_beside_ours(cells, make_record):
     """Two choices in one cell say in what they differ, and what is published is of the paper's."""
     ours = {"method": "rmm", "sketch": "gaussian", "rho": 0.5, "where": "beneficial"}
     seen = cells(make_record(), make_record(**GAUSSIAN), make_record(peak=9 * GIB, **ours))
-    assert seen["sketch"] == ["No RMM", "gaussian, unshared", "gaussian, beneficial layers"]
+    assert seen["sketch"] == ["exact", "gaussian, unshared", "gaussian, beneficial layers"]
     assert seen["paper's GiB"] == ["11.3", "10.6", ""]
     assert seen["paper's saved"] == ["", "6.3 %", ""]
 
@@ -147,7 +143,7 @@ def test_command(table, make_run, make_record):
     run = make_run(make_record(), make_record(outcome="error", **GAUSSIAN))
     code, out, err = table(run.path)
     assert code == 0
-    assert "No RMM" in out
+    assert "exact" in out
     assert "error" in out
     assert "roberta-tiny · MRPC · 16×103 · adam · eager attention" in out
     assert "Memory predicted on fake tensors with torch 2.13.0+cpu, float32." in out
@@ -195,7 +191,7 @@ def test_show_takes_a_console(make_run, make_record):
     """Other commands print the same table to a console of theirs."""
     console = Console(record=True, width=100, quiet=False, file=sys.stderr)
     show(make_run(make_record()), console)
-    assert "No RMM" in console.export_text()
+    assert "exact" in console.export_text()
 
 
 def test_no_records(table, make_run):

@@ -25,6 +25,12 @@ class NoiseCallback(TrainerCallback):
     its own batch, and the first saves. Where the loss is scaled, as by float16's gradient scaler or
     by accumulation, so are all but the two named figures.
 
+    Examples:
+        >>> import rmmbench
+        >>> callback = rmmbench.NoiseCallback("*.7.output.dense", every=50)
+        >>> callback.noise  # of a Trainer(..., callbacks=[callback]) that has trained
+        []
+
     Attributes:
         captured: The first layer's X and Y at the last step, if they were asked for.
     """

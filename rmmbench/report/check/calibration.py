@@ -11,9 +11,11 @@ from rmmbench.errors import RunError
 from rmmbench.report.check import wording
 from rmmbench.report.check.evidence import detectable, spread
 from rmmbench.results import paired
+from rmmbench.results.migration import former_key
 from rmmbench.results.reading import content_of
 from rmmbench.results.record import Record
 from rmmbench.results.timing import Timing
+from rmmbench.spec.case import Case
 from rmmbench.spec.ranges import Line, Measured
 from rmmbench.spec.strict import Strict
 from rmmbench.units import format_percent

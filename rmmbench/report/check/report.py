@@ -4,10 +4,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from html import escape
+from typing import TYPE_CHECKING
 
 from rmmbench.errors import Exit
 from rmmbench.results.record import Record
 from rmmbench.spec.case import Case
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class Verdict(StrEnum):
@@ -137,6 +142,38 @@ class Report:
         """Every finding, the gravest first, those furthest beyond their limit before others."""
         found = [finding for case in self.cases for finding in case.findings]
         return tuple(sorted(found, key=Finding.order))
+
+    @property
+    def verdict(self) -> Verdict:
+        """The gravest of its cases'."""
+        return min(self.counts, key=lambda one: one.gravity, default=Verdict.SAME)
+
+    @property
+    def changes(self) -> tuple[Finding, ...]:
+        """The findings that are worth a row, the gravest first; nothing if all is the same."""
+        return tuple(finding for finding in self.findings if finding.is_remarkable)
+
+    def frame(self) -> "DataFrame":
+        """Return a pandas DataFrame with a row a finding, in the unit of the field compared."""
+        from pandas import DataFrame
+
+        names = ("baseline", "now", "change", "limit", "reason")
+        rows = [
+            {"key": one.case.key, "case": one.case.title, "what": one.what}
+            | {"verdict": str(one.verdict)}
+            | {name: getattr(one, name) for name in names}
+            for one in self.findings
+        ]
+        return DataFrame(rows)
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items())
+        return f"{self.run} against {self.baseline}: {counts}"
+
+    def _repr_html_(self) -> str:
+        changed = self.frame()[[finding.is_remarkable for finding in self.findings]]
+        table = "" if changed.empty else str(changed.to_html(index=False))
+        return f"<p>{escape(str(self))}</p>{table}"
 
     @property
     def counts(self) -> dict[Verdict, int]:

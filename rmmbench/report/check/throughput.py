@@ -11,6 +11,7 @@ from rmmbench.report.check.evidence import ASSUMED_SPREAD, Evidence, between, be
 from rmmbench.report.check.report import Finding, Verdict, one_sided
 from rmmbench.results import paired
 from rmmbench.results.record import Record
+from rmmbench.spec.case import Case
 from rmmbench.units import format_percent
 
 WHAT: Final = "relative_throughput"

@@ -10,7 +10,7 @@ from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._style import COLORS, axis
 from rmmbench.report.figures._ways import EXACT, way_names
 from rmmbench.report.labels import place
-from rmmbench.results.tidy import PLACE, setting_columns, Row, group, shared
+from rmmbench.results.tidy import PLACE, Row, group, setting_columns, shared
 from rmmbench.units import format_bytes
 
 SOURCES = {False: "measured", True: "predicted"}

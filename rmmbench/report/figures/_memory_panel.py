@@ -18,7 +18,7 @@ from rmmbench.report.figures._style import (
 )
 from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.published import matches
-from rmmbench.results.tidy import kind_columns, PLACE, setting_columns, Row, group, kept
+from rmmbench.results.tidy import PLACE, Row, group, kept, kind_columns, setting_columns
 from rmmbench.units import GIB, MIB, gib
 
 TOO_BIG, CROSS = "out of memory", "x-thin-open"

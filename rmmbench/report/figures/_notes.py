@@ -10,12 +10,12 @@ from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import EXACT, kind, place, provenance, setting, throughput_interval
 from rmmbench.results.tidy import (
     CELL,
-    kind_columns,
-    setting_columns,
     Row,
     differing,
     interval,
     is_projection,
+    kind_columns,
+    setting_columns,
     shared,
     telling,
 )

@@ -12,7 +12,7 @@ from rmmbench.report.figures._style import INK, key
 from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import EXACT, kind, place, rate, setting
 from rmmbench.report.scores import Line, Spread, threads_note
-from rmmbench.results.tidy import CELL, kind_columns, Row, differing
+from rmmbench.results.tidy import CELL, Row, differing, kind_columns
 from rmmbench.results.trained import Training
 
 BAND = "± standard deviation"

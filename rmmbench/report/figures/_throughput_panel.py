@@ -8,8 +8,7 @@ from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._style import COLORS, around_one, axis, error_bars, line, pick
 from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import EXACT
-from rmmbench.results.tidy import kind_columns, Row, group, is_projection
-
+from rmmbench.results.tidy import Row, group, is_projection, kind_columns
 
 
 def throughput_rows(data: FigureData) -> list[Row]:

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from rmmbench.report.figures._notes import setting_names
 from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._style import INK, Point, axis, line, marks, rate_colors
-from rmmbench.results.tidy import kind_columns, Row, group, kept
+from rmmbench.results.tidy import Row, group, kept, kind_columns
 from rmmbench.results.timeline import CATEGORIES, PHASES, Category, Phase, Timeline, TimePoint
 from rmmbench.units import GIB, MIB, format_bytes
 

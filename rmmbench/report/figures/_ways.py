@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rmmbench.report.labels import has_exact_gradient, kind, rate
-from rmmbench.results.tidy import setting_columns, Row, group, interval, is_projection
+from rmmbench.results.tidy import Row, group, interval, is_projection, setting_columns
 from rmmbench.spec.known_settings import amounts, in_words, known, stack_name
 
 EXACT, CHECKPOINT = "exact", "checkpoint"
@@ -121,7 +121,11 @@ def left_out(rows: Sequence[Row]) -> str:
     by_words: dict[str, list[str]] = {}
     for alike in group([row for row in rows if row["method"] != EXACT], WAY):
         row, told = alike[0], _told(alike)
-        untold = {*setting_columns()} - {*told, *amounts(), *(["min_proj_dim"] * (row["min_proj_dim"] == 1))}
+        untold = {*setting_columns()} - {
+            *told,
+            *amounts(),
+            *(["min_proj_dim"] * (row["min_proj_dim"] == 1)),
+        }
         name = stack_name(row["method"], row["sketch"])
         words = kind(row, untold).removeprefix(name).strip(", ")
         if words:
@@ -130,7 +134,11 @@ def left_out(rows: Sequence[Row]) -> str:
 
 
 def _told(alike: Sequence[Row]) -> list[str]:
-    return [name for name in setting_columns() if name not in amounts() and len(group(alike, [name])) > 1]
+    return [
+        name
+        for name in setting_columns()
+        if name not in amounts() and len(group(alike, [name])) > 1
+    ]
 
 
 def _amounts(row: Row) -> list[str]:

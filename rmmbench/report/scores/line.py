@@ -111,6 +111,10 @@ class Line:
         """Decimal places of a printed score."""
         return 2 if self.higher_is_better else 3
 
+    def write(self, score: float) -> str:
+        """Return a score, or a difference of two, as it is printed: "60.51"."""
+        return f"{self.scale * score:.{self.digits}f}"
+
     def _spread(self, column: str) -> Spread | None:
         return Spread.of(self._by_seed(column).values())
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from rmmbench.report.scores.line import Line
 from rmmbench.report.scores.statistics import adjusted, difference
 from rmmbench.results.record import Record
-from rmmbench.results.tidy import kind_columns, setting_columns, Row, kept, read_rows
+from rmmbench.results.tidy import Row, kept, kind_columns, read_rows, setting_columns
 
 
 def read_lines(records: Iterable[Record]) -> list[Line]:

@@ -61,7 +61,7 @@ def machine(monkeypatch, tmp_path):
 def test_what_others_did_is_told(machine):
     """Of the usable CPUs, less what this process did itself, in CPUs' worth of work."""
     watch = machine.watch(4.0, others=3.0, own=4.0)
-    assert watch.readings()["other_cpus"] == (0.75, None)
+    assert watch.readings()["other_cpus"] == (pytest.approx(0.75), None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""Turn the sketched layers of a model into the linear ones that they were, in place."""
+
+from importlib import import_module
+from typing import Any, TypeVar
+
+from torch import nn
+
+from rmmbench.nn.conversion import converted_layers
+from rmmbench.nn.layer import Sketched
+from rmmbench.nn.sharing import stop_sharing
+from rmmbench.nn.swap import change_class
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def unconvert(model: M) -> M:
+    """Make the sketched layers of a model linear ones again, and return the model.
+
+    It undoes `convert`. Modules and parameters stay the same objects, so an optimizer, hooks and
+    the keys of `state_dict` need no care. A layer that was made as `RMMLinear` becomes
+    `torch.nn.Linear`. A model without sketched layers is returned as it is.
+
+    Args:
+        model: Changed in place.
+
+    Raises:
+        ValueError: If a layer is of a subclass of `RMMLinear` that somebody wrote; nothing is
+            changed then.
+
+    Examples:
+        >>> import rmmbench, torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4))
+        >>> rmmbench.unconvert(rmmbench.convert(model, rho=0.5))
+        Sequential(
+          (0): Linear(in_features=8, out_features=4, bias=True)
+        )
+    """
+    layers = converted_layers(model)
+    plain = {name: _plain_class(name, layer) for name, layer in layers.items()}
+    stop_sharing(model)
+    for name, layer in layers.items():
+        module: Any = layer
+        change_class(module, plain[name])
+        del module.settings, module.exact, module.shared
+    return model
+
+
+def _plain_class(name: str, layer: Any) -> type:
+    """Return the class that a sketched layer had before it was converted."""
+    # A sketched class stands before the plain one among the bases.
+    plain: type = type(layer).__bases__[-1]
+    if plain is nn.Module:
+        conv1d: type = import_module("transformers.pytorch_utils").Conv1D
+        return conv1d
+    if issubclass(plain, Sketched):
+        known = f"{type(layer).__name__}, which is derived from {plain.__name__}"
+        need = "must have been made by convert, or be an RMMLinear"
+        raise ValueError(f"layer '{name}' {need}, got a {known}; replace it yourself")
+    return plain

@@ -1,0 +1,125 @@
+"""The table of the largest batch of each method."""
+
+from collections.abc import Sequence
+
+from rmmbench.report.labels import place, provenance, setting
+from rmmbench.report.tables.table import Column, Table, Tone, build, unseen
+from rmmbench.results.record import Environment, Record, case_row
+from rmmbench.results.tidy import CELL, Row, differing, kind_columns, read_rows, shared, telling
+from rmmbench.running.largest_batch import Line
+from rmmbench.spec.known_settings import choices
+from rmmbench.units import byte_unit, format_bytes
+
+WHERE = tuple(name for name in CELL if name != "batch_size")
+
+
+def batch_table(lines: Sequence[Line], environment: Environment) -> Table:
+    """Return a row a line, with what all lines share below."""
+    records = [record for line in lines for record in line.known.values()]
+    records += [line.timed for line in lines if line.timed is not None]
+    rows = read_rows(records)
+    names = [name for name in CELL if name not in ("batch_size", "dtype", "seed")]
+    limit = f"{format_bytes(lines[0].case.memory_limit_bytes)} of memory"
+    synthetic = "; ".join(dict.fromkeys(r.synthetic for r in records if r.memory or r.timing))
+    about = " · ".join(filter(None, [place(rows[0], shared(rows, names)), limit]))
+    return build(
+        lines,
+        [*_names(lines), *_numbers(lines)],
+        tone=_tone,
+        section=lambda line: line.case.cell,
+        notes=(about, provenance(rows, environment, synthetic)),
+    )
+
+
+def _tone(line: Line) -> Tone:
+    if line.trouble is None:
+        return ""
+    return "faint" if line.trouble.outcome == "skipped" else "failed"
+
+
+def _names(lines: Sequence[Line]) -> list[Column[Line]]:
+    rows: list[Row] = [case_row(line.case) for line in lines]
+    changed = [row for row in rows if row["method"] != "exact"]
+    where = telling(rows, WHERE)
+    # Every setting is told that is not left as it is, for there is no other column to tell it.
+    how = {"sketch", *choices(), *differing(changed, kind_columns())}
+
+    def method(line: Line) -> str:
+        row = case_row(line.case)
+        return "exact" if row["method"] == "exact" else setting(row, how)
+
+    return [
+        Column(
+            "",
+            "",
+            text=lambda line: place(case_row(line.case), where),
+            is_number=False,
+            is_said_once=True,
+        ),
+        Column("label", "method", lambda line: line.case.label, text=method, is_number=False),
+        unseen("case", lambda line: line.case.model_dump(mode="json", exclude={"batch_size"})),
+        unseen("outcome", lambda line: line.trouble.outcome if line.trouble else "ok"),
+        unseen("reason", lambda line: line.trouble.reason if line.trouble else None),
+    ]
+
+
+def _numbers(lines: Sequence[Line]) -> list[Column[Line]]:
+    unit = byte_unit(max(line.case.memory_limit_bytes or 0 for line in lines))
+    peak = f"its peak\n{unit.name}"
+    return [
+        Column(
+            "largest_batch_size", "largest\nbatch", lambda line: line.fits or None, text=_largest
+        ),
+        Column("largest_peak_bytes", peak, lambda line: line.peak_bytes(line.fits), unit.write),
+        Column("too_large_batch_size", "too\nlarge", lambda line: line.fails),
+        Column("too_large_peak_bytes", peak, lambda line: line.peak_bytes(line.fails), unit.write),
+        Column(
+            "times_exact",
+            "times\nexact's",
+            lambda line: times_exact(line, lines),
+            lambda ratio: f"{ratio:.2f}×",
+        ),
+        Column(
+            "samples_per_second",
+            "samples/s",
+            lambda line: _throughput(line.timed),
+            text=_per_second,
+        ),
+        Column("probes", "probes", lambda line: len(line.known)),
+    ]
+
+
+def times_exact(line: Line, lines: Sequence[Line]) -> float | None:
+    """Return a line's largest batch ÷ exact's in the same place; None if one is not known."""
+    cell = line.case.cell
+    exact = next(
+        (each for each in lines if each.case.method == "exact" and each.case.cell == cell), None
+    )
+    if exact is None or any(each.trouble or not each.fits for each in (line, exact)):
+        return None
+    return line.fits / exact.fits
+
+
+def per_second(samples: float) -> str:
+    """Return a throughput as it is printed: "5,273" or "12.3"."""
+    return f"{samples:,.0f}" if samples >= 1000 else f"{samples:.3g}"
+
+
+def _largest(line: Line) -> str:
+    if line.trouble is not None:
+        # Where the search ended early more may fit.
+        return f"≥ {line.fits}" if line.fits else line.trouble.outcome
+    if line.fails is None:
+        return f"≥ {line.fits}"
+    return str(line.fits) if line.fits else "none fits"
+
+
+def _throughput(timed: Record | None) -> float | None:
+    return timed.timing.samples_per_second if timed and timed.timing else None
+
+
+def _per_second(line: Line) -> str:
+    value = _throughput(line.timed)
+    if value is not None:
+        return per_second(value)
+    return line.timed.outcome.replace("_", " ") if line.timed else ""

@@ -1,0 +1,84 @@
+"""The columns that several tables have, each declared once."""
+
+from collections.abc import Sequence
+
+from rmmbench.report import published
+from rmmbench.report.labels import gradient_error, kind, throughput_interval
+from rmmbench.report.tables.table import Column, Tone, unseen
+from rmmbench.results.tidy import CELL, Row, differing, interval, kind_columns
+from rmmbench.spec.profile import Profile
+from rmmbench.units import ByteUnit, format_percent
+
+RHO = Column[Row]("rho", "ρ", write=lambda rho: f"{rho:g}")
+PROJ_DIM = Column[Row]("proj_dim", "proj_dim")
+SAVED = Column[Row](
+    "saving",
+    "saved",
+    text=lambda row: "" if row["method"] == "exact" else percent(row["saving"]),
+)
+RELATIVE_THROUGHPUT = Column[Row](
+    "relative_throughput", "relative\nthroughput", write=lambda ratio: f"{ratio:.3f}"
+)
+INTERVAL = Column[Row](
+    "relative_throughput_interval",
+    "95 %\ninterval",
+    lambda row: None if row["relative_throughput"] is None else interval(row),
+    text=throughput_interval,
+)
+GRADIENT_ERROR = Column[Row]("gradient_error", "gradient\nerror", text=gradient_error)
+CASE: list[Column[Row]] = [unseen(name) for name in ("key", *CELL, "method", "sketch", "outcome")]
+"""What case a row is of, in data; paper says no more of it than tells rows apart."""
+
+
+def peak(unit: ByteUnit) -> Column[Row]:
+    """Return the peak of a step's memory; where there is none, what happened instead."""
+
+    def text(row: Row) -> str:
+        if row["peak_allocated_bytes"] is not None:
+            return unit.write(row["peak_allocated_bytes"])
+        return happened(row) if row["memory_device"] else ""
+
+    return Column("peak_allocated_bytes", f"peak\n{unit.name}", text=text)
+
+
+def kept(unit: ByteUnit, heading: str = "kept") -> Column[Row]:
+    """Return what a step keeps for the backward pass."""
+    return Column("saved_bytes", f"{heading}\n{unit.name}", write=unit.write)
+
+
+def papers_relative(profile: Profile) -> Column[Row]:
+    """Return the relative throughput that is published for a case."""
+    return Column(
+        "papers_relative_throughput",
+        "paper's\nrelative",
+        lambda row: published.relative_throughput(profile, row),
+        RELATIVE_THROUGHPUT.write,
+    )
+
+
+def names(rows: Sequence[Row]) -> list[Column[Row]]:
+    """Return how memory is saved, and how much is kept."""
+    return [method(rows), RHO, PROJ_DIM]
+
+
+def method(rows: Sequence[Row]) -> Column[Row]:
+    """Return how memory is saved, with all in which the rows differ."""
+    told = differing([row for row in rows if row["method"] != "exact"], kind_columns())
+    has_sketches = all(row["method"] in ("exact", "rmm") for row in rows)
+    heading = "sketch" if has_sketches else "method"
+    return Column("label", heading, lambda row: kind(row, told), is_number=False)
+
+
+def happened(row: Row) -> str:
+    """Return what came of a case that did not end well: "out of memory"; else ""."""
+    return "" if row["outcome"] == "ok" else str(row["outcome"]).replace("_", " ")
+
+
+def outcome_tone(row: Row) -> Tone:
+    """Return the tone of a case's row."""
+    return "" if row["outcome"] == "ok" else "failed"
+
+
+def percent(fraction: float | None) -> str:
+    """Return a fraction as a percentage, "" for None."""
+    return "" if fraction is None else format_percent(fraction)

@@ -1,0 +1,84 @@
+"""The table of every way of saving memory: what each saves, its speed, its gradient error."""
+
+from collections.abc import Sequence
+
+from rmmbench.report.figures import FigureData
+from rmmbench.report.figures.frontier import DEVICES, NO_MORE, Cell, left_out, read_cells
+from rmmbench.report.labels import place, provenance, shared_place
+from rmmbench.report.tables import columns
+from rmmbench.report.tables.table import Column, Table, build
+from rmmbench.results.tidy import CELL, Row, telling
+from rmmbench.units import byte_unit
+
+OF_EXACT, OF_ALL = "of exact", "of all"
+
+
+def frontier_tables(data: FigureData) -> list[Table]:
+    """Return a table a cell, with notes below the last.
+
+    Cases of limited memory are left out: they tell of the largest batch, not of one cell.
+    """
+    cells = [cell for cell in read_cells(data.step_rows) if cell.compares]
+    return [
+        build(
+            in_order(cell),
+            _columns(cell),
+            tone=columns.outcome_tone,
+            title=_title(cell, cells),
+            notes=_notes(data, cells) if cell is cells[-1] else (),
+        )
+        for cell in cells
+    ]
+
+
+def in_order(cell: Cell) -> list[Row]:
+    """Return exact, then the ways from the highest peak to the lowest, then those without one."""
+    sized = {row["key"] for row in cell.sized}
+    return [*cell.sized, *(row for row in cell.rows if row["key"] not in sized)]
+
+
+def _columns(cell: Cell) -> list[Column[Row]]:
+    best = {row["key"]: OF_ALL for row in cell.best}
+    best |= {row["key"]: OF_EXACT for row in cell.exact_best}
+    unit = byte_unit(max((row["peak_allocated_bytes"] for row in cell.sized), default=0))
+    return [
+        *columns.CASE,
+        Column("label", "method", lambda row: plain(cell.names[row["key"]]), is_number=False),
+        columns.peak(unit),
+        columns.SAVED,
+        columns.kept(unit, "kept for\nbackward"),
+        columns.RELATIVE_THROUGHPUT,
+        columns.INTERVAL,
+        columns.GRADIENT_ERROR,
+        Column("best", "no other\nis better", lambda row: best.get(row["key"])),
+        Column("side", "line exact to\ncheckpoint", lambda row: cell.side(row) or None),
+    ]
+
+
+def plain(name: str) -> str:
+    """Return a name of a figure without its marks of where not to break it."""
+    return name.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _title(cell: Cell, cells: Sequence[Cell]) -> str:
+    """Return what tells a cell's table from the others."""
+    told = telling([each.rows[0] for each in cells], [*CELL, "memory_device"])
+    words = [place(cell.rows[0], [name for name in told if name != "memory_device"])]
+    words += [DEVICES[cell.rows[0]["memory_device"]]] if "memory_device" in told else []
+    return " · ".join(filter(None, words))
+
+
+def _notes(data: FigureData, cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Return what all rows share, where their numbers are from, and what names leave out."""
+    rows = [row for cell in cells for row in cell.rows]
+    said = [shared_place(rows), provenance(rows, data.environment, data.synthetic)]
+    said.append(plain(left_out(rows)))
+    if any(cell.timed for cell in cells):
+        same = f"up to {100 * NO_MORE:g} % is no difference in peak"
+        said.append(
+            f"No other is better in peak memory and throughput: {OF_EXACT} gradients; {OF_ALL}, "
+            f"where less gradient error is better, too; {same}."
+        )
+    if any(cell.line for cell in cells):
+        said.append("Above: faster than the straight line from exact to checkpoint at its peak.")
+    return tuple(filter(None, said))

@@ -1,0 +1,50 @@
+"""The tables of a run: of training, and of single steps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rmmbench.report.scores import read_lines
+from rmmbench.report.tables.score_table import score_tables
+from rmmbench.report.tables.step_table import step_table
+from rmmbench.report.tables.table import Table
+from rmmbench.results.record import Record
+from rmmbench.results.store import Run
+from rmmbench.results.tidy import read_rows
+
+
+@dataclass(frozen=True)
+class RunTables:
+    """The tables of a run; none, if it has no records.
+
+    Attributes:
+        troubles: What did not go well, a line a case.
+    """
+
+    tables: tuple[Table, ...]
+    troubles: tuple[str, ...]
+
+
+def tables_of(run: Run) -> RunTables:
+    """Return the tables of a run. Its records are read once, and single steps kept as rows only."""
+    trained: dict[str, Record] = {}
+    notes: dict[str, None] = {}
+    troubles: dict[str, str] = {}
+
+    def steps() -> Iterator[Record]:
+        for record in run.each_record():
+            notes[record.synthetic] = None
+            # Of a case that was measured again the last record counts.
+            troubles.pop(record.key, None)
+            if record.outcome != "ok":
+                what = f"{record.outcome}: {record.case.title}"
+                troubles[record.key] = f"{what}: {record.reason}"
+            if record.case.training is None:
+                yield record
+            else:
+                trained[record.key] = record
+
+    rows = read_rows(steps())
+    about = (run.info.profile, run.info.environment, "; ".join(filter(None, notes)))
+    tables = score_tables(read_lines(trained.values()), *about) if trained else []
+    tables += [step_table(rows, *about)] if rows else []
+    return RunTables(tuple(tables), tuple(troubles.values()))

@@ -1,0 +1,118 @@
+"""The table of single training steps: memory and throughput, the paper's numbers beside them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rmmbench.report import published
+from rmmbench.report.labels import kind, place, provenance, shared_place
+from rmmbench.report.tables import columns
+from rmmbench.report.tables.columns import happened, percent
+from rmmbench.report.tables.table import Column, Table, build, unseen
+from rmmbench.results.record import Environment
+from rmmbench.results.tidy import CELL, Row, is_projection, kept, kind_columns, telling
+from rmmbench.spec.profile import Profile
+from rmmbench.units import GIB, byte_unit
+
+WHERE = tuple(name for name in CELL if name not in ("batch_size", "seq_len"))
+
+
+def step_table(
+    rows: Sequence[Row], profile: Profile, environment: Environment, synthetic: str
+) -> Table:
+    """Return a row a case, in sections of one cell each."""
+    rows = in_order(rows)
+    notes = [shared_place(rows), provenance(rows, environment, synthetic)]
+    if profile.published:
+        notes.append(f"The paper's numbers: {published.sources(profile)}.")
+    return build(
+        rows,
+        [*_names(rows), *_numbers(rows, profile)],
+        tone=columns.outcome_tone,
+        section=lambda row: row["cell"],
+        notes=tuple(filter(None, notes)),
+    )
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows by place and size; in a cell exact first, then from most to least kept."""
+    places: dict[str, int] = {}
+    kinds: dict[str, int] = {}
+
+    def order(row: Row) -> tuple[object, ...]:
+        where = places.setdefault(place(row, WHERE), len(places))
+        cell = (where, row["batch_size"], row["seq_len"] or 0)
+        how = (
+            kinds.setdefault(kind(row, kind_columns()), len(kinds)),
+            [-size for size in kept(row)],
+        )
+        return (*cell, row["cell"], row["method"] != "exact", *how)
+
+    return sorted(rows, key=order)
+
+
+def _names(rows: Sequence[Row]) -> list[Column[Row]]:
+    where = telling(rows, WHERE)
+    has_lengths = any(row["seq_len"] for row in rows)
+
+    def said_once(heading: str, names: Sequence[str]) -> Column[Row]:
+        def text(row: Row) -> str:
+            return place(row, names).removeprefix("batch ")
+
+        return Column("", heading, text=text, is_number=False, is_said_once=True)
+
+    return [
+        *columns.CASE,
+        said_once(where[0] if len(where) == 1 else "", where),
+        said_once("batch×length" if has_lengths else "batch", ("batch_size", "seq_len")),
+        *columns.names(rows),
+    ]
+
+
+def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column[Row]]:
+    has_papers = any(published.find(profile, row, "peak_gib") is not None for row in rows)
+    highest = max((row["peak_allocated_bytes"] or 0 for row in rows), default=0)
+    unit = byte_unit(GIB if has_papers else highest)
+    is_papers_kind = all(row["method"] in ("exact", "rmm") for row in rows)
+    kept_bytes: Column[Row] = unseen("saved_bytes") if is_papers_kind else columns.kept(unit)
+    return [
+        columns.peak(unit),
+        Column(
+            "papers_peak_gib",
+            "paper's\nGiB",
+            lambda row: published.find(profile, row, "peak_gib"),
+            lambda peak: f"{peak:g}",
+        ),
+        columns.SAVED,
+        Column(
+            "papers_saving",
+            "paper's\nsaved",
+            lambda row: published.saving(profile, row),
+            text=lambda row: (
+                "" if row["method"] == "exact" else percent(published.saving(profile, row))
+            ),
+        ),
+        kept_bytes,
+        replace(
+            columns.RELATIVE_THROUGHPUT,
+            text=lambda row: "" if is_projection(row) else _ratio(row),
+        ),
+        columns.INTERVAL,
+        Column("", "product ÷\nsketch", text=lambda row: _ratio(row) if is_projection(row) else ""),
+        columns.papers_relative(profile),
+        columns.GRADIENT_ERROR,
+        Column("samples_per_second", "samples/s", write=per_second),
+    ]
+
+
+def _ratio(row: Row) -> str:
+    if row["relative_throughput"] is not None:
+        return f"{row['relative_throughput']:.3f}"
+    said_already = row["memory_device"] and row["peak_allocated_bytes"] is None
+    return happened(row) if row["time_device"] and not said_already else ""
+
+
+def per_second(value: float) -> str:
+    """Return a throughput as it is printed: "5,273", "12.3" or "1.23"."""
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.3g}"

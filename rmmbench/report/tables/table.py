@@ -1,0 +1,148 @@
+"""A table as data: its columns are declared once and filled from one item a row."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, TypeVar
+
+Item = TypeVar("Item")
+Other = TypeVar("Other")
+Tone = Literal["", "failed", "doubtful", "good", "faint"]
+
+
+@dataclass(frozen=True)
+class Column(Generic[Item]):
+    """What one column says of an item.
+
+    Attributes:
+        name: Of the value in data, with its SI unit: "peak_allocated_bytes". "" is on paper only.
+        heading: On paper, with the unit of the cells; of one line or more.
+        value: Returns an item's value, in SI units; None is unknown. By default `item[name]`.
+        write: Writes a value that is known.
+        text: Writes an item's cell where the value alone does not tell.
+        is_number: Whether cells are set to the right.
+        is_said_once: Whether only the first row of a section has a cell.
+    """
+
+    name: str
+    heading: str = ""
+    value: Callable[[Item], Any] | None = None
+    write: Callable[[Any], str] = str
+    text: Callable[[Item], str] | None = None
+    is_number: bool = True
+    is_said_once: bool = False
+
+    def of(self, part: Callable[[Other], Item]) -> "Column[Other]":
+        """Return the same column for items that have this one's as a part."""
+        text = self.text
+        return Column(
+            *(self.name, self.heading, lambda item: self.known(part(item)), self.write),
+            text=text and (lambda item: text(part(item))),
+            is_number=self.is_number,
+            is_said_once=self.is_said_once,
+        )
+
+    def known(self, item: Item) -> Any:
+        """Return an item's value."""
+        return self.value(item) if self.value else item[self.name]  # type: ignore[index]
+
+    def cell(self, item: Item) -> str:
+        """Return what an item's cell says."""
+        if self.text:
+            return self.text(item)
+        value = self.known(item)
+        return "" if value is None else self.write(value)
+
+
+def unseen(name: str, value: Callable[[Item], Any] | None = None) -> Column[Item]:
+    """Return a column that is in data only."""
+    return Column(name, value=value, text=lambda item: "")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A column of a table: `cells` for people, `values` for programs, one a row."""
+
+    name: str
+    heading: str
+    cells: tuple[str, ...]
+    values: tuple[Any, ...] = ()
+    is_number: bool = True
+    is_shown: bool = True
+
+    def part(self, rows: slice) -> "Filled":
+        """Return the column of some of the rows."""
+        return replace(self, cells=self.cells[rows], values=self.values[rows])
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that any writer can write.
+
+    Attributes:
+        tones: How each row, or its cell in the column `toned`, differs from the usual.
+        starts: The rows that begin a section.
+        warnings: Lines below it on what did not go well.
+        notes: Lines below that on where the numbers are from and what they mean.
+    """
+
+    columns: tuple[Filled, ...]
+    tones: tuple[Tone, ...]
+    starts: frozenset[int] = frozenset()
+    title: str = ""
+    toned: str = ""
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.tones)
+
+    @property
+    def shown(self) -> list[Filled]:
+        """The columns for people: those in which some cell says something."""
+        return [column for column in self.columns if column.is_shown]
+
+    def values(self, name: str) -> tuple[Any, ...]:
+        """Return the values of the column of that name."""
+        return next(column.values for column in self.columns if column.name == name)
+
+    def data(self) -> list[dict[str, Any]]:
+        """Return the rows for programs: by the names of columns, numbers in SI units or None."""
+        named = [column for column in self.columns if column.name]
+        return [{each.name: each.values[i] for each in named} for i in range(len(self))]
+
+    def part(self, rows: slice, title: str) -> "Table":
+        """Return some of the rows as a table with the same columns."""
+        columns = tuple(column.part(rows) for column in self.columns)
+        return replace(self, columns=columns, tones=self.tones[rows], title=title)
+
+
+def build(
+    items: Sequence[Item],
+    columns: Iterable[Column[Item]],
+    *,
+    tone: Callable[[Item], Tone] = lambda item: "",
+    section: Callable[[Item], object] = lambda item: None,
+    **about: Any,
+) -> Table:
+    """Return the table with a row an item.
+
+    Args:
+        items: In the order of the rows.
+        columns: In their order.
+        tone: Of an item's row.
+        section: What the rows of one section have in common.
+        about: The table's other attributes.
+    """
+    sections = [section(item) for item in items]
+    starts = {i for i, each in enumerate(sections) if i == 0 or each != sections[i - 1]}
+    filled = []
+    for column in columns:
+        cells = tuple(
+            "" if column.is_said_once and i not in starts else column.cell(item)
+            for i, item in enumerate(items)
+        )
+        values = tuple(map(column.known, items)) if column.name else ()
+        about_it = {"is_number": column.is_number, "is_shown": any(cells)}
+        filled.append(Filled(column.name, column.heading, cells, values, **about_it))
+    return Table(tuple(filled), tuple(map(tone, items)), frozenset(starts), **about)

@@ -1,0 +1,64 @@
+"""Tables written as Markdown and as data."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rmmbench.report.tables.table import Table
+
+
+def markdown(tables: Iterable[Table]) -> str:
+    """Return the tables below one another, each with its title, its warnings and its notes."""
+    return "\n".join("\n".join(_markdown(table)) for table in tables)
+
+
+def data(tables: Iterable[Table]) -> list[dict[str, Any]]:
+    """Return the tables for programs: rows by the names of columns, numbers in SI units or None."""
+    return [
+        {
+            "title": table.title,
+            "rows": table.data(),
+            "warnings": list(table.warnings),
+            "notes": list(table.notes),
+        }
+        for table in tables
+    ]
+
+
+def as_json(tables: Iterable[Table]) -> str:
+    """Return the same `data` as text."""
+    return json.dumps(data(tables), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _markdown(table: Table) -> Iterable[str]:
+    if table.title:
+        yield f"**{escaped(table.title)}**\n"
+    shown = table.shown
+    yield markdown_row(column.heading for column in shown)
+    yield f"| {' | '.join('---:' if column.is_number else '---' for column in shown)} |"
+    for i in range(len(table)):
+        yield markdown_row(column.cells[i] for column in shown)
+    yield ""
+    for lines in (table.warnings, table.notes):
+        yield from _paragraphs(lines)
+
+
+def _paragraphs(lines: Sequence[str]) -> Iterable[str]:
+    for line in lines:
+        yield from (escaped(line), "")
+
+
+def markdown_row(cells: Iterable[str]) -> str:
+    """Return a row of a table in Markdown, in which nothing is taken for a mark."""
+    return f"| {' | '.join(map(escaped, cells))} |"
+
+
+def escaped(text: str) -> str:
+    """Return `text` such that nothing in it is taken for a column, a tag or a mark."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return _MARKS.sub(r"\\\g<0>", text)
+
+
+# An underscore inside a word is none.
+_MARKS = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")

@@ -1,0 +1,75 @@
+"""A model as Python is given it: a name, or a function that makes one, also for other processes."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from rmmbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Factory = Callable[..., "tuple[nn.Module, Callable[[], Mapping[str, Any]]]"]
+"""factory(batch_size=…, seq_len=…) returns a model, and what makes its keyword arguments."""
+
+_MODULE = """
+import pickle
+from pathlib import Path
+
+factory = pickle.loads(Path(__file__).with_suffix(".pickle").read_bytes())
+"""
+
+
+def name_of(model: str | Factory) -> str:
+    """Return the model's name in a case.
+
+    Raises:
+        TypeError: If it is neither a name nor a function.
+    """
+    if isinstance(model, str):
+        return model
+    if not callable(model):
+        need = "a name of `rmmbench list models` or a function that makes a model"
+        raise TypeError(f"model must be {need}, got {type(model).__name__}")
+    return f"import:{getattr(model, '__module__', '')}:{getattr(model, '__qualname__', 'factory')}"
+
+
+@contextmanager
+def importable(model: str | Factory) -> Iterator[str]:
+    """Give a name by which another process finds the model, for as long as this lasts.
+
+    Raises:
+        TypeError: If the model is neither a name nor a function.
+        UsageError: If the function cannot be imported elsewhere, nor be sent there.
+    """
+    name = name_of(model)
+    if isinstance(model, str) or _is_found(model):
+        yield name
+        return
+    if find_spec("cloudpickle") is None:
+        where = "a model's function that is defined here cannot be imported by another process"
+        raise UsageError(f"{where}; pip install cloudpickle, or put it in a file of its own")
+    own = "defined_here_" + re.sub(r"\W+", "_", getattr(model, "__name__", "factory")).strip("_")
+    with TemporaryDirectory(prefix="rmmbench-") as folder:
+        Path(folder, f"{own}.pickle").write_bytes(import_module("cloudpickle").dumps(model))
+        Path(folder, f"{own}.py").write_text(_MODULE, encoding="utf-8")
+        # A process that measures is told where modules are found.
+        sys.path.append(folder)
+        try:
+            yield f"import:{own}:factory"
+        finally:
+            sys.path.remove(folder)
+
+
+def _is_found(model: Factory) -> bool:
+    """Return whether a function is the one that its module has by its name."""
+    module = sys.modules.get(getattr(model, "__module__", ""))
+    if module is None or module.__name__ == "__main__" or not getattr(module, "__file__", None):
+        return False
+    return getattr(module, getattr(model, "__qualname__", ""), None) is model

@@ -1,0 +1,197 @@
+"""One case, asked for in Python: its memory predicted here, or measured in a process of its own."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rmmbench.errors import UnknownNameError, UsageError, check_arguments
+from rmmbench.models import MODELS
+from rmmbench.results.record import Memory, Record
+from rmmbench.running import process
+from rmmbench.running.events import Finished
+from rmmbench.running.factories import Factory, importable, name_of
+from rmmbench.running.local import LocalLauncher
+from rmmbench.running.plan import (
+    DEVICES,
+    check_models,
+    check_names,
+    environment_here,
+    resolve,
+)
+from rmmbench.spec.case import Case
+from rmmbench.spec.grid import WITHOUT_LENGTH, case_from
+from rmmbench.spec.known_settings import known
+from rmmbench.spec.tasks import TASKS
+
+_NOT_ASKED = {"steps", "memory_device", "time_device", "training", "timeline"}
+
+
+def predict(
+    model: str | Factory,
+    *,
+    batch_size: int | None = None,
+    seq_len: int | None = None,
+    task: str | None = None,
+    **settings: Any,
+) -> Memory:
+    """Return the memory that one training step would take on a GPU; nothing is allocated.
+
+    The step is followed on fake tensors, in this process. Random numbers are left as they were.
+
+    Args:
+        model: A name of `rmmbench list models`, hf: and import: too; or a function that, called
+            as factory(batch_size=…, seq_len=…), returns a model and a function without arguments
+            that makes the keyword arguments of a batch. The model returns its loss.
+        batch_size: Samples a step; the task's, or 32.
+        seq_len: Padded length in tokens; the task's, or 128 for models of tokens.
+        task: A task, for its shape.
+        settings: Of the case: method, sketch, rho, where, share, dtype, optimizer, attention …;
+            with a sketch, rho or proj_dim the method is "rmm" if none is given, else "exact".
+
+    Returns:
+        Bytes; see `rmmbench docs results`.
+
+    Raises:
+        TypeError: If an argument has no such name.
+        UsageError: If one cannot be, or the method's memory cannot be predicted.
+        CannotPredictError: If the model asks for values, which fake tensors do not have.
+
+    Examples:
+        >>> import rmmbench
+        >>> exact = rmmbench.predict("mlp:64-256-10", batch_size=512)
+        >>> sketched = rmmbench.predict("mlp:64-256-10", batch_size=512, rho=0.1)
+        >>> exact.saved_bytes > sketched.saved_bytes
+        True
+    """
+    import functools
+
+    from rmmbench import methods, models
+    from rmmbench.measures.memory.predict import predict_memory
+    from rmmbench.models.imported import made_by
+    from rmmbench.models.model import Built
+    from rmmbench.running.draft import Draft, prepare
+
+    name = name_of(model)
+    case = case_of(name, task, batch_size, seq_len, settings | {"memory_device": "predict"})
+    check_names([case])
+    reason = methods.stack(case.steps).lacks("predict")
+    if reason is not None:
+        raise UsageError(f"{case.method} cannot be predicted: {reason}; use rmmbench.measure")
+    build = models.build
+    if not isinstance(model, str):
+
+        def build(case: Case) -> Built:
+            return made_by(model, name, case)
+
+    draft = Draft(case, lambda stage: None)
+    with _random_numbers_kept():
+        return predict_memory(functools.partial(prepare, draft, "cpu", foreach=True, build=build))
+
+
+def measure(
+    model: str | Factory,
+    *,
+    device: str = "auto",
+    batch_size: int | None = None,
+    seq_len: int | None = None,
+    task: str | None = None,
+    time_limit_seconds: float = 900.0,
+    **settings: Any,
+) -> Record:
+    """Measure memory and time of one way to train a model, in a process of its own.
+
+    What fails or does not fit is told by the record's `outcome` and `reason`, not raised.
+
+    Args:
+        model: As `predict` takes it. A function that is defined in a notebook is sent to the
+            process by cloudpickle, if that is installed.
+        device: "cuda", "cpu", "predict", or "auto": the GPU where there is one; else memory is
+            predicted and time measured on the CPU.
+        batch_size: Samples a step; the task's, or 32.
+        seq_len: Padded length in tokens; the task's, or 128 for models of tokens.
+        task: A task, for its shape.
+        time_limit_seconds: After which the process is ended, and the outcome is "timeout".
+        settings: As `predict` takes them; timing={"max_seconds": 5} too, and gradient_draws=5 to
+            compare gradients with those of the exact model.
+
+    Raises:
+        TypeError: If an argument has no such name.
+        UsageError: If one cannot be, the device is not here, or the function of a model cannot be
+            imported by another process.
+
+    Examples:
+        >>> import rmmbench
+        >>> quick = {"warmup_steps": 1, "min_steps": 2, "max_steps": 2}
+        >>> record = rmmbench.measure("mlp:64-256-10", batch_size=512, rho=0.1, timing=quick)
+        >>> record.outcome
+        'ok'
+        >>> record.memory.saved_bytes, record.timing.relative_throughput  # doctest: +SKIP
+        (222244, 0.93)
+    """
+    if device not in DEVICES:
+        raise UnknownNameError("device", device, DEVICES)
+    with importable(model) as name, TemporaryDirectory(prefix="rmmbench-") as folder:
+        case = case_of(name, task, batch_size, seq_len, settings)
+        check_names([case])
+        process.preload([MODELS.module(name.partition(":")[0])])
+        environment = process.call(environment_here)
+        memory_device, time_device = resolve(device, environment)
+        devices = {"memory_device": memory_device, "time_device": time_device}
+        case = case_of(name, task, batch_size, seq_len, settings | devices)
+        check_models([case], time_limit_seconds)
+        launcher = LocalLauncher(environment, time_limit_seconds, 1, Path(folder))
+        records = [each.record for each in launcher.run([case]) if isinstance(each, Finished)]
+    return records[0]
+
+
+def case_of(
+    model: str,
+    task: str | None,
+    batch_size: int | None,
+    seq_len: int | None,
+    settings: Mapping[str, Any],
+) -> Case:
+    """Return the case of a model and settings, the batch's shape filled in.
+
+    Args:
+        model: Its name.
+        task: Whose shape is taken where none is given.
+        batch_size: The task's, or 32, if None.
+        seq_len: The task's, or 128, if None; nothing for models without a sequence.
+        settings: By their flat names, as a profile has them.
+
+    Raises:
+        TypeError: If a setting has no such name.
+        UsageError: If one cannot be.
+    """
+    fields = [name for name in Case.model_fields if name not in _NOT_ASKED]
+    names = [*fields, "method", *known()]
+    check_arguments([name for name in settings if name not in _NOT_ASKED], names)
+    if task is not None and task not in TASKS:
+        raise UnknownNameError("task", task, TASKS)
+    length = None if model.partition(":")[0] in WITHOUT_LENGTH else 128
+    usual = (TASKS[task].batch_size, length and TASKS[task].seq_len) if task else (32, length)
+    asked: dict[str, Any] = {"model": model, "task": task}
+    asked["batch_size"] = usual[0] if batch_size is None else batch_size
+    asked["seq_len"] = usual[1] if seq_len is None else seq_len
+    if {"sketch", "rho", "proj_dim"} & set(settings):
+        asked["method"] = "rmm"
+    return case_from(asked | dict(settings))
+
+
+@contextmanager
+def _random_numbers_kept() -> Iterator[None]:
+    """Leave torch's generators, and the seeds of sketches, as they are."""
+    import torch
+
+    from rmmbench.nn.seeds import seeds_kept
+
+    is_ready: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    gpus = range(torch.cuda.device_count()) if is_ready else ()
+    with torch.random.fork_rng(gpus), seeds_kept():
+        yield
+    if not is_ready:
+        # Where CUDA is not ready yet, a seed waits for it.
+        torch.cuda.manual_seed_all(torch.initial_seed())

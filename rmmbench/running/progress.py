@@ -1,0 +1,140 @@
+"""How far a run is, shown to people: in a terminal, in a notebook, and where there is neither."""
+
+import functools
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from rmmbench.running.events import Event, Finished, Working
+from rmmbench.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rmmbench.results.record import Record
+    from rmmbench.spec.case import Case
+
+
+class Estimate:
+    """How long the cases that are left will take, from how long their like has taken.
+
+    Cases are alike by model, batch and device, and by their settings if they train; where none of
+    the like is done yet, all count.
+    """
+
+    def __init__(self, cases: "Sequence[Case]") -> None:
+        """Start with none of `cases` done."""
+        self._left = {case.key: _kind(case) for case in cases}
+        self._done: dict[str, list[float]] = {}
+        self._start = time.monotonic()
+
+    def finish(self, record: "Record") -> None:
+        """Take a finished case into account."""
+        self._left.pop(record.key, None)
+        self._done.setdefault(_kind(record.case), []).append(record.wall_seconds)
+
+    def seconds_left(self) -> float | None:
+        """Return the estimate, or None before the first case is done."""
+        every = [seconds for kind in self._done.values() for seconds in kind]
+        if not sum(every):
+            return None
+        overall = sum(every) / len(every)
+        expected = 0.0
+        for kind in self._left.values():
+            alike = self._done.get(kind)
+            expected += sum(alike) / len(alike) if alike else overall
+        # Several cases at a time take less than their sum.
+        return expected * min(1.0, (time.monotonic() - self._start) / sum(every))
+
+
+Update = Callable[..., None]
+"""Changes what a bar shows: `advance`, `description`, `left`."""
+
+
+@contextmanager
+def bar(total: int | None) -> "Iterator[tuple[Update, bool]]":
+    """Draw a bar on stderr, or below a notebook's cell, within; yield what changes it.
+
+    Args:
+        total: How much there is to do; None if nobody knows.
+
+    Yields:
+        A function of `advance`, `description` and `left`; and whether a bar can be seen: if there
+        is neither a terminal nor a notebook the caller prints lines.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    is_seen = draws(console)
+    progress = Progress(
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}", markup=False),
+        TextColumn("{task.description}", style="dim", markup=False),
+        console=console,
+        disable=not is_seen,
+    )
+    with progress:
+        task = progress.add_task("starting", total=total, left="")
+        yield functools.partial(progress.update, task), is_seen
+
+
+def draws(console: "Console") -> bool:
+    """Return whether a bar can move there: on a terminal, or in a notebook that has widgets."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+
+
+def show_progress(events: Iterator[Event], cases: "Sequence[Case] | None" = None) -> None:
+    """Follow events until they end: a bar with what runs now, what is left, and an estimate.
+
+    Where no bar can be seen, print a line a case to stderr; of a search in any case.
+
+    Args:
+        events: Of a run.
+        cases: All that it has to do; None for a search, of which nobody knows.
+    """
+    estimate = Estimate(cases or ())
+    with bar(None if cases is None else len(cases)) as (update, is_seen):
+        for event in events:
+            if isinstance(event, Working):
+                update(description=_running(event))
+            elif isinstance(event, Finished):
+                estimate.finish(event.record)
+                left = estimate.seconds_left() if cases else None
+                update(advance=1, left=f"about {format_seconds(left)} left" if left else "")
+                if cases is None or not is_seen:
+                    print(_outcome(event.record), file=sys.stderr)  # noqa: T201
+
+
+def _running(event: Working) -> str:
+    named = [f"{case.title}: {stage}" for case, stage in event.running]
+    return named[0] + (f" (+{len(named) - 1})" if len(named) > 1 else "") if named else ""
+
+
+def _outcome(record: "Record") -> str:
+    """Return what came of a case in one line."""
+    case, took = record.case, format_seconds(record.wall_seconds)
+    is_probe = case.memory_limit_bytes is not None
+    found = [format_bytes(record.memory.peak_allocated_bytes)] if record.memory else []
+    if record.outcome != "ok":
+        is_too_large = is_probe and record.outcome == "out_of_memory"
+        found.append("does not fit" if is_too_large else record.outcome.replace("_", " "))
+    elif record.training and record.training.score is not None:
+        found = [f"{record.training.metric} {record.training.score:.4g}"]
+    elif record.timing:
+        found.append(f"{record.timing.samples_per_second:.4g} samples/s")
+    elif is_probe:
+        found.append("fits")
+    where = f", {case.device}" if is_probe else ""
+    return f"{case.title}{where}: {', '.join(found)} ({took})"
+
+
+def _kind(case: "Case") -> str:
+    # A sketch takes its time at every step; beside starting a model it hardly counts.
+    how = case.label if case.training else ""
+    return f"{case.model} {case.shape} {case.device} {how}"

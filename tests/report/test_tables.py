@@ -1,0 +1,82 @@
+"""Tables as data, and what is written of them."""
+
+import json
+
+from rmmbench.report.tables import Column, as_json, build, data, markdown, tables_of
+from rmmbench.report.tables.table import unseen
+from rmmbench.units import GIB
+
+ITEMS = [
+    {"cell": "a", "name": "x|y", "peak_allocated_bytes": 2 * GIB},
+    {"cell": "a", "name": "z", "peak_allocated_bytes": None},
+    {"cell": "b", "name": "z", "peak_allocated_bytes": GIB},
+]
+
+
+def table_of(items=ITEMS, **about):
+    """Return a table with a column of each kind."""
+    columns = [
+        Column("", "cell", text=lambda item: item["cell"], is_number=False, is_said_once=True),
+        Column("name", "name", is_number=False),
+        Column("peak_allocated_bytes", "peak\nGiB", write=lambda n: f"{n / GIB:.2f}"),
+        Column("nothing", "nothing", lambda item: None),
+        unseen("length", lambda item: len(item["name"])),
+    ]
+    return build(items, columns, section=lambda item: item["cell"], **about)
+
+
+def test_what_is_built():
+    """A section says its place once, and a column without a word is not shown."""
+    table = table_of()
+    assert {column.heading: column.cells for column in table.shown} == {
+        "cell": ("a", "", "b"),
+        "name": ("x|y", "z", "z"),
+        "peak\nGiB": ("2.00", "", "1.00"),
+    }
+    assert table.starts == {0, 2}
+
+
+def test_markdown():
+    """Numbers are set to the right, no cell is taken for a column, and notes are below."""
+    text = markdown([table_of(title="All", warnings=("one failed",), notes=("Of here.",))])
+    assert text == (
+        "**All**\n\n"
+        "| cell | name | peak GiB |\n"
+        "| --- | --- | ---: |\n"
+        "| a | x\\|y | 2.00 |\n"
+        "|  | z |  |\n"
+        "| b | z | 1.00 |\n\n"
+        "one failed\n\n"
+        "Of here.\n"
+    )
+
+
+def test_data():
+    """Programs read every named column of each row, in SI units; what is unknown is null."""
+    (table,) = data([table_of(title="All", notes=("Of here.",))])
+    assert table["title"] == "All"
+    assert table["notes"] == ["Of here."]
+    assert table["rows"][1] == {
+        "name": "z",
+        "peak_allocated_bytes": None,
+        "nothing": None,
+        "length": 1,
+    }
+
+
+def test_tables_of_a_run(make_run, make_record, make_trained):
+    """Training and single steps of one run have a table each, in values that JSON can hold."""
+    failed = make_record(outcome="out_of_memory", method="checkpoint")
+    found = tables_of(make_run(make_record(), failed, make_trained(0.5)))
+    scores, steps = json.loads(as_json(found.tables))
+    assert scores["rows"][0]["score"] == 0.5
+    assert [row["outcome"] for row in steps["rows"]] == ["ok", "out_of_memory"]
+    assert steps["rows"][0]["peak_allocated_bytes"] == 10 * GIB
+    assert steps["rows"][1]["peak_allocated_bytes"] is None
+    assert len(found.troubles) == 1
+    assert markdown(found.tables).count("| ---") > 1
+
+
+def test_no_records(make_run):
+    """A run without records has no table."""
+    assert tables_of(make_run(name="empty")).tables == ()
