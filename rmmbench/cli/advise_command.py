@@ -51,7 +51,7 @@ def advise(
     if as_json:
         memory = ("exact", "sketched", "least")
         advice |= {name: advice[name] and advice[name].model_dump() for name in memory}
-        write_json({"case": case.model_dump(mode="json")} | advice)
+        write_json({"case": case.flat()} | advice)
         return
     _show(case, advice, every_layer=every_layer)
 

@@ -73,7 +73,7 @@ def end(run: "Run") -> None:
 def list_cases(plan: "Plan", *, as_json: bool = False) -> None:
     """Print the cases of a plan, a line each, or as JSON."""
     if as_json:
-        write_json([{"key": each.key} | each.model_dump(mode="json") for each in plan.cases])
+        write_json([{"key": each.key} | each.flat() for each in plan.cases])
         return
     for case in plan.cases:
         print(f"{case.key}  {case.device:<11}  {case.title}")  # noqa: T201

@@ -37,7 +37,7 @@ class Checkpoint(Method[Settings]):
         blocks = checkpoint_blocks(model, **self._how())
         if blocks == 0:
             need = f"{self._name} must find blocks to repeat, two or more of one class in a list"
-            raise ValueError(f"{need}; the model has none; choose another method")
+            raise ValueError(f"{need}, and the model has none; choose another method")
         return blocks
 
     def reference(self, model: "nn.Module") -> AbstractContextManager[None]:

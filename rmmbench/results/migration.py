@@ -8,30 +8,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from rmmbench.spec.case import Case, digest
+from rmmbench.spec.known_settings import absent
 from rmmbench.spec.steps import values
 
 SCHEMA_VERSION: Final = 2
 READ: Final = (1, 2)
 """The versions that are read on."""
 
-_FLAT: Final[dict[str, Any]] = {
-    "method": "exact",
-    "sketch": None,
-    "rho": None,
-    "proj_dim": None,
-    "min_proj_dim": 1,
-    "max_proj_dim": None,
-    "block_rows": None,
-    "bits": None,
-    "group_size": None,
-    "activation_bits": None,
-    "budget": None,
-    "include": (),
-    "exclude": (),
-    "where": "all",
-    "share": True,
+_FLAT: Final = {
+    *("sketch", "rho", "proj_dim", "min_proj_dim", "max_proj_dim", "block_rows"),
+    *("bits", "group_size", "activation_bits", "budget", "include", "exclude", "where", "share"),
 }
-"""What a version 1 case had beside what a case has now; a setting of a later day is none of it."""
+"""The settings that every version 1 case had; one of a later day counts only where it is given."""
 
 _UNTOLD: Final = (
     *("bits", "group_size", "activation_bits", "budget"),
@@ -56,6 +44,6 @@ def migrated(told: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def former_key(case: Case) -> str:
     """Return the key that version 1 gave to a case."""
-    flat = _FLAT | {"method": case.method} | values(case.steps)
-    said = case.model_dump(mode="json", exclude={"steps"}) | flat
+    later = absent().keys() - _FLAT - values(case.steps).keys()
+    said = {name: value for name, value in case.flat().items() if name not in later}
     return digest({k: v for k, v in said.items() if v is not None or k not in _UNTOLD})

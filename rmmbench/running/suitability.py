@@ -46,5 +46,8 @@ def check_method(case: Case) -> None:
     if not rest or case.model.startswith("import:"):
         return
     alone = case.model_copy(update={"steps": rest})
-    with fake_tensors():
-        prepare(Draft(alone, lambda stage: None), "cpu", foreach=True)
+    try:
+        with fake_tensors():
+            prepare(Draft(alone, lambda stage: None), "cpu", foreach=True)
+    except ValueError as error:
+        raise ValueError(f"{case.model}: {error}") from error

@@ -97,6 +97,11 @@ class Case(Strict):
         """Every setting there is by name; where no step has it, what a row has in its place."""
         return absent() | values(self.steps)
 
+    def flat(self) -> dict[str, Any]:
+        """Return the case for machines, with its method and every setting for its steps."""
+        fields = self.model_dump(mode="json", exclude={"steps"})
+        return fields | {"method": self.method, **self.settings}
+
     @property
     def label(self) -> str:
         """The method and its settings as people write them: "gaussian, unshared ρ=0.5"."""

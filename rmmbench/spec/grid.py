@@ -137,11 +137,12 @@ class Grid(Strict):
         fields = settings_class(of.folder, owner).model_fields
         axes: list[list[dict[str, Any]]] = []
         for names in _axes(fields):
-            found = [way for name in names for way in self._axis(name, chosen_of(fields[name]))]
+            inner = chosen_of(fields[names[0]])
+            found = [way for name in names for way in self._axis(name, inner)]
             if not found and (names[1:] or fields[names[0]].is_required()):
                 need = f"a grid with method '{owner}' must give {' or '.join(names)}"
                 raise ProfileError(f"{need}; or give --{names[0].replace('_', '-')}")
-            axes.append(found or [{}])
+            axes.append(found if inner else found or [{}])
         yield from (
             {k: v for one in ways for k, v in one.items()} for ways in itertools.product(*axes)
         )

@@ -92,10 +92,10 @@ class Profile(Strict):
                 self._training(grid)
             except ValidationError as error:
                 fault = error.errors()[0]
-                known = ", ".join(TrainingSettings.model_fields)
+                keys = ", ".join(TrainingSettings.model_fields)
                 why = complaint(fault)
                 if fault["type"] == "extra_forbidden":
-                    why = f" is unknown; keys are: {known}"
+                    why = f" is unknown; keys are: {keys}"
                 raise ValueError(f"training.{fault['loc'][0]}{why}") from None
         return self
 
@@ -220,8 +220,8 @@ def _validated(data: Mapping[str, Any], source: str) -> Profile:
             raise ProfileError(f"{source}{complaint(fault)}") from None
         where = f" in [{'.'.join(keys[:-1])}]" if keys[1:] else ""
         if fault["type"] == "extra_forbidden":
-            known = _fields(keys[:-1])
-            hint = f"{did_you_mean(keys[-1], known)}; keys are: {', '.join(known)}"
+            named = _fields(keys[:-1])
+            hint = f"{did_you_mean(keys[-1], named)}; keys are: {', '.join(named)}"
             raise ProfileError(f"{source}: unknown key '{keys[-1]}'{where}{hint}") from None
         if fault["type"] == "missing":
             raise ProfileError(f"{source}: key '{keys[-1]}'{where} must be given") from None

@@ -7,6 +7,7 @@ from rmmbench.report.tables.table import Column, Table, Tone, build, unseen
 from rmmbench.results.record import Environment, Record, case_row
 from rmmbench.results.tidy import CELL, Row, differing, kind_columns, read_rows, shared, telling
 from rmmbench.running.largest_batch import Line
+from rmmbench.spec.case import Case
 from rmmbench.spec.known_settings import choices
 from rmmbench.units import byte_unit, format_bytes
 
@@ -57,10 +58,14 @@ def _names(lines: Sequence[Line]) -> list[Column[Line]]:
             is_said_once=True,
         ),
         Column("label", "method", lambda line: line.case.label, text=method, is_number=False),
-        unseen("case", lambda line: line.case.model_dump(mode="json", exclude={"batch_size"})),
+        unseen("case", lambda line: _without_size(line.case)),
         unseen("outcome", lambda line: line.trouble.outcome if line.trouble else "ok"),
         unseen("reason", lambda line: line.trouble.reason if line.trouble else None),
     ]
+
+
+def _without_size(case: Case) -> dict[str, object]:
+    return {name: value for name, value in case.flat().items() if name != "batch_size"}
 
 
 def _numbers(lines: Sequence[Line]) -> list[Column[Line]]:

@@ -36,16 +36,18 @@ def step_table(
 def in_order(rows: Sequence[Row]) -> list[Row]:
     """Return the rows by place and size; in a cell exact first, then from most to least kept."""
     places: dict[str, int] = {}
+    cells: dict[str, int] = {}
     kinds: dict[str, int] = {}
 
     def order(row: Row) -> tuple[object, ...]:
         where = places.setdefault(place(row, WHERE), len(places))
         cell = (where, row["batch_size"], row["seq_len"] or 0)
+        found = cells.setdefault(row["cell"], len(cells))
         how = (
             kinds.setdefault(kind(row, kind_columns()), len(kinds)),
             [-size for size in kept(row)],
         )
-        return (*cell, row["cell"], row["method"] != "exact", *how)
+        return (*cell, found, row["method"] != "exact", *how)
 
     return sorted(rows, key=order)
 

@@ -46,7 +46,7 @@ def preparing(wanted, change=lambda model: None):
         built = models.build(wanted)
         change(built.model)
         batch = built.make_batch()
-        methods.get(wanted.method).apply(built.model, wanted, batch)
+        methods.stack(wanted.steps).apply(built.model, batch)
         return TrainingStep(
             built.model.train(),
             batch,
