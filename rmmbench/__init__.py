@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rmmbench.report.check.two_runs import load as load
     from rmmbench.running.one_case import measure as measure
     from rmmbench.running.one_case import predict as predict
+    from rmmbench.running.one_run import run as run
 
 try:
     __version__ = version("rmmbench")
@@ -45,6 +46,7 @@ _HOMES = {
     "measure": "running.one_case",
     "predict": "running.one_case",
     "rmm_linear": "nn",
+    "run": "running.one_run",
     "sketches": "",
     "unconvert": "nn.unconversion",
     "update": "nn.updating",
@@ -63,6 +65,7 @@ __all__ = [
     "measure",
     "predict",
     "rmm_linear",
+    "run",
     "sketches",
     "unconvert",
     "update",

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from rmmbench import sketches
-from rmmbench.claims._table1 import N_IN, PROJ_DIM, RHO, ROWS, SEQUENCE, SIZE, Layer
+from rmmbench.claims._table1 import N_IN, PROJ_DIM, RHO, ROWS, SIZE, Layer
 from rmmbench.claims.claim import Claim, Finding
 from rmmbench.nn import rmm_linear
 
@@ -39,9 +39,7 @@ class Memory(Claim):
 
 
 def _sketched(name: str, layer: Layer) -> Finding:
-    needs_blocks = sketches.SKETCHES.get(name).needs_block_rows
-    sketch = sketches.get(name, SEQUENCE if needs_blocks else None)
-    key_bytes = sketch.new_key(layer.x, PROJ_DIM).nbytes
+    key_bytes = sketches.get(name).new_key(layer.x, PROJ_DIM).nbytes
     expected = PROJ_DIM * N_IN * layer.x.itemsize
     saved = _saved_bytes(lambda: rmm_linear(*layer, sketch=name, rho=RHO), layer)
     return Finding(

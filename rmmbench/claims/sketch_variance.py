@@ -31,8 +31,7 @@ class SketchVariance(Claim):
         x, y = input_and_gradient(_BATCH * _LENGTH, 0.5, generator(seed))
         measured = {}
         for name in sketches.names():
-            needs_blocks = sketches.SKETCHES.get(name).needs_block_rows
-            sketch = sketches.get(name, _LENGTH if needs_blocks else None)
+            sketch = sketches.get(name).at(torch.Size([_BATCH, _LENGTH, x.shape[1]]))
             formula = sketch.variance(sketch.moments(x, y), len(x), _PROJ_DIM)
             measured[name] = _squared_error(sketch, x, y, seed)
             yield _closed_form(name, formula, measured[name], len(x))

@@ -8,6 +8,7 @@ import typer
 import rmmbench
 from rmmbench.cli.advise_command import advise
 from rmmbench.cli.check_command import check
+from rmmbench.cli.docs_command import docs
 from rmmbench.cli.doctor_command import doctor
 from rmmbench.cli.export_command import export
 from rmmbench.cli.flags import misuse
@@ -63,6 +64,7 @@ app.command()(check)
 app.command()(export)
 app.command("list")(list_names)
 app.command()(doctor)
+app.command()(docs)
 
 
 def main() -> None:

@@ -200,14 +200,12 @@ def _fraction(flag: str, text: str) -> float:
 
 def _show(report: "Report", files: dict[str, str], every: bool) -> None:
     """Write the files that were asked for, and the table; one that goes to stdout has it alone."""
-    from rich.console import Console
+    from rmmbench.cli.drawn import WIDER, console_of
+    from rmmbench.cli.drawn_report import drawn_report
+    from rmmbench.report.check import WRITERS
 
-    from rmmbench.report.check import WRITERS, terminal
-
-    stream = sys.stderr if "-" in files.values() else sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else terminal.WIDTH
-    console = Console(file=stream, width=width, highlight=False, soft_wrap=False)
-    console.print(terminal.render(report, every=every))
+    console = console_of(sys.stderr if "-" in files.values() else sys.stdout, WIDER)
+    console.print(drawn_report(report, console.width, every=every))
     for name, path in files.items():
         text = WRITERS.get(name)(report)
         if path == "-":

@@ -1,7 +1,10 @@
 """Tables drawn for people."""
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -13,24 +16,42 @@ from rich.text import Text
 from rmmbench.report.tables.table import Table
 
 STYLES = {"": "", "failed": "red", "doubtful": "yellow", "good": "green", "faint": "dim"}
+WIDTH, WIDER = 100, 120
 MANY = 1000
 """Of more rows rich takes minutes, which measures and wraps each cell: they are set as lines."""
 
 _GAP = 2  # characters from one column to the next
 
 
-def drawn(tables: Sequence[Table], *, width: int = 0) -> RenderableType:
+def print_tables(tables: Sequence[Table], console: Console | None = None) -> None:
+    """Print tables to stdout, or to `console`, after an empty line."""
+    is_wide = any(sum(_sizes(table)) + _GAP * len(table.shown) > WIDTH for table in tables)
+    console = console or console_of(sys.stdout, WIDER if is_wide else WIDTH)
+    console.print()
+    console.print(drawn(tables, console.width))
+
+
+def console_of(stream: TextIO, width: int) -> Console:
+    """Return what prints for people: as wide as the terminal; `width` for a file or a pipe."""
+    # Rich takes 80 columns for what is no terminal; a file or a pipe has room for the table.
+    is_told = stream.isatty() or "COLUMNS" in os.environ
+    return Console(file=stream, width=None if is_told else width, highlight=False)
+
+
+def drawn(tables: Sequence[Table], width: int) -> RenderableType:
     """Return the tables below one another, each with its warnings and its notes.
 
-    Tables with the same columns get columns of the same widths, where those fit `width`. Of more
-    than `MANY` rows no cell is wrapped.
+    Tables with the same columns get columns of the same widths. Numbers are not wrapped where
+    words can be. Of more than `MANY` rows no cell is wrapped.
     """
     parts: list[RenderableType] = []
     for table in tables:
         parts += [Text("")] if parts else []
+        parts += [Text(table.title, "bold")] if table.title else []
+        parts += map(Text, table.lead)
         alike = [each for each in tables if _headings(each) == _headings(table)]
         parts.append(_Lines(table) if len(table) > MANY else _rich_table(table, alike, width))
-        parts += [Text(warning, STYLES["failed"]) for warning in table.warnings]
+        parts += [Text(warning, STYLES["doubtful"]) for warning in table.warnings]
         if table.notes:
             parts += [Text(""), Text("\n".join(table.notes), STYLES["faint"])]
     return Group(*parts)
@@ -41,22 +62,13 @@ def _headings(table: Table) -> list[str]:
 
 
 def _rich_table(table: Table, alike: Sequence[Table], width: int) -> RichTable:
-    sizes = [max(of) for of in zip(*map(_sizes, alike), strict=True)]
-    is_aligned = sum(sizes) + _GAP * len(sizes) <= width
-    result = RichTable(
-        title=Text(table.title, "bold") if table.title else None,
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for column, size in zip(table.shown, sizes, strict=True):
+    result = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for column, size in zip(table.shown, _widths(alike, width), strict=True):
         result.add_column(
             Text(column.heading),
             justify="right" if column.is_number else "left",
-            vertical="bottom",
-            min_width=size if is_aligned else None,
+            overflow="fold",
+            width=size,
         )
     for row in range(len(table)):
         if row in table.starts and row:
@@ -70,11 +82,32 @@ def _rich_table(table: Table, alike: Sequence[Table], width: int) -> RichTable:
     return result
 
 
-def _sizes(table: Table) -> list[int]:
-    """Return how wide each column is."""
-    return [
-        max(map(cell_len, [*column.heading.split("\n"), *column.cells])) for column in table.shown
-    ]
+def _widths(alike: Sequence[Table], width: int) -> list[int]:
+    """Return how wide each column is to be, so that the tables fit."""
+    sizes, least = (
+        [max(of) for of in zip(*(_sizes(table, is_least=each) for table in alike), strict=True)]
+        for each in (False, True)
+    )
+    left = width - _GAP * len(sizes) - sum(least)
+    if left < 0:
+        least, left = [1] * len(sizes), width - (_GAP + 1) * len(sizes)
+    # That which lacks least comes first: each has what it lacks, or its share of what is left.
+    lacking = sorted(range(len(sizes)), key=lambda i: sizes[i] - least[i])
+    for count, i in enumerate(lacking):
+        more = min(sizes[i] - least[i], max(0, left) // (len(sizes) - count))
+        least[i], left = least[i] + more, left - more
+    return least
+
+
+def _sizes(table: Table, *, is_least: bool = False) -> list[int]:
+    """Return how wide each column would be; at least, where words wrap and numbers do not."""
+    sizes = []
+    for column in table.shown:
+        texts = [*column.heading.split("\n"), *column.cells]
+        if is_least and not column.is_number:
+            texts = [word for text in texts for word in text.split()]
+        sizes.append(max(map(cell_len, texts), default=1))
+    return sizes
 
 
 @dataclass(frozen=True)
@@ -88,8 +121,6 @@ class _Lines:
         headings = [heading.split("\n") for heading in _headings(table)]
         bold = console.get_style("bold")
         styles = {tone: console.get_style(name) if name else None for tone, name in STYLES.items()}
-        if table.title:
-            yield Segment(f"{table.title}\n", bold)
         height = max(map(len, headings))
         padded = [[""] * (height - len(head)) + head for head in headings]
         for line in zip(*padded, strict=True):

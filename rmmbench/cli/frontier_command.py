@@ -62,14 +62,12 @@ def frontier(
 
 def _show(data: "FigureData") -> None:
     """Print a table a cell to stdout; what did not end well, and why, to stderr."""
-    from rmmbench.cli.drawn import drawn
-    from rmmbench.cli.table_command import WIDER, stdout
+    from rmmbench.cli.drawn import print_tables
     from rmmbench.report.tables.frontier_table import frontier_tables
 
-    tables, console = frontier_tables(data), stdout(WIDER)
+    tables = frontier_tables(data)
     if tables:
-        console.print()
-        console.print(drawn(tables))
+        print_tables(tables)
     shown = {key for table in tables for key in table.values("key")}
     for record in data.records:
         if record.outcome != "ok" and record.key in shown:

@@ -58,8 +58,7 @@ def max_batch(
       rmmbench max-batch roberta-base --memory 16GiB --device predict
       rmmbench max-batch hf:gpt2 --memory 24GiB --seq-len 512 --method checkpoint
     """
-    from rmmbench.cli.drawn import drawn
-    from rmmbench.cli.table_command import WIDER, stdout
+    from rmmbench.cli.drawn import print_tables
     from rmmbench.report.tables.batch_table import batch_table
     from rmmbench.running.execution import open_run
     from rmmbench.running.largest_batch import found
@@ -92,9 +91,7 @@ def max_batch(
         about = {"model": model, "memory_limit_bytes": limit, "device": place}
         write_json(about | {"methods": table.data()})
     else:
-        console = stdout(WIDER)
-        console.print()
-        console.print(drawn([table]))
+        print_tables([table])
     _end(lines, run)
 
 

@@ -1,7 +1,5 @@
 """`rmmbench table`: a run as the paper's Tables 2 and 3 have it."""
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +13,6 @@ if TYPE_CHECKING:
 
     from rmmbench.report.tables import RunTables
     from rmmbench.results.store import Run
-
-WIDTH, WIDER = 100, 120
 
 
 def table(
@@ -39,22 +35,10 @@ def table(
 
 def show(run: "Run", console: "Console | None" = None) -> "RunTables":
     """Print the tables of a run to stdout, or to `console`; return what was printed."""
-    from rmmbench.cli.drawn import drawn
+    from rmmbench.cli.drawn import print_tables
     from rmmbench.report.tables import tables_of
 
     found = tables_of(run)
     if found.tables:
-        shown = {column.name for table in found.tables for column in table.shown}
-        console = console or stdout(WIDER if shown & {"score", "gradient_error"} else WIDTH)
-        console.print()
-        console.print(drawn(found.tables, width=console.width))
+        print_tables(found.tables, console)
     return found
-
-
-def stdout(width: int = WIDTH) -> "Console":
-    """Return what prints data for people: as wide as the terminal; `width` for a file or a pipe."""
-    from rich.console import Console
-
-    # Rich takes 80 columns for what is no terminal; a file or a pipe has room for the table.
-    is_told = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if is_told else width, highlight=False)

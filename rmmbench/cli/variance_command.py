@@ -1,6 +1,5 @@
 """`rmmbench variance`: how noisy a layer's weight gradient is while a model trains."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +12,6 @@ from rmmbench.cli.telling import print_path
 from rmmbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
     from rmmbench.results.store import Run
     from rmmbench.spec.profile import Profile
 
@@ -73,6 +69,8 @@ def variance(
       rmmbench variance roberta-tiny --sketch gaussian,oporp --rho 0.2
       rmmbench variance roberta-base --task cola --data glue --checkpoint roberta-base
     """
+    from rmmbench.cli.drawn import print_tables
+    from rmmbench.report.tables.noise_table import noise_tables
     from rmmbench.running.plan import make_plan
 
     family = model.partition(":")[0]
@@ -102,7 +100,7 @@ def variance(
         raise UsageError(f"device '{device.value}' cannot train; use cuda, cpu or auto")
     path = out or Path("runs") / f"variance-{model.replace(':', '-').replace('/', '-')}"
     run = carry_out("variance", profile, plan, path)
-    _show(run)
+    print_tables(noise_tables(run))
     _draw(run, file_format.value)
     end(run)
 
@@ -133,67 +131,3 @@ def _draw(run: "Run", file_format: str) -> None:
     figures.write(drawings, file_format)
     for file in drawings:
         print_path(file)
-
-
-def _show(run: "Run") -> None:
-    """Print, for each run and layer, what every sketch adds to the noise at the last step."""
-    from rich.text import Text
-
-    from rmmbench.cli.table_command import stdout
-
-    console = stdout()
-    for record in run.records():
-        training = record.training
-        for noise in _last(training.noise) if training else ():
-            console.print()
-            console.print(Text(f"{record.case.label}, {noise.layer}, step {noise.step}", "bold"))
-            console.print(_table(noise, [d for d in _drawn(training) if d.layer == noise.layer]))
-            told = "held" if noise.holds else "did not hold"
-            said = f"α = {noise.alpha:.3g}; eq. 12 {told} here. D² as a share of ‖∂W‖². "
-            said += f"Effective batch: of {noise.samples} samples, those whose exact gradient is as"
-            said += " noisy. Drawn: mean of the squared errors ± its standard error."
-            console.print(Text(said, style="dim"))
-
-
-def _drawn(training: Any) -> "tuple[DrawnNoise, ...]":
-    drawn: tuple[DrawnNoise, ...] = training.drawn_noise
-    return drawn
-
-
-def _last(noise: "tuple[LayerNoise, ...]") -> "list[LayerNoise]":
-    return list({each.layer: each for each in noise}.values())
-
-
-def _table(noise: "LayerNoise", drawn: "list[DrawnNoise]") -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("noise of")
-    for heading in ("D² ÷ ‖∂W‖²", "drawn", "noise\ninflation", "effective\nbatch"):
-        table.add_column(heading, justify="right", vertical="bottom")
-    for cells in _lines(noise, drawn):
-        table.add_row(*map(Text, cells))
-    return table
-
-
-def _lines(noise: "LayerNoise", drawn: "list[DrawnNoise]") -> Iterator[tuple[str, ...]]:
-    size = noise.g or 1.0
-    yield "SGD, rows as samples", f"{noise.sgd_by_rows / size:.3g}", "", "", ""
-    yield "SGD, whole samples", f"{noise.sgd_by_samples / size:.3g}", "", "1", f"{noise.samples}"
-    yield "gaussian by eq. 11", f"{noise.papers_variance / size:.3g}", "", "", ""
-    for sketch, variance in noise.variances.items():
-        same = [d for d in drawn if d.sketch == sketch and d.proj_dim == noise.proj_dim]
-        measured = ""
-        if same and same[0].exact:
-            one = same[0]
-            measured = f"{one.measured / one.exact:.3g} ± {one.standard_error / one.exact:.2g}"
-        inflation, batch = noise.inflation(sketch), noise.effective_batch_size(sketch)
-        yield (
-            sketch,
-            f"{variance / size:.3g}",
-            measured,
-            "" if inflation is None else f"{inflation:.3g}",
-            "" if batch is None else f"{batch:.3g}",
-        )

@@ -13,8 +13,6 @@ from rmmbench.cli.telling import tell
 from rmmbench.errors import Exit
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from rmmbench.claims.claim import Claim, Finding
 
 
@@ -102,59 +100,17 @@ def _data(name: str, claim: "Claim", found: "list[Finding]") -> dict[str, Any]:
 
 
 def _show(tried: "dict[str, tuple[Claim, list[Finding]]]", seed: int) -> None:
-    from rich.text import Text
+    from dataclasses import replace
 
     from rmmbench.claims.claim import Verdict
-    from rmmbench.cli.table_command import stdout
+    from rmmbench.cli.drawn import print_tables
+    from rmmbench.report.tables.claim_table import claim_table
 
-    console = stdout()
-    width = min(console.width, 100)
-    for claim, found in tried.values():
-        console.print()
-        console.print(Text(claim.title, style="bold"))
-        console.print(Text(f"The paper: {claim.statement}."))
-        console.print(Text(f"Here: {claim.method}.", style="dim"), width=width)
-        console.print(_table(found, width))
-        for why, cases in _reasons(found).items():
-            console.print(Text(f"{', '.join(cases)}: {why}", style="yellow"), width=width)
+    tables = [claim_table(claim, found) for claim, found in tried.values()]
     counts = Counter(finding.verdict for _, found in tried.values() for finding in found)
     summary = ", ".join(f"{verdict} {counts[verdict]}" for verdict in Verdict)
-    console.print()
-    console.print(Text(f"{counts.total()} statements: {summary}.", style="bold"))
-    console.print(Text(f"± is one standard error, four are agreement; seed {seed}.", style="dim"))
-
-
-def _reasons(found: "list[Finding]") -> dict[str, list[str]]:
-    """Return why statements do not hold as they stand, each reason with its cases."""
-    from rmmbench.claims.claim import Verdict
-
-    reasons: dict[str, list[str]] = {}
-    for finding in found:
-        if finding.verdict is not Verdict.HOLDS:
-            reasons.setdefault(finding.why, []).append(finding.case)
-    return reasons
-
-
-def _table(found: "list[Finding]", width: int) -> "RenderableType":
-    """Return the findings of one claim; columns stand where those of the others do."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, width=width)
-    for heading, ratio in (("", 22), ("the paper", 16), ("here", 40)):
-        table.add_column(heading, ratio=ratio)
-    table.add_column("", min_width=18, no_wrap=True)
-    for finding in found:
-        cells = (finding.case, finding.paper or "–", finding.here)
-        verdict = Text(finding.verdict, style=_style(finding))
-        table.add_row(*map(Text, cells), verdict)
-    return table
-
-
-def _style(finding: "Finding") -> str:
-    from rmmbench.claims.claim import Verdict
-
-    if finding.is_fault:
-        return "bold red"
-    return "green" if finding.verdict is Verdict.HOLDS else "yellow"
+    said = (
+        f"{counts.total()} statements: {summary}.",
+        f"± is one standard error, four are agreement; seed {seed}.",
+    )
+    print_tables([*tables[:-1], replace(tables[-1], notes=said)])

@@ -41,11 +41,10 @@ class Projection(nn.Module):
         """Return SᵀX if the layer keeps a sketch of `input`, else X Wᵀ + b."""
         layer, rows = self.linear, input[..., 0].numel()
         if isinstance(layer, Sketched) and not layer.exact:
-            name = layer.settings.sketch
-            proj_dim, block_rows = layer.settings.at(input.shape)
+            proj_dim, sketch = layer.settings.at(input.shape)
             if proj_dim < rows:
                 x = input.reshape(rows, -1)
-                x_proj: Tensor = ops.sketch(x, proj_dim, name, block_rows, None, None, None)[0]
+                x_proj: Tensor = ops.sketch(x, proj_dim, sketch, None, None, None)[0]
                 return x_proj
         return F.linear(input, layer.weight, layer.bias)
 

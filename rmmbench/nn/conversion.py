@@ -60,7 +60,7 @@ def convert(
             are not worth noise where its gradient tells most.
         share: Whether layers of one block that read the same tensor (Q, K and V; gate and up) keep
             one sketch of it between them. Under torch.compile they do in any case.
-        settings: proj_dim, min_proj_dim, max_proj_dim and block_rows, as `rmm_linear` takes them.
+        settings: proj_dim, min_proj_dim, max_proj_dim and the sketch's own, as for `rmm_linear`.
 
     Raises:
         TypeError: If a setting has no such name, or is not of its type; nothing is changed then.

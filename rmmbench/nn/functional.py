@@ -31,8 +31,8 @@ def rmm_linear(
     proj_dim: int | None = None,
     min_proj_dim: int = 1,
     max_proj_dim: int | None = None,
-    block_rows: int | None = None,
     seed: int | Tensor | None = None,
+    **settings: Any,
 ) -> Tensor:
     """Apply a linear map whose weight gradient is estimated from a sketch of its input.
 
@@ -52,9 +52,8 @@ def rmm_linear(
         proj_dim: The projection dimension itself, instead of rho.
         min_proj_dim: Lower end of the interval that proj_dim is clamped to.
         max_proj_dim: Upper end of it.
-        block_rows: Consecutive rows that make a block of S, for `gaussian` and `rademacher`; rows
-            of a sequence for `kronecker`, which takes input's last leading dimension if it is None.
         seed: Of S, an integer or an int64 tensor of one; drawn if it is None.
+        settings: The sketch's own; its file tells.
 
     Returns:
         Shape (*, out_features), in the dtype `torch.nn.functional.linear` would give.
@@ -62,7 +61,7 @@ def rmm_linear(
     Raises:
         TypeError: If a setting or the seed is not of its type.
         ValueError: If rho is outside (0, 1], not exactly one of rho and proj_dim is given, a
-            size is below 1, the sketch is unknown, or block_rows does not divide the rows.
+            size is below 1, the sketch is unknown, or has no S for so many rows.
 
     Saves for backward: proj_dim × in_features elements and one 8-byte seed; `norm-rows` instead of
     the seed 16 bytes a row that it keeps.
@@ -74,9 +73,10 @@ def rmm_linear(
         >>> weight.grad.shape
         torch.Size([4, 8])
     """
-    size = rho, proj_dim, min_proj_dim, max_proj_dim
-    settings = SketchSettings(sketch, *size, block_rows).checked()
-    return sketched_linear(input, weight, bias, settings, seed)
+    settings |= {"sketch": sketch, "rho": rho, "proj_dim": proj_dim}
+    settings |= {"min_proj_dim": min_proj_dim, "max_proj_dim": max_proj_dim}
+    chosen = SketchSettings.of(settings, beside=("seed",))
+    return sketched_linear(input, weight, bias, chosen, seed)
 
 
 def sketched_linear(
@@ -92,7 +92,7 @@ def sketched_linear(
     With `shared`, what another layer kept of the same input is kept once.
     """
     if isinstance(input, Proxy):
-        call = {**settings._asdict(), "seed": seed}
+        call = {**settings.given(), "seed": seed}
         return input.tracer.create_proxy("call_function", rmm_linear, (input, weight, bias), call)
     keeps_input = torch.is_grad_enabled() and weight.requires_grad and weight.numel() > 0
     if not keeps_input:
@@ -100,10 +100,9 @@ def sketched_linear(
     values = input.values() if is_jagged(input) else input
     if not can_be_sketched(values, weight, bias):
         return F.linear(input, weight, bias)
-    proj_dim, block_rows = settings.at(values.shape)
-    if proj_dim >= math.prod(values.shape[:-1]):
+    sketch = _Sketch(*settings.at(values.shape))
+    if sketch.proj_dim >= math.prod(values.shape[:-1]):
         return F.linear(input, weight, bias)
-    sketch = _Sketch(proj_dim, settings.sketch, block_rows)
     # Autocast ends at an autograd function; what F.linear would cast is cast here.
     cast = as_autocast(values)
     x_proj, key = _kept(input, cast, sketch, seed, shared)
@@ -116,8 +115,7 @@ class _Sketch(NamedTuple):
     """What the operators are told of a sketch, but for its key."""
 
     proj_dim: int
-    name: str
-    block_rows: int | None
+    text: str
 
 
 def _kept(

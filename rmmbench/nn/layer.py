@@ -49,7 +49,7 @@ class RMMLinear(Sketched, nn.Linear):
         device: Of the parameters.
         dtype: Of the parameters.
         settings: As `rmm_linear` takes them: sketch, rho, proj_dim, min_proj_dim, max_proj_dim,
-            block_rows.
+            and the sketch's own.
 
     Raises:
         TypeError: If a setting has no such name, or is not of its type.

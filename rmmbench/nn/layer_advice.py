@@ -60,7 +60,7 @@ def advise(
         include: Patterns of qualified names; only layers that match one.
         exclude: Patterns; no layer that matches one.
         share: Whether layers of one block that read the same tensor keep one sketch of it.
-        settings: proj_dim, min_proj_dim, max_proj_dim and block_rows, as `convert` takes them.
+        settings: proj_dim, min_proj_dim, max_proj_dim and the sketch's own, as for `convert`.
 
     Raises:
         TypeError: If a setting has no such name, or is not of its type.

@@ -22,7 +22,7 @@ from rmmbench import sketches
 from rmmbench.nn.seeds import next_seed
 
 _LIBRARY = torch.library.Library("rmmbench", "FRAGMENT")  # type: ignore[no-untyped-call]
-_OF_WHAT = "Tensor x, SymInt proj_dim, str name, SymInt? block_rows"
+_OF_WHAT = "Tensor x, SymInt proj_dim, str sketch"
 
 
 def _operator(
@@ -39,15 +39,14 @@ def _operator(
 def _sketch(
     x: Tensor,
     proj_dim: int,
-    name: str,
-    block_rows: int | None,
+    sketch: str,
     seed: Tensor | None,
     x_proj: Tensor | None,
     key: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     if x_proj is not None and key is not None:
         return x_proj, key
-    chosen = sketches.get(name, block_rows)
+    chosen = sketches.get(sketch)
     key = chosen.draw(x, proj_dim, _seed(x, seed))
     return chosen.project(x, proj_dim, key), key
 
@@ -55,25 +54,22 @@ def _sketch(
 def _fake_sketch(
     x: Tensor,
     proj_dim: int,
-    name: str,
-    block_rows: int | None,
+    sketch: str,
     seed: Tensor | None,
     x_proj: Tensor | None,
     key: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     if x_proj is not None and key is not None:
         return x_proj, key
-    return x.new_empty(proj_dim, x.shape[1]), sketches.get(name).new_key(x, proj_dim)
+    return x.new_empty(proj_dim, x.shape[1]), sketches.get(sketch).new_key(x, proj_dim)
 
 
-def _project(y: Tensor, proj_dim: int, name: str, block_rows: int | None, key: Tensor) -> Tensor:
-    return sketches.get(name, block_rows).project(y, proj_dim, key)
+def _project(y: Tensor, proj_dim: int, sketch: str, key: Tensor) -> Tensor:
+    return sketches.get(sketch).project(y, proj_dim, key)
 
 
-def _project_and_sum(
-    y: Tensor, proj_dim: int, name: str, block_rows: int | None, key: Tensor
-) -> tuple[Tensor, Tensor]:
-    return sketches.get(name, block_rows).project_and_sum(y, proj_dim, key)
+def _project_and_sum(y: Tensor, proj_dim: int, sketch: str, key: Tensor) -> tuple[Tensor, Tensor]:
+    return sketches.get(sketch).project_and_sum(y, proj_dim, key)
 
 
 def _seed(x: Tensor, seed: Tensor | None) -> Tensor:
@@ -118,17 +114,16 @@ draw_seed = _operator(
 """Returns a seed on x's device, for what is random and no sketch; it must be kept where drawn."""
 
 OPERATORS = [sketch, project, project_and_sum]
-"""What torch dispatches on to sketch; each takes x, proj_dim, name and block_rows first."""
+"""What torch dispatches on to sketch; each takes x, proj_dim and the sketch's text first."""
 
 
 @register_flop_formula([operator.overloadpacket for operator in OPERATORS])
 def _flops(
     x_shape: tuple[int, int],
     proj_dim: int,
-    name: str,
-    block_rows: int | None,
+    sketch: str,
     *given: Any,
     **_: Any,
 ) -> int:
     is_another_layers = len(given) == 3 and given[1] is not None
-    return 0 if is_another_layers else sketches.get(name, block_rows).flops(*x_shape, proj_dim)
+    return 0 if is_another_layers else sketches.get(sketch).flops(*x_shape, proj_dim)

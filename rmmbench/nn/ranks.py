@@ -16,7 +16,7 @@ def check_same_settings(model: nn.Module) -> None:
     """
     if not (dist.is_available() and dist.is_initialized()):
         return
-    mine = {name: layer.settings._asdict() for name, layer in converted_layers(model).items()}
+    mine = {name: layer.settings.given() for name, layer in converted_layers(model).items()}
     ranks: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(ranks, mine)
     first = ranks[0]
@@ -33,8 +33,9 @@ def _compare(
         need = f"layer '{layer}' must be sketched on every rank or on none"
         given = f"got a sketch on rank {ranks[0]} and none on rank {ranks[1]}"
         raise ValueError(f"{need}, {given}; convert the same layers on all")
-    for name, value in first.items():
-        if other[name] != value:
-            given = f"got {value} on rank 0 and {other[name]} on rank {rank}"
+    for name in first | other:
+        values = first.get(name), other.get(name)
+        if values[0] != values[1]:
+            given = f"got {values[0]} on rank 0 and {values[1]} on rank {rank}"
             where = f"in layer '{layer}'; convert alike on all"
             raise ValueError(f"{name} must be the same on every rank, {given} {where}")

@@ -9,6 +9,7 @@ import torch
 
 from rmmbench import sketches
 from rmmbench.errors import did_you_mean
+from rmmbench.sketches.sketch import Sketch
 from rmmbench.spec.printable import printable
 
 
@@ -21,7 +22,7 @@ class SketchSettings(NamedTuple):
         proj_dim: The projection dimension itself, instead of rho.
         min_proj_dim: Never fewer, but for fewer rows.
         max_proj_dim: Never more.
-        block_rows: Consecutive rows that make a block of S; None for an S of one piece.
+        own: The sketch's own settings, by name.
     """
 
     sketch: str = "gaussian"
@@ -29,31 +30,40 @@ class SketchSettings(NamedTuple):
     proj_dim: int | None = None
     min_proj_dim: int = 1
     max_proj_dim: int | None = None
-    block_rows: int | None = None
+    own: tuple[tuple[str, object], ...] = ()
 
     @classmethod
     def of(cls, settings: Mapping[str, object], beside: Iterable[str] = ()) -> "SketchSettings":
         """Return settings that were given by name, if they make sense.
 
         Args:
-            settings: Of this class's names.
+            settings: Of this class's names, or of the sketch's own settings.
             beside: What else could have been meant by a name that is none of them.
 
         Raises:
             TypeError: If one has no such name, or is not what it must be.
             ValueError: As `checked` does.
         """
-        for name in settings:
-            if name not in cls._fields:
-                known = [*cls._fields, *beside]
-                choice = f"{did_you_mean(name, known)}; choose from: {', '.join(known)}"
-                raise TypeError(f"no setting named '{printable(name)}'{choice}")
-        return cls(**settings).checked()  # type: ignore[arg-type]
+        sizes = {name: value for name, value in settings.items() if name in _SIZES}
+        own = {name: value for name, value in settings.items() if name not in _SIZES}
+        if own:
+            _check_names(sizes.get("sketch", "gaussian"), tuple(own), tuple(beside))
+        own_given = tuple((name, value) for name, value in own.items() if value is not None)
+        return cls(**sizes, own=own_given).checked()  # type: ignore[arg-type]
+
+    @property
+    def text(self) -> str:
+        """The sketch and its own settings, as `sketches.get` takes them."""
+        return sketches.written(self.sketch, dict(self.own)) if self.own else self.sketch
+
+    def given(self) -> dict[str, object]:
+        """Return all settings by name, as `of` takes them."""
+        return {**{name: getattr(self, name) for name in _SIZES}, **dict(self.own)}
 
     def in_words(self) -> str:
         """Return the sketch, and what of the rest is not the default: "sketch=oporp, rho=0.5"."""
-        given, usual = self._asdict(), self._field_defaults
-        return ", ".join(f"{k}={v}" for k, v in given.items() if k == "sketch" or v != usual[k])
+        given, usual = self.given(), self._field_defaults
+        return ", ".join(f"{k}={v}" for k, v in given.items() if k == "sketch" or v != usual.get(k))
 
     def changed(self, settings: Mapping[str, object], beside: Iterable[str]) -> "SketchSettings":
         """Return these settings with others in their place; of rho and proj_dim one takes both's.
@@ -62,7 +72,7 @@ class SketchSettings(NamedTuple):
             TypeError: As `of` does.
             ValueError: As `checked` does.
         """
-        before = self._asdict()
+        before = self.given()
         if {"rho", "proj_dim"} & set(settings):
             before |= {"rho": None, "proj_dim": None}
         return self.of({**before, **settings}, beside)
@@ -72,12 +82,11 @@ class SketchSettings(NamedTuple):
 
         Raises:
             TypeError: If one is not a name, a number or a whole number, as it must be.
-            ValueError: If the sketch is unknown or takes no block_rows, not exactly one of rho and
+            ValueError: If the sketch is unknown or has no such setting, not exactly one of rho and
                 proj_dim is given, or a number is out of its range.
         """
         self._check_types()
-        _load(self.sketch)
-        sketches.get(self.sketch, self.block_rows)
+        _load(self.text)
         if (self.rho is None) == (self.proj_dim is None):
             given = f"rho={self.rho} and proj_dim={self.proj_dim}"
             raise ValueError(f"exactly one of rho and proj_dim must be given, got {given}")
@@ -98,30 +107,30 @@ class SketchSettings(NamedTuple):
         if self.rho is not None and not _is_a(self.rho, Real):
             raise TypeError(f"rho must be a number in (0, 1], got {_shown(self.rho)}")
         whole = {"proj_dim": self.proj_dim, "max_proj_dim": self.max_proj_dim}
-        whole |= {"block_rows": self.block_rows}
         given = {name: value for name, value in whole.items() if value is not None}
         for name, value in {**given, "min_proj_dim": self.min_proj_dim}.items():
             if not _is_a(value, Integral):
                 raise TypeError(f"{name} must be a whole number, got {_shown(value)}")
 
-    def at(self, shape: torch.Size) -> tuple[int, int | None]:
-        """Return proj_dim and block_rows for an input of `shape`; proj_dim is at most its rows.
-
-        A sketch that needs block_rows and has none takes the sequence, the last leading dimension.
+    def at(self, shape: torch.Size) -> tuple[int, str]:
+        """Return proj_dim, at most the rows, and the sketch's text for an input of `shape`.
 
         Raises:
             ValueError: If the sketch cannot do what is asked with an input of this shape.
         """
-        rows, block_rows = math.prod(shape[:-1]), self.block_rows
+        rows = math.prod(shape[:-1])
         proj_dim = self.proj_dim_for(rows)
         if not 0 < proj_dim < rows:
-            return proj_dim, block_rows
-        sketch = sketches.get(self.sketch, block_rows)
-        if sketch.needs_block_rows and block_rows is None and len(shape) > 2:
-            block_rows = shape[-2]
-            sketch = sketches.get(self.sketch, block_rows)
-        sketch.check_blocks(rows)
-        return sketch.size_from(rows, proj_dim), block_rows
+            return proj_dim, self.text
+        sketch = self._sketch().at(shape)
+        return sketch.size_from(rows, proj_dim), sketch.text
+
+    def _sketch(self) -> Sketch:
+        if not torch.compiler.is_compiling():
+            return sketches.get(self.text)
+        # A compiler cannot follow how settings are checked and sketches kept.
+        _load(self.text)
+        return sketches.SKETCHES.get(self.sketch)(**dict(self.own))
 
     def proj_dim_for(self, rows: int) -> int:
         """Return min(rows, clamp(ceil(rho · rows), min_proj_dim, max_proj_dim)); 0 for no rows."""
@@ -138,6 +147,9 @@ class SketchSettings(NamedTuple):
         return min(rows, wanted)
 
 
+_SIZES = SketchSettings._fields[:-1]
+
+
 def _is_a(value: object, kind: type) -> bool:
     # True is a number to Python.
     return isinstance(value, (kind, torch.SymInt)) and not isinstance(value, bool)
@@ -147,8 +159,22 @@ def _shown(value: object) -> str:
     return printable(repr(value), 80)
 
 
+# What follows are constants to a compiler, which can follow neither imports nor pydantic.
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _load(name: str) -> bool:
-    """Import a sketch's file, which a compiler cannot follow."""
-    sketches.SKETCHES.get(name)
+def _load(text: str) -> bool:
+    """Import a sketch's file, and check its settings."""
+    sketches.get(text)
+    return True
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _check_names(sketch: object, names: tuple[str, ...], beside: tuple[str, ...]) -> bool:
+    """Raise TypeError if one of some names is of no setting, or is not of its type."""
+    own = sketches.settings_of(sketch).model_fields if sketch in sketches.names() else ()
+    every = {name for each in sketches.names() for name in sketches.settings_of(each).model_fields}
+    for name in names:
+        if name not in every:
+            known = [*_SIZES, *own, *beside]
+            choice = f"{did_you_mean(name, known)}; choose from: {', '.join(known)}"
+            raise TypeError(f"no setting named '{printable(name)}'{choice}")
     return True

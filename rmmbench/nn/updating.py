@@ -27,8 +27,8 @@ def update(
         model: One that `convert` changed, or that has `RMMLinear` layers.
         include: Patterns of qualified names ("*.attention.*"); only layers that match one.
         exclude: Patterns; no layer that matches one.
-        settings: Those of `convert`: sketch, rho, proj_dim, min_proj_dim, max_proj_dim and
-            block_rows.
+        settings: Those of `convert`: sketch, rho, proj_dim, min_proj_dim, max_proj_dim and the
+            sketch's own.
 
     Raises:
         TypeError: If a setting has no such name, or is not of its type; nothing is changed then.

@@ -8,7 +8,8 @@ from rmmbench.results.tidy import CELL, Row, interval, shared
 from rmmbench.spec.known_settings import choices, in_words, stack_name
 from rmmbench.spec.tasks import TASKS
 
-EXACT = "No RMM"
+EXACT, PAPERS_EXACT = "exact", "No RMM"
+"""The name of the unchanged model, and that in redrawn figures of the paper."""
 ROUNDING = 1e-4
 """The gradient error that rounding alone can make, float32's of sums in another order."""
 
@@ -70,7 +71,7 @@ def kind(row: Row, columns: Collection[str] = ()) -> str:
 
 
 def setting(row: Row, columns: Collection[str] = ("sketch",)) -> str:
-    """Return how memory is saved: "gaussian ρ=0.5", "No RMM" for exact.
+    """Return how memory is saved: "gaussian ρ=0.5", "exact".
 
     The kind is left out where no column asks for it and there is a rate to tell the case by.
     """

@@ -66,14 +66,16 @@ def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]
     from rmmbench.nn.size import SketchSettings
     from rmmbench.running.draft import parameter_dtypes
 
-    said = case.settings
-    sizes = [said[name] for name in ("rho", "proj_dim", "min_proj_dim", "max_proj_dim")]
-    settings = SketchSettings(said["sketch"], *sizes, said["block_rows"]).checked()
+    (step,) = case.steps
+    asked = dict(step.settings)
+    sizes = {name: asked[name] for name in ("rho", "proj_dim", "min_proj_dim", "max_proj_dim")}
+    sketch = asked["sketch"]
+    settings = SketchSettings.of({"sketch": sketch.name, **sizes, **dict(sketch.settings)})
     with fake_tensors():
         model, make_batch, *_ = models.build(case)
         names = list(linear_layers(model))
         with autocast(model, AUTOCAST[case.dtype]):
-            advice = advise_layers(model, names, settings, make_batch(), share=said["share"])
+            advice = advise_layers(model, names, settings, make_batch(), share=asked["share"])
     found = {
         "left_out": dict(Counter(left_out_layers(model).values())),
         "parameter_dtypes": parameter_dtypes(model),

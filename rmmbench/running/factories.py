@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Factory = Callable[..., "tuple[nn.Module, Callable[[], Mapping[str, Any]]]"]
 """factory(batch_size=…, seq_len=…) returns a model, and what makes its keyword arguments."""
 
+_OWN = "defined_here"
 _MODULE = """
 import pickle
 from pathlib import Path
@@ -37,7 +38,7 @@ def name_of(model: str | Factory) -> str:
     if not callable(model):
         need = "a name of `rmmbench list models` or a function that makes a model"
         raise TypeError(f"model must be {need}, got {type(model).__name__}")
-    return f"import:{getattr(model, '__module__', '')}:{getattr(model, '__qualname__', 'factory')}"
+    return f"import:{model.__module__ if _is_found(model) else _OWN}:{_word(model)}"
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def importable(model: str | Factory) -> Iterator[str]:
     if find_spec("cloudpickle") is None:
         where = "a model's function that is defined here cannot be imported by another process"
         raise UsageError(f"{where}; pip install cloudpickle, or put it in a file of its own")
-    own = "defined_here_" + re.sub(r"\W+", "_", getattr(model, "__name__", "factory")).strip("_")
+    own = f"{_OWN}_{_word(model)}"
     with TemporaryDirectory(prefix="rmmbench-") as folder:
         Path(folder, f"{own}.pickle").write_bytes(import_module("cloudpickle").dumps(model))
         Path(folder, f"{own}.py").write_text(_MODULE, encoding="utf-8")
@@ -73,3 +74,8 @@ def _is_found(model: Factory) -> bool:
     if module is None or module.__name__ == "__main__" or not getattr(module, "__file__", None):
         return False
     return getattr(module, getattr(model, "__qualname__", ""), None) is model
+
+
+def _word(model: Factory) -> str:
+    """Return a function's name as a module may have it; that of a lambda is none."""
+    return re.sub(r"\W+", "_", getattr(model, "__name__", "factory")).strip("_")

@@ -7,6 +7,7 @@ from rmmbench import methods, sketches
 from rmmbench.nn.fakes import fake_tensors
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.spec.case import Case
+from rmmbench.spec.steps import chosen
 
 
 def check_sketch(case: Case) -> None:
@@ -15,11 +16,12 @@ def check_sketch(case: Case) -> None:
     Blocks must fit the input of every layer: a forward pass tells.
 
     Raises:
-        ValueError: If the sketch takes no block_rows, needs them, or they fit no input.
+        ValueError: If the sketch has no such setting, or no S for an input of the model.
     """
-    sketch = sketches.get(case.settings["sketch"], case.settings["block_rows"])
-    has_blocks = sketch.needs_block_rows or sketch.block_rows is not None
-    if not has_blocks or case.model.startswith("import:"):
+    kinds = [
+        sketches.get(each.name, **dict(each.settings)) for each in chosen(case.steps, "sketches")
+    ]
+    if all(kind.takes_any_rows for kind in kinds) or case.model.startswith("import:"):
         return
     read: list[str] = []
     with fake_tensors():

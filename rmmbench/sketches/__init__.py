@@ -1,9 +1,19 @@
 """Random sketches SᵀX, one file each. To add one: add its file, and its line here."""
 
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from rmmbench.errors import did_you_mean
 from rmmbench.registry import Entry, Registry
+from rmmbench.sketches._text import read
+from rmmbench.sketches._text import written as written
 from rmmbench.sketches.sketch import Sketch
 
-_IN_BLOCKS = "_blocks:BlockSettings"
+if TYPE_CHECKING:
+    from rmmbench.spec.settings import Settings
+
+_IN_BLOCKS = "_blocked:BlockSettings"
 
 SKETCHES: Registry[type[Sketch]] = Registry(
     "sketch",
@@ -34,11 +44,53 @@ def names() -> list[str]:
     return SKETCHES.names()
 
 
-def get(name: str, block_rows: int | None = None) -> Sketch:
-    """Return the sketch called `name`; some take consecutive rows as blocks of block_rows.
+def get(name: str, **settings: object) -> Sketch:
+    """Return the sketch called `name`, with settings of its own.
+
+    Args:
+        name: A registered name; settings may follow, as in "gaussian:block_rows=128".
+        settings: By name; those that are None are left out.
 
     Raises:
-        UnknownNameError: A ValueError, if there is none.
-        ValueError: If it takes no block_rows, or not such.
+        UnknownNameError: A ValueError, if there is no such sketch.
+        TypeError: If a setting is not of its type, or no sketch has one of this name.
+        ValueError: If the sketch has no such setting, or it is out of its range.
     """
-    return SKETCHES.get(name)(block_rows)
+    return _get(written(name, settings) if settings else name)
+
+
+def settings_of(name: str) -> "type[Settings]":
+    """Return the class of what the sketch called `name` can be set to; torch is not imported."""
+    from rmmbench.spec.settings import Settings
+
+    return SKETCHES.settings(name) or Settings
+
+
+@lru_cache(maxsize=1024)
+def _get(text: str) -> Sketch:
+    name, given = read(text)
+    kind = SKETCHES.get(name)
+    return kind(**_checked(name, given)) if given else kind()
+
+
+def _checked(name: str, given: Mapping[str, object]) -> dict[str, object]:
+    """Return settings of a sketch as its constructor takes them, if they make sense."""
+    from pydantic import ValidationError
+
+    from rmmbench.spec.strict import complaint
+
+    kind = settings_of(name)
+    for setting, value in given.items():
+        if setting in kind.model_fields:
+            continue
+        if any(setting in settings_of(other).model_fields for other in names()):
+            raise ValueError(f"sketch '{name}' takes no {setting}, got {value}; leave it out")
+        choice = did_you_mean(setting, kind.model_fields)
+        raise TypeError(f"sketch '{name}' has no setting named '{setting}'{choice}")
+    try:
+        return kind.model_validate(given).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        words = complaint(fault).replace("a valid integer", "a whole number")
+        wrong = TypeError if fault["type"].endswith("_type") else ValueError
+        raise wrong(f"{fault['loc'][0]}{words}") from None

@@ -2,17 +2,16 @@
 
 from torch import Tensor
 
-from rmmbench.sketches.sketch import Moments, Sketch
+from rmmbench.sketches._blocked import Blocked
+from rmmbench.sketches.sketch import Moments
 
 
-class DenseSketch(Sketch):
+class DenseSketch(Blocked):
     """S with independent entries of mean 0 and variance 1 / B_proj; B·B_proj·N work.
 
     With block_rows S is block-diagonal, its columns divided evenly among the blocks: as many times
     less work as there are blocks, and the variance of each block by itself, added up.
     """
-
-    takes_block_rows = True
 
     def check_size(self, x: Tensor, proj_dim: int) -> None:
         """Raise ValueError for what no sketch can do, or columns that blocks cannot share."""

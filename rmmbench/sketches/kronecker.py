@@ -15,16 +15,32 @@ import torch
 from torch import Tensor
 
 from rmmbench.kernels.dense import sign_entries, split_scale
-from rmmbench.sketches.sketch import WORKSPACE_BYTES, Moments, Sketch
+from rmmbench.sketches._blocked import Blocked
+from rmmbench.sketches.sketch import WORKSPACE_BYTES, Moments
 
 # Elements of a factor that are held at a time, and how many signs one counter of Philox gives.
 _PIECE_ELEMENTS, _SIGNS_A_COUNTER = 2**21, 128
 
 
-class Kronecker(Sketch):
+class Kronecker(Blocked):
     """Rows are batch × sequence, `block_rows` of them a sequence; S₁ and S₂ have entries ±k^−½."""
 
-    takes_block_rows = needs_block_rows = True
+    has_factors = True
+
+    def at(self, shape: torch.Size) -> "Kronecker":
+        """Return this sketch; without block_rows, the one for the last leading dimension."""
+        is_told = self.block_rows is None and len(shape) > 2
+        sketch = Kronecker(shape[-2]) if is_told else self
+        sketch.check_rows(math.prod(shape[:-1]))
+        return sketch
+
+    def check_rows(self, rows: int) -> None:
+        """Raise ValueError if `rows` are not a whole number of sequences of a known length."""
+        if self.block_rows is None:
+            need = f"'kronecker' needs block_rows, which says how {rows} rows are batch × sequence"
+            remedy = "give it, or an input of shape (batch, sequence, features)"
+            raise ValueError(f"sketch {need}; {remedy}")
+        super().check_rows(rows)
 
     def check_size(self, x: Tensor, proj_dim: int) -> None:
         """Raise ValueError for what no sketch can do, and for a size that is no k₁·k₂."""

@@ -4,11 +4,14 @@ One law holds for all, and one test holds them to it: over the seeds, project(y)
 mean yᵀx, and its squared error ‖project(y)ᵀ project(x) − yᵀx‖²_F has the mean `variance`.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
 from numbers import Integral
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar, cast
+
+from rmmbench.sketches._text import written
 
 if TYPE_CHECKING:
     import torch
@@ -63,24 +66,39 @@ class Sketch(ABC):
     """One kind of random matrix S.
 
     Attributes:
-        takes_block_rows: Whether this kind can treat rows as blocks of `block_rows`.
-        needs_block_rows: Whether it cannot do without.
+        settings: Of its own, by name.
+        has_factors: Whether S is a product over batch × sequence, which `moments` takes B² work of.
     """
 
-    takes_block_rows: ClassVar[bool] = False
-    needs_block_rows: ClassVar[bool] = False
+    has_factors: ClassVar[bool] = False
 
-    def __init__(self, block_rows: int | None = None) -> None:
-        """Take the number of consecutive rows that make a block, None for a sketch without.
+    def __init__(self, **settings: object) -> None:
+        """Take settings of this kind's own, which `sketches.get` has checked."""
+        self.settings = settings
+
+    @property
+    def name(self) -> str:
+        """The name that this kind is registered by."""
+        return type(self).__module__.rpartition(".")[2].replace("_", "-")
+
+    @property
+    def takes_any_rows(self) -> bool:
+        """Whether there is an S for any number of rows."""
+        return True
+
+    @property
+    def text(self) -> str:
+        """What `sketches.get` makes this sketch of: "gaussian:block_rows=128"."""
+        return written(self.name, self.settings)
+
+    def at(self, shape: "torch.Size") -> "Sketch":
+        """Return this sketch for inputs of a shape (*, features), which may tell it what it lacks.
 
         Raises:
-            ValueError: If this kind has no blocks, or block_rows is below 1.
+            ValueError: If there is no S for so many rows.
         """
-        if block_rows is not None and not self.takes_block_rows:
-            raise ValueError(f"{self._name} takes no block_rows, got {block_rows}; leave it out")
-        if block_rows is not None and block_rows < 1:
-            raise ValueError(f"block_rows must be at least 1, got {block_rows}")
-        self.block_rows = block_rows
+        self.check_rows(math.prod(shape[:-1]))
+        return self
 
     def draw(self, x: "Tensor", proj_dim: int, seed: "Tensor") -> "Tensor":
         """Return the key of S: what `project` needs to meet the same S again.
@@ -139,17 +157,10 @@ class Sketch(ABC):
         if not 1 <= proj_dim <= rows:
             limit = f"between 1 and the {rows} rows of x"
             raise ValueError(f"proj_dim must be {limit}, got {proj_dim}")
-        self.check_blocks(rows)
+        self.check_rows(rows)
 
-    def check_blocks(self, rows: int) -> None:
-        """Raise ValueError if `rows` are not a whole number of blocks."""
-        if self.block_rows is None and self.needs_block_rows:
-            need = f"{self._name} needs block_rows, which says how {rows} rows are batch × sequence"
-            raise ValueError(f"{need}; give it, or an input of shape (batch, sequence, features)")
-        if self.block_rows is not None and rows % self.block_rows:
-            remedy = "choose one that divides batch × sequence, or none"
-            given = f"{self.block_rows} and {rows} rows"
-            raise ValueError(f"block_rows must divide the rows, got {given}; {remedy}")
+    def check_rows(self, rows: int) -> None:  # noqa: B027 -- most take any number
+        """Raise ValueError if there is no S for so many rows."""
 
     def size_from(self, rows: int, wanted: int) -> int:
         """Return the fewest columns S can have that are no fewer than `wanted`."""
@@ -192,10 +203,6 @@ class Sketch(ABC):
             result = apply(x, proj_dim, key)
         note_sketch(x)
         return result
-
-    @property
-    def _name(self) -> str:
-        return f"sketch '{type(self).__module__.rpartition('.')[2].replace('_', '-')}'"
 
 
 def _seed_or_key(seed: "int | Tensor", device: "torch.device") -> "Tensor":

@@ -1,12 +1,12 @@
 """Settings side by side with their method, as profiles and command lines say them, made steps."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from rmmbench.errors import did_you_mean
 from rmmbench.spec.known_settings import known
 from rmmbench.spec.printable import printable
-from rmmbench.spec.steps import Of, Step, values
+from rmmbench.spec.steps import Of, Step, chosen, values
 
 EXACT = "exact"
 
@@ -56,10 +56,9 @@ def misplaced(name: str, found: str) -> str:
     return f"{name} must not be given: it is a setting of {owners}, and {found}"
 
 
-def _used(steps: Iterable[Step]) -> str:
+def _used(steps: Sequence[Step]) -> str:
     names = [step.name for step in steps]
-    inner = (value for step in steps for _, value in step.settings if isinstance(value, Step))
-    return ", ".join([*names, *(each.name for each in inner)]) or EXACT
+    return ", ".join([*names, *(each.name for each in chosen(steps, "sketches"))]) or EXACT
 
 
 def _says(name: str, value: Any) -> bool:

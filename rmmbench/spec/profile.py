@@ -111,7 +111,7 @@ class Profile(Strict):
         Raises:
             UsageError: If a flag's value cannot be, or it is of nothing that a grid has.
         """
-        axes = {name: values for name, values in axes.items() if values}
+        axes = {name: values for name, values in axes.items() if values not in (None, ())}
         if "rho" in axes:
             axes["proj_dim"] = ()
         data = self.model_dump()
@@ -206,10 +206,15 @@ def load(name_or_path: str) -> Profile:
     except (ValueError, RecursionError) as error:
         why = printable(str(error), 200)
         raise ProfileError(f"{path}: a profile must be TOML: {why}") from error
-    return _validated(data, str(path))
+    return validated(data, str(path))
 
 
-def _validated(data: Mapping[str, Any], source: str) -> Profile:
+def validated(data: Mapping[str, Any], source: str) -> Profile:
+    """Return the profile that some data is; `source` names it in messages.
+
+    Raises:
+        ProfileError: If it does not say what a profile must.
+    """
     try:
         profile = Profile.model_validate(data)
     except ValidationError as error:

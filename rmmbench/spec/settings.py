@@ -4,8 +4,7 @@
         bits: Annotated[Literal[2, 4, 8], Setting("{} bits", varies=True, amount=True)] = 8
 
 From this follow the keys of a profile's grid, the columns of a row and the words of a label. The
-class of the method or sketch holds it as its attribute `Settings`, and the file that both stand in
-can be imported without torch.
+line in the registry names the class, and the file that it stands in can be imported without torch.
 """
 
 from dataclasses import dataclass

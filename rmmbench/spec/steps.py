@@ -89,6 +89,17 @@ def chosen_of(field: FieldInfo) -> Of | None:
     return next((each for each in field.metadata if isinstance(each, Of)), None)
 
 
+def chosen(steps: Iterable[Step], folder: str) -> list[Step]:
+    """Return what settings of some steps choose of a folder: the sketches of a stack, say."""
+    found = []
+    for step in steps:
+        for name, field in type(step.settings).model_fields.items():
+            inner = chosen_of(field)
+            if inner is not None and inner.folder == folder:
+                found.append(getattr(step.settings, name))
+    return found
+
+
 def values(steps: Iterable[Step]) -> dict[str, Any]:
     """Return every setting of some steps by name, what they choose by its name and its settings.
 

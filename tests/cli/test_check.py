@@ -61,7 +61,7 @@ def test_regression(check, baseline, worse):
     """A regression exits with 3: the table is on stdout, one line with the worst on stderr."""
     code, out, err = check("worse", "--against", "baseline")
     assert code == 3
-    assert "10.00 GiB   11.40 GiB   +14.0 %   1.0 %   regressed" in out
+    assert "10.00 GiB  11.40 GiB  +14.0 %  1.0 %  regressed" in out
     assert out.endswith("2 cases: 1 regressed, 1 same\n")
     assert err == (
         "error: 1 of 2 cases regressed, failed or are missing; the gravest: "

@@ -20,7 +20,7 @@ TONES = ("", "failed", "", "")
 def text_of(*tables, width=100):
     """Return what is drawn of tables, line by line."""
     file = io.StringIO()
-    Console(file=file, width=width).print(drawn.drawn(tables, width=width))
+    Console(file=file, width=width).print(drawn.drawn(tables, width))
     return [line.rstrip() for line in file.getvalue().splitlines()]
 
 

@@ -169,7 +169,7 @@ def test_what_was_taken_is_known(monkeypatch):
 @pytest.mark.parametrize("name", sketches.names())
 def test_the_path_of_every_sketch(name):
     """On a CPU sketches run on PyTorch's own operators, those that ask for no kernel, too."""
-    sketch = sketches.get(name, 4 if sketches.SKETCHES.get(name).needs_block_rows else None)
+    sketch = sketches.get(name, block_rows=4 if sketches.get(name).has_factors else None)
     sketch.project(torch.ones(8, 2), 4, 1)
     assert launch.path_taken() == "torch"
 
@@ -218,8 +218,8 @@ import sys
 import torch
 from rmmbench import sketches
 for name in sketches.names():
-    block_rows = 4 if sketches.get(name).needs_block_rows else None
-    sketches.get(name, block_rows).project_and_sum(torch.ones(8, 3), 4, torch.tensor(1))
+    block_rows = 4 if sketches.get(name).has_factors else None
+    sketches.get(name, block_rows=block_rows).project_and_sum(torch.ones(8, 3), 4, torch.tensor(1))
 assert "triton" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -71,7 +71,7 @@ def test_what_is_timed_is_the_sketch_and_the_product():
     model, batch = made(sketch="rademacher", rho=0.5, block_rows=8)
     rows = batch["input"].reshape(ROWS * SEQ_LEN, 8)
     manual_seed(7)
-    expected = sketches.get("rademacher", 8).project(rows, 12, next_seed(rows.device))
+    expected = sketches.get("rademacher", block_rows=8).project(rows, 12, next_seed(rows.device))
     manual_seed(7)
     torch.testing.assert_close(model.timed(batch["input"]), expected)
     assert not torch.equal(model.timed(batch["input"]), expected)

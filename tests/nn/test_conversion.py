@@ -112,7 +112,7 @@ def test_passes_settings_on():
     settings = {"sketch": "rademacher", "proj_dim": 8, "max_proj_dim": 16, "block_rows": 4}
     model = rmmbench.convert(small_model(), **settings)
     found = {layer.settings for layer in converted_layers(model).values()}
-    assert [one._asdict() | settings for one in found] == [one._asdict() for one in found]
+    assert [one.given() | settings for one in found] == [one.given() for one in found]
     model(torch.randn(32, 8)).sum().backward()
     with pytest.raises(ValueError, match="'dct' takes no block_rows, got 4"):
         rmmbench.convert(small_model(), sketch="dct", rho=0.5, block_rows=4)

@@ -9,17 +9,17 @@ from rmmbench import RMMLinear, sketches
 from rmmbench.nn import ops
 
 SKETCHES = [
-    *((name, 10 if name == "kronecker" else None) for name in sketches.names()),
-    *(("gaussian", 10), ("rademacher", 10)),
+    *(f"{name}:block_rows=10" if name == "kronecker" else name for name in sketches.names()),
+    *("gaussian:block_rows=10", "rademacher:block_rows=10"),
 ]
 
-every_sketch = pytest.mark.parametrize("sketch", SKETCHES, ids=lambda s: "-".join(map(str, s)))
+every_sketch = pytest.mark.parametrize("sketch", SKETCHES)
 
 
 @every_sketch
 def test_torchs_own_checks(sketch):
     """All operators pass torch's checks of schema, fake implementation and compilation."""
-    x, settings, seed = torch.randn(30, 6), (12, *sketch), torch.tensor(5)
+    x, settings, seed = torch.randn(30, 6), (12, sketch), torch.tensor(5)
     key = ops.sketch(x, *settings, seed, None, None)[1]
     checks = ("test_schema", "test_faketensor", "test_aot_dispatch_static")
     torch.library.opcheck(ops.sketch, (x, *settings, seed, None, None), test_utils=checks)
@@ -33,19 +33,19 @@ def test_torchs_own_checks(sketch):
 @every_sketch
 def test_sketch_and_project(sketch):
     """Without a seed each call draws another S; what is returned is SᵀX and the key of that S."""
-    x, settings = torch.randn(30, 6), (12, *sketch)
+    x, settings = torch.randn(30, 6), (12, sketch)
     (x_proj, key), (_, other) = (ops.sketch(x, *settings, None, None, None) for _ in range(2))
     assert not torch.equal(key, other)
     found, total = ops.project_and_sum(x, *settings, key)
     assert torch.equal(ops.project(x, *settings, key), found)
     torch.testing.assert_close(x_proj, found)
-    torch.testing.assert_close(found, sketches.get(*sketch).project(x, 12, key))
+    torch.testing.assert_close(found, sketches.get(sketch).project(x, 12, key))
     torch.testing.assert_close(total, x.sum(0))
 
 
 def test_what_another_layer_has_is_not_made_again():
     """Given SᵀX and its key the operator returns these very tensors, and draws no seed."""
-    x, settings = torch.randn(30, 6), (12, "oporp", None)
+    x, settings = torch.randn(30, 6), (12, "oporp")
     kept = ops.sketch(x, *settings, None, None, None)
     rmmbench.manual_seed(4)
     found = ops.sketch(x, *settings, None, *kept)
@@ -72,12 +72,13 @@ def test_seeds_are_never_drawn_again():
 @pytest.mark.parametrize("bias", [True, False])
 def test_torch_counts_the_work(sketch, bias):
     """The counter of torch finds the sketches' work, and 2·B_proj·N·M for the weight gradient."""
-    name, block_rows = sketch
-    layer = RMMLinear(24, 16, bias, sketch=name, rho=0.4, block_rows=block_rows)
+    name, _, block_rows = sketch.partition(":block_rows=")
+    own = {"block_rows": int(block_rows)} if block_rows else {}
+    layer = RMMLinear(24, 16, bias, sketch=name, rho=0.4, **own)
     x = torch.randn(3, 10, 24, requires_grad=True)
     with FlopCounterMode(display=False) as counter:
         layer(x).sum().backward()
-    s = sketches.get(*sketch)
+    s = sketches.get(sketch)
     proj_dim = s.size_from(30, 12)
     counts = counter.get_flop_counts()["Global"]
     of_y = torch.ops.rmmbench.project_and_sum if bias else torch.ops.rmmbench.project
@@ -92,7 +93,7 @@ def test_manual_seed_reaches_the_operators():
     x, keys = torch.randn(30, 6), []
     for _ in range(2):
         rmmbench.manual_seed(4)
-        drawn = [ops.sketch(x, 12, "gaussian", None, None, None, None) for _ in range(3)]
+        drawn = [ops.sketch(x, 12, "gaussian", None, None, None) for _ in range(3)]
         keys.append([key.item() for _, key in drawn])
     assert keys[0] == keys[1]
     assert len(set(keys[0])) == 3
@@ -100,7 +101,7 @@ def test_manual_seed_reaches_the_operators():
 
 def test_a_shared_sketch_is_no_work():
     """Layers that take another's sketch add nothing to the count of the work."""
-    x, settings = torch.randn(30, 6), (12, "oporp", None)
+    x, settings = torch.randn(30, 6), (12, "oporp")
     kept = ops.sketch(x, *settings, None, None, None)
     with FlopCounterMode(display=False) as counter:
         ops.sketch(x, *settings, None, *kept)

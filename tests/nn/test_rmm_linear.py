@@ -68,7 +68,8 @@ def test_weight_gradient_is_the_sketched_product(sketch, block_rows):
     weight = torch.randn(3, 6, requires_grad=True)
     rmm_linear(x, weight, sketch=sketch, rho=0.25, block_rows=block_rows, seed=7).backward(y)
     x, y = x.view(40, 6), y.view(40, 3)
-    s = sketches.get(sketch, 8 if (sketch, block_rows) == ("kronecker", None) else block_rows)
+    in_blocks = 8 if (sketch, block_rows) == ("kronecker", None) else block_rows
+    s = sketches.get(sketch, block_rows=in_blocks)
     proj_dim = s.size_from(40, 10)
     key = s.draw(x, proj_dim, torch.tensor(7))
     expected = s.project(y, proj_dim, key).T @ s.project(x, proj_dim, key)

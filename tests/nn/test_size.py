@@ -11,6 +11,8 @@ from torch import nn
 from rmmbench import RMMLinear, convert, rmm_linear
 from rmmbench.nn.size import SketchSettings
 
+RADEMACHER, KRONECKER = {"sketch": "rademacher", "rho": 0.3}, {"sketch": "kronecker", "rho": 0.3}
+
 
 @pytest.mark.parametrize(
     ("rows", "settings", "expected"),
@@ -33,22 +35,22 @@ def test_projection_dimension(rows: int, settings: SketchSettings, expected: int
 
 
 @pytest.mark.parametrize(
-    ("shape", "settings", "expected"),
+    ("shape", "settings", "text", "proj_dim"),
     [
-        ((5, 8, 24), SketchSettings(rho=0.3), (12, None)),
-        ((5, 8, 24), SketchSettings(rho=0.3, block_rows=8), (15, 8)),
-        ((40, 24), SketchSettings("rademacher", rho=0.3, block_rows=4), (20, 4)),
-        ((5, 8, 24), SketchSettings("kronecker", rho=0.3), (12, 8)),
-        ((1, 40, 24), SketchSettings("kronecker", rho=0.3), (12, 40)),
-        ((2, 4, 5, 24), SketchSettings("kronecker", rho=0.2), (8, 5)),
-        ((40, 24), SketchSettings("kronecker", rho=0.3, block_rows=10), (12, 10)),
-        ((40, 24), SketchSettings("kronecker", rho=1.0), (40, None)),
-        ((5, 0, 24), SketchSettings("kronecker", rho=0.3), (0, None)),
+        ((5, 8, 24), {"rho": 0.3}, "gaussian", 12),
+        ((5, 8, 24), {"rho": 0.3, "block_rows": 8}, "gaussian:block_rows=8", 15),
+        ((40, 24), RADEMACHER | {"block_rows": 4}, "rademacher:block_rows=4", 20),
+        ((5, 8, 24), KRONECKER, "kronecker:block_rows=8", 12),
+        ((1, 40, 24), KRONECKER, "kronecker:block_rows=40", 12),
+        ((2, 4, 5, 24), KRONECKER | {"rho": 0.2}, "kronecker:block_rows=5", 8),
+        ((40, 24), KRONECKER | {"block_rows": 10}, "kronecker:block_rows=10", 12),
+        ((40, 24), KRONECKER | {"rho": 1.0}, "kronecker", 40),
+        ((5, 0, 24), KRONECKER, "kronecker", 0),
     ],
 )
-def test_size_at_a_shape(shape, settings, expected):
+def test_size_at_a_shape(shape, settings, text, proj_dim):
     """The size is one that S can have, and kronecker's block is the sequence."""
-    assert settings.at(torch.Size(shape)) == expected
+    assert SketchSettings.of(settings).at(torch.Size(shape)) == (proj_dim, text)
 
 
 @pytest.mark.parametrize(
@@ -124,9 +126,9 @@ def test_settings_of_the_wrong_type(settings, message):
 
 def test_settings_of_no_such_name():
     """An unknown setting is told with the nearest there is, before anything is made or changed."""
-    model, known = nn.Sequential(nn.Linear(6, 3)), ", ".join(SketchSettings._fields)
+    model, known = nn.Sequential(nn.Linear(6, 3)), ", ".join(SketchSettings._fields[:-1])
     with pytest.raises(
-        TypeError, match=f"^no setting named 'rank'; choose from: {known}, include,"
+        TypeError, match=f"^no setting named 'rank'; choose from: {known}, block_rows, include,"
     ):
         convert(model, rank=3)
     with pytest.raises(TypeError, match="named 'shared'; did you mean 'share'"):

@@ -48,7 +48,7 @@ def test_place(row, settings, columns, text):
 @pytest.mark.parametrize(
     ("settings", "columns", "text"),
     [
-        ({}, (), "No RMM"),
+        ({}, (), "exact"),
         ({"method": "rmm", "sketch": "dct", "rho": 0.5}, (), "ρ=0.5"),
         ({"method": "rmm", "sketch": "dct", "rho": 0.5}, ("rho",), "ρ=0.5"),
         ({"method": "rmm", "sketch": "dct", "rho": 0.5}, ("sketch",), "dct ρ=0.5"),

@@ -11,6 +11,7 @@ from torch.nn.functional import layer_norm
 from torch.profiler import ProfilerActivity, profile
 
 from rmmbench import sketches
+from rmmbench.sketches._blocked import Blocked
 from rmmbench.sketches.sketch import WORKSPACE_BYTES, Sketch
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
@@ -27,7 +28,7 @@ class Variant(NamedTuple):
         if self.blocks is None:
             return sketches.get(self.name), rows
         block_rows = -(-rows // self.blocks)
-        return sketches.get(self.name, block_rows), block_rows * self.blocks
+        return sketches.get(self.name, block_rows=block_rows), block_rows * self.blocks
 
     def __str__(self) -> str:
         return self.name if self.blocks is None else f"{self.name}-in-{self.blocks}"
@@ -38,10 +39,10 @@ def variants() -> list[Variant]:
     found = []
     for name in sketches.names():
         kind = sketches.SKETCHES.get(name)
-        if not kind.needs_block_rows:
+        if not kind.has_factors:
             found.append(Variant(name))
-        if kind.takes_block_rows:
-            found += [Variant(name, n) for n in ((1, 4, 12) if kind.needs_block_rows else (3,))]
+        if "block_rows" in sketches.settings_of(name).model_fields:
+            found += [Variant(name, n) for n in ((1, 4, 12) if kind.has_factors else (3,))]
     return found
 
 
@@ -85,7 +86,7 @@ def trial(variant: Variant, rows: int, rho: float, mean: float, device: str) -> 
     x, y = (matrix.to(device) for matrix in matrices(rows, mean))
     proj_dim = sketch.size_from(rows, math.ceil(rho * rows))
     # Few rows, or a short axis with few signs, make for rare and large errors.
-    draws = 1000 if rows < 10 or sketch.needs_block_rows else 400
+    draws = 1000 if rows < 10 or sketch.has_factors else 400
     exact, both, errors = y.T @ x, torch.cat([x, y], dim=1), []
     for seed in range(draws):
         key = sketch.draw(x, proj_dim, torch.tensor(seed, device=device))
@@ -132,9 +133,7 @@ def test_error_has_its_closed_form_at_every_size(variant):
     sizes = sorted({sketch.size_from(rows, wanted) for wanted in range(1, rows + 1)})
     variances = [sketch.variance(moments, rows, size) for size in sizes]
     assert min(variances) >= 0
-    if (
-        not sketch.needs_block_rows
-    ):  # two factors of a size trade noise along one axis for the other
+    if not sketch.has_factors:  # two factors of a size trade noise along one axis for the other
         assert variances == sorted(variances, reverse=True)
 
 
@@ -305,7 +304,7 @@ def test_bounded_workspace(variant, rows, features, proj_dim):
     S whole would be 0.5, 1.1 and 0.4 GiB here.
     """
     sketch, rows = variant.at(rows)
-    if sketch.takes_block_rows and rows > 100_000:
+    if isinstance(sketch, Blocked) and rows > 100_000:
         proj_dim = 70  # the work is rows × proj_dim
     x, proj_dim = torch.randn(rows, features), sketch.size_from(rows, proj_dim)
     with profile(
@@ -391,9 +390,10 @@ def test_defaults_of_torch_change_nothing(variant, default):
 @every_variant
 def test_more_rows_than_integers(variant):
     """Rows are counted in 32 bits, and more than these are refused, not taken modulo."""
-    block_rows = 2**29 if sketches.SKETCHES.get(variant.name).needs_block_rows else None
+    block_rows = 2**29 if sketches.get(variant.name).has_factors else None
+    sketch = sketches.get(variant.name, block_rows=block_rows)
     with pytest.raises(ValueError, match=r"fewer than 2\*\*31 rows, got 2147483648"):
-        sketches.get(variant.name, block_rows).project(torch.ones(1, 1).expand(2**31, 1), 4, 0)
+        sketch.project(torch.ones(1, 1).expand(2**31, 1), 4, 0)
 
 
 @every_variant

@@ -15,7 +15,7 @@ both = pytest.mark.parametrize("name", ["gaussian", "rademacher"])
 def explicit(name, rows, proj_dim, block_rows=None, seed=3):
     """Return Sᵀ."""
     eye = torch.eye(rows, dtype=torch.float64)
-    return sketches.get(name, block_rows).project(eye, proj_dim, seed)
+    return sketches.get(name, block_rows=block_rows).project(eye, proj_dim, seed)
 
 
 @both
@@ -72,7 +72,7 @@ def test_entries_do_not_depend_on_the_piece(draw):
 @pytest.mark.parametrize("block_rows", [None, 8])
 def test_work(name, block_rows):
     """2·B·B_proj·N, divided by the number of blocks, is what torch counts of the products."""
-    sketch, x = sketches.get(name, block_rows), torch.randn(40, 6)
+    sketch, x = sketches.get(name, block_rows=block_rows), torch.randn(40, 6)
     with FlopCounterMode(display=False) as counter:
         sketch.project(x, 10, 1)
     assert (
@@ -87,8 +87,8 @@ def test_columns_that_blocks_cannot_share(name):
     """A size that does not divide among the blocks is refused, with the next one that does."""
     message = "proj_dim must divide among the blocks, got 10 for 3 blocks of 8 rows; try 12"
     with pytest.raises(ValueError, match=message):
-        sketches.get(name, 8).project(torch.zeros(24, 2), 10, 0)
-    assert sketches.get(name, 8).size_from(24, 10) == 12
+        sketches.get(name, block_rows=8).project(torch.zeros(24, 2), 10, 0)
+    assert sketches.get(name, block_rows=8).size_from(24, 10) == 12
 
 
 @pytest.mark.parametrize(("name", "block_rows"), [("rademacher", None), ("kronecker", 29)])
@@ -96,7 +96,7 @@ def test_signs_are_not_scaled_in_low_precision(name, block_rows):
     """bfloat16 would round 58^−½ by 0.34 %, for all entries alike: twice that in the gradient."""
     torch.manual_seed(0)
     x = torch.randn(116, 4096, dtype=torch.bfloat16)
-    sketch = sketches.get(name, block_rows)
+    sketch = sketches.get(name, block_rows=block_rows)
     ratios = torch.stack(
         [sketch.project(x, 58, seed).double().square().sum() for seed in range(60)]
     )

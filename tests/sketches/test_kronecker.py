@@ -14,7 +14,7 @@ from rmmbench.sketches import kronecker
 def explicit(batch, sequence, proj_dim, seed=3):
     """Return Sᵀ."""
     eye = torch.eye(batch * sequence, dtype=torch.float64)
-    return sketches.get("kronecker", sequence).project(eye, proj_dim, seed)
+    return sketches.get("kronecker", block_rows=sequence).project(eye, proj_dim, seed)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_long_axes_are_drawn_in_pieces(monkeypatch):
     """S is the same, however few of its entries are held at a time."""
     x = torch.randn(3000, 4, dtype=torch.float64)
     for sequence in (1, 100, 3000):
-        sketch = sketches.get("kronecker", sequence)
+        sketch = sketches.get("kronecker", block_rows=sequence)
         proj_dim = sketch.size_from(3000, 700)
         whole = sketch.project(x, proj_dim, 1)
         with monkeypatch.context() as patch:
@@ -77,14 +77,14 @@ def test_moments_are_the_sums_over_pairs(batch, sequence):
     generator = torch.Generator().manual_seed(batch)
     x = torch.randn(batch, sequence, 3, generator=generator, dtype=torch.float64) + 0.5
     y = torch.randn(batch, sequence, 2, generator=generator, dtype=torch.float64) - 0.5
-    found = sketches.get("kronecker", sequence).moments(x.flatten(0, 1), y.flatten(0, 1))
+    found = sketches.get("kronecker", block_rows=sequence).moments(x.flatten(0, 1), y.flatten(0, 1))
     assert found.more == pytest.approx(brute_force(x, y), abs=1e-9)
 
 
 def test_one_sequence_has_rademachers_variance():
     """With one sequence S is a matrix of independent signs, and so is the closed form."""
     x, y = torch.randn(20, 3), torch.randn(20, 2)
-    one, signs = sketches.get("kronecker", 20), sketches.get("rademacher")
+    one, signs = sketches.get("kronecker", block_rows=20), sketches.get("rademacher")
     found = one.variance(one.moments(x, y), 20, 5)
     assert found == pytest.approx(signs.variance(signs.moments(x, y), 20, 5))
 
@@ -94,7 +94,7 @@ def test_one_sequence_has_rademachers_variance():
 )
 def test_size_is_little_more_than_wanted(batch, sequence, wanted):
     """The size is at most a tenth above what is wanted, or two, and the rates are within two."""
-    sketch = sketches.get("kronecker", sequence)
+    sketch = sketches.get("kronecker", block_rows=sequence)
     found = sketch.size_from(batch * sequence, wanted)
     assert wanted <= found <= max(1.1 * wanted, wanted + 2)
     k1, k2 = sketch._factors(batch * sequence, found)
@@ -104,7 +104,7 @@ def test_size_is_little_more_than_wanted(batch, sequence, wanted):
 
 def test_work():
     """Both products, as torch counts them: S₂ᵀ along the sequence, then S₁ᵀ along the batch."""
-    sketch, x = sketches.get("kronecker", 16), torch.randn(8 * 16, 6)
+    sketch, x = sketches.get("kronecker", block_rows=16), torch.randn(8 * 16, 6)
     proj_dim = sketch.size_from(128, 32)
     with FlopCounterMode(display=False) as counter:
         sketch.project(x, proj_dim, 1)
@@ -126,4 +126,4 @@ def test_size_that_is_no_product():
     """A size that is no k₁·k₂ within the grid is refused, with the next one that is."""
     message = "sketch 'kronecker' has no proj_dim of 7 = k1 · k2 for 3 × 4 rows; try 8"
     with pytest.raises(ValueError, match=message):
-        sketches.get("kronecker", 4).project(torch.zeros(12, 3), 7, 0)
+        sketches.get("kronecker", block_rows=4).project(torch.zeros(12, 3), 7, 0)

@@ -69,16 +69,16 @@ def draw_noise(
 
 def _drawn(point: Point, name: str, rho: float, seeds: range) -> DrawnNoise | None:
     settings = SketchSettings(name, rho).checked()
-    needs_sequence = sketches.SKETCHES.get(name).needs_block_rows
-    if needs_sequence and (point.x.dim() < 3 or _moments_bytes(point) > _MOMENTS_BYTES):
+    has_factors = sketches.SKETCHES.get(name).has_factors
+    if has_factors and (point.x.dim() < 3 or _moments_bytes(point) > _MOMENTS_BYTES):
         return None
-    proj_dim, block_rows = settings.at(point.x.shape)
+    proj_dim, text = settings.at(point.x.shape)
     precise = torch.promote_types(point.x.dtype, torch.float32)
     x, y = (matrix.to(precise).reshape(-1, matrix.shape[-1]) for matrix in (point.x, point.y))
     rows = x.shape[0]
     if proj_dim >= rows:
         return None
-    sketch, both, exact = sketches.get(name, block_rows), torch.cat([x, y], dim=1), x.T @ y
+    sketch, both, exact = sketches.get(text), torch.cat([x, y], dim=1), x.T @ y
     errors = []
     for seed in seeds:
         key = sketch.draw(x, proj_dim, torch.tensor(seed, device=x.device))

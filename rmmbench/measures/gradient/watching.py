@@ -22,7 +22,7 @@ from rmmbench.nn.layer import Sketched
 from rmmbench.nn.patterns import layers_matching
 from rmmbench.nn.size import SketchSettings
 from rmmbench.results.gradient_noise import LayerNoise
-from rmmbench.sketches.sketch import Moments, Sketch
+from rmmbench.sketches.sketch import Moments
 
 
 class NoiseWatch:
@@ -133,7 +133,8 @@ class NoiseWatch:
         x = call.give_input(name)
         if x is None:
             return
-        self._found[name] = call, gradient_sums(x, y, call.block_rows)
+        block_rows = getattr(sketches.get(call.text), "block_rows", None)
+        self._found[name] = call, gradient_sums(x, y, block_rows)
         if self._to_capture is not None and self._to_capture[0] == name:
             self.captured = Point(*self._to_capture, x.clone(), y.detach().clone())
             self._to_capture = None
@@ -151,7 +152,7 @@ class _Call:
         self.sketch: str | None = None
         sketched = layer if isinstance(layer, Sketched) else None
         settings = sketched.settings if sketched else default
-        self.proj_dim, self.block_rows = _size(settings, x.shape)
+        self.proj_dim, self.text = _size(settings, x.shape)
         if sketched and not sketched.exact and self.proj_dim < self.rows:
             self.sketch = settings.sketch
 
@@ -167,13 +168,8 @@ class _Call:
 
 
 @cache
-def _size(settings: SketchSettings, shape: torch.Size) -> tuple[int, int | None]:
+def _size(settings: SketchSettings, shape: torch.Size) -> tuple[int, str]:
     return settings.at(shape)
-
-
-@cache
-def _sketch(name: str, block_rows: int | None) -> Sketch:
-    return sketches.get(name, block_rows)
 
 
 def _layer_noise(step: int, name: str, call: _Call, sums: GradientSums) -> LayerNoise:
@@ -199,9 +195,9 @@ def _variances(call: _Call, sums: GradientSums) -> dict[str, float]:
     for name in sketches.names():
         is_own = name == call.sketch
         # Factors along batch and sequence need sums of B² work.
-        if sketches.SKETCHES.get(name).needs_block_rows:
+        if sketches.SKETCHES.get(name).has_factors:
             continue
-        sketch = _sketch(name, call.block_rows if is_own else None)
+        sketch = sketches.get(call.text if is_own else name)
         moments = whole._replace(a=sums.a_blocks, g=sums.g_blocks) if is_own else whole
         is_exact = call.proj_dim >= call.rows
         variances[name] = 0.0 if is_exact else sketch.variance(moments, call.rows, call.proj_dim)

@@ -203,9 +203,9 @@ def _groups(found: Sequence[Reading], modules: Mapping[str, str]) -> list[list[s
 
 
 def _sketched_bytes(reading: Reading, settings: SketchSettings) -> int:
-    proj_dim, block_rows = settings.at(reading.shape)
+    proj_dim, sketch = settings.at(reading.shape)
     if proj_dim >= math.prod(reading.shape[:-1]) or reading.dtype.is_complex:
         return reading.kept_bytes
     empty = torch.empty(0, device="meta")
-    key = sketches.get(settings.sketch, block_rows).new_key(empty, proj_dim)
+    key = sketches.get(sketch).new_key(empty, proj_dim)
     return int(proj_dim * reading.shape[-1] * reading.dtype.itemsize + key.nbytes)

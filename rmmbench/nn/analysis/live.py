@@ -60,12 +60,11 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         func: Any,
         x: Tensor,
         proj_dim: int,
-        name: str,
-        block_rows: int | None,
+        sketch: str,
         *given: Tensor | None,
     ) -> int:
         """Return what sketching takes at its highest; found once for each shape."""
-        settings = (proj_dim, name, block_rows)
+        settings = (proj_dim, sketch)
         if func is ops.sketch and given[1] is not None:
             return 0  # another layer's
         case = (func, x.shape, x.dtype, *settings)
@@ -96,11 +95,9 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.live -= size
 
 
-def _sketch_again(
-    func: Any, x: Tensor, proj_dim: int, name: str, block_rows: int | None, key: Tensor | None
-) -> None:
+def _sketch_again(func: Any, x: Tensor, proj_dim: int, name: str, key: Tensor | None) -> None:
     """Do what an operator does inside."""
-    sketch = sketches.get(name, block_rows)
+    sketch = sketches.get(name)
     # Bytes do not depend on the seed, and a fake one has no value.
     if key is None or key.dim() == 0:
         key = torch.tensor(0, device=x.device)

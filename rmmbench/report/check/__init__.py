@@ -9,8 +9,9 @@ WRITERS: Registry[Callable[[Report], str]] = Registry(
     "report format",
     "rmmbench.report.check",
     {
-        "terminal": Entry("terminal:write", "a table of what changed, for people"),
-        "markdown": Entry("markdown:write", "the same table, for a pull request or a step summary"),
+        "markdown": Entry(
+            "markdown:write", "a table of what changed, for a pull request or a step summary"
+        ),
         "junit": Entry("junit:write", "JUnit XML, one test case a measured case"),
         "github": Entry("github:write", "workflow commands that GitHub shows as annotations"),
         "json": Entry("json:write", "every finding in SI units, for other programs"),

@@ -1,8 +1,10 @@
 """The report in Markdown."""
 
-from rmmbench.report.check import overview, wording
+from rmmbench.report.check import overview
+from rmmbench.report.check.check_table import check_table
 from rmmbench.report.check.report import Report
-from rmmbench.report.tables.writers import escaped, markdown_row
+from rmmbench.report.tables import writers
+from rmmbench.report.tables.writers import escaped
 
 
 def write(report: Report) -> str:
@@ -10,17 +12,9 @@ def write(report: Report) -> str:
     outcome = "failed" if report.exit_code else "passed"
     lines = [f"### rmmbench check {outcome}", "", escaped(overview.summary(report))]
     lines += ["", escaped(f"{report.run} against {report.baseline}")]
-    found = overview.rows(report)
-    if found:
-        lines += [
-            "",
-            markdown_row(wording.COLUMNS),
-            "| --- | --- | ---: | ---: | ---: | ---: | --- |",
-        ]
-        lines += [
-            markdown_row(wording.cells(finding)) for findings in found for finding in findings
-        ]
-    remarks = overview.remarks(report)
+    table, remarks = check_table(report), overview.remarks(report)
+    if len(table):
+        lines += ["", writers.markdown([table]).rstrip()]
     if remarks:
         lines += ["", *(f"- {escaped(remark)}" for remark in remarks)]
     return "\n".join(lines) + "\n"

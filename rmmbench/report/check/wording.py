@@ -7,8 +7,6 @@ from rmmbench.spec.case import Case
 from rmmbench.spec.known_settings import absent, choices
 from rmmbench.units import format_bytes, format_percent
 
-COLUMNS = ("case", "what", "baseline", "now", "change", "limit", "verdict")
-
 PROSE = {
     "peak_allocated_bytes": "peak memory",
     "saved_bytes": "saved bytes",
@@ -43,17 +41,9 @@ def line(finding: Finding) -> str:
     return f"{_event(finding)}: {settings(finding.case)}"
 
 
-def cells(finding: Finding) -> tuple[str, ...]:
-    """Return the finding's row under `COLUMNS`."""
-    return (
-        name(finding.case),
-        PROSE[finding.what],
-        _shown(finding.what, finding.baseline),
-        _shown(finding.what, finding.now),
-        _signed(finding) if finding.difference is not None else "",
-        _limit(finding),
-        _doubt(finding) or finding.verdict.value,
-    )
+def verdict(finding: Finding) -> str:
+    """Return the verdict; where noise hides a small fall, how large one would have been seen."""
+    return _doubt(finding) or finding.verdict.value
 
 
 def _doubt(finding: Finding) -> str:
@@ -84,12 +74,12 @@ def _value(value: object) -> str:
 def _event(finding: Finding) -> str:
     if finding.difference is not None:
         way = "rose" if finding.difference > 0 else "fell"
-        size = _signed(finding).lstrip("+-")
+        size = signed(finding).lstrip("+-")
         moved = f"{way} {size}" if finding.difference else "did not change"
-        limit = _limit(finding)
-        more = filter(None, [limit and f"limit {limit}", _doubt(finding), finding.reason])
+        most = limit(finding)
+        more = filter(None, [most and f"limit {most}", _doubt(finding), finding.reason])
         return f"{finding.what} {moved} ({', '.join(more)})"
-    before, now = (_shown(finding.what, value) for value in (finding.baseline, finding.now))
+    before, now = (shown(finding.what, value) for value in (finding.baseline, finding.now))
     why = f" ({shortened(finding.reason)})" if finding.reason else ""
     if finding.now is None:
         what = "the case" if finding.what == "outcome" else finding.what
@@ -101,18 +91,21 @@ def _event(finding: Finding) -> str:
     return f"{finding.what} is now {now}, was {before}{why}"
 
 
-def _signed(finding: Finding) -> str:
+def signed(finding: Finding) -> str:
     """Return the difference in the terms of its limit: a percentage, bytes, or a count."""
+    if finding.difference is None:
+        return ""
     if finding.what == "converted":
         return f"{finding.difference:+d}"
     is_in_bytes = finding.tolerance is None and finding.what != "samples_per_second"
     if not is_in_bytes and finding.change is not None:
         return format_percent(finding.change, signed=True)
     size = format_bytes(finding.difference)
-    return f"+{size}" if (finding.difference or 0) > 0 else size
+    return f"+{size}" if finding.difference > 0 else size
 
 
-def _limit(finding: Finding) -> str:
+def limit(finding: Finding) -> str:
+    """Return what the difference may be; "" where there is no limit."""
     if finding.limit is None:
         return ""
     if finding.tolerance is not None:
@@ -122,7 +115,8 @@ def _limit(finding: Finding) -> str:
     return format_bytes(finding.limit)
 
 
-def _shown(what: str, value: float | str | None) -> str:
+def shown(what: str, value: float | str | None) -> str:
+    """Return a number of the baseline or the run as it is printed; "–" for None."""
     if isinstance(value, str) or value is None:
         return (value or "–").replace("_", " ")
     if what == "converted":

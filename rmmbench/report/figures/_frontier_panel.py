@@ -11,9 +11,8 @@ from plotly.colors import sample_colorscale
 from rmmbench.report.figures._notes import hover
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._style import INK, MUTED, RATES, around_one, axis, error_bars
-from rmmbench.report.figures._ways import EXACT, Cell
-from rmmbench.report.labels import EXACT as PAPERS_EXACT
-from rmmbench.report.labels import ROUNDING, gradient_error, has_exact_gradient
+from rmmbench.report.figures._ways import Cell
+from rmmbench.report.labels import EXACT, ROUNDING, gradient_error, has_exact_gradient
 from rmmbench.results.tidy import Row, interval
 from rmmbench.units import GIB, MIB, format_bytes
 
@@ -104,7 +103,7 @@ def full_hover(row: Row, name: str) -> str:
     lines = [f"<b>{name}</b>", *hover(row).split("<br>")[1:], gradient_words(row)]
     if row["resting_bytes"] is not None:
         lines.append(f"{format_bytes(row['resting_bytes'])} between steps")
-    return "<br>".join(lines).replace(PAPERS_EXACT, EXACT)
+    return "<br>".join(lines)
 
 
 def _lines(cell: Cell, view: View) -> list[Any]:

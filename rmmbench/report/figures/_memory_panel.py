@@ -17,6 +17,7 @@ from rmmbench.report.figures._style import (
     rate_colors,
 )
 from rmmbench.report.figures.figure import FigureData
+from rmmbench.report.labels import PAPERS_EXACT
 from rmmbench.report.published import matches
 from rmmbench.results.tidy import PLACE, Row, group, kept, kind_columns, setting_columns
 from rmmbench.units import GIB, MIB, gib
@@ -75,7 +76,7 @@ class _Look:
     def __init__(self, rows: Sequence[Row]) -> None:
         is_small = max(row["peak_allocated_bytes"] or 0 for row in rows) < GIB
         self.unit, self.unit_bytes = ("MiB", MIB) if is_small else ("GiB", GIB)
-        self._places, self._settings = place_names(rows, PLACE), setting_names(rows)
+        self._places, self._settings = place_names(rows, PLACE), setting_names(rows, PAPERS_EXACT)
         self._colors = rate_colors(rows)
         exact, others = (
             [r for r in rows if (r["method"] == "exact") is is_exact] for is_exact in (True, False)

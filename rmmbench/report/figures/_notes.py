@@ -35,10 +35,10 @@ def kind_names(rows: Sequence[Row]) -> dict[str, str]:
     return {row["key"]: kind(row, told) for row in rows}
 
 
-def setting_names(rows: Sequence[Row]) -> dict[str, str]:
+def setting_names(rows: Sequence[Row], exact: str = EXACT) -> dict[str, str]:
     """Return, by each case's key, its rate and all else of its settings in which cases differ."""
     told = differing([row for row in rows if row["method"] != "exact"], setting_columns())
-    return {row["key"]: setting(row, told) for row in rows}
+    return {row["key"]: exact if row["method"] == "exact" else setting(row, told) for row in rows}
 
 
 def fastest_first(rows: Iterable[Row], names: Mapping[str, str]) -> list[str]:

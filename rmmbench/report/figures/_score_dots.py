@@ -58,6 +58,7 @@ class Dots:
         levels: Dashed lines.
         is_score: Whether exact is a band, and dots are hollow that differ from it by no more than
             chance.
+        exact: What exact's line is called.
     """
 
     height: Callable[[Line], Height | None]
@@ -66,6 +67,7 @@ class Dots:
     digits: int
     levels: tuple[Level, ...] = ()
     is_score: bool = False
+    exact: str = EXACT
 
 
 def score_height(line: Line) -> Height | None:
@@ -115,7 +117,7 @@ def dots(
     """Return the panel of the lines of one place."""
     others = [line for line in lines if not line.is_exact and how.height(line) is not None]
     exact = [line for line in lines if line.is_exact and how.is_score]
-    traces = [*_reference(exact, look), *_by_hue(others, how, look)]
+    traces = [*_reference(exact, how, look), *_by_hue(others, how, look)]
     traces += _published([*exact, *others], how, look)
     verdicts = {_verdict(line) for line in others} if _are_shown(how, look) else set()
     traces += [key(WORDS[each], SYMBOLS[each]) for each in (True, False, None) if each in verdicts]
@@ -183,18 +185,18 @@ def _errors(heights: Sequence[Height], color: str) -> dict[str, Any]:
     }
 
 
-def _reference(exact: Sequence[Line], look: Look) -> Iterator[Any]:
+def _reference(exact: Sequence[Line], how: Dots, look: Look) -> Iterator[Any]:
     """Yield exact's mean as a line across the panel, and its spread as a band."""
     height = score_height(exact[0]) if exact else None
     if height is None:
         return
     across = (-0.5, len(look.columns) - 0.5)
     if height.high > height.low:
-        yield band(across, (height.low,) * 2, (height.high,) * 2, MUTED, EXACT)
+        yield band(across, (height.low,) * 2, (height.high,) * 2, MUTED, how.exact)
         yield band_key()
     trace = go.Scatter(x=across, y=(height.middle,) * 2, mode="lines", hoverinfo="text")
-    trace.update(line={"color": INK, "width": 1.6}, name=EXACT, legendgroup=EXACT)
-    yield trace.update(hovertext=[f"<b>{EXACT}</b><br>{height.text}"] * 2)
+    trace.update(line={"color": INK, "width": 1.6}, name=how.exact, legendgroup=how.exact)
+    yield trace.update(hovertext=[f"<b>{how.exact}</b><br>{height.text}"] * 2)
 
 
 def _published(lines: Sequence[Line], how: Dots, look: Look) -> Iterator[Any]:

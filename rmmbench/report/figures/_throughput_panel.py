@@ -7,7 +7,7 @@ from rmmbench.report.figures._notes import hover, join, kind_names, place_names
 from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._style import COLORS, around_one, axis, error_bars, line, pick
 from rmmbench.report.figures.figure import FigureData
-from rmmbench.report.labels import EXACT
+from rmmbench.report.labels import PAPERS_EXACT
 from rmmbench.results.tidy import Row, group, is_projection, kind_columns
 
 
@@ -31,8 +31,8 @@ def throughput_panel(rows: Sequence[Row], heading: str) -> Panel:
     return Panel(
         traces=_lines(timed),
         x=axis("compression rate ρ, %", **({"tickvals": rates} if len(rates) < 12 else {})),
-        y=axis(f"throughput relative to {EXACT}", range=around_one(timed)),
-        levels=[Level(1, EXACT)],
+        y=axis(f"throughput relative to {PAPERS_EXACT}", range=around_one(timed)),
+        levels=[Level(1, PAPERS_EXACT)],
         heading=heading,
         legend="task" if len({row["task"] for row in timed}) > 1 else "",
     )

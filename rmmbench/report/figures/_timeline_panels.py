@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from rmmbench.report.figures._notes import setting_names
 from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._style import INK, Point, axis, line, marks, rate_colors
+from rmmbench.report.labels import PAPERS_EXACT
 from rmmbench.results.tidy import Row, group, kept, kind_columns
 from rmmbench.results.timeline import CATEGORIES, PHASES, Category, Phase, Timeline, TimePoint
 from rmmbench.units import GIB, MIB, format_bytes
@@ -37,7 +38,7 @@ class Look:
     ) -> None:
         """Look after `rows`, whose timelines are given by key; `is_small` makes small panels."""
         self.timelines = timelines
-        self.names = setting_names(rows)
+        self.names = setting_names(rows, PAPERS_EXACT)
         self.width, self.height = (250, 200) if is_small else (340, 280)
         self.narrow = 170 if is_small else 230
         highest = max(map(self.highest, rows))

@@ -20,7 +20,7 @@ from rmmbench.report.figures._seeds import (
 from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures._style import INK, axis, rate_colors
 from rmmbench.report.figures.figure import Figure, FigureData
-from rmmbench.report.labels import EXACT
+from rmmbench.report.labels import PAPERS_EXACT
 from rmmbench.report.scores import Line, by_place, place_names, read_lines
 from rmmbench.results.tidy import kept
 from rmmbench.results.trained import Training
@@ -81,7 +81,7 @@ class _Panels:
 
     def _panel(self, lines: Sequence[Line], what: str, *, has_legend: bool) -> Panel:
         others = [line for line in lines if not line.is_exact]
-        named = self._kinds[id(others[0])] if others else EXACT
+        named = self._kinds[id(others[0])] if others else PAPERS_EXACT
         traces = [trace for line in lines for trace in self._traces(line, what)]
         return Panel(
             traces=[*traces, band_key()] if _is_spread(lines) else traces,
@@ -98,7 +98,7 @@ class _Panels:
         if not points:
             return []
         color = INK if line.is_exact else self._colors[kept(line.row)]
-        name = EXACT if line.is_exact else rate_name(line.row)
+        name = PAPERS_EXACT if line.is_exact else rate_name(line.row)
 
         def text(step: float, spread: Any) -> str:
             return f"{hover_title(line)}<br>step {step:g}<br>{what} loss {spread_text(spread)}"
@@ -124,7 +124,7 @@ def _pairs(lines: Sequence[Line]) -> list[list[Line]]:
     for name in names:
         for members in places.values():
             if any(kinds[id(line)] == name for line in members):
-                pairs.append([line for line in members if kinds[id(line)] in (name, EXACT)])
+                pairs.append([line for line in members if line.is_exact or kinds[id(line)] == name])
     return pairs + alone
 
 

@@ -20,7 +20,7 @@ from rmmbench.report.figures._seeds import (
 from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures._style import INK, axis, name_colors, rate_colors
 from rmmbench.report.figures.figure import Figure, FigureData
-from rmmbench.report.labels import EXACT, rate
+from rmmbench.report.labels import PAPERS_EXACT, rate
 from rmmbench.report.scores import Line, Spread, by_place, place_names, read_lines
 from rmmbench.results.tidy import kept
 from rmmbench.results.trained import Training
@@ -109,7 +109,7 @@ class _Panels:
         )
 
     def _traces(self, line: Line) -> list[Any]:
-        name = EXACT if line.is_exact else self._hues[id(line)]
+        name = PAPERS_EXACT if line.is_exact else self._hues[id(line)]
         color = INK if line.is_exact else self._colors[name]
 
         def text(epoch: float, spread: Spread) -> str:

@@ -10,6 +10,7 @@ from rmmbench.report.figures._score_dots import Dots, Look, dots, score_height
 from rmmbench.report.figures._seeds import headline, training_note
 from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures.figure import Figure, FigureData
+from rmmbench.report.labels import PAPERS_EXACT
 from rmmbench.report.scores import Line, by_place, place_names, read_lines
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def _panel(
         title=lines[0].metric_name,
         digits=lines[0].digits,
         is_score=True,
+        exact=PAPERS_EXACT,
     )
     return dots(lines, how, look, names[lines[0].place], **more)
 

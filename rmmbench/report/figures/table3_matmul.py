@@ -9,7 +9,7 @@ from rmmbench.report.figures._panel import Level
 from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures._style import rate_colors
 from rmmbench.report.figures.figure import Figure, FigureData
-from rmmbench.report.labels import EXACT, rate
+from rmmbench.report.labels import PAPERS_EXACT, rate
 from rmmbench.results.tidy import Row, is_projection, kept
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Table3Matmul(Figure):
             hues=names,
             colors={names[row["key"]]: shades[kept(row)] for row in ordered},
             text=lambda ratio: f"{ratio:.2f}",
-            title=f"step time relative to {EXACT}",
+            title=f"step time relative to {PAPERS_EXACT}",
             legend="compression rate",
             levels=(Level(1),),
             has_interval=True,

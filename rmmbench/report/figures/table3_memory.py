@@ -8,7 +8,7 @@ from rmmbench.report.figures._notes import footnote, kind_names, subtitle
 from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures._style import name_colors
 from rmmbench.report.figures.figure import Figure, FigureData
-from rmmbench.report.labels import EXACT, kind, rate
+from rmmbench.report.labels import PAPERS_EXACT, kind, rate
 from rmmbench.results.tidy import Row, kept
 from rmmbench.units import format_bytes
 
@@ -67,7 +67,7 @@ def _without(data: FigureData, exact: Row) -> str:
     """Return the peak of the unchanged model in a cell, measured and published."""
     paper = published.find(data.profile, exact, "peak_gib")
     beside = f" (published {paper:g})" if paper is not None else ""
-    return f"{EXACT}: {format_bytes(exact['peak_allocated_bytes'])}{beside}"
+    return f"{PAPERS_EXACT}: {format_bytes(exact['peak_allocated_bytes'])}{beside}"
 
 
 def _percent(fraction: float | None) -> float | None:

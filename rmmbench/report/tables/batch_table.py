@@ -46,8 +46,7 @@ def _names(lines: Sequence[Line]) -> list[Column[Line]]:
     how = {"sketch", *choices(), *differing(changed, kind_columns())}
 
     def method(line: Line) -> str:
-        row = case_row(line.case)
-        return "exact" if row["method"] == "exact" else setting(row, how)
+        return setting(case_row(line.case), how)
 
     return [
         Column(

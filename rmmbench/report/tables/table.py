@@ -81,6 +81,7 @@ class Table:
     Attributes:
         tones: How each row, or its cell in the column `toned`, differs from the usual.
         starts: The rows that begin a section.
+        lead: Lines above it on what it is about.
         warnings: Lines below it on what did not go well.
         notes: Lines below that on where the numbers are from and what they mean.
     """
@@ -90,6 +91,7 @@ class Table:
     starts: frozenset[int] = frozenset()
     title: str = ""
     toned: str = ""
+    lead: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

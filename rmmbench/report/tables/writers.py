@@ -19,6 +19,7 @@ def data(tables: Iterable[Table]) -> list[dict[str, Any]]:
         {
             "title": table.title,
             "rows": table.data(),
+            "lead": list(table.lead),
             "warnings": list(table.warnings),
             "notes": list(table.notes),
         }
@@ -34,6 +35,7 @@ def as_json(tables: Iterable[Table]) -> str:
 def _markdown(table: Table) -> Iterable[str]:
     if table.title:
         yield f"**{escaped(table.title)}**\n"
+    yield from _paragraphs(table.lead)
     shown = table.shown
     yield markdown_row(column.heading for column in shown)
     yield f"| {' | '.join('---:' if column.is_number else '---' for column in shown)} |"

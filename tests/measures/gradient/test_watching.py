@@ -127,7 +127,7 @@ def test_own_blocks():
         watch.capture("second", 1)
         step(model, x)
         (noise,) = watch.collect(1)
-    sketch = sketches.get("gaussian", 7)
+    sketch = sketches.get("gaussian", block_rows=7)
     moments = sketch.moments(watch.captured.x.flatten(0, 1), watch.captured.y.flatten(0, 1))
     assert noise.variances["gaussian"] == pytest.approx(sketch.variance(moments, 28, 8), rel=1e-4)
 

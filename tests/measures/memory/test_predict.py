@@ -9,13 +9,12 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
-from rmmbench import methods, models
+from rmmbench import methods, models, sketches
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.predict import CannotPredictError, predict_memory
 from rmmbench.measures.step import TrainingStep, make_optimizer
 from rmmbench.nn import manual_seed
 from rmmbench.nn.analysis.live import LiveBytes
-from rmmbench.sketches import SKETCHES
 from rmmbench.spec.case import Case
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -32,7 +31,7 @@ def case(model, sketch=None, rho=0.3, **settings):
     data = {"model": model, "batch_size": batch_size, "seq_len": seq_len}
     if sketch is not None:
         data |= {"method": "rmm", "sketch": sketch, "rho": rho}
-        if SKETCHES.get(sketch).needs_block_rows:
+        if sketches.get(sketch).has_factors:
             data["block_rows"] = 2
     return Case.model_validate(data | settings)
 
@@ -72,7 +71,7 @@ def check_prediction(prepare):
 
 @pytest.mark.parametrize(
     ("name", "sketch"),
-    [(name, sketch) for name in ("roberta-tiny", *SHAPES) for sketch in (None, *SKETCHES.names())]
+    [(name, sketch) for name in ("roberta-tiny", *SHAPES) for sketch in (None, *sketches.names())]
     + [(name, sketch) for name in HF for sketch in (None, "gaussian", "oporp")],
 )
 def test_predicted_is_measured(small_hf, name, sketch):
@@ -115,7 +114,7 @@ def test_frozen_parameters(sketch):
     assert whole.resting_bytes - frozen.resting_bytes == 2 * 4 * (256 * 256 + 256) + 2 * 4
 
 
-@pytest.mark.parametrize("sketch", SKETCHES.names())
+@pytest.mark.parametrize("sketch", sketches.names())
 @pytest.mark.parametrize(("rows", "rho"), [(64, 0.3), (66, 0.5), (1000, 0.01)])
 def test_a_sketched_layer_keeps_what_it_says(sketch, rows, rho):
     """In place of its input the layer keeps proj_dim × in_features numbers and one 8-byte seed.
@@ -125,7 +124,7 @@ def test_a_sketched_layer_keeps_what_it_says(sketch, rows, rho):
     wanted = case("linear:96x64", sketch, rho, batch_size=rows)
     exact = predict_memory(preparing(wanted.as_exact())).saved_bytes
     found = predict_memory(preparing(wanted)).saved_bytes
-    kind = SKETCHES.get(sketch)(wanted.block_rows)
+    kind = sketches.get(sketch, block_rows=wanted.block_rows)
     proj_dim = kind.size_from(rows, math.ceil(rho * rows))
     key = 16 * proj_dim if sketch == "norm-rows" else 8
     assert exact == rows * 96 * 4

@@ -8,10 +8,18 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from rmmbench.report.check import WRITERS, github, junit, markdown, terminal, wording
+from rmmbench.cli.drawn_report import drawn_report
+from rmmbench.report.check import WRITERS, github, junit, markdown, wording
 from rmmbench.report.check.compare import compare
 from rmmbench.report.check.report import Report
 from rmmbench.units import GIB, MIB
+
+
+def drawn(report, width=120, **about):
+    """Return what the terminal has of a report."""
+    console = Console(file=io.StringIO(), width=width)
+    console.print(drawn_report(report, width, **about))
+    return console.file.getvalue()
 
 
 def rmm(rho):
@@ -120,7 +128,7 @@ def test_choices_are_told_once(make_record, choice, words, setting):
 
 def test_terminal_table(report):
     """The table has the gravest case first, each change, what to do next, and the counts."""
-    text = terminal.write(report)
+    text = drawn(report)
     rows = [" ".join(row.split()) for row in text.splitlines()]
     assert [row[-3:] for row in rows if "ρ=" in row][:3] == ["0.3", "0.4", "0.1"]
     assert "roberta-tiny mrpc 16×103 dct ρ=0.1" in rows
@@ -137,9 +145,7 @@ def test_terminal_table(report):
 @pytest.mark.parametrize("width", [72, 80, 120])
 def test_terminal_shows_every_case_if_asked(report, width):
     """Every case can be shown; at any usual width no number and no verdict is cut off."""
-    console = Console(file=io.StringIO(), width=width)
-    console.print(terminal.render(report, every=True))
-    lines = console.file.getvalue().splitlines()
+    lines = drawn(report, width, every=True).splitlines()
     assert "roberta-tiny mrpc 16×103 exact" in " ".join(" ".join(lines).split())
     assert all(len(line) <= width and "…" not in line for line in lines)
 
@@ -159,7 +165,7 @@ def elsewhere(make_record):
 
 def test_times_of_another_processor_are_one_remark(elsewhere):
     """However many cases are not compared, one line says so, why, and what to do."""
-    assert " ".join(terminal.write(elsewhere).split()) == (
+    assert " ".join(drawn(elsewhere).split()) == (
         "throughput of 2 cases not compared: processor differs: Golden CPU in the baseline, "
         "Another in the run; compare all the same with --allow processor 2 cases: 2 not comparable"
     )
@@ -185,8 +191,8 @@ def test_what_is_not_comparable_fails_in_every_format(elsewhere, name):
 def test_markup_in_names_is_text(failing):
     """Brackets, bars and tags that come from outside do not change the table."""
     odd = failing("a | b\n<img> [red]", model="import:pkg[x]:make")
-    assert "import:pkg[x]:make" in terminal.write(odd)
-    assert "[red]" in terminal.write(odd)
+    assert "import:pkg[x]:make" in drawn(odd)
+    assert "[red]" in drawn(odd)
     text = markdown.write(odd)
     assert "import:pkg\\[x\\]:make" in text
     assert "a \\| b &lt;img>" in text
@@ -298,4 +304,4 @@ def test_training_runs_are_written(make_trained, name):
     now = [make_trained(0.9, peak=12 * GIB), make_trained(0.1, seed=1)]
     report = compare(before, now)
     assert "2" in WRITERS.get(name)(report)
-    assert "score" in terminal.write(report)
+    assert "score" in drawn(report)

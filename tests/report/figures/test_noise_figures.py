@@ -125,7 +125,7 @@ def test_a_panel_a_layer_and_run(draw, watched):
     """Each layer of each run has a column of its own."""
     seen = draw("figure3", several(watched))
     assert len({trace.xaxis for trace in seen.drawing.data}) == 8
-    assert {"<b>No RMM</b><br>7.output.dense · D²_RMM at ρ=0.5"} <= set(seen.words)
+    assert {"<b>exact</b><br>7.output.dense · D²_RMM at ρ=0.5"} <= set(seen.words)
     assert {"<b>ρ=0.5</b><br>3.output.dense", "<b>ρ=0.5</b><br>7.output.dense"} <= set(seen.words)
 
 

@@ -27,7 +27,7 @@ def test_dots(draw, training_cases, profile_with):
     trace = next(each for each in seen.drawing.data if each.name == "ρ=0.5")
     assert trace.error_y.array == pytest.approx([0.98, 0.98])
     assert seen.drawing.layout.xaxis.ticktext == ("gaussian", "dct")
-    assert seen.by_axis["x", "No RMM"] == [(-0.5, pytest.approx(91)), (1.5, pytest.approx(91))]
+    assert seen.by_axis["x", "exact"] == [(-0.5, pytest.approx(91)), (1.5, pytest.approx(91))]
     assert seen.levels == [1]
     assert seen.hollow == []
 
@@ -59,11 +59,11 @@ def test_more_than_chance_is_filled(draw, make_trained, profile_with):
 def test_one_seed_has_no_verdict(draw, training_cases, profile_with):
     """Where no test was possible no dot says what it found."""
     seen = draw("scores", training_cases(seeds=1), profile=profile_with())
-    assert seen.legend == ["No RMM", "ρ=0.5", "ρ=0.1"]
+    assert seen.legend == ["exact", "ρ=0.5", "ρ=0.1"]
 
 
 def test_published(draw, training_cases, profile_with):
-    """What is published stands on its dot, and No RMM's at the right edge, of score and of time."""
+    """What is published stands on its dot, and exact's at the right edge, of score and of time."""
     profile = profile_with(published=PUBLISHED)
     seen = draw("scores", training_cases(), profile=profile)
     dot = seen.by_axis["x", "ρ=0.5"][0][0]

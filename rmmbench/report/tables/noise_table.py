@@ -1,0 +1,75 @@
+"""The table of a layer's gradient noise: what SGD has of its own, and what each sketch adds."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rmmbench.report.tables.table import Column, Table, build
+from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
+from rmmbench.results.store import Run
+from rmmbench.results.trained import Training
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """One source of noise; its numbers are shares of the squared norm of the weight gradient."""
+
+    name: str
+    share: float
+    inflation: float | None = None
+    batch: float | None = None
+    drawn: float | None = None
+    standard_error: float | None = None
+
+
+def noise_tables(run: Run) -> list[Table]:
+    """Return a table for each training run and watched layer, of the last step that has numbers."""
+    return [
+        _table(f"{record.case.label}, {noise.layer}, step {noise.step}", noise, record.training)
+        for record in run.records()
+        if record.training
+        for noise in {each.layer: each for each in record.training.noise}.values()
+    ]
+
+
+def _table(title: str, noise: LayerNoise, training: Training) -> Table:
+    drawn = [each for each in training.drawn_noise if each.layer == noise.layer]
+    told = "held" if noise.holds else "did not hold"
+    notes = (
+        f"α = {noise.alpha:.3g}; eq. 12 {told} here. D² as a share of ‖∂W‖². Effective batch: of "
+        f"{noise.samples} samples, those whose exact gradient is as noisy. "
+        "Drawn: mean of the squared errors ± its standard error."
+    )
+    return build(list(_lines(noise, drawn)), _COLUMNS, title=title, notes=(notes,))
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}"
+
+
+_COLUMNS: list[Column[_Noise]] = [
+    Column("noise", "noise of", lambda each: each.name, is_number=False),
+    Column("share", "D² ÷ ‖∂W‖²", lambda each: each.share, _short),
+    Column(
+        "drawn_share",
+        "drawn",
+        lambda each: each.drawn,
+        text=lambda each: (
+            "" if each.drawn is None else f"{each.drawn:.3g} ± {each.standard_error:.2g}"
+        ),
+    ),
+    Column("noise_inflation", "noise\ninflation", lambda each: each.inflation, _short),
+    Column("effective_batch_size", "effective\nbatch", lambda each: each.batch, _short),
+]
+
+
+def _lines(noise: LayerNoise, drawn: Sequence[DrawnNoise]) -> Iterator[_Noise]:
+    size = noise.g or 1.0
+    yield _Noise("SGD, rows as samples", noise.sgd_by_rows / size)
+    yield _Noise("SGD, whole samples", noise.sgd_by_samples / size, 1, noise.samples)
+    yield _Noise("gaussian by eq. 11", noise.papers_variance / size)
+    for sketch, variance in noise.variances.items():
+        same = [d for d in drawn if d.sketch == sketch and d.proj_dim == noise.proj_dim and d.exact]
+        numbers = [noise.inflation(sketch), noise.effective_batch_size(sketch)]
+        for one in same[:1]:
+            numbers += [one.measured / one.exact, one.standard_error / one.exact]
+        yield _Noise(sketch, variance / size, *numbers)

@@ -1,0 +1,118 @@
+"""A whole profile, run from Python: what `rmmbench sweep` and `rmmbench train` do."""
+
+import shlex
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_origin
+
+from rmmbench.errors import UsageError, check_arguments
+from rmmbench.results.store import Run
+from rmmbench.running.events import Event
+from rmmbench.running.execution import execute, open_run
+from rmmbench.running.plan import make_plan
+from rmmbench.running.progress import show_progress
+from rmmbench.spec import profile as profiles
+from rmmbench.spec.case import Case
+from rmmbench.spec.grid import Grid
+from rmmbench.spec.measuring import TrainingSettings
+from rmmbench.spec.profile import Profile
+
+_FLAGS = {"model", "task", "batch_size", "seq_len", "dtype", "attention", "optimizer"} | {
+    *("rho", "sketch", "method", "seed")
+}
+"""Axes that the command line has, too."""
+
+
+def run(
+    profile: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    device: str | None = None,
+    retry: bool = False,
+    quiet: bool = False,
+    **axes: Any,
+) -> Run:
+    """Measure, or train, all that a profile asks for, and return the run with its records.
+
+    Each case runs in a process of its own. What `out` has records of already is not measured again:
+    the same call, made once more, goes on where it stopped. A bar tells how far it is, in a
+    terminal and in a notebook with ipywidgets; elsewhere a line a case on stderr.
+
+    Args:
+        profile: A name of `rmmbench list profiles`, the path of a TOML file, or its content as a
+            dict: {"grid": [{"model": [...], "batch_size": [...], "rho": [...]}]}.
+        out: The run directory; runs/PROFILE-DEVICE if not given. A dict needs one.
+        device: "auto", "cuda", "cpu" or "predict"; the profile's own if not given, mostly "auto".
+        retry: Measure cases again that failed or took too long.
+        quiet: Tell nothing while it runs.
+        axes: Take the place of an axis of every grid: model, task, batch_size, seq_len, dtype,
+            method, sketch, rho, seed, where …, one value or several; and settings of training:
+            max_steps, data, checkpoint ….
+
+    Raises:
+        TypeError: If an argument has no such name.
+        UnknownNameError: If no profile, model, method, sketch or device has a name.
+        ProfileError: If the profile does not say what it must.
+        UsageError: If a value cannot be, or nothing is left to measure.
+        RunError: If `out` holds another run, is in use or cannot be written.
+
+    Examples:
+        >>> import rmmbench
+        >>> run = rmmbench.run("ci", device="predict", model="mlp:64-256-64-10", method="exact")
+        >>> run
+        Run('runs/ci-predict': A guard for CI...; 4 ok)
+        >>> mine = {"grid": [{"model": ["mlp:64-512-64"], "batch_size": [4096], "rho": [0.1]}]}
+        >>> frame = rmmbench.run(mine, out="runs/mine", device="predict", quiet=True).frame()
+        >>> bool(frame.saving.max() > 0)
+        True
+    """
+    name = str(profile) if isinstance(profile, str | Path) else "python"
+    asked = _read(profile, out).overridden(*_changes(axes))
+    where = device or asked.device
+    plan = make_plan(asked, where)
+    path = Path(out) if out is not None else Path("runs") / f"{Path(name).stem}-{where}"
+    command = _command(name, device, axes, is_trained=any(case.training for case in plan.cases))
+    made = open_run(path, asked, plan.cases, plan.environment, name=name, command=command)
+    execute(made, plan.cases, retry=retry, follow=_silently if quiet else show_progress)
+    return made
+
+
+def _read(profile: str | Path | Mapping[str, Any], out: str | Path | None) -> Profile:
+    if not isinstance(profile, Mapping):
+        return profiles.load(str(profile))
+    if out is None:
+        raise UsageError("a profile that is a dict has no name for a run directory; give out")
+    usual = {"version": profiles.PROFILE_VERSION, "title": "Asked for in Python"}
+    return profiles.validated(usual | dict(profile), "the profile")
+
+
+def _changes(axes: Mapping[str, Any]) -> tuple[dict[str, tuple[Any, ...]], dict[str, Any]]:
+    """Return what is changed of every grid, and of training."""
+    keys = {name: field.annotation for name, field in Grid.model_fields.items()}
+    own = [name for name in keys if name not in ("measure", "training")]
+    check_arguments(axes, [*own, *TrainingSettings.model_fields])
+    changes = {name: value for name, value in axes.items() if name in own}
+    for name, value in changes.items():
+        is_many = isinstance(value, Sequence) and not isinstance(value, str)
+        if get_origin(keys[name]) is tuple:
+            changes[name] = tuple(value) if is_many else (value,)
+    return changes, {name: value for name, value in axes.items() if name not in own}
+
+
+def _command(name: str, device: str | None, axes: Mapping[str, Any], *, is_trained: bool) -> str:
+    """Return the command line that does the same, or the call where there is none."""
+    given = {"device": device} if device else {}
+    if not set(axes) <= _FLAGS or not (name in profiles.names() or Path(name).is_file()):
+        told = ", ".join(f"{key}={value!r}" for key, value in {**given, **axes}.items())
+        return f"rmmbench.run({name!r}{', ' if told else ''}{told})"
+    words = ["rmmbench", "train" if is_trained else "sweep", name]
+    for key, value in {**given, **axes}.items():
+        values = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
+        for one in values:
+            words += [f"--{key.replace('_', '-')}", str(one)]
+    return shlex.join(words)
+
+
+def _silently(events: Iterator[Event], cases: Sequence[Case] | None = None) -> None:
+    deque(events, maxlen=0)

@@ -1,0 +1,38 @@
+"""Sketches that may treat consecutive rows as blocks."""
+
+from typing import Annotated
+
+from rmmbench.sketches.sketch import Sketch
+from rmmbench.spec.ranges import Count
+from rmmbench.spec.settings import Setting, Settings
+
+
+class BlockSettings(Settings):
+    """How rows are divided.
+
+    Attributes:
+        block_rows: Consecutive rows that make a block; None for no blocks, or those of the input.
+    """
+
+    block_rows: Annotated[Count | None, Setting("blocks of {}")] = None
+
+
+class Blocked(Sketch):
+    """A sketch with `BlockSettings`."""
+
+    def __init__(self, block_rows: int | None = None) -> None:
+        """Take how many rows a block has."""
+        super().__init__(block_rows=block_rows)
+        self.block_rows = block_rows
+
+    @property
+    def takes_any_rows(self) -> bool:
+        """Whether there are no blocks that rows must divide into."""
+        return self.block_rows is None and not self.has_factors
+
+    def check_rows(self, rows: int) -> None:
+        """Raise ValueError if `rows` are not a whole number of blocks."""
+        if self.block_rows is not None and rows % self.block_rows:
+            remedy = "choose one that divides batch × sequence, or none"
+            given = f"{self.block_rows} and {rows} rows"
+            raise ValueError(f"block_rows must divide the rows, got {given}; {remedy}")
