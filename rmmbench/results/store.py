@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
@@ -60,7 +60,7 @@ class RunInfo(BaseModel):
         return old.profile_hash == new.former_hash
 
 
-def hashes(cases: Iterable[Case]) -> dict[str, str]:
+def hashes(cases: Iterable[Case]) -> dict[str, Any]:
     """Return the fields of `RunInfo` that name a set of cases, in whatever order."""
     cases = list(cases)
     keys = {"profile_hash": [c.key for c in cases], "former_hash": [former_key(c) for c in cases]}

@@ -1,6 +1,6 @@
 """What a sweep will do: the cases, on devices that are there, with names that exist."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
@@ -93,7 +93,7 @@ def check_models(cases: list[Case], limit_seconds: float) -> None:
     """
     shapes = {(case.model, case.task, case.seq_len, case.attention): case for case in cases}
     sketched = {
-        case.with_settings(rho=None, proj_dim=None).key: case
+        (case.cell, case.method, *_but_size(case)): case
         for case in cases
         if case.settings["sketch"] is not None
     }
@@ -112,6 +112,10 @@ def check_models(cases: list[Case], limit_seconds: float) -> None:
         return
     if fault is not None:
         raise UsageError(fault)
+
+
+def _but_size(case: Case) -> Iterator[object]:
+    return (value for name, value in case.settings.items() if name not in ("rho", "proj_dim"))
 
 
 def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeDevice]:

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import (
     BeforeValidator,
@@ -178,8 +178,8 @@ def grid_class() -> type[Grid]:
 
 @lru_cache(maxsize=8)
 def _grid_class(names: tuple[str, ...]) -> type[Grid]:
-    made: Any = create_model("Grid", __base__=Grid, **{name: _key(known()[name]) for name in names})
-    return cast("type[Grid]", made)
+    keys: dict[str, Any] = {name: _key(known()[name]) for name in names}
+    return create_model("Grid", __base__=Grid, **keys)
 
 
 def _key(setting: Known) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rmmbench.report.labels import place
 from rmmbench.report.tables.table import Column, Table, build
-from rmmbench.results.record import told_dtype
+from rmmbench.results.record import case_row, told_dtype
 from rmmbench.results.tidy import CELL
 from rmmbench.spec.case import Case
 from rmmbench.units import format_bytes, format_percent
@@ -32,7 +32,7 @@ def advice_tables(case: Case, advice: Mapping[str, Any], *, fold: bool) -> list[
     shared = (
         "one for layers that read one tensor" if case.settings["share"] else "one for each layer"
     )
-    row = case.model_dump() | {"dtype": told_dtype(case.dtype, advice["parameter_dtypes"])}
+    row = case_row(case) | {"dtype": told_dtype(case.dtype, advice["parameter_dtypes"])}
     said = f"{place(row, CELL)} · sketch {case.settings['sketch']}, {shared}"
     how = "Predicted on fake tensors; inputs are made up. MiB of a line are of all its layers."
     return [layers, build(list(_FIELDS), _totals(case, advice), notes=(said, how))]

@@ -237,7 +237,10 @@ def test_names(make_record):
         "oporp + fewbit-activation 3 bits ρ=0.1",
         "oporp + fewbit-activation + quantize 3-bit activations 8 bits ρ=0.1",
     ]
-    assert left_out(rows) == "All oporp, oporp + fewbit-activation: beneficial layers."
+    assert left_out(rows) == (
+        "All oporp, oporp + fewbit-activation: beneficial layers. "
+        "All quantize, oporp + fewbit-activation + quantize: groups of 256."
+    )
 
 
 @pytest.mark.parametrize(
