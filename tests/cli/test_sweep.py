@@ -120,7 +120,7 @@ def copied(done, folder):
         (["--sketch", "kronecker"], "sketch 'kronecker' needs block_rows, which says how 4 r"),
         (["--method", "rrm"], "no method named 'rrm'; did you mean 'rmm'?; choose from: exact"),
         (["--method", "rmm+exact-rp"], "rmm and exact-rp cannot be combined: both take over the"),
-        (["--method", "checkpoint"], "checkpoint must find blocks to repeat, two or more of one"),
+        (["--method", "checkpoint"], "linear:8x8: checkpoint must find blocks to repeat, two or"),
         (["--model", "liner"], "no model named 'liner'; did you mean 'linear'?; choose from: rob"),
         (["--model", "linear:8"], "linear must be given as linear:INxOUT, got 'linear:8'"),
         (["--model", "hf:bret"], "no transformers config named 'bret'; did you mean 'bert'?; give"),

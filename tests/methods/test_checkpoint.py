@@ -12,7 +12,7 @@ from rmmbench.errors import UsageError
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.step import AUTOCAST, TrainingStep, autocast, make_optimizer
-from rmmbench.methods import selective_checkpoint
+from rmmbench.methods import _products
 from rmmbench.methods._blocks import repeated_blocks
 from rmmbench.nn import manual_seed, ops
 from rmmbench.spec.case import Case
@@ -295,7 +295,7 @@ def test_attention_that_drops_out_is_computed_again():
 
     def policy(op, *args, **settings):
         context = SelectiveCheckpointContext(is_recompute=False)
-        return selective_checkpoint._policy(context, op, *args, **settings)
+        return _products._policy(context, op, *args, **settings)
 
     x = torch.empty(0)
     save, again = CheckpointPolicy.MUST_SAVE, CheckpointPolicy.PREFER_RECOMPUTE
@@ -412,6 +412,6 @@ def test_a_sketch_within_a_block_is_no_noise(method, make, sketch):
 
 def test_noise_would_be_seen(monkeypatch):
     """Were a product kept and the seed of its factor drawn again, ratios would be near 0."""
-    monkeypatch.setattr(selective_checkpoint, "KEPT", selective_checkpoint.PRODUCTS)
+    monkeypatch.setattr(_products, "KEPT", _products.PRODUCTS)
     found = along("selective-checkpoint", blocks, None)
     assert bool((found.mean(0).abs() < 0.5).all()), found.mean(0)

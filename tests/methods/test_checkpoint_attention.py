@@ -138,7 +138,9 @@ def test_a_model_without_attention_is_refused(model):
     """What must hold, what was given, and what to do, in one line."""
     wanted = case(model)
     unchanged, batch = built(wanted)
-    with pytest.raises(ValueError, match=rf"{METHOD} must find attention .*; got .*:6.*; choose"):
+    with pytest.raises(
+        ValueError, match=rf"{METHOD} must find attention .*, and the model has none; choose"
+    ):
         methods.stack(wanted.steps).apply(unchanged, batch)
 
 
