@@ -71,6 +71,22 @@ def parse_bytes(text: str) -> int:
     return round(size)
 
 
+def parse_fraction(text: str) -> float:
+    """Return the fraction that a text such as "5%" or "0.05" names.
+
+    Raises:
+        ValueError: If it is not from 0 to below 1.
+    """
+    number, percent, rest = text.partition("%")
+    try:
+        value = float(number) / (100 if percent else 1)
+    except ValueError:
+        value = -1.0
+    if rest.strip() or not 0 <= value < 1:
+        raise ValueError(f"must be from 0 to below 100 %, such as 5% or 0.05, got '{text}'")
+    return value
+
+
 @dataclass(frozen=True)
 class ByteUnit:
     """The one unit of all numbers in a column or on an axis.

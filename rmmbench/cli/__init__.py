@@ -1,7 +1,9 @@
 """The command line: one file per command. The only place that knows Typer, prints, or exits."""
 
+import functools
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -11,26 +13,24 @@ from rmmbench.cli.check_command import check
 from rmmbench.cli.docs_command import docs
 from rmmbench.cli.doctor_command import doctor
 from rmmbench.cli.export_command import export
-from rmmbench.cli.flags import misuse
 from rmmbench.cli.frontier_command import frontier
 from rmmbench.cli.list_command import list_names
 from rmmbench.cli.max_batch_command import max_batch
+from rmmbench.cli.misuse import MISUSE, told
+from rmmbench.cli.options import Quiet, Verbose, with_parameters
 from rmmbench.cli.plot_command import plot
 from rmmbench.cli.streams import patient_streams
+from rmmbench.cli.summary_command import summary
 from rmmbench.cli.sweep_command import sweep
 from rmmbench.cli.table_command import table
-from rmmbench.cli.telling import tell
+from rmmbench.cli.telling import listen, tell
 from rmmbench.cli.train_command import train
 from rmmbench.cli.variance_command import variance
 from rmmbench.cli.verify_command import verify
 from rmmbench.errors import Exit, Interrupted, RmmbenchError
 from rmmbench.running.interrupts import raised
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _show_version(is_asked: bool) -> None:
@@ -51,20 +51,34 @@ def _about(
     """
 
 
-app.command()(sweep)
-app.command()(train)
-app.command()(plot)
-app.command()(table)
-app.command()(frontier)
-app.command()(advise)
-app.command("max-batch")(max_batch)
-app.command()(variance)
-app.command()(verify)
-app.command()(check)
-app.command()(export)
-app.command("list")(list_names)
-app.command()(doctor)
-app.command()(docs)
+def _heard(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that has -q and -v too."""
+
+    @functools.wraps(command)
+    def run(*, quiet: bool, verbose: int, **given: Any) -> None:
+        listen(quiet=quiet, verbose=verbose)
+        command(**given)
+
+    return with_parameters(run, {"quiet": (Quiet, False), "verbose": (Verbose, 0)})
+
+
+_GROUPS: dict[str, dict[str, Callable[..., None]]] = {
+    "Measure": {"sweep": sweep, "train": train, "max-batch": max_batch, "advise": advise},
+    "Read": {
+        "table": table,
+        "summary": summary,
+        "plot": plot,
+        "frontier": frontier,
+        "check": check,
+        "export": export,
+    },
+    "Paper": {"verify": verify, "variance": variance},
+    "Help": {"docs": docs, "list": list_names, "doctor": doctor},
+}
+
+for _group, _commands in _GROUPS.items():
+    for _name, _command in _commands.items():
+        app.command(_name, rich_help_panel=_group)(_heard(_command))
 
 
 def main() -> None:
@@ -85,8 +99,8 @@ def _run() -> int:
         return error.exit_code
     except RmmbenchError as error:
         return _refused(str(error), error.exit_code)
-    except _MISUSE as error:
-        return _refused(misuse(error), Exit.USAGE)
+    except MISUSE as error:
+        return _refused(told(error), Exit.USAGE)
     except OSError as error:
         # A path of the person's, or stdout; what names no file is a fault of ours.
         if error.filename is None:
@@ -100,7 +114,3 @@ def _refused(message: str, code: Exit) -> Exit:
     if message:
         tell(f"error: {message}")
     return code
-
-
-# Typer brings Click's errors under several names; what a flag raises is one of them.
-_MISUSE: type[typer.BadParameter] = typer.BadParameter.__mro__[2]

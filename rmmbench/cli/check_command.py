@@ -1,17 +1,18 @@
 """`rmmbench check`: did memory or speed get worse than in the baseline?"""
 
-import os
 import sys
 from collections.abc import Collection
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rmmbench.cli import completing
+from rmmbench.cli.options import AsJson, RunPath
 from rmmbench.cli.streams import write_data
-from rmmbench.cli.telling import tell
+from rmmbench.cli.telling import is_quiet, note, tell
 from rmmbench.errors import NoBaselineError, RmmbenchError, UsageError
 
 if TYPE_CHECKING:
@@ -31,10 +32,14 @@ class MayDiffer(StrEnum):
 
 
 def check(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory that sweep wrote.")],
+    run: RunPath,
     against: Annotated[
         str | None,
-        typer.Option(metavar="BASELINE", help="A run directory, or the name of a shipped one."),
+        typer.Option(
+            metavar="BASELINE",
+            autocompletion=completing.baselines,
+            help="A run directory, or the name of a baseline that comes with rmmbench.",
+        ),
     ] = None,
     rerun: Annotated[
         str | None,
@@ -69,10 +74,7 @@ def check(
     ] = False,
     allow: Annotated[
         list[MayDiffer] | None,
-        typer.Option(
-            metavar="gpu|torch|profile|processor|threads",
-            help="Compare though this differs; repeatable.",
-        ),
+        typer.Option(metavar="|".join(MayDiffer), help="Compare though this differs; repeatable."),
     ] = None,
     save: Annotated[
         bool, typer.Option("--save", help="Make RUN the baseline, whatever it says.")
@@ -86,9 +88,7 @@ def check(
     markdown: Annotated[
         str | None, typer.Option(metavar="PATH", help="Write Markdown; - is stdout.")
     ] = None,
-    json: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Write JSON; - is stdout.")
-    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Compare a run with a baseline; fail if memory or relative throughput got worse.
 
@@ -97,6 +97,8 @@ def check(
     codes in turn until the answer is clear. One check in a hundred of the same code may fail.
 
     Under GitHub Actions, also annotate the commit and add to the summary of the step.
+
+    The table goes to stderr where something else has stdout.
 
     Exit codes:
       0 fine
@@ -108,7 +110,7 @@ def check(
     Examples:
       rmmbench check runs/ci --against ci
       rmmbench check runs/ci --against main --junit check.xml
-      rmmbench check runs/ci --against main --markdown -
+      rmmbench check runs/ci --against main --json > check.json
       rmmbench check runs/ci --against main --allow torch
       rmmbench check runs/ci --against main --save
       rmmbench check baselines/main --calibrate 10
@@ -126,9 +128,11 @@ def check(
         memory=_fraction("--memory-tolerance", memory_tolerance),
         throughput=_fraction("--throughput-tolerance", throughput_tolerance),
     )
-    files = _files(junit=junit, markdown=markdown, json=json)
+    files = _files(junit=junit, markdown=markdown, json="-" if as_json else None)
     measured = Run.open(run)
     report = None
+    if calibrate is not None or rerun is not None:
+        note(f"measuring again what {run} measured")
     if calibrate is not None:
         again.calibrate(measured, calibrate)
     elif rerun is not None:
@@ -136,11 +140,7 @@ def check(
     elif against is not None:
         report = _compared(measured, against, tolerances, allow or (), save)
     if report:
-        report = replace(report, strict=strict)
-        _show(report, files, every)
-        if not save:
-            _annotate(report, sys.stderr if "-" in files.values() else sys.stdout)
-            _finish(report)
+        _tell(replace(report, strict=strict), files, every=every, is_verdict=not save)
     if save and against is not None:
         _save(measured, against)
 
@@ -168,7 +168,12 @@ def _save(run: "Run", against: str) -> None:
 
     path = baselines.find(against)
     baselines.save(run, path)
-    _tell_saved(run, path)
+    outcomes = {record.key: record.outcome for record in run.records()}
+    failed = sum(outcome != "ok" for outcome in outcomes.values())
+    if failed:
+        what = f"{failed} of {len(outcomes)} cases of {run.path} are not ok"
+        tell(f"warning: {what}; the baseline now expects them to fail")
+    note(f"{run.path} is now the baseline {path}")
 
 
 def _exactly_one(**modes: object) -> None:
@@ -182,36 +187,47 @@ def _files(**paths: str | None) -> dict[str, str]:
     """Return the files that were asked for, by format."""
     files = {name: path for name, path in paths.items() if path is not None}
     if list(files.values()).count("-") > 1:
-        raise UsageError("only one of --junit, --markdown and --json can go to stdout (-)")
+        raise UsageError("only one of --junit -, --markdown - and --json can have stdout")
     return files
 
 
 def _fraction(flag: str, text: str) -> float:
-    """Read "5%" or "0.05"."""
-    number, percent, rest = text.partition("%")
+    from rmmbench.units import parse_fraction
+
     try:
-        value = float(number) / (100 if percent else 1)
-    except ValueError:
-        value = -1.0
-    if rest.strip() or not 0 <= value < 1:
-        raise UsageError(f"{flag} must be from 0 to below 100 %, such as 5% or 0.05, got '{text}'")
-    return value
+        return parse_fraction(text)
+    except ValueError as error:
+        raise UsageError(f"{flag} {error}") from None
 
 
-def _show(report: "Report", files: dict[str, str], every: bool) -> None:
-    """Write the files that were asked for, and the table; one that goes to stdout has it alone."""
+def _tell(report: "Report", files: dict[str, str], *, every: bool, is_verdict: bool) -> None:
+    """Write the files that were asked for, and the table; one that goes to stdout has it alone.
+
+    A verdict is told to GitHub too, and ends the command.
+    """
     from rmmbench.cli.drawn import WIDER, console_of
     from rmmbench.cli.drawn_report import drawn_report
-    from rmmbench.report.check import WRITERS
+    from rmmbench.report.check import WRITERS, github
+    from rmmbench.report.check.wording import failure
 
-    console = console_of(sys.stderr if "-" in files.values() else sys.stdout, WIDER)
-    console.print(drawn_report(report, console.width, every=every))
+    stream = sys.stderr if "-" in files.values() else sys.stdout
+    if stream is sys.stdout or not is_quiet():
+        console = console_of(stream, WIDER)
+        console.print(drawn_report(report, console.width, every=every))
     for name, path in files.items():
         text = WRITERS.get(name)(report)
         if path == "-":
             write_data([text.encode()])
         else:
             _write(f"--{name}", Path(path), text)
+    if not is_verdict:
+        return
+    # The verdict matters more than where it is shown.
+    if unwritten := github.tell(report, stream):
+        tell(f"warning: {unwritten}")
+    if report.exit_code:
+        tell(f"error: {failure(report)}")
+        raise typer.Exit(report.exit_code)
 
 
 def _write(flag: str, path: Path, text: str) -> None:
@@ -220,45 +236,3 @@ def _write(flag: str, path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{flag} {path} cannot be written: {error.strerror}") from error
-
-
-def _annotate(report: "Report", stream: TextIO) -> None:
-    """Tell GitHub Actions, where this runs there."""
-    from rmmbench.report.check import github
-
-    if os.environ.get("GITHUB_ACTIONS"):
-        stream.write(github.write(report))
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        try:
-            github.add_summary(report, Path(summary))
-        except OSError as error:
-            # The verdict matters more than where it is shown.
-            tell(f"warning: the step summary {summary} cannot be written: {error.strerror}")
-
-
-def _finish(report: "Report") -> None:
-    from rmmbench.report.check.report import FAILING, Verdict
-    from rmmbench.report.check.wording import line
-
-    if not report.exit_code:
-        return
-    count = sum(report.counts.get(verdict, 0) for verdict in FAILING)
-    what = "regressed, failed or are missing"
-    if not count:
-        count = sum(report.fails(case.verdict) for case in report.cases)
-        what = "are not comparable"
-        if Verdict.NOT_COMPARABLE not in report.counts:
-            what = "have not enough evidence"
-    worst = line(report.findings[0])
-    tell(f"error: {count} of {len(report.cases)} cases {what}; the gravest: {worst}")
-    raise typer.Exit(report.exit_code)
-
-
-def _tell_saved(run: "Run", path: Path) -> None:
-    outcomes = {record.key: record.outcome for record in run.records()}
-    failed = sum(outcome != "ok" for outcome in outcomes.values())
-    if failed:
-        what = f"{failed} of {len(outcomes)} cases of {run.path} are not ok"
-        tell(f"warning: {what}; the baseline now expects them to fail")
-    tell(f"{run.path} is now the baseline {path}")

@@ -19,7 +19,12 @@ TOPICS = (
 
 def docs(
     topic: Annotated[
-        str | None, typer.Argument(help="A page; the list of all if not given.")
+        str | None,
+        typer.Argument(
+            metavar="TOPIC",
+            autocompletion=lambda: list(TOPICS),
+            help="A page; the list of all if not given.",
+        ),
     ] = None,
 ) -> None:
     """Show a page of the documentation, or the list of pages.

@@ -1,36 +1,26 @@
 """`rmmbench doctor`: what is here, what that allows, and what to do about the rest."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from rmmbench.cli.options import AsJson
 from rmmbench.cli.streams import write_json
+from rmmbench.cli.telling import note
+
+if TYPE_CHECKING:
+    from rmmbench.running.diagnosis import Finding
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked for.
-
-    Attributes:
-        found: What there is; None where it is absent or broken.
-        note: What that means and what to do, where something can or must be done.
-    """
-
-    name: str
-    found: str | None
-    note: str = ""
-
-
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
-) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Show what is here (torch, CUDA, GPU, driver, Chrome …) and what that allows.
 
-    Example: rmmbench doctor
+    Examples:
+      rmmbench doctor
+      rmmbench doctor --json
     """
-    findings = [_examined(name, probe) for name, probe in _PROBES.items()]
+    note("looking at torch, the GPU and what else can be used")
+    from rmmbench.running.diagnosis import diagnose
+
+    findings = diagnose()
     if as_json:
         found = {finding.name: finding.found for finding in findings}
         devices = found.pop("devices") or ""
@@ -41,16 +31,7 @@ def doctor(
         _print(findings)
 
 
-def _examined(name: str, probe: Callable[[], tuple[str | None, str]]) -> Finding:
-    """Return what a probe finds; a probe that fails has found something broken."""
-    try:
-        return Finding(name, *probe())
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        return Finding(name, None, f"broken: {type(error).__name__}: {reason}; install it again")
-
-
-def _print(findings: list[Finding]) -> None:
+def _print(findings: "list[Finding]") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -62,158 +43,3 @@ def _print(findings: list[Finding]) -> None:
             cell.append(f"\n{finding.note}", style="dim")
         table.add_row(Text(finding.name, style="bold"), cell)
     Console().print(table)
-
-
-def _python() -> tuple[str | None, str]:
-    import platform
-
-    return platform.python_version(), ""
-
-
-def _rmmbench() -> tuple[str | None, str]:
-    import rmmbench
-
-    return rmmbench.__version__, ""
-
-
-def _torch() -> tuple[str | None, str]:
-    import torch
-
-    return torch.__version__, ""
-
-
-def _transformers() -> tuple[str | None, str]:
-    note = "no RoBERTa and no hf: models; pip install transformers"
-    return _distribution("transformers", note)
-
-
-def _triton() -> tuple[str | None, str]:
-    note = "on a GPU no kernels for sketches and no torch.compile; pip install triton"
-    return _distribution("triton", note)
-
-
-def _cuda() -> tuple[str | None, str]:
-    import torch
-
-    if torch.version.cuda is None:
-        return None, "this torch is built without CUDA; for --device cuda install one that has it"
-    return torch.version.cuda, ""
-
-
-def _gpu() -> tuple[str | None, str]:
-    import warnings
-
-    import torch
-
-    from rmmbench.units import format_bytes
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        available = torch.cuda.is_available()
-    if not available:
-        told = "; ".join(" ".join(str(warning.message).split()) for warning in caught)
-        return None, told or "no GPU that torch can use; memory is predicted, time is the CPU's"
-    properties = torch.cuda.get_device_properties()
-    name = f"{properties.name}, {format_bytes(properties.total_memory)}"
-    try:
-        torch.zeros(1, device="cuda")
-    except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
-        return None, f"{name} is there and cannot be used: {reason}"
-    return name, ""
-
-
-def _driver() -> tuple[str | None, str]:
-    from rmmbench.measures.nvml import driver_version
-
-    version, reason = driver_version()
-    return version, f"{reason}; --device cuda needs NVIDIA's driver" if reason else ""
-
-
-def _nvml() -> tuple[str | None, str]:
-    from rmmbench.measures.environment import installed
-    from rmmbench.measures.nvml import open_gpu
-
-    with open_gpu() as gpu:
-        reason = gpu.absent
-    if reason:
-        return None, f"clocks, throttle reasons, power and energy stay null ({reason})"
-    return f"nvidia-ml-py {installed('nvidia-ml-py')}", ""
-
-
-def _processor() -> tuple[str | None, str]:
-    from rmmbench.measures.environment import cpu_count, processor
-
-    count = cpu_count()
-    return f"{processor()}, {count} usable CPU{'s' * (count != 1)}", ""
-
-
-def _memory() -> tuple[str | None, str]:
-    from rmmbench.measures.environment import memory_bytes
-    from rmmbench.units import format_bytes
-
-    size = memory_bytes()
-    return (None, "the system does not tell") if size is None else (format_bytes(size), "")
-
-
-def _kaleido() -> tuple[str | None, str]:
-    note = "no PNG, SVG or PDF; HTML figures work; pip install 'rmmbench[images]'"
-    version, note = _distribution("kaleido", note)
-    if version and int(version.partition(".")[0]) < 1:
-        return None, f"static images need kaleido 1 or later, this is {version}; upgrade it"
-    return version, note
-
-
-def _chrome() -> tuple[str | None, str]:
-    import shutil
-
-    try:
-        from choreographer.browsers.chromium import Chromium
-    except ImportError:
-        names = ("google-chrome", "google-chrome-stable", "chrome", "chromium", "chromium-browser")
-        path = next(filter(None, map(shutil.which, names)), None)
-    else:  # the search that kaleido will do
-        path = Chromium.find_browser(skip_local=False)
-    if path and not shutil.which(path):
-        return None, f"{path} is no program; correct or unset BROWSER_PATH"
-    note = "no PNG, SVG or PDF; `rmmbench plot --format html` works; install chromium for the rest"
-    return path, "" if path else note
-
-
-def _pyarrow() -> tuple[str | None, str]:
-    note = "no `rmmbench export --format parquet`; pip install 'rmmbench[parquet]'"
-    return _distribution("pyarrow", note)
-
-
-def _devices() -> tuple[str | None, str]:
-    import torch
-
-    if _examined("GPU", _gpu).found and torch.version.cuda:
-        return "cuda, cpu, predict", "auto measures memory and time on the GPU"
-    return "cpu, predict", "auto predicts memory and measures time on the CPU"
-
-
-def _distribution(name: str, note: str) -> tuple[str | None, str]:
-    from rmmbench.measures.environment import installed
-
-    version = installed(name)
-    return version, "" if version else note
-
-
-_PROBES: dict[str, Callable[[], tuple[str | None, str]]] = {
-    "Python": _python,
-    "rmmbench": _rmmbench,
-    "torch": _torch,
-    "transformers": _transformers,
-    "Triton": _triton,
-    "CUDA": _cuda,
-    "GPU": _gpu,
-    "driver": _driver,
-    "NVML": _nvml,
-    "processor": _processor,
-    "memory": _memory,
-    "kaleido": _kaleido,
-    "Chrome": _chrome,
-    "pyarrow": _pyarrow,
-    "devices": _devices,
-}

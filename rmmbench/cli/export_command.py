@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rmmbench.cli.options import Out, RunPath
 from rmmbench.cli.streams import write_data
 from rmmbench.errors import RunError, UsageError
 
@@ -31,16 +32,16 @@ class Format(StrEnum):
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory that sweep wrote.")],
-    file_format: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.CSV,
-    out: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="A file; stdout if not given.")
-    ] = None,
+    run: RunPath,
+    file_format: Annotated[
+        Format, typer.Option("--format", help="Format of the table.")
+    ] = Format.CSV,
+    out: Out = None,
 ) -> None:
     """Write a run's records as a table, one row a case, in SI units.
 
-    A number that is missing is empty, or null. In CSV a text that a spreadsheet would take for a
-    formula has an apostrophe before it.
+    The table goes to stdout, unless --out names a file. A number that is missing is empty, or
+    null. In CSV a text that a spreadsheet would take for a formula has an apostrophe before it.
 
     Examples:
       rmmbench export runs/quick-auto > quick.csv

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rmmbench.cli.flags import FigureFormat
+from rmmbench.cli.options import FigureFormat
 from rmmbench.errors import UnknownNameError, UsageError
 
 

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from rmmbench.cli.figure_files import chosen_format, figure_paths
-from rmmbench.cli.flags import FigureFormat
-from rmmbench.cli.telling import tell
+from rmmbench.cli.options import AsJson, FigureFormats, Out, RunPaths
+from rmmbench.cli.streams import write_json
+from rmmbench.cli.telling import note, tell
 from rmmbench.errors import NotComparableError, UsageError
 
 if TYPE_CHECKING:
     from rmmbench.report.figures import FigureData
+    from rmmbench.report.tables import Table
     from rmmbench.results.record import Environment, Record
     from rmmbench.results.store import Run
 
@@ -20,30 +20,28 @@ FIGURE = "frontier"
 
 
 def frontier(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN...", help="Run directories that sweep or max-batch wrote."),
-    ],
-    file_format: Annotated[
-        FigureFormat | None, typer.Option("--format", help="html if --out does not say.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="A folder or a file; runs/RUN-figures if not given."),
-    ] = None,
+    runs: RunPaths,
+    file_format: FigureFormats = None,
+    out: Out = None,
+    as_json: AsJson = False,
 ) -> None:
     """Compare every way of saving memory: what it saves, its speed, its gradient error.
 
     Marks the ways that no other beats in both memory and speed, and says which lie above the line
-    from exact to checkpointing. Draws them, and of `max-batch` the largest batch of each.
+    from exact to checkpointing.
 
-    Several runs of one model make one figure, if one machine measured them.
+    With --out or --format it draws them too, and of `max-batch` the largest batch of each. The
+    figure goes to --out, a folder or a file, or else to runs/RUN-figures.
+
+    Several runs of one model are compared as one, if one machine measured them.
 
     Examples:
       rmmbench frontier runs/frontier-auto
       rmmbench frontier runs/frontier-cuda runs/max-batch --format png
     """
     from rmmbench.report import figures
+    from rmmbench.report.tables.frontier_table import frontier_tables
+    from rmmbench.report.tables.writers import data as as_data
     from rmmbench.results.store import Run
 
     chosen = chosen_format(file_format, out)
@@ -54,18 +52,24 @@ def frontier(
         where = ", ".join(str(run.path) for run in opened)
         hint = "run `rmmbench sweep frontier` or `rmmbench max-batch`"
         raise UsageError(f"{where} must have {need}, and has neither; {hint}")
-    path = figure_paths([FIGURE], chosen, opened[0].path, out)[FIGURE]
-    figures.write({path: figures.get(FIGURE).draw(data)}, chosen)
-    _show(data)
-    tell(f"figure: {path}")
+    paths: dict[str, Path] = {}
+    if file_format or out:
+        paths = figure_paths([FIGURE], chosen, opened[0].path, out)
+        figures.write({paths[FIGURE]: figures.get(FIGURE).draw(data)}, chosen)
+    tables = frontier_tables(data)
+    if as_json:
+        drawings = {name: str(path) for name, path in paths.items()}
+        write_json({"tables": as_data(tables), "figures": drawings})
+        return
+    _show(tables, data)
+    if paths:
+        note(f"figure: {paths[FIGURE]}")
 
 
-def _show(data: "FigureData") -> None:
+def _show(tables: "Sequence[Table]", data: "FigureData") -> None:
     """Print a table a cell to stdout; what did not end well, and why, to stderr."""
     from rmmbench.cli.drawn import print_tables
-    from rmmbench.report.tables.frontier_table import frontier_tables
 
-    tables = frontier_tables(data)
     if tables:
         print_tables(tables)
     shown = {key for table in tables for key in table.values("key")}

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rmmbench.cli.options import AsJson
 from rmmbench.cli.streams import write_json
 
 _REGISTRIES = {
@@ -31,8 +32,10 @@ class Kind(StrEnum):
 
 
 def list_names(
-    kind: Annotated[Kind | None, typer.Argument(help="All, if not given.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    kind: Annotated[
+        Kind | None, typer.Argument(metavar="KIND", help="Of what; everything if not given.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the models, sketches, methods, tasks, claims, figures or profiles there are.
 

@@ -1,16 +1,23 @@
 """`rmmbench max-batch`: the largest batch that fits in a given memory, by method."""
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rmmbench.cli import axes as flags
-from rmmbench.cli.flags import Device
-from rmmbench.cli.run_cases import tell_how_to_retry, typed
+from rmmbench.cli import completing
+from rmmbench.cli.options import (
+    AXES,
+    AsJson,
+    Axes,
+    Devices,
+    ModelName,
+    Out,
+    Retry,
+    takes_axes,
+)
+from rmmbench.cli.run_cases import Asked, follow, tell_how_to_retry, typed
 from rmmbench.cli.streams import write_json
-from rmmbench.cli.telling import tell
+from rmmbench.cli.telling import note, tell
 from rmmbench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -20,37 +27,33 @@ if TYPE_CHECKING:
     from rmmbench.spec.profile import Profile
 
 
+@takes_axes(*(name for name in AXES if name not in ("model", "batch_size")))
 def max_batch(
-    model: Annotated[
-        str, typer.Argument(help="A name of `rmmbench list models`, or hf:, import:.")
-    ],
-    memory: Annotated[str, typer.Option(help="How much there is, such as 16GiB.")],
+    model: ModelName,
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="How much there is, such as 16GiB.")],
+    axes: Axes,
     profile: Annotated[
-        str, typer.Option(help="Whose methods and settings; a name, or a path.")
+        str,
+        typer.Option(
+            metavar="PROFILE",
+            autocompletion=completing.profiles,
+            help="The profile that the methods and their settings are of.",
+        ),
     ] = "frontier",
-    device: Annotated[
-        Device, typer.Option(help="Where; auto is cuda if there is one, else predict.")
-    ] = Device.AUTO,
-    method: flags.Methods = None,
-    sketch: flags.Sketches = None,
-    rho: flags.Rhos = None,
-    task: Annotated[str | None, typer.Option(help="A task, for its shape.")] = None,
-    seq_len: flags.SeqLens = None,
-    dtype: flags.Dtypes = None,
-    attention: flags.Attentions = None,
-    optimizer: flags.Optimizers = None,
-    seed: flags.Seeds = None,
     time: Annotated[
-        bool | None, typer.Option("--time/--no-time", help="Time the largest; so on cuda.")
+        bool | None, typer.Option("--time/--no-time", help="Time the largest batch; so on a GPU.")
     ] = None,
-    out: flags.Out = None,
-    retry: flags.Retry = False,
-    as_json: flags.AsJson = False,
+    device: Devices = None,
+    out: Out = None,
+    retry: Retry = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find the largest batch that fits in a given memory, for each way of saving.
 
-    Each batch that is tried runs in a process of its own and leaves a record; none is above one
-    that did not fit. On `predict` nothing is allocated, and no GPU is needed.
+    Each batch that is tried runs in a process of its own and leaves a record in the run directory;
+    none is above one that did not fit. That is runs/max-batch-MODEL-MEMORY-DEVICE, unless --out
+    names another. On `predict` nothing is allocated, and no GPU is needed; auto is a GPU, or
+    without one `predict`.
 
     The same command, run again, goes on where it stopped.
 
@@ -60,31 +63,24 @@ def max_batch(
     """
     from rmmbench.cli.drawn import print_tables
     from rmmbench.report.tables.batch_table import batch_table
-    from rmmbench.running.execution import open_run
-    from rmmbench.running.largest_batch import found
-    from rmmbench.running.plan import make_plan
+    from rmmbench.running.largest_batch import find, found
 
     limit = _limit(memory)
-    axes = flags.axes(
-        method=method,
-        sketch=sketch,
-        rho=rho,
-        seq_len=seq_len,
-        dtype=dtype,
-        attention=attention,
-        optimizer=optimizer,
-        seed=seed,
-    )
-    chosen = _profile(profile, model, task, axes, memory)
-    plan = make_plan(chosen, device.value)
+    chosen = _profile(profile, model, axes, memory)
+    asked = Asked(f"max-batch-{model}-{memory}", chosen, device, out)
+    note(f"the largest batch of {model} in {memory}: records go to {asked.path}")
+    from rmmbench.running.execution import holding, launcher_of, open_run
+
+    plan = asked.plan()
     cases = _cases(plan.cases, limit)
     _check_limit(memory, limit, cases[0])
     place = str(cases[0].memory_device)
     time_device = _time_device(place, is_asked=place == "cuda" if time is None else time)
-    name = re.sub(r"[:/\s]+", "-", f"max-batch-{model}-{memory}-{place}")
-    path = out or Path("runs") / name
-    run = open_run(path, chosen, cases, plan.environment, name=profile, command=typed())
-    _find(run, cases, time_device, retry=retry)
+    run = open_run(asked.path, chosen, cases, plan.environment, name=profile, command=typed())
+    with holding(run, "probes"):
+        if before := len(run.records()):
+            note(f"{run.path} has {before} probes already")
+        follow(find(run, cases, launcher_of(run), time_device, retry=retry))
     lines = found(run.records(), cases, time_device)
     table = batch_table(lines, run.info.environment)
     if as_json:
@@ -107,9 +103,7 @@ def _limit(memory: str) -> int:
     return limit
 
 
-def _profile(
-    name: str, model: str, task: str | None, axes: dict[str, Any], memory: str
-) -> "Profile":
+def _profile(name: str, model: str, axes: Axes, memory: str) -> "Profile":
     """Return a profile whose every grid is about memory alone, and about this model."""
     from rmmbench.running.largest_batch import FIRST
     from rmmbench.spec import profile as profiles
@@ -117,9 +111,9 @@ def _profile(
 
     chosen = profiles.load(name)
     # A length goes with its task, and not with every model.
-    has_other_length = task is not None or model.partition(":")[0] in WITHOUT_LENGTH
+    has_other_length = "task" in axes or model.partition(":")[0] in WITHOUT_LENGTH
     changes: dict[str, Any] = {"seq_len": ()} if has_other_length else {}
-    changes |= {"task": (task,)} if task else {}
+    changes |= {"task": axes["task"]} if "task" in axes else {}
     about = {
         "title": f"The largest batch of {model} that fits in {memory}",
         "device_limit": profiles.DeviceLimit(name="limit", memory=memory),
@@ -154,20 +148,6 @@ def _time_device(device: str, *, is_asked: bool) -> Literal["cuda", "cpu"] | Non
     return "cuda" if device == "cuda" else "cpu"
 
 
-def _find(
-    run: "Run", cases: "list[Case]", time_device: Literal["cuda", "cpu"] | None, *, retry: bool
-) -> None:
-    from rmmbench.running.execution import holding, launcher_of
-    from rmmbench.running.largest_batch import find
-    from rmmbench.running.progress import show_progress
-
-    with holding(run, "probes"):
-        before = len(run.records())
-        if before:
-            tell(f"{run.path} has {before} probes already")
-        show_progress(find(run, cases, launcher_of(run), time_device, retry=retry))
-
-
 def _end(lines: "list[Line]", run: "Run") -> None:
     """Say what ended before its end, and leave with the exit code of that, if anything failed."""
     ended = [record for line in lines for record in (line.trouble, line.timed) if record]
@@ -175,6 +155,6 @@ def _end(lines: "list[Line]", run: "Run") -> None:
     for record in ended:
         tell(f"{record.outcome}: {record.case.title}, while {record.stage}: {record.reason}")
     tell_how_to_retry(ended)
-    tell(f"records: {run.path}   every probe: rmmbench table {run.path}")
+    note(f"records: {run.path}   every probe: rmmbench table {run.path}")
     if any(record.has_failed for record in ended):
         raise typer.Exit(Exit.SOME_FAILED)

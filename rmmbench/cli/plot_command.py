@@ -1,12 +1,11 @@
 """`rmmbench plot`: draw a run's figures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from rmmbench.cli.figure_files import chosen_format, figure_paths
-from rmmbench.cli.flags import FigureFormat
+from rmmbench.cli.options import AsJson, FigureFormats, Figures, Out, RunPath, words
+from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import print_path
 from rmmbench.errors import UsageError
 
@@ -15,40 +14,35 @@ if TYPE_CHECKING:
 
 
 def plot(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory that sweep wrote.")],
-    figure: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A name of `rmmbench list figures`; repeatable."),
-    ] = None,
-    file_format: Annotated[
-        FigureFormat | None, typer.Option("--format", help="html if --out does not say.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="A folder, or a file; runs/RUN-figures if not given."),
-    ] = None,
+    run: RunPath,
+    figure: Figures = None,
+    file_format: FigureFormats = None,
+    out: Out = None,
+    as_json: AsJson = False,
 ) -> None:
     """Draw the figures that a run's records allow, or those asked for; print their paths.
 
-    HTML is one page that needs no network. Images need a Chrome or Chromium. Nothing is written
-    into RUN itself, unless --out says so.
+    They go to runs/RUN-figures, unless --out names another folder or a file; RUN itself stays as it
+    is. HTML is one page that needs no network. Images need a Chrome or Chromium.
 
     Examples:
       rmmbench plot runs/figure2-predict
-      rmmbench plot runs/figure2-predict --figure figure2 --format png
+      rmmbench plot runs/figure2-predict --figure figure2,noise --format png
       rmmbench plot runs/figure2-predict --figure figure2 --out figure2.svg
     """
     from rmmbench.report import figures
     from rmmbench.results.store import Run
 
-    for name in figure or ():
-        figures.FIGURES.check(name)
+    asked = [figures.FIGURES.check(name) for name in words(figure)]
     chosen = chosen_format(file_format, out)
     data = figures.FigureData.of(Run.open(run))
-    names = _asked(data, figure) if figure else _allowed(data, run)
+    names = _asked(data, asked) if asked else _allowed(data, run)
     paths = figure_paths(names, chosen, run, out)
     drawings = {path: figures.get(name).draw(data) for name, path in paths.items()}
     figures.write(drawings, chosen)
+    if as_json:
+        write_json({"figures": {name: str(path) for name, path in paths.items()}})
+        return
     for path in drawings:
         print_path(path)
 

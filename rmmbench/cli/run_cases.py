@@ -1,18 +1,22 @@
 """How a run is told: where it goes, its table, what failed and how to go on."""
 
+import re
 import shlex
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from rmmbench.cli.streams import write_json
-from rmmbench.cli.telling import tell
-from rmmbench.errors import Exit
+from rmmbench.cli.telling import is_quiet, note, tell
+from rmmbench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from rmmbench.cli.options import Device
     from rmmbench.results.record import Record
     from rmmbench.results.store import Run
     from rmmbench.running.events import Event
@@ -21,42 +25,88 @@ if TYPE_CHECKING:
     from rmmbench.spec.profile import Profile
 
 
-def carry_out(
-    name: str,
-    profile: "Profile",
-    plan: "Plan",
-    path: Path,
-    *,
-    retry: bool = False,
-    as_json: bool = False,
-) -> "Run":
-    """Measure what the run directory at `path` does not have yet, show all, and return it.
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured, and where its records go.
 
-    Args:
+    Attributes:
         name: The profile's, as it was asked for.
         profile: With the command line's changes in it.
-        plan: Of the profile.
-        path: The run directory.
+        device: From --device; the profile's if it was not given.
+        out: From --out; below runs/ if it was not given.
+        trains: Whether models are to be trained.
+    """
+
+    name: str
+    profile: "Profile"
+    device: "Device | None"
+    out: Path | None
+    trains: bool = False
+
+    @property
+    def where(self) -> str:
+        """The device, which may be "auto"."""
+        return self.device.value if self.device else self.profile.device
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        name = re.sub(r"[:/\s]+", "-", self.name.removesuffix(".toml").rpartition("/")[2])
+        return self.out or Path("runs") / f"{name}-{self.where}"
+
+    def plan(self, *, import_models: bool = True) -> "Plan":
+        """Return the cases, on this machine.
+
+        Raises:
+            UsageError: If one cannot be measured here as it is asked for.
+        """
+        from rmmbench.running.plan import make_plan
+
+        plan = make_plan(self.profile, self.where, import_models=import_models)
+        if self.trains and not any(case.training for case in plan.cases):
+            raise UsageError(f"device '{self.where}' cannot train; use cuda, cpu or auto")
+        if plan.left_out:
+            note(f"{plan.left_out} timed cases are left out: a prediction has no time")
+        return plan
+
+
+def carry_out(asked: Asked, *, retry: bool = False) -> "Run":
+    """Measure what the run directory does not have yet, show how far it is, and return the run.
+
+    Args:
+        asked: What, and where to.
         retry: Measure cases anew that failed.
-        as_json: Show the rows as JSON, for machines.
 
     Raises:
         RunError: If the directory is of other cases, in use, or cannot be written.
         Interrupted: By a signal; what was measured stays.
     """
+    # What follows imports torch.
+    note(f"{asked.name} on {asked.where}: records go to {asked.path}")
     from rmmbench.running.execution import execute, open_run
+
+    plan = asked.plan()
+    total = len(plan.cases)
+
+    def show(events: "Iterator[Event]", left: "Sequence[Case]") -> None:
+        if len(left) < total:
+            note(f"{asked.path} has {total - len(left)} of {total} cases already")
+        follow(events, left)
+
+    about = {"name": asked.name, "command": typed()}
+    run = open_run(asked.path, asked.profile, plan.cases, plan.environment, **about)
+    execute(run, plan.cases, retry=retry, follow=show)
+    return run
+
+
+def follow(events: "Iterator[Event]", cases: "Sequence[Case] | None" = None) -> None:
+    """Go through the events of a run, and show them unless --quiet."""
     from rmmbench.running.progress import show_progress
 
-    def follow(events: "Iterator[Event]", left: "Sequence[Case]") -> None:
-        total = len(plan.cases)
-        if len(left) < total:
-            tell(f"{path} has {total - len(left)} of {total} cases already")
-        show_progress(events, left)
-
-    run = open_run(path, profile, plan.cases, plan.environment, name=name, command=typed())
-    execute(run, plan.cases, retry=retry, follow=follow)
-    _report(run, as_json=as_json)
-    return run
+    if is_quiet():
+        deque(events, maxlen=0)
+    else:
+        show_progress(events, cases)
 
 
 def typed() -> str:
@@ -70,40 +120,43 @@ def end(run: "Run") -> None:
         raise typer.Exit(Exit.SOME_FAILED)
 
 
-def list_cases(plan: "Plan", *, as_json: bool = False) -> None:
-    """Print the cases of a plan, a line each, or as JSON."""
+def list_cases(asked: Asked, *, as_json: bool) -> None:
+    """Print the cases, a line each, or as JSON."""
+    cases = asked.plan(import_models=False).cases
     if as_json:
-        write_json([{"key": each.key} | each.flat() for each in plan.cases])
+        write_json([{"key": each.key} | each.flat() for each in cases])
         return
-    for case in plan.cases:
+    for case in cases:
         print(f"{case.key}  {case.device:<11}  {case.title}")  # noqa: T201
-    tell(f"{len(plan.cases)} cases")
+    note(f"{len(cases)} cases")
 
 
 def tell_how_to_retry(records: "Iterable[Record]") -> None:
     """Say, if any of the records is of a case that failed, how to measure it again."""
     count = sum(record.has_failed for record in records)
     if count:
-        tell(f"cases that failed: {count}; the same command with --retry measures them again")
+        note(f"cases that failed: {count}; the same command with --retry measures them again")
 
 
-def _report(run: "Run", *, as_json: bool) -> None:
-    from rmmbench.cli.table_command import show
+def report(run: "Run", *, as_json: bool) -> None:
+    """Print the records as a table, or as JSON; on stderr what did not go well."""
+    from rmmbench.cli.drawn import print_tables
+    from rmmbench.report.tables import tables_of
     from rmmbench.results.tidy import read_rows
 
     records = run.records()
     if as_json:
         write_json(read_rows(records))
-    else:
-        show(run)
+    elif tables := tables_of(run).tables:
+        print_tables(tables)
     for warning, titles in _warnings(records).items():
         of = titles[0] if len(titles) == 1 else f"{len(titles)} cases"
-        tell(f"warning: {of}: {warning}")
+        note(f"warning: {of}: {warning}")
     failed = [record for record in records if record.outcome != "ok"]
     for record in failed:
         tell(f"{record.outcome}: {record.case.title}, while {record.stage}: {record.reason}")
     tell_how_to_retry(failed)
-    tell(f"records: {run.path}   figures: rmmbench plot {run.path}")
+    note(f"records: {run.path}   figures: rmmbench plot {run.path}")
 
 
 def _warnings(records: "list[Record]") -> dict[str, list[str]]:

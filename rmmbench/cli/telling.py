@@ -1,19 +1,63 @@
-"""What commands tell people, a line each."""
+"""What commands tell people on stderr, a line each, and how much of it: -q and -v."""
 
+import logging
 import sys
 from pathlib import Path
 
+from rmmbench.errors import UsageError
 from rmmbench.spec.printable import printable
 
 LONGEST = 4000
 """Most characters of a line, so that no list of all that there is gets cut."""
 
+_is_quiet = False
+
 
 def tell(text: str) -> None:
-    """Print a line for people to stderr."""
+    """Print what people must know to stderr: an error, or what did not go well."""
     print(printable(text, LONGEST), file=sys.stderr)  # noqa: T201 -- the command line prints
+
+
+def note(text: str) -> None:
+    """Print to stderr, unless --quiet, what begins, what is doubtful, and what to do next."""
+    if not _is_quiet:
+        tell(text)
 
 
 def print_path(path: Path) -> None:
     """Print where a file was written to stdout."""
     print(printable(str(path), LONGEST))  # noqa: T201 -- the command line prints
+
+
+def is_quiet() -> bool:
+    """Return whether --quiet was given."""
+    return _is_quiet
+
+
+def listen(*, quiet: bool, verbose: int) -> None:
+    """Print as much as -q and -v ask for.
+
+    Args:
+        quiet: Print results and errors only.
+        verbose: 1 to log what happens, and why cases fail; 2 to log all that is logged.
+
+    Raises:
+        UsageError: If both are asked for.
+    """
+    global _is_quiet
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose exclude each other; give one of them")
+    _is_quiet = quiet
+    logger = logging.getLogger("rmmbench")
+    logger.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
+    if not any(isinstance(each, _OnStderr) for each in logger.handlers):
+        logger.addHandler(_OnStderr())
+
+
+class _OnStderr(logging.Handler):
+    """Prints to the stderr of the moment, which a progress bar may have taken the place of."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = self.format(record).splitlines()
+        text = "\n".join(printable(line, LONGEST) for line in lines)
+        print(f"{record.levelname.lower()}: {text}", file=sys.stderr)  # noqa: T201

@@ -5,9 +5,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rmmbench.cli.axes import Sketches
-from rmmbench.cli.flags import Device, FigureFormat, words
-from rmmbench.cli.run_cases import carry_out, end
+from rmmbench.cli.options import (
+    AsJson,
+    Axes,
+    Checkpoint,
+    Data,
+    Devices,
+    FigureFormats,
+    ModelName,
+    Out,
+    Steps,
+    single,
+    takes_axes,
+    words,
+)
+from rmmbench.cli.run_cases import Asked, carry_out, end, report
+from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import print_path
 from rmmbench.errors import UsageError
 
@@ -28,35 +41,26 @@ _LAYERS = {
 }
 
 
+@takes_axes("task", "batch_size", "seq_len", "sketch", "rho")
 def variance(
-    model: Annotated[str, typer.Argument(help="A name of `rmmbench list models`, or hf:.")],
-    task: Annotated[
-        str | None, typer.Option(help="What to train on; text for decoders, else digits.")
-    ] = None,
+    model: ModelName,
+    axes: Axes,
     layer: Annotated[
-        list[str] | None, typer.Option(help="Patterns of layers to watch; repeat or use commas.")
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Layers to watch, such as '*.output.dense'."),
     ] = None,
-    sketch: Sketches = None,
-    rho: Annotated[float, typer.Option(help="Compression rate, in (0, 1].")] = 0.5,
-    batch_size: Annotated[int, typer.Option(help="Samples a step.")] = 64,
-    seq_len: Annotated[int | None, typer.Option(help="The task's if not given.")] = None,
-    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 100,
-    every: Annotated[int, typer.Option(help="Of how many steps one is watched.")] = 5,
-    draws: Annotated[int, typer.Option(help="How often each S is drawn at the last step.")] = 200,
-    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 3e-4,
-    data: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Where the task's data lies.")
-    ] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Pretrained weights: a name, or a directory.")
-    ] = None,
-    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
-    out: Annotated[
-        Path | None, typer.Option(help="Run directory; runs/variance-MODEL if not given.")
-    ] = None,
-    file_format: Annotated[
-        FigureFormat, typer.Option("--format", help="Of the figures.")
-    ] = FigureFormat.HTML,
+    every: Annotated[int, typer.Option(metavar="N", help="Of how many steps one is watched.")] = 5,
+    draws: Annotated[
+        int, typer.Option(metavar="N", help="How often each S is drawn at the last step.")
+    ] = 200,
+    learning_rate: Annotated[float, typer.Option(metavar="RATE", help="At its highest.")] = 3e-4,
+    steps: Steps = None,
+    data: Data = None,
+    checkpoint: Checkpoint = None,
+    device: Devices = None,
+    file_format: FigureFormats = None,
+    out: Out = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train a model, tell the gradient noise of a layer, and draw the paper's Figures 3 and 5.
 
@@ -64,44 +68,53 @@ def variance(
     samples; D²_RMM is what a sketch adds, as in eq. 11 and as it is. At the last step every sketch
     is drawn many times, beside its closed form.
 
+    The record and the figures go to runs/variance-MODEL-DEVICE, unless --out names another folder.
+    Several sketches can be given, and one value of the rest. Without them: gaussian at ρ 0.5, 100
+    steps of 64 samples; decoders train on text and the others on digits.
+
     Examples:
       rmmbench variance roberta-tiny
       rmmbench variance roberta-tiny --sketch gaussian,oporp --rho 0.2
       rmmbench variance roberta-base --task cola --data glue --checkpoint roberta-base
     """
     from rmmbench.cli.drawn import print_tables
+    from rmmbench.report.tables import data as as_data
     from rmmbench.report.tables.noise_table import noise_tables
-    from rmmbench.running.plan import make_plan
 
     family = model.partition(":")[0]
+    sketches = axes.pop("sketch", ("gaussian",))
+    usual = {"task": "text" if family == "decoder" else "digits", "batch_size": 64, "rho": 0.5}
+    asked = single(axes, **usual)
     patterns = words(layer) or tuple(filter(None, [_LAYERS.get(family)]))
     if not patterns:
         raise UsageError(f"--layer must be given for model '{model}', such as '*.output.dense'")
-    grid = {
-        "model": (model,),
-        "task": (task or ("text" if family == "decoder" else "digits"),),
-        "batch_size": (batch_size,),
-        "seq_len": (seq_len,) if seq_len else (),
-        "sketch": words(sketch) or ("gaussian",),
-        "rho": (rho,),
-        "measure": ("memory", "training"),
-    }
+    grid = {"model": (model,), "sketch": sketches, "measure": ("memory", "training")}
+    grid |= {name: (value,) for name, value in asked.items()}
     training: dict[str, Any] = {
-        "max_steps": steps,
-        "eval_every": steps,
+        "max_steps": 100 if steps is None else steps,
+        "eval_every": 100 if steps is None else steps,
         "log_every": every,
+        "learning_rate": learning_rate,
         "data": data,
+        "checkpoint": checkpoint,
+        "draws": draws,
+        "draw_rho": sorted({*_RATES, asked["rho"]}),
+        "watch": patterns,
+        "watch_every": every,
+        "watch_rho": asked["rho"],
     }
-    training |= {"learning_rate": learning_rate, "checkpoint": checkpoint, "draws": draws}
-    training |= {"watch": patterns, "watch_every": every, "watch_rho": rho}
-    profile = _profile(model, grid, training | {"draw_rho": sorted({*_RATES, rho})})
-    plan = make_plan(profile, device.value)
-    if not any(case.training for case in plan.cases):
-        raise UsageError(f"device '{device.value}' cannot train; use cuda, cpu or auto")
-    path = out or Path("runs") / f"variance-{model.replace(':', '-').replace('/', '-')}"
-    run = carry_out("variance", profile, plan, path)
-    print_tables(noise_tables(run))
-    _draw(run, file_format.value)
+    profile = _profile(model, grid, training)
+    run = carry_out(Asked(f"variance-{model}", profile, device, out, trains=True))
+    drawn = _draw(run, file_format.value if file_format else "html")
+    tables = noise_tables(run)
+    if as_json:
+        drawings = {path.stem: str(path) for path in drawn}
+        write_json({"tables": as_data(tables), "figures": drawings})
+    else:
+        report(run, as_json=False)
+        print_tables(tables)
+        for path in drawn:
+            print_path(path)
     end(run)
 
 
@@ -121,13 +134,12 @@ def _profile(model: str, grid: dict[str, Any], training: dict[str, Any]) -> "Pro
         raise UsageError(f"{name}{complaint(fault)}") from None
 
 
-def _draw(run: "Run", file_format: str) -> None:
-    """Draw what the records allow, and print the paths."""
+def _draw(run: "Run", file_format: str) -> list[Path]:
+    """Draw what the records allow, and return the paths."""
     from rmmbench.report import figures
 
     data = figures.FigureData.of(run)
     able = [name for name in _FIGURES if figures.get(name).lacks(data) is None]
     drawings = {run.path / f"{name}.{file_format}": figures.get(name).draw(data) for name in able}
     figures.write(drawings, file_format)
-    for file in drawings:
-        print_path(file)
+    return list(drawings)

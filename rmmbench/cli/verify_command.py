@@ -8,24 +8,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rmmbench.cli import completing
+from rmmbench.cli.options import AsJson, Axes, single, takes_axes
 from rmmbench.cli.streams import write_json
-from rmmbench.cli.telling import tell
-from rmmbench.errors import Exit
+from rmmbench.cli.telling import is_quiet, note, tell
+from rmmbench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from rmmbench.claims.claim import Claim, Finding
 
 
+@takes_axes("seed")
 def verify(
+    axes: Axes,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Claims; all, if none is named.")
+        list[str] | None,
+        typer.Argument(
+            metavar="CLAIM",
+            autocompletion=completing.claims,
+            help="Names of `rmmbench list claims`; all if none is given.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of all random numbers.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Try the paper's claims by computing them, and show what holds.
 
     One that does not hold is a finding; one that this package relies on is a fault: exit code 1.
+
+    The seed is 0 if none is given, and only one can be.
 
     Examples:
       rmmbench verify
@@ -34,6 +44,8 @@ def verify(
     from rmmbench import claims
 
     asked = list(dict.fromkeys(claims.CLAIMS.check(name) for name in names or claims.names()))
+    seed = _seed(axes)
+    note(f"trying {len(asked)} of {len(claims.names())} claims with seed {seed}")
     tried = _try(asked, seed)
     if as_json:
         claimed = [_data(name, *found) for name, found in tried.items()]
@@ -50,29 +62,31 @@ def verify(
         raise typer.Exit(Exit.FAULT)
 
 
+def _seed(axes: Axes) -> int:
+    seed: int = single(axes, seed=0)["seed"]
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"--seed must be from 0 to {2**32 - 1}, got {seed}")
+    return seed
+
+
 def _try(names: list[str], seed: int) -> "dict[str, tuple[Claim, list[Finding]]]":
     """Return each claim with its findings; a bar on stderr, or a line each if it is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
     from rmmbench import claims
+    from rmmbench.running.progress import bar
     from rmmbench.units import format_seconds
 
-    console, tried = Console(stderr=True), {}
-    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}"))
-    progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-    with _one_thread(), progress:
-        bar = progress.add_task("starting", total=len(names))
+    tried = {}
+    with bar(len(names), is_wanted=not is_quiet()) as (update, is_seen), _one_thread():
         for name in names:
-            progress.update(bar, description=name)
+            update(description=name)
             start, claim, found = time.monotonic(), claims.get(name), []
             for finding in claim.findings(seed):
                 found.append(finding)
-                progress.update(bar, description=f"{name}: {finding.case}")
+                update(description=f"{name}: {finding.case}")
             tried[name] = (claim, found)
-            progress.advance(bar)
-            if not console.is_terminal:
-                tell(f"{name}: {format_seconds(time.monotonic() - start)}")
+            update(advance=1)
+            if not is_seen:
+                note(f"{name}: {format_seconds(time.monotonic() - start)}")
     return tried
 
 

@@ -1,4 +1,4 @@
-"""A linear map that keeps, of each few features of its input, one coefficient.
+"""What a layer keeps that keeps, of each few features of its input, one coefficient.
 
 Write X for the input, shape (rows, N), s for the size of a sub-token, and cut each row into
 g = ⌈N / s⌉ of them; what the last one lacks is zeros. With a unit vector v of length s and
@@ -6,64 +6,48 @@ V = I_g ⊗ v, without the rows of those zeros, of shape (N, g), what is kept is
 weight gradient is (Yᵀ Z) Vᵀ. That is YᵀX V Vᵀ.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
-from torch import Tensor, nn
+from torch import Tensor
 
-from rmmbench.nn.functional import as_autocast, kept_weight
-from rmmbench.nn.unusual import can_be_sketched
+from rmmbench.nn.autocast import outside_of_autograd
 
 # Elements of the weight gradient that are there in float32 at a time.
 _PIECE_ELEMENTS = 2**20
 
 
-class SubTokens:
-    """What a converted layer has beside its parameters.
+class SubTokens(NamedTuple):
+    """Keeps Z = X V. The weight gradient is biased, see above; nothing is random.
 
-    Attributes:
-        direction: v, float32, a buffer that is not in the state dict; zeros until there was a first
-            batch.
-        has_direction: Whether there was one.
-        exact: While true the layer is the exact one.
+    The layer has v, float32, as its buffer `direction`, which is not in the state dict: zeros until
+    there was a first batch, which `has_direction` tells. The first that is trained on decides.
+
+    Saves for backward: rows · ⌈in_features / size⌉ elements.
     """
 
-    direction: Tensor
-    has_direction: bool
-    exact: bool
-    training: bool
+    def at(self, shape: torch.Size) -> "SubTokens | None":
+        """Return what makes the weight gradient; None where there is nothing to save."""
+        return None if 0 in shape else self
 
-    def apply_linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return input · weightᵀ + bias; the first batch that is trained on decides about v."""
-        keeps_input = torch.is_grad_enabled() and weight.requires_grad and input.numel() > 0
-        if self.exact or not self.training or not keeps_input or not can_be_sketched(input, weight):
-            return F.linear(input, weight, bias)
-        if not self.has_direction:
-            mean = mean_direction(input.detach(), len(self.direction))
-            self.direction.copy_(mean)
-            self.has_direction = True
-        return sub_token_linear(input, weight, bias, self.direction)
+    def keep(
+        self, input: Tensor, x: Tensor, estimator: "SubTokens", layer: Any
+    ) -> tuple[Tensor, ...]:
+        """Return Z and v."""
+        if not layer.has_direction:
+            layer.direction.copy_(mean_direction(x, len(layer.direction)))
+            layer.has_direction = True
+        with outside_of_autograd(x):
+            return _coefficients(x, layer.direction), layer.direction
 
-
-class SubTokenLinear(SubTokens, nn.Linear):
-    """`torch.nn.Linear`, converted."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the linear map of `input`, shape (*, in_features) to (*, out_features)."""
-        return self.apply_linear(input, self.weight, self.bias)
-
-
-class SubTokenConv1D(SubTokens, nn.Module):
-    """transformers' `Conv1D`, converted: weight of shape (in_features, out_features)."""
-
-    weight: nn.Parameter
-    bias: nn.Parameter
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the linear map of `input`, shape (*, in_features) to (*, out_features)."""
-        return self.apply_linear(input, self.weight.T, self.bias)
+    def gradients(
+        self, y: Tensor, kept: tuple[Tensor, ...], weight: Tensor, has_bias: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the gradients of weight and bias."""
+        coefficients, direction = kept
+        gradient = _spread(y.T @ coefficients, direction, weight.shape[1])
+        return gradient, y.sum(0) if has_bias else None
 
 
 def mean_direction(input: Tensor, size: int) -> Tensor:
@@ -76,68 +60,11 @@ def mean_direction(input: Tensor, size: int) -> Tensor:
         size: Of a sub-token.
     """
     features = input.shape[-1]
-    with torch.no_grad(), torch.autocast(input.device.type, enabled=False):
+    with outside_of_autograd(input):
         column_means = input.reshape(-1, features).mean(0, dtype=torch.float32)
         mean = F.pad(column_means, (0, -features % size)).view(-1, size).sum(0)
         norm = torch.linalg.vector_norm(mean)
         return torch.where(norm > 0, mean / norm, size**-0.5)
-
-
-def sub_token_linear(
-    input: Tensor, weight: Tensor, bias: Tensor | None, direction: Tensor
-) -> Tensor:
-    """Apply a linear map whose weight gradient is that of sub-tokens projected on one direction.
-
-    Output, input gradient and bias gradient are exact; the weight gradient is biased, see above.
-    Nothing is random.
-
-    Args:
-        input: Shape (*, in_features); its leading dimensions together are the rows.
-        weight: Shape (out_features, in_features); a gradient of it is asked for.
-        bias: Shape (out_features,).
-        direction: v, whose length is the size of a sub-token.
-
-    Saves for backward: rows · ⌈in_features / size⌉ elements.
-    """
-    # Autocast ends at an autograd function; what F.linear would cast is cast here.
-    input = as_autocast(input)
-    with torch.no_grad(), torch.autocast(input.device.type, enabled=False):
-        coefficients = _coefficients(input.detach().reshape(-1, input.shape[-1]), direction)
-    apply: Callable[..., Tensor] = _SubTokenLinearFunction.apply
-    return apply(input, weight, bias, coefficients, direction)
-
-
-class _SubTokenLinearFunction(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        coefficients: Tensor,
-        direction: Tensor,
-    ) -> Tensor:
-        cast = as_autocast(weight)
-        ctx.save_for_backward(kept_weight(weight, cast), coefficients, direction)
-        return F.linear(input, cast, None if bias is None else as_autocast(bias))
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            raise RuntimeError(
-                "velora has no double backward, since its weight gradient is an estimate; "
-                "use the method exact where create_graph=True is needed"
-            )
-        weight, coefficients, direction = ctx.saved_tensors
-        grad_input = grad_weight = grad_bias = None
-        y = grad_output.reshape(-1, grad_output.shape[-1])
-        if ctx.needs_input_grad[0]:
-            grad_input = grad_output @ weight.to(grad_output.dtype)
-        if ctx.needs_input_grad[1]:
-            grad_weight = _spread(y.T @ coefficients, direction, weight.shape[1])
-        if ctx.needs_input_grad[2]:
-            grad_bias = y.sum(0)
-        return grad_input, grad_weight, grad_bias, None, None
 
 
 def _coefficients(x: Tensor, direction: Tensor) -> Tensor:

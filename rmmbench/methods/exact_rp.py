@@ -58,10 +58,10 @@ class ExactRP(Method[ExactRPSettings]):
         Raises:
             ValueError: If no linear layer is left to convert.
         """
-        from rmmbench.methods._projected import Compression, ProjectedConv1D, ProjectedLinear
+        from rmmbench.methods._projected import Projected
         from rmmbench.nn.candidates import linear_layers
         from rmmbench.nn.patterns import select
-        from rmmbench.nn.swap import become, check_forwards
+        from rmmbench.nn.swap import check_forwards, compress
 
         layers = linear_layers(model)
         if not layers:
@@ -69,13 +69,13 @@ class ExactRP(Method[ExactRPSettings]):
         chosen = {name: layers[name] for name in select(layers, settings.include, settings.exclude)}
         check_forwards(chosen)
         for layer in chosen.values():
-            become(layer, ProjectedLinear, ProjectedConv1D)
-            layer.compression, layer.exact = Compression(settings.rho, settings.bits), False
+            compress(layer, Projected(settings.rho, settings.bits))
         return len(chosen)
 
     def reference(self, model: "nn.Module") -> AbstractContextManager[None]:
         """Return a context in which every layer is exact."""
         from rmmbench.methods._projected import Projected
+        from rmmbench.nn.compressed_layers import compressed_layers
         from rmmbench.nn.conversion import all_exact
 
-        return all_exact(layer for layer in model.modules() if isinstance(layer, Projected))
+        return all_exact(compressed_layers(model, Projected))

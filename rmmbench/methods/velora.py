@@ -61,10 +61,10 @@ class VeLoRA(Method[VeLoRASettings]):
         import torch
         from torch import nn
 
-        from rmmbench.methods._subtokens import SubTokenConv1D, SubTokenLinear
+        from rmmbench.methods._subtokens import SubTokens
         from rmmbench.nn.candidates import linear_layers
         from rmmbench.nn.patterns import select
-        from rmmbench.nn.swap import become, check_forwards
+        from rmmbench.nn.swap import check_forwards, compress
 
         layers = linear_layers(model)
         if not layers:
@@ -75,15 +75,16 @@ class VeLoRA(Method[VeLoRASettings]):
             is_linear = isinstance(layer, nn.Linear)
             features = layer.weight.shape[1 if is_linear else 0]
             size = min(settings.group_size, features)
-            become(layer, SubTokenLinear, SubTokenConv1D)
+            compress(layer, SubTokens())
             direction = torch.zeros(size, device=layer.weight.device)
             layer.register_buffer("direction", direction, persistent=False)
-            layer.has_direction, layer.exact = False, False
+            layer.has_direction = False
         return len(chosen)
 
     def reference(self, model: "nn.Module") -> AbstractContextManager[None]:
         """Return a context in which every layer is exact."""
         from rmmbench.methods._subtokens import SubTokens
+        from rmmbench.nn.compressed_layers import compressed_layers
         from rmmbench.nn.conversion import all_exact
 
-        return all_exact(layer for layer in model.modules() if isinstance(layer, SubTokens))
+        return all_exact(compressed_layers(model, SubTokens))

@@ -3,41 +3,46 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor, nn
+from torch.fx import Proxy
 
-from rmmbench.nn.functional import sketched_linear
+from rmmbench.nn.compressed_layers import Compressed, CompressedLinear
+from rmmbench.nn.functional import Sketching, rmm_linear
 from rmmbench.nn.sharing import SharedInput
 from rmmbench.nn.size import SketchSettings
-from rmmbench.nn.unusual import traced_call
 
 
-class Sketched:
-    """What a sketched layer has beside its parameters.
+class Sketched(Compressed):
+    """What a sketched layer has beside its parameters."""
 
-    Attributes:
-        settings: Which sketch, and how large.
-        exact: While true the layer is the exact one.
-        shared: What it shares with others that read the same tensor; None if it shares nothing.
-    """
+    compression: Sketching
 
-    settings: SketchSettings
-    exact: bool
-    shared: SharedInput | None
-    training: bool
+    @property
+    def settings(self) -> SketchSettings:
+        """Which sketch, and how large."""
+        return self.compression.settings
+
+    @settings.setter
+    def settings(self, settings: SketchSettings) -> None:
+        self.compression = self.compression._replace(settings=settings)
+
+    @property
+    def shared(self) -> SharedInput | None:
+        """What it shares with others that read the same tensor; None if it shares nothing."""
+        return self.compression.shared
 
     def apply_linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return input · weightᵀ + bias, sketched while training; in eval mode nothing is drawn."""
-        if self.exact or not self.training:
-            return F.linear(input, weight, bias)
-        return sketched_linear(input, weight, bias, self.settings, shared=self.shared)
+        if isinstance(input, Proxy) and self.training and not self.exact:
+            return rmm_linear(input, weight, bias, **self.settings.given())
+        return super().apply_linear(input, weight, bias)
 
     def describe_settings(self) -> str:
         """Return the settings as `repr` shows them."""
         return ", ".join([self.settings.in_words(), *["exact"] * self.exact])
 
 
-class RMMLinear(Sketched, nn.Linear):
+class RMMLinear(Sketched, CompressedLinear):
     """A linear layer that keeps proj_dim × in_features numbers of its input for the gradient.
 
     Its parameters, their names and its outputs are `torch.nn.Linear`'s.
@@ -75,8 +80,7 @@ class RMMLinear(Sketched, nn.Linear):
         """Make the parameters as `torch.nn.Linear` does."""
         checked = SketchSettings.of(settings, beside=("bias", "device", "dtype"))
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
-        self.settings = checked
-        self.exact, self.shared = False, None
+        self.compression, self.exact = Sketching(checked), False
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, **settings: Any) -> "RMMLinear":
@@ -91,13 +95,6 @@ class RMMLinear(Sketched, nn.Linear):
         layer = cls(linear.in_features, linear.out_features, False, device="meta", **settings)
         layer.weight, layer.bias = linear.weight, linear.bias
         return layer.train(linear.training)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the linear map of `input`, shape (*, in_features) to (*, out_features)."""
-        traced = traced_call(self, input)
-        if traced is not None:
-            return traced
-        return self.apply_linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """Return nn.Linear's description and the sketch."""

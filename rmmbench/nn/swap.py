@@ -7,7 +7,10 @@ from typing import Any
 
 from torch import nn
 
+from rmmbench.nn.compressed import Compression
+from rmmbench.nn.compressed_layers import CompressedConv1D, CompressedLinear
 from rmmbench.nn.conv1d import RMMConv1D
+from rmmbench.nn.functional import Sketching
 from rmmbench.nn.layer import RMMLinear
 from rmmbench.nn.sharing import share_inputs
 from rmmbench.nn.size import SketchSettings
@@ -27,16 +30,22 @@ def swap(
     undoings = []
     for name, layer in layers.items():
         undoings.append(become(layer, RMMLinear, RMMConv1D))
-        layer.settings, layer.exact, layer.shared = settings, False, shared.get(name)
+        layer.compression, layer.exact = Sketching(settings, None, shared.get(name)), False
 
     def undo() -> None:
         for handle in handles:
             handle.remove()
         for undo_one, layer in zip(undoings, layers.values(), strict=True):
             undo_one()
-            del layer.settings, layer.exact, layer.shared
+            del layer.compression, layer.exact
 
     return undo
+
+
+def compress(layer: Any, compression: Compression) -> None:
+    """Make a linear layer keep of its input what `compression` does."""
+    become(layer, CompressedLinear, CompressedConv1D)
+    layer.compression, layer.exact = compression, False
 
 
 def check_forwards(layers: Mapping[str, nn.Module]) -> None:

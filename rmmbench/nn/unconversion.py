@@ -5,8 +5,9 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from rmmbench.nn.conv1d import RMMConv1D
 from rmmbench.nn.conversion import converted_layers
-from rmmbench.nn.layer import Sketched
+from rmmbench.nn.layer import RMMLinear, Sketched
 from rmmbench.nn.sharing import stop_sharing
 from rmmbench.nn.swap import change_class
 
@@ -41,17 +42,18 @@ def unconvert(model: M) -> M:
     for name, layer in layers.items():
         module: Any = layer
         change_class(module, plain[name])
-        del module.settings, module.exact, module.shared
+        del module.compression, module.exact
     return model
 
 
 def _plain_class(name: str, layer: Any) -> type:
     """Return the class that a sketched layer had before it was converted."""
     # A sketched class stands before the plain one among the bases.
-    plain: type = type(layer).__bases__[-1]
-    if plain is nn.Module:
+    kind = type(layer)
+    if kind is RMMConv1D:
         conv1d: type = import_module("transformers.pytorch_utils").Conv1D
         return conv1d
+    plain: type = nn.Linear if kind is RMMLinear else kind.__bases__[-1]
     if issubclass(plain, Sketched):
         known = f"{type(layer).__name__}, which is derived from {plain.__name__}"
         need = "must have been made by convert, or be an RMMLinear"

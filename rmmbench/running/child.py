@@ -72,6 +72,11 @@ class Child:
         self._printed.receive()
         return self._messages.receive()
 
+    @property
+    def printed(self) -> str:
+        """What it printed last."""
+        return self._printed.text
+
     def how_it_ended(self) -> str:
         """Return how it ended, with what it printed of it, in words."""
         code = self.code or 0

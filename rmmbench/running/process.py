@@ -1,5 +1,6 @@
 """One case in a process of its own, which may hang, abort or be killed without harm to others."""
 
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +17,9 @@ from rmmbench.running.job import Send
 from rmmbench.running.pipe import GarbageError
 from rmmbench.spec.case import Case
 from rmmbench.spec.printable import printable
+from rmmbench.units import format_seconds
+
+logger = logging.getLogger("rmmbench")
 
 _KERNEL_COUNTS = Path("/proc/vmstat")
 TICK_SECONDS = 0.5
@@ -143,6 +147,11 @@ class CaseProcess:
 
     def _end(self, record: Record) -> Record:
         self._child.end()
+        case, took = record.case, format_seconds(record.wall_seconds)
+        logger.info("%s on %s: %s in %s", case.title, case.device, record.outcome, took)
+        if printed := self._child.printed.strip():
+            level = logging.INFO if record.has_failed else logging.DEBUG
+            logger.log(level, "its process printed:\n%s", printed)
         if not self._is_second:
             return record
         warning = "measured anew: the process that cases are forked from was killed"
@@ -192,6 +201,9 @@ def _first_messages(child: Child, limit_seconds: float | None) -> list[Any]:
 
 
 def _measure(send: Send, case: Case, environment: Environment, folder: Path) -> None:
+    # What it prints is kept by whoever reads, and shown where logs are asked for.
+    logging.basicConfig(format="%(levelname)s: %(name)s: %(message)s")
+    logger.setLevel(logging.INFO)
     from rmmbench.running.worker import measure
 
     def keep(record: Record) -> None:

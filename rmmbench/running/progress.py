@@ -55,11 +55,12 @@ Update = Callable[..., None]
 
 
 @contextmanager
-def bar(total: int | None) -> "Iterator[tuple[Update, bool]]":
+def bar(total: int | None, *, is_wanted: bool = True) -> "Iterator[tuple[Update, bool]]":
     """Draw a bar on stderr, or below a notebook's cell, within; yield what changes it.
 
     Args:
         total: How much there is to do; None if nobody knows.
+        is_wanted: Whether to draw it at all.
 
     Yields:
         A function of `advance`, `description` and `left`; and whether a bar can be seen: if there
@@ -69,7 +70,7 @@ def bar(total: int | None) -> "Iterator[tuple[Update, bool]]":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    is_seen = draws(console)
+    is_seen = is_wanted and draws(console)
     progress = Progress(
         BarColumn(bar_width=24),
         MofNCompleteColumn(),

@@ -4,6 +4,7 @@ The only place where models, methods and measures meet.
 """
 
 import functools
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -79,7 +80,10 @@ def _measure(draft: Draft, folder: Path) -> tuple[Outcome, str | None]:
             measure_time(draft, time_device)
     except Exception as error:
         draft.explain_missing("the case did not get so far")
-        return "out_of_memory" if is_out_of_memory(error) else "error", told(error)
+        if is_out_of_memory(error):
+            return "out_of_memory", told(error)
+        traceback.print_exc()
+        return "error", told(error)
     draft.explain_missing()
     return "diverged" if diverged else "ok", diverged
 

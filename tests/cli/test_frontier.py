@@ -100,10 +100,12 @@ def test_columns(make_run, measured):
 
 
 def test_table_and_figure(frontier, make_run, measured):
-    """The table is on stdout with what it means; the figure is written into the run."""
+    """The table is on stdout with what it means; a figure is drawn where one is asked for."""
     run = make_run(*measured())
-    code, out, err = frontier(run.path)
+    assert frontier(run.path)[0] == 0
     path = drawn_of(run)
+    assert not path.exists()
+    code, out, err = frontier(run.path, "--format", "html")
     assert code == 0
     assert "plotly.js" in path.read_text(encoding="utf-8")
     assert "\noporp + fewbit-activation" in out
@@ -119,7 +121,7 @@ def test_table_and_figure(frontier, make_run, measured):
 def test_probes_are_in_the_figure_alone(frontier, make_run, predicted):
     """The table has no row of a search for the largest batch; the figure has its bars."""
     run = make_run(*predicted)
-    code, out, _ = frontier(run.path)
+    code, out, _ = frontier(run.path, "--format", "html")
     rows = [line for line in out.splitlines() if line.startswith(("exact", "oporp", "quantize"))]
     assert (code, len(rows)) == (0, 3)
     assert "Largest batch in 16.00 GiB" in drawn_of(run).read_text(encoding="utf-8")
@@ -139,7 +141,7 @@ def test_several_cells(frontier, make_run, measured):
 def test_several_runs_are_one_figure(frontier, make_run, measured, predicted):
     """A sweep's run and a search's make one figure, in the folder of the first."""
     sweep, search = make_run(*measured(), name="a"), make_run(*predicted[3:], name="b")
-    code, out, err = frontier(sweep.path, search.path)
+    code, out, err = frontier(sweep.path, search.path, "--format", "html")
     assert code == 0
     assert "oporp ρ=0.1" in out
     assert err.endswith(f"figure: {drawn_of(sweep)}\n")

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from rmmbench.cli import main
-from rmmbench.cli.table_command import show
+from rmmbench.cli.drawn import print_tables
 from rmmbench.report.tables import tables_of
 from rmmbench.results.record import GradientError
 from rmmbench.units import GIB, MIB
@@ -187,10 +187,10 @@ def test_names_are_no_markup(table, make_run, make_record):
     assert "hf:[red]x" in table(run.path)[1]
 
 
-def test_show_takes_a_console(make_run, make_record):
+def test_tables_go_to_a_console_too(make_run, make_record):
     """Other commands print the same table to a console of theirs."""
     console = Console(record=True, width=100, quiet=False, file=sys.stderr)
-    show(make_run(make_record()), console)
+    print_tables(tables_of(make_run(make_record())).tables, console)
     assert "exact" in console.export_text()
 
 

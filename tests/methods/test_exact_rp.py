@@ -10,8 +10,10 @@ from rmmbench import methods, models, sketches
 from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.step import TrainingStep, make_optimizer
 from rmmbench.methods import _quantised
-from rmmbench.methods._projected import Compression, ProjectedLinear, projected_linear
+from rmmbench.methods._projected import Projected
 from rmmbench.methods._quantised import product, quantise, restore
+from rmmbench.nn.compressed import compressed_linear
+from rmmbench.nn.compressed_layers import CompressedLinear
 from rmmbench.spec.case import Case
 
 BITS = [2, 4, 8]
@@ -48,7 +50,8 @@ def weight_gradients(x, y, weight, compression, draws):
     found = []
     for seed in range(draws):
         weight = weight.detach().requires_grad_()
-        projected_linear(x, weight, None, compression, torch.tensor(seed)).backward(y)
+        seeded = compression._replace(seed=torch.tensor(seed))
+        compressed_linear(x, weight, None, seeded).backward(y)
         found.append(weight.grad)
     return torch.stack(found)
 
@@ -61,7 +64,7 @@ def test_weight_gradient_is_unbiased(rho, bits):
     y = torch.randn(40, 5, generator=generator)
     weight = torch.randn(5, 13, generator=generator)
     draws = 150
-    found = weight_gradients(x, y, weight, Compression(rho, bits), draws)
+    found = weight_gradients(x, y, weight, Projected(rho, bits), draws)
     exact = y.T @ x
     shares = (found * exact).sum((1, 2)) / exact.square().sum()
     assert abs(float(shares.mean()) - 1) < 4 * float(shares.std()) / draws**0.5
@@ -72,7 +75,7 @@ def test_projections_noise_is_what_the_docstring_says():
     generator = torch.Generator().manual_seed(2)
     x, y = torch.randn(30, 21, generator=generator), torch.randn(30, 4, generator=generator)
     draws, proj_dim = 200, 7
-    found = weight_gradients(x, y, torch.zeros(4, 21), Compression(proj_dim / 21), draws)
+    found = weight_gradients(x, y, torch.zeros(4, 21), Projected(proj_dim / 21), draws)
     exact = y.T @ x
     errors = (found - exact).square().sum((1, 2))
     expected = float(exact.square().sum()) * (21 - 1) / proj_dim
@@ -83,7 +86,7 @@ def test_projection_is_the_rademacher_sketch_of_the_features():
     """For one seed X_p is what the sketch makes of the transposed input."""
     x, y = torch.randn(20, 48), torch.randn(20, 3)
     weight = torch.zeros(3, 48, requires_grad=True)
-    projected_linear(x, weight, None, Compression(0.25), torch.tensor(7)).backward(y)
+    compressed_linear(x, weight, None, Projected(0.25, seed=torch.tensor(7))).backward(y)
     transposed = sketches.get("rademacher").project(torch.eye(48), 12, 7)
     torch.testing.assert_close(weight.grad, y.T @ x @ transposed.T @ transposed)
 
@@ -151,7 +154,7 @@ def test_low_precision_makes_no_gradient_shorter(dtype):
     By 5 standard errors of what rounds each number of the gradient, less than an eps together.
     """
     x, y = torch.randn(64, 256, dtype=dtype), torch.randn(64, 32, dtype=dtype)
-    nearly_all = Compression(255 / 256)
+    nearly_all = Projected(255 / 256)
     found, exact = (
         weight_gradients(x.to(kind), y.to(kind), torch.zeros(32, 256, dtype=kind), nearly_all, 1)
         for kind in (dtype, torch.float32)
@@ -176,7 +179,7 @@ def test_output_and_other_gradients_are_exact(rho, bits, dtype, shape):
         output.backward(y)
         results.append((output.detach(), inputs.grad, linear.bias.grad))
         assert linear.weight.grad.dtype == dtype
-    assert type(linear) is ProjectedLinear
+    assert type(linear) is CompressedLinear
     for found, expected in zip(results[1], results[0], strict=True):
         torch.testing.assert_close(found, expected)
 
@@ -198,7 +201,7 @@ def test_saves_what_its_docstring_says(saved_storages, rho, bits, dtype):
 @pytest.mark.parametrize(("features", "rho", "proj_dim"), [(10, 0.01, 1), (10, 0.31, 4), (3, 1, 3)])
 def test_the_size_is_rounded_up(features, rho, proj_dim):
     """It is ⌈ρN⌉, never 0 and never more than N."""
-    assert Compression(rho).proj_dim_for(features) == proj_dim
+    assert Projected(rho).proj_dim_for(features) == proj_dim
 
 
 @pytest.mark.parametrize("change", ["eval", "no_grad", "frozen", "empty", "all of it"])
@@ -210,7 +213,7 @@ def test_nothing_to_save_draws_nothing(change):
     layer.weight.requires_grad_(change != "frozen")
     rmmbench.manual_seed(3)
     with torch.set_grad_enabled(change != "no_grad"):
-        assert "Projected" not in type(layer(x).grad_fn).__name__
+        assert "Compressed" not in type(layer(x).grad_fn).__name__
     after = rmmbench.nn.seeds.next_seed()
     rmmbench.manual_seed(3)
     assert torch.equal(after, rmmbench.nn.seeds.next_seed())
@@ -251,7 +254,7 @@ def test_autocast_dtypes(saved_storages, rho, bits):
 def test_double_backward_is_refused():
     """A gradient of a gradient would be an estimate of nothing: it is refused, with a way out."""
     layer, x = layer_of(nn.Linear(24, 16), 0.5, None), torch.randn(20, 24)
-    with pytest.raises(RuntimeError, match=r"no double backward.*use the method exact"):
+    with pytest.raises(RuntimeError, match=r"no double backward.*use rho=1 or torch.nn.Linear"):
         torch.autograd.grad(layer(x).square().sum(), layer.weight, create_graph=True)
 
 
@@ -333,7 +336,7 @@ def test_patterns_choose_the_layers(patterns, names):
     """Only layers that the patterns let through are converted, and the count is of them."""
     model = models.build(case("mlp:6-8-8-4")).model
     assert converted(model, **patterns) == len(names)
-    assert [n for n, m in model.named_modules() if isinstance(m, ProjectedLinear)] == names
+    assert [n for n, m in model.named_modules() if isinstance(m, CompressedLinear)] == names
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from rmmbench.measures.gradient.error import measure_gradient_error
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.step import TrainingStep, make_optimizer
-from rmmbench.methods._subtokens import SubTokenConv1D, SubTokenLinear, mean_direction
+from rmmbench.methods._subtokens import mean_direction
+from rmmbench.nn.compressed_layers import CompressedConv1D, CompressedLinear
 from rmmbench.spec.case import Case
 
 # One that divides 24 features, one that does not, and one that is more.
@@ -118,7 +119,7 @@ def test_output_and_other_gradients_are_exact(size, dtype, shape):
         output.backward(y)
         results.append((output.detach(), inputs.grad, linear.bias.grad))
         assert linear.weight.grad.dtype == dtype
-    assert type(linear) is SubTokenLinear
+    assert type(linear) is CompressedLinear
     for found, expected in zip(results[1], results[0], strict=True):
         torch.testing.assert_close(found, expected)
 
@@ -159,7 +160,7 @@ def test_nothing_to_save_is_nn_linear(change):
     layer.train(change != "eval")
     layer.weight.requires_grad_(change != "frozen")
     with torch.set_grad_enabled(change != "no_grad"):
-        assert "SubToken" not in type(layer(x).grad_fn).__name__
+        assert "Compressed" not in type(layer(x).grad_fn).__name__
 
 
 def test_nothing_is_drawn():
@@ -199,7 +200,7 @@ def test_autocast_dtypes(saved_storages, size):
 def test_double_backward_is_refused():
     """A gradient of a gradient would be an estimate of nothing: it is refused, with a way out."""
     layer, x = layer_of(nn.Linear(24, 16), 8), torch.randn(20, 24)
-    with pytest.raises(RuntimeError, match=r"no double backward.*use the method exact"):
+    with pytest.raises(RuntimeError, match=r"no double backward.*use rho=1 or torch.nn.Linear"):
         torch.autograd.grad(layer(x).square().sum(), layer.weight, create_graph=True)
 
 
@@ -229,7 +230,7 @@ def test_conv1d_is_converted_too():
     layer, x, y = Conv1D(5, 24), torch.randn(40, 24), torch.randn(40, 5)
     expected = layer(x)
     assert converted(layer, group_size=7) == 1
-    assert type(layer) is SubTokenConv1D
+    assert type(layer) is CompressedConv1D
     output = layer(x)
     output.backward(y)
     torch.testing.assert_close(output, expected)
@@ -280,7 +281,7 @@ def test_patterns_choose_the_layers(patterns, names):
     """Only layers that the patterns let through are converted, and the count is of them."""
     model = models.build(case("mlp:6-8-8-4")).model
     assert converted(model, **patterns) == len(names)
-    assert [n for n, m in model.named_modules() if isinstance(m, SubTokenLinear)] == names
+    assert [n for n, m in model.named_modules() if isinstance(m, CompressedLinear)] == names
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_other_settings_are_apart(other, projections):
     model = rmmbench.convert(Attention(), rho=0.3, include=["q", "k"])
     rmmbench.convert(model, include="v", **other)
     # Even were they to share, the settings are compared.
-    model.v.shared = model.q.shared
+    model.v.compression = model.v.compression._replace(shared=model.q.shared)
     model(batch())
     assert len(projections) == 2
     assert model.q.shared is model.k.shared

@@ -1,6 +1,8 @@
 """The report as GitHub's workflow commands, which it shows as annotations."""
 
+import os
 from pathlib import Path
+from typing import TextIO
 
 from rmmbench.report.check import markdown, overview, wording
 from rmmbench.report.check.report import FAILING, Finding, Report, Verdict
@@ -35,10 +37,27 @@ def write(report: Report) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def add_summary(report: Report, path: Path) -> None:
-    """Add the report to the end of a step's summary, whose `path` is in $GITHUB_STEP_SUMMARY."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(markdown.write(report) + "\n")
+def tell(report: Report, stream: TextIO) -> str | None:
+    """Annotate the commit and add to the step's summary, where this runs under GitHub Actions.
+
+    Args:
+        report: What is told.
+        stream: Takes the annotations.
+
+    Returns:
+        Why the summary could not be written, if it could not.
+    """
+    if os.environ.get("GITHUB_ACTIONS"):
+        stream.write(write(report))
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not summary:
+        return None
+    try:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(markdown.write(report) + "\n")
+    except OSError as error:
+        return f"the step summary {summary} cannot be written: {error.strerror}"
+    return None
 
 
 def _command(level: str, finding: Finding) -> str:

@@ -2,7 +2,7 @@
 
 import textwrap
 
-from rmmbench.report.check.report import Finding, Verdict
+from rmmbench.report.check.report import FAILING, Finding, Report, Verdict
 from rmmbench.spec.case import Case
 from rmmbench.spec.known_settings import absent, choices
 from rmmbench.units import format_bytes, format_percent
@@ -39,6 +39,19 @@ def name(case: Case) -> str:
 def line(finding: Finding) -> str:
     """Return the finding in one line: what happened, by how much, the limit, and to which case."""
     return f"{_event(finding)}: {settings(finding.case)}"
+
+
+def failure(report: Report) -> str:
+    """Return why a check fails: how many cases, of what, and the gravest of them."""
+    count = sum(report.counts.get(verdict, 0) for verdict in FAILING)
+    what = "regressed, failed or are missing"
+    if not count:
+        count = sum(report.fails(case.verdict) for case in report.cases)
+        what = "are not comparable"
+        if Verdict.NOT_COMPARABLE not in report.counts:
+            what = "have not enough evidence"
+    worst = line(report.findings[0])
+    return f"{count} of {len(report.cases)} cases {what}; the gravest: {worst}"
 
 
 def verdict(finding: Finding) -> str:

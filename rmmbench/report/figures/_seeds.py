@@ -103,9 +103,9 @@ def training_note(
     about = footnote(_about(data, runs), rows, _drawn_rows(drawn), subjects=["training"])
     said = [about, threads_note(lines)]
     if paper:
-        source = f"Diamonds: published, {published.sources(data.profile)}"
         said.append(
-            f"{source}, of the paper's own hardware and weights; {EXACT}'s at the right edge."
+            f"Hollow diamonds are the paper's numbers ({published.sources(data.profile)}), from "
+            "its own hardware and weights; that of the unchanged model is at the right edge."
         )
     return " ".join(filter(None, said))
 

@@ -1,0 +1,61 @@
+"""The pair of layers that keep something smaller than their input: nn.Linear's and Conv1D's."""
+
+from collections.abc import Iterator
+
+import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
+from torch import Tensor, nn
+
+from rmmbench.nn.compressed import Compression, compressed_linear
+from rmmbench.nn.unusual import traced_call
+
+
+class Compressed:
+    """What a converted layer has beside its parameters.
+
+    Attributes:
+        compression: How its input is kept.
+        exact: While true the layer is the exact one.
+    """
+
+    compression: Compression
+    exact: bool
+    training: bool
+
+    def apply_linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return input · weightᵀ + bias; in eval mode nothing is kept or drawn."""
+        if self.exact or not self.training:
+            return F.linear(input, weight, bias)
+        return compressed_linear(input, weight, bias, self.compression, self)
+
+
+class CompressedLinear(Compressed, nn.Linear):
+    """`torch.nn.Linear`, converted."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the linear map of `input`, shape (*, in_features) to (*, out_features)."""
+        traced = traced_call(self, input)
+        if traced is not None:
+            return traced
+        return self.apply_linear(input, self.weight, self.bias)
+
+
+class CompressedConv1D(Compressed, nn.Module):
+    """transformers' `Conv1D`, converted: weight of shape (in_features, out_features)."""
+
+    nf: int
+    weight: nn.Parameter
+    bias: nn.Parameter
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the linear map of `input`, shape (*, in_features) to (*, out_features)."""
+        traced = traced_call(self, input)
+        if traced is not None:
+            return traced
+        return self.apply_linear(input, self.weight.T, self.bias)
+
+
+def compressed_layers(model: nn.Module, kind: type) -> Iterator[Compressed]:
+    """Yield the layers of a model whose compression is of some kind."""
+    for module in model.modules():
+        if isinstance(module, Compressed) and isinstance(module.compression, kind):
+            yield module
