@@ -20,6 +20,7 @@ from rmmbench.cli.misuse import MISUSE, told
 from rmmbench.cli.options import Quiet, Verbose, with_parameters
 from rmmbench.cli.plot_command import plot
 from rmmbench.cli.streams import patient_streams
+from rmmbench.cli.summary_command import summary
 from rmmbench.cli.sweep_command import sweep
 from rmmbench.cli.table_command import table
 from rmmbench.cli.telling import listen, tell
@@ -63,7 +64,14 @@ def _heard(command: Callable[..., None]) -> Callable[..., None]:
 
 _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     "Measure": {"sweep": sweep, "train": train, "max-batch": max_batch, "advise": advise},
-    "Read": {"table": table, "plot": plot, "frontier": frontier, "check": check, "export": export},
+    "Read": {
+        "table": table,
+        "summary": summary,
+        "plot": plot,
+        "frontier": frontier,
+        "check": check,
+        "export": export,
+    },
     "Paper": {"verify": verify, "variance": variance},
     "Help": {"docs": docs, "list": list_names, "doctor": doctor},
 }

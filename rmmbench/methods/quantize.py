@@ -20,16 +20,15 @@ ActNN and GACT choose the bits of each layer by its sensitivity. Here all have a
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 
-from rmmbench.methods._quantised import Between, quantise_between, restore_between
+from rmmbench.methods._quantised import Quantised, quantise, restore
 from rmmbench.methods._saved import Keeping, KeptForward, kept_exactly
 from rmmbench.methods.method import Method
-from rmmbench.nn.seeds import next_seed
+from rmmbench.nn import ops
 from rmmbench.spec.case import DEFAULTS, Case
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -60,24 +59,19 @@ class Quantize(Method):
 class _Groups(NamedTuple):
     """Some numbers in groups, and the last few, which make none, as they are."""
 
-    levels: Between
+    levels: Quantised
     rest: Tensor
 
 
 class FewBits(Keeping):
     """Keeps ⌈group_size · bits / 8⌉ + 8 bytes of each whole group of numbers.
 
-    Its random numbers are the project's own: the seed of a device is drawn once, and drawing from
-    it leaves torch's stream as it was. A copy draws seeds of its own.
+    Its random numbers are the project's own: torch's stream stays as it was.
     """
 
     def __init__(self, bits: int, group_size: int) -> None:
         """Set how many bits a number has, and how many numbers share their extremes."""
         self._bits, self._group_size = bits, group_size
-        self._generators: dict[torch.device, torch.Generator] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_generators": {}}
 
     def takes(self, tensor: Tensor) -> bool:
         """Tell whether rounding is sound: for activations that make a group at least."""
@@ -90,7 +84,7 @@ class FewBits(Keeping):
         """Return numbers in few bits."""
         end = len(run) - len(run) % self._group_size
         groups = run[:end].view(-1, self._group_size)
-        levels = quantise_between(groups, self._bits, self._generator(run))
+        levels = quantise(groups, self._bits, ops.draw_seed(run, None))
         return _Groups(levels, run[end:].clone())
 
     def restore(self, kept: _Groups) -> Tensor:
@@ -99,17 +93,8 @@ class FewBits(Keeping):
         grouped = len(levels.minima) * self._group_size
         run = rest.new_empty(grouped + len(rest))
         run[grouped:] = rest
-        restore_between(levels, self._bits, run[:grouped].view(-1, self._group_size))
+        restore(levels, self._bits, run[:grouped].view(-1, self._group_size))
         return run
-
-    def _generator(self, like: Tensor) -> torch.Generator | None:
-        """Return where a tensor's random bits come from; None if it has no numbers."""
-        device = like.device
-        if isinstance(like, FakeTensor):
-            return None
-        if device not in self._generators:
-            self._generators[device] = torch.Generator(device).manual_seed(int(next_seed()))
-        return self._generators[device]
 
 
 def _is_a_weights_copy(tensor: Tensor) -> bool:

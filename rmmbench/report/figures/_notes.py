@@ -107,8 +107,9 @@ def footnote(
     *,
     subjects: Sequence[str],
     paper: bool = False,
+    missing: str = "",
 ) -> str:
-    """Return what was measured where, what is made up, what is not drawn, and where hollow is from.
+    """Return what was measured where, what is made up, what is not drawn, and what marks mean.
 
     Args:
         data: Of the run.
@@ -116,20 +117,22 @@ def footnote(
         drawn: Those of them that have a mark.
         subjects: Which of "memory" and "time" is drawn.
         paper: Whether published numbers are drawn.
+        missing: Which cases are not drawn; counted by outcome if nothing is said.
     """
     rows, drawn = list(rows), list(drawn)
     marked = {row["key"] for row in drawn}
-    missing = Counter(row["outcome"] for row in rows if row["key"] not in marked)
+    absent = Counter(row["outcome"] for row in rows if row["key"] not in marked)
+    counts = ", ".join(
+        f"{n} case{'s' * (n > 1)} ({_spoken(outcome)})" for outcome, n in absent.items()
+    )
     said = [provenance(rows, data.environment, data.synthetic, subjects)]
-    if missing:
-        counts = ", ".join(f"{n} {_spoken(outcome)}" for outcome, n in missing.items())
-        said.append(f"Not drawn: {counts}.")
+    said.append(missing or (counts and f"Not drawn: {counts}."))
     if "time" in subjects and any(throughput_interval(row) for row in drawn):
-        said.append("Error bars: 95 % intervals.")
+        said.append("Error bars are 95 % confidence intervals.")
     if paper:
-        said.append(f"Hollow: published, {published.sources(data.profile)}.")
-    return " ".join(said)
+        said.append(f"Hollow diamonds are the paper's numbers ({published.sources(data.profile)}).")
+    return " ".join(filter(None, said))
 
 
 def _spoken(outcome: str) -> str:
-    return "without the number" if outcome == "ok" else outcome.replace("_", " ")
+    return "without this number" if outcome == "ok" else outcome.replace("_", " ")

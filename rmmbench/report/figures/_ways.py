@@ -118,7 +118,7 @@ def way_names(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def left_out(rows: Sequence[Row]) -> str:
-    """Return what the names leave out as all of a kind share it: "All oporp: unshared."."""
+    """Return the settings that names leave out: "Settings …: oporp (unshared)."."""
     by_words: dict[str, list[str]] = {}
     for alike in group([row for row in rows if row["method"] != EXACT], WAY):
         row, told = alike[0], _told(alike)
@@ -127,7 +127,8 @@ def left_out(rows: Sequence[Row]) -> str:
         words = kind(row, untold).removeprefix(name).strip(", ")
         if words:
             by_words.setdefault(words, []).append(name)
-    return " ".join(f"All {', '.join(names)}: {words}." for words, names in by_words.items())
+    said = [f"{', '.join(names)} ({words})" for words, names in by_words.items()]
+    return f"Settings that the names leave out: {'; '.join(said)}." if said else ""
 
 
 def _told(alike: Sequence[Row]) -> list[str]:

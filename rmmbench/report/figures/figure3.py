@@ -64,9 +64,10 @@ def _said(series: list[Series]) -> str:
     noise = [one for each in series for one in each.noise]
     held, without = sum(one.holds for one in noise), sum(one.ratio is None for one in noise)
     said = f"Eq. 12 held at {held} of {len(noise)} points"
-    said += f", {without} of them without a ratio as D²_SGD is 0." if without else "."
+    said += f"; {without} of them have no ratio, as D²_SGD is 0 there." if without else "."
     return (
-        f"{said} Its sides are by eq. 9 and eq. 11, whose (a − g)/k leaves out terms: a Gaussian"
-        " sketch has (a + g)/k, the line of gaussian; the two meet where α is small. By samples:"
-        " rows of one sample depend on one another, which eq. 9 over rows does not see."
+        f"{said} Both sides are computed as the paper does, by eq. 9 and eq. 11. Its eq. 11,"
+        " (a − g)/k, leaves out terms; the line of gaussian is the full (a + g)/k, which is near it"
+        " where α is small. SGD's noise by rows (eq. 9) takes the rows of one sample for"
+        " independent, which they are not; the line by samples does not."
     )

@@ -32,8 +32,8 @@ class Figure5(Figure):
         series = all_series(data)
         alphas = panels_of(series, "α = ‖XᵀY‖² ÷ ‖X‖²‖Y‖²", _alpha_lines)
         note = (
-            "α is 1 where all rows add to the gradient alike, and 0 where they cancel. Eq. 11"
-            " leaves out terms; a Gaussian sketch has (a + g)/k."
+            "α is 1 where all rows push the weight gradient the same way, and 0 where they cancel."
+            " The paper's eq. 11 leaves out terms; the line of gaussian is the full (a + g)/k."
         )
         return noise_sheet(data, alphas, series, "Correlation α and gradient noise", note)
 

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = ["DEVICES", "NO_MORE", "Cell", "Frontier", "left_out", "read_cells"]
 
+HOW_TO_READ = (
+    "Each point is one way of saving memory: further left needs less, further up is faster. "
+    "Its colour is how far weight gradients are from the exact ones, as a fraction of them."
+)
+LINE = (
+    "Above the dashed line a way is faster than a mix of exact and checkpointing that needs as "
+    "much memory."
+)
 MOST_CELLS = 3
 LOW = 350  # pixels, of a panel that is not alone
 DEVICES = {"predict": "predicted", "cpu": "measured on the CPU", "cuda": "measured on the GPU"}
@@ -115,10 +123,14 @@ def _footnote(
     rows += [row for row in free if row["outcome"] != "ok" and row["key"] not in mine]
     rows += [row for row in drawn if row["key"] not in mine] + unanswered(data.step_rows)
     subjects = ["memory"] + ["time"] * any(row["samples_per_second"] for row in drawn)
-    said = [footnote(data, rows, drawn, subjects=subjects), _absent(data, rows, drawn)]
+    said = [HOW_TO_READ] if any(cell.timed for cell in cells) else []
+    said += [LINE] if any(cell.line for cell in cells) else []
+    said.append(footnote(data, rows, drawn, subjects=subjects, missing=_absent(data, rows, drawn)))
     more = len(_compared(data)) - len(cells)
-    said.append(f"{more} more cells have no panel." if more > 0 else "")
-    said.append(f"Points without a name, by peak: {', '.join(unnamed)}." if unnamed else "")
+    said.append(f"Left out, for want of space: {more} more panels." if more > 0 else "")
+    said.append(
+        f"Points without a name, from the lowest peak up: {', '.join(unnamed)}." if unnamed else ""
+    )
     said.append(left_out(drawn))
     return " ".join(filter(None, said))
 
@@ -133,7 +145,7 @@ def _absent(data: FigureData, rows: Sequence[Row], drawn: Sequence[Row]) -> str:
             reason = _reason(records[row["key"]])
             by_reason.setdefault(reason, {})[names[row["key"]]] = None
     said = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
-    return f"Without a mark: {'; '.join(said)}." if said else ""
+    return f"Not drawn: {'; '.join(said)}." if said else ""
 
 
 def _reason(record: Record) -> str:

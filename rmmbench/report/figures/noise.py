@@ -56,11 +56,14 @@ class Noise(Figure):
             columns=columns,
             title="Gradient noise of every sketch",
             subtitle=subtitle(rows),
-            footnote=f"{footnote(data, watching_rows(data), rows, subjects=['training'])} Lines:"
-            f" the closed form, between the ρ drawn. Marks: mean ± standard error of {counts}"
-            " draws of S at fixed X and Y. Inflation: the gradient's variance with the sketch ÷"
-            " without it, by samples: the noise of so many times fewer samples. Dashed: the sketch"
-            " adds as much as SGD has.",
+            footnote=(
+                f"{footnote(data, watching_rows(data), rows, subjects=['training'])} Lines are the "
+                "variance that a formula predicts, marks the mean squared error (± its standard "
+                f"error) of {counts} random sketches, all of one step's layer input X and output "
+                "gradient Y. An inflation of 2 (dashed) means that the gradient is as noisy as "
+                "that of a batch of half as many samples: the sketch adds as much noise as the "
+                "choice of samples has."
+            ),
         )
 
 

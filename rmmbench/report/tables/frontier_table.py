@@ -74,11 +74,14 @@ def _notes(data: FigureData, cells: Sequence[Cell]) -> tuple[str, ...]:
     said = [shared_place(rows), provenance(rows, data.environment, data.synthetic)]
     said.append(plain(left_out(rows)))
     if any(cell.timed for cell in cells):
-        same = f"up to {100 * NO_MORE:g} % is no difference in peak"
         said.append(
-            f"No other is better in peak memory and throughput: {OF_EXACT} gradients; {OF_ALL}, "
-            f"where less gradient error is better, too; {same}."
+            f"No other is better, {OF_EXACT}: of the ways with exact gradients none needs less "
+            f"peak memory and is as fast; {OF_ALL}: nor does any other way with as small an error. "
+            f"Peaks that differ by up to {100 * NO_MORE:g} % count as equal."
         )
     if any(cell.line for cell in cells):
-        said.append("Above: faster than the straight line from exact to checkpoint at its peak.")
+        said.append(
+            "Above: faster than a mix of exact and checkpoint that needs as much memory, "
+            "by the straight line between them."
+        )
     return tuple(filter(None, said))

@@ -122,7 +122,7 @@ def _notes(lines: Sequence[Line], table: Table, profile: Profile) -> list[str]:
             "median over seeds."
         )
     if any(line.failures for line in lines):
-        said.append("Runs that did not end well are in no number.")
+        said.append("Runs that failed count in no number.")
     notes = [" ".join(said)]
     if shown & {"papers_score", "papers_relative_throughput"}:
         sources = published.sources(profile)

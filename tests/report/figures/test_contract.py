@@ -144,7 +144,8 @@ def test_a_case_without_a_number_is_counted(name, make_run, wide_run, make_recor
     more = failed.model_copy(update={"case": other, "key": other.key})
     run = make_run(*wide_run.records(), failed, more, name="failed")
     note = get(name).draw(FigureData.of(run)).layout.annotations[-1].text.replace("<br>", " ")
-    assert "Not drawn: 2 timeout." in note
+    told = "dft ρ=0.5 (it was told to fail)" if name == "frontier" else "2 cases (timeout)"
+    assert f"Not drawn: {told}." in note
 
 
 def test_drawing_needs_no_torch(wide_run):

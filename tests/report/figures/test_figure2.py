@@ -56,7 +56,7 @@ def test_throughput_shows_its_interval(draw, timed_cases):
     found = paired.relative_throughput((0.98, 1.0, 1.02), (0.8,) * 3)
     assert line.y[0] + line.error_y.array[0] == pytest.approx(found.high)
     assert line.y[0] - line.error_y.arrayminus[0] == pytest.approx(found.low)
-    assert "Error bars: 95 % intervals." in seen.note
+    assert "Error bars are 95 % confidence intervals." in seen.note
 
 
 def test_both_panels(draw, memory_cases, timed_cases):
@@ -302,7 +302,7 @@ def test_published_peaks(draw, memory_cases, profile_with):
     papers = memory_cases(rmm_settings={"share": False})
     seen = draw("figure2", papers, profile=profile_with(published=rows))
     assert seen.hollow == [(100, 11.3), (48, 5.5)]
-    assert "Hollow: published, Table 3." in seen.note
+    assert "Hollow diamonds are the paper's numbers (Table 3)." in seen.note
     assert seen.legend.count("published") == 1
     assert all("open" in t.marker.symbol for t in seen.drawing.data if t.name == "published")
 

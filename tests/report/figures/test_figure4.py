@@ -71,7 +71,8 @@ def test_diverged_runs_are_counted(draw, make_trained):
     seen = draw("figure4", records)
     assert seen.by_axis["x", "No RMM"] == [(10, 2), (20, 1)]
     assert (
-        "Trained on Golden CPU with torch 2.13.0+cpu, float32. Not drawn: 1 diverged." in seen.note
+        "Trained on Golden CPU with torch 2.13.0+cpu, float32. Not drawn: 1 case (diverged)."
+        in seen.note
     )
     assert "1 CPU thread a run, up to" in seen.note
 

@@ -90,7 +90,7 @@ def test_counts_what_failed(name, draw, watched):
     """A run that was to watch layers and failed is counted, one that was not to is not."""
     failed = watched(outcome="timeout", seed=1)
     unwatched = watched(outcome="timeout", seed=2, training={})
-    assert "Not drawn: 1 timeout." in draw(name, [watched(), failed, unwatched]).note
+    assert "Not drawn: 1 case (timeout)." in draw(name, [watched(), failed, unwatched]).note
 
 
 def test_figure3(draw, watched):
@@ -118,7 +118,7 @@ def test_figure3_marks_where_the_bound_broke(draw, watched):
     without = noise_at(30, d=30 / 8, g_samples=10.0)
     seen = draw("figure3", [watched([noise_at(1), broken, without])])
     assert seen.lines["eq. 12 did not hold"] == [(20, pytest.approx(broken.ratio))]
-    assert "Eq. 12 held at 1 of 3 points, 1 of them without a ratio" in seen.note
+    assert "Eq. 12 held at 1 of 3 points; 1 of them have no ratio" in seen.note
 
 
 def test_a_panel_a_layer_and_run(draw, watched):
@@ -157,7 +157,7 @@ def test_noise_of_every_sketch(draw, watched):
     assert (0.5, pytest.approx(1.1)) in marks
     # Noise by samples at step 20 is 20; the closed form of oporp at ρ = 0.5 is 5.
     assert inflation["oporp"] == [(0.1, pytest.approx(1 + 25 / 20)), (0.5, pytest.approx(1.25))]
-    assert "± standard error of 200 draws" in seen.note
+    assert "(± its standard error) of 200 random" in seen.note
 
 
 def test_noise_without_a_watched_step(draw, watched):

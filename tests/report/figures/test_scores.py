@@ -68,7 +68,10 @@ def test_published(draw, training_cases, profile_with):
     seen = draw("scores", training_cases(), profile=profile)
     dot = seen.by_axis["x", "ρ=0.5"][0][0]
     assert seen.hollow == [(0.5, 94.09), (dot, 94.61), (dot, pytest.approx(1.6))]
-    assert "Diamonds: published, Table 2; Table 3, of the paper's own hardware" in seen.note
+    assert (
+        "Hollow diamonds are the paper's numbers (Table 2; Table 3), from its own hardware"
+        in seen.note
+    )
     low, high = seen.drawing.layout.yaxis.range
     assert low < 91 < 94.61 < high
 

@@ -166,7 +166,7 @@ def test_published_minutes(draw, timed_cases, profile_with):
     seen = draw("table3-matmul", records, profile=profile_with(published=MINUTES))
     at = {name: bars[0][0] for name, bars in seen.lines.items()}
     assert dict(seen.hollow) == {at["ρ=0.5"]: pytest.approx(1.5), at["ρ=0.1"]: pytest.approx(1.25)}
-    assert "Hollow: published, Table 3, right." in seen.note
+    assert "Hollow diamonds are the paper's numbers (Table 3, right)." in seen.note
 
 
 def test_footnote_speaks_of_what_is_drawn(draw, make_record, profile_with):
