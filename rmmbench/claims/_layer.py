@@ -43,7 +43,8 @@ def noise_of(x: Tensor, y: Tensor, proj_dim: int, samples: int | None = None) ->
         samples: How many equal runs of rows make the batch; each row is one if it is None.
     """
     rows = x.shape[0]
-    moments = Moments.of(*(matrix.view(samples or rows, -1, matrix.shape[1]) for matrix in (x, y)))
+    x, y = (matrix.view(samples or rows, -1, matrix.shape[1]) for matrix in (x, y))
+    moments = Moments.of(x, y)
     return LayerNoise(
         step=1,
         layer="",
