@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from rmmbench.nn.updating import update as update
     from rmmbench.report.check.two_runs import compare as compare
     from rmmbench.report.check.two_runs import load as load
+    from rmmbench.report.figures._chosen import plot as plot
+    from rmmbench.report.summary import summary as summary
     from rmmbench.running.one_case import measure as measure
     from rmmbench.running.one_case import predict as predict
     from rmmbench.running.one_run import run as run
@@ -39,10 +41,12 @@ _HOMES = {
     "load": "report.check.two_runs",
     "manual_seed": "nn",
     "measure": "running.one_case",
+    "plot": "report.figures._chosen",
     "predict": "running.one_case",
     "rmm_linear": "nn",
     "run": "running.one_run",
     "sketches": "",
+    "summary": "report.summary",
     "unconvert": "nn.unconversion",
     "update": "nn.updating",
 }
@@ -58,10 +62,12 @@ __all__ = [
     "load",
     "manual_seed",
     "measure",
+    "plot",
     "predict",
     "rmm_linear",
     "run",
     "sketches",
+    "summary",
     "unconvert",
     "update",
 ]
