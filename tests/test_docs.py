@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import rmmbench
-from rmmbench.cli import docs_command, main
+from rmmbench.cli import app, docs_command, main
 from rmmbench.methods import METHODS
+from rmmbench.models import MODELS
 from rmmbench.results.record import Record
 from rmmbench.sketches import SKETCHES
 from rmmbench.spec import profile as profiles
@@ -21,7 +22,8 @@ from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSe
 
 ROOT = Path(rmmbench.__file__).parents[1]
 DOCS = ROOT / "rmmbench" / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+README = ROOT / "README.md"
+PAGES = [*sorted(DOCS.glob("*.md")), README]
 BASELINES = ROOT / "profiles" / "baselines"
 
 _BLOCK = re.compile(
@@ -147,6 +149,15 @@ def namespace(one_thread):
         dataloader_pin_memory=False,
     )
     model = RobertaForSequenceClassification(config)
+
+    class MyModel(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = torch.nn.Sequential(torch.nn.Linear(256, 1024), torch.nn.GELU())
+
+        def forward(self, x):
+            return self.layers(x).square().mean()
+
     return {
         "__name__": "documentation",
         "model": model,
@@ -154,6 +165,8 @@ def namespace(one_thread):
         "dataset": dataset,
         "arguments": arguments,
         "Trainer": Trainer,
+        "MyModel": MyModel,
+        "rmmbench": rmmbench,
         "torch": torch,
         "x": torch.randn(2, 64, 768),
         "x2d": torch.randn(512, 32),
@@ -199,6 +212,7 @@ def test_every_key_of_a_profile_has_a_line():
     kinds |= {"[timeline]": TimelineSettings, "[[grid]]": Grid, "[[published]]": profiles.Published}
     for heading, kind in kinds.items():
         assert first_cells(tables[heading]) == set(kind.model_fields), heading
+    assert first_cells(tables["Models"]) == set(MODELS.names())
     told = named(tables["The file"])
     assert set(profiles.Profile.model_fields) <= told
     assert set(profiles.DeviceLimit.model_fields) <= told
@@ -241,3 +255,13 @@ def test_links_lead_somewhere():
             assert topic in docs_command.TOPICS, (each, topic)
         for path in re.findall(r"`(tests/[\w/]+\.py)`", text):
             assert (ROOT / path).is_file(), (each, path)
+
+
+def test_readme_is_short_and_names_every_command():
+    """The README has at most 150 lines, two commands that install, and a line a command."""
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    assert len(re.findall(r"bin/pip install torch==[\d.]+ ", text)) == 2
+    assert text.count("bin/pytest") == 1
+    told = set(re.findall(r"`rmmbench ([a-z-]+)`", text))
+    assert told == {command.name for command in app.registered_commands}

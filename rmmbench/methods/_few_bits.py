@@ -1,14 +1,13 @@
 """What autograd saves in groups of numbers, each in a few bits between its least and greatest."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
-from rmmbench.methods._quantised import Between, quantise_between, restore_between
+from rmmbench.methods._quantised import Quantised, quantise, restore
 from rmmbench.methods._saved import Keeping
-from rmmbench.nn.seeds import next_seed
+from rmmbench.nn import ops
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -16,24 +15,19 @@ _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 class _Groups(NamedTuple):
     """Some numbers in groups, and the last few, which make none, as they are."""
 
-    levels: Between
+    levels: Quantised
     rest: Tensor
 
 
 class FewBits(Keeping):
     """Keeps ⌈group_size · bits / 8⌉ + 8 bytes of each whole group of numbers.
 
-    Its random numbers are the project's own: the seed of a device is drawn once, and drawing from
-    it leaves torch's stream as it was. A copy draws seeds of its own.
+    Its random numbers are the project's own: torch's stream stays as it was.
     """
 
     def __init__(self, bits: int, group_size: int) -> None:
         """Set how many bits a number has, and how many numbers share their extremes."""
         self._bits, self._group_size = bits, group_size
-        self._generators: dict[torch.device, torch.Generator] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_generators": {}}
 
     def takes(self, tensor: Tensor) -> bool:
         """Tell whether rounding is sound: for activations that make a group at least."""
@@ -46,7 +40,7 @@ class FewBits(Keeping):
         """Return numbers in few bits."""
         end = len(run) - len(run) % self._group_size
         groups = run[:end].view(-1, self._group_size)
-        levels = quantise_between(groups, self._bits, self._generator(run))
+        levels = quantise(groups, self._bits, ops.draw_seed(run, None))
         return _Groups(levels, run[end:].clone())
 
     def restore(self, kept: _Groups) -> Tensor:
@@ -55,17 +49,8 @@ class FewBits(Keeping):
         grouped = len(levels.minima) * self._group_size
         run = rest.new_empty(grouped + len(rest))
         run[grouped:] = rest
-        restore_between(levels, self._bits, run[:grouped].view(-1, self._group_size))
+        restore(levels, self._bits, run[:grouped].view(-1, self._group_size))
         return run
-
-    def _generator(self, like: Tensor) -> torch.Generator | None:
-        """Return where a tensor's random bits come from; None if it has no numbers."""
-        device = like.device
-        if isinstance(like, FakeTensor):
-            return None
-        if device not in self._generators:
-            self._generators[device] = torch.Generator(device).manual_seed(int(next_seed()))
-        return self._generators[device]
 
 
 def _is_a_weights_copy(tensor: Tensor) -> bool:

@@ -48,7 +48,9 @@ class Projected(NamedTuple):
         key = ops.draw_seed(x, self.seed)
         with outside_of_autograd(x):
             x_proj = _project(x, _signs(key, x.shape[1], proj_dim, x.dtype), proj_dim)
-            return key, *((x_proj,) if bits is None else quantise(x_proj, bits, key))
+            if bits is None:
+                return key, x_proj
+            return key, *quantise(x_proj, bits, key, ends=torch.bfloat16)
 
 
 class ProjectedProduct(NamedTuple):

@@ -1,11 +1,7 @@
 """Numbers in 2, 4 or 8 bits each, packed into bytes, whose mean is what they were.
 
-Each row is cut into 2^bits − 1 equal steps from its minimum on. A number between two levels becomes
-one of them at random, the nearer one more often: as often as makes the mean right.
-
-There are two kinds. `quantise` keeps a minimum and a step in two bytes each and draws by Philox
-from a seed. `quantise_between` keeps both extremes in four bytes each, so that they come back
-exactly, and draws from a generator, which on the CPU is thirty times as fast.
+Each row is cut into 2^bits − 1 equal steps from its minimum to its maximum. A number between two
+levels becomes one of them at random, the nearer one more often: as often as makes the mean right.
 """
 
 from collections.abc import Iterator
@@ -15,62 +11,20 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor
 
-from rmmbench.kernels import philox
+from rmmbench.nn import ops
 
-# Numbers that are rounded together, so that with their random bits they hold no more than 64 MiB.
+# Numbers that are restored together for a product.
 _PIECE_ELEMENTS = 2**20
-# A row's minimum and step take two bytes each. What is this much smaller, or larger, stays on its
-# side of the true value when it is rounded to them.
+# What is this much smaller, or larger, stays on its side when it is rounded to bfloat16.
 _MARGIN = 2.0**-7
 
 
 class Quantised(NamedTuple):
-    """A matrix in few bits: rows · (⌈width · bits / 8⌉ + 4) bytes.
+    """A matrix in few bits, and the ends of each row: rows · ⌈width · bits / 8⌉ bytes and theirs.
 
     Attributes:
         levels: Packed into bytes, shape (rows, ⌈width · bits / 8⌉).
-        minima: Of each row, bfloat16, shape (rows, 1); no larger than the least number.
-        steps: From level to level of each row, likewise.
-    """
-
-    levels: Tensor
-    minima: Tensor
-    steps: Tensor
-
-
-def quantise(x: Tensor, bits: int, seed: Tensor) -> Quantised:
-    """Return a matrix in 2, 4 or 8 bits a number.
-
-    Args:
-        x: Shape (rows, width), of any floating-point dtype; treated in float32.
-        bits: Of a number.
-        seed: Of what goes up and what goes down, one int64 number on x's device.
-    """
-    pieces = [_quantise(x[rows], bits, seed, i) for i, rows in enumerate(_pieces(*x.shape))]
-    return Quantised(*(torch.cat(parts) for parts in zip(*pieces, strict=True)))
-
-
-def restore(kept: Quantised, width: int, bits: int) -> Tensor:
-    """Return the matrix, float32, shape (rows, width), that `quantise` made the few bits of."""
-    levels = _unpack(kept.levels, width, bits)
-    return levels.float().mul_(kept.steps).add_(kept.minima)
-
-
-def product(y: Tensor, kept: Quantised, width: int, bits: int) -> Tensor:
-    """Return Yᵀ times the matrix, in Y's dtype, without ever having all of the matrix restored."""
-    total = y.new_zeros(y.shape[1], width, dtype=torch.promote_types(y.dtype, torch.float32))
-    for rows in _pieces(len(y), width):
-        some = restore(Quantised(*(part[rows] for part in kept)), width, bits)
-        total += y[rows].T @ some.to(y.dtype)
-    return total.to(y.dtype)
-
-
-class Between(NamedTuple):
-    """A matrix in few bits: rows · (⌈width · bits / 8⌉ + 8) bytes.
-
-    Attributes:
-        levels: Packed into bytes, shape (rows, ⌈width · bits / 8⌉).
-        minima: Of each row, float32, shape (rows, 1).
+        minima: Of each row, shape (rows, 1).
         maxima: Likewise.
     """
 
@@ -79,7 +33,7 @@ class Between(NamedTuple):
     maxima: Tensor
 
 
-def quantise_between(x: Tensor, bits: int, generator: torch.Generator | None) -> Between:
+def quantise(x: Tensor, bits: int, seed: Tensor, ends: torch.dtype = torch.float32) -> Quantised:
     """Return a matrix in 2, 4 or 8 bits a number.
 
     A number's mean moves by rounding in float32, and by less than 2⁻¹⁶ of the step between levels.
@@ -87,41 +41,62 @@ def quantise_between(x: Tensor, bits: int, generator: torch.Generator | None) ->
     Args:
         x: Shape (rows, width), of any floating-point dtype; treated in float32.
         bits: Of a number.
-        generator: Of what goes up and what goes down, on x's device; None draws from torch's own.
+        seed: Of what goes up and what goes down, one int64 number on x's device.
+        ends: In float32, four bytes each, the ends of a row come back exactly; in bfloat16, two
+            bytes each, they are a little further apart than its numbers.
     """
     rows, width = x.shape
-    minima, maxima = x.new_empty(2, rows, 1, dtype=torch.float32)
+    minima, maxima = (x.new_empty(rows, 1, dtype=ends) for _ in range(2))
     levels = x.new_empty(rows, -(-width * bits // 8), dtype=torch.uint8)
-    for some in _eighths(rows, width):
+    for number, some in enumerate(_eighths(rows, width)):
         piece = x[some].float()
-        # A mask's −∞ has to have a place among numbers; other infinities are to be seen.
-        low = piece.amin(1, keepdim=True).clamp_min_(torch.finfo(piece.dtype).min)
-        minima[some], maxima[some] = low, piece.amax(1, keepdim=True)
-        levels[some] = _pack(_levels(piece, low, maxima[some], bits, generator), bits)
-    return Between(levels, minima, maxima)
+        minima[some], maxima[some] = _ends(piece, ends)
+        words = ops.rounding_words(seed, piece.numel(), number)
+        levels[some] = _pack(_levels(piece, minima[some], maxima[some], bits, words), bits)
+    return Quantised(levels, minima, maxima)
 
 
-def restore_between(kept: Between, bits: int, out: Tensor) -> None:
-    """Write the matrix that `quantise_between` made the few bits of, to `out` and in its dtype."""
+def restore(kept: Quantised, bits: int, out: Tensor) -> None:
+    """Write the matrix that `quantise` made the few bits of, to `out` and in its dtype."""
     for some in _eighths(*out.shape):
-        levels, minima, maxima = (part[some] for part in kept)
-        shares = _unpack(levels, out.shape[1], bits).float().div_(2**bits - 1)
-        out[some] = torch.lerp(minima, maxima, shares)
+        out[some] = _restored(kept, some, out.shape[1], bits)
 
 
-def _levels(
-    x: Tensor, low: Tensor, high: Tensor, bits: int, generator: torch.Generator | None
-) -> Tensor:
+def product(y: Tensor, kept: Quantised, width: int, bits: int) -> Tensor:
+    """Return Yᵀ times the matrix, in Y's dtype, without ever having all of the matrix restored."""
+    total = y.new_zeros(y.shape[1], width, dtype=torch.promote_types(y.dtype, torch.float32))
+    for rows in _pieces(len(y), width):
+        total += y[rows].T @ _restored(kept, rows, width, bits).to(y.dtype)
+    return total.to(y.dtype)
+
+
+def _ends(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return the least and the greatest number of each row, or what is beyond them in a dtype."""
+    # A mask's −∞ has to have a place among numbers; other infinities are to be seen.
+    low = x.amin(1, keepdim=True).clamp_min_(torch.finfo(x.dtype).min)
+    high = x.amax(1, keepdim=True)
+    if dtype == x.dtype:
+        return low, high
+    return (low - low.abs() * _MARGIN).to(dtype), (high + high.abs() * _MARGIN).to(dtype)
+
+
+def _levels(x: Tensor, low: Tensor, high: Tensor, bits: int, words: Tensor) -> Tensor:
     """Return the level of each number, at random one of the two beside it, as bytes."""
-    highest_level = 2**bits - 1
+    highest_level, low = 2**bits - 1, low.to(x.dtype)
+    # Levels are counted with the ends that are kept, so that their rounding moves no mean.
     span = (high - low).clamp_min_(torch.finfo(x.dtype).tiny)
     # In this order the maximum is at the highest level exactly.
     places = (x - low).div_(span).mul_(highest_level)
-    # Four words of 16 bits in one draw; with the offset they are in (0, 1).
-    drawn = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
-    words = drawn.random_(-(2**63), None, generator=generator).view(torch.int16)
-    places.add_(words[: x.numel()].view(x.shape), alpha=2.0**-16).add_(0.5 + 2.0**-17)
+    # With the offset a word is in (0, 1).
+    places.add_(words.view(x.shape), alpha=2.0**-16).add_(0.5 + 2.0**-17)
     return places.clamp_(0, highest_level).to(torch.uint8)
+
+
+def _restored(kept: Quantised, rows: slice, width: int, bits: int) -> Tensor:
+    """Return some rows of the matrix, float32."""
+    levels, minima, maxima = (part[rows] for part in kept)
+    shares = _unpack(levels, width, bits).float().div_(2**bits - 1)
+    return torch.lerp(minima.float(), maxima.float(), shares)
 
 
 def _pieces(rows: int, width: int) -> Iterator[slice]:
@@ -138,33 +113,6 @@ def _eighths(rows: int, width: int) -> Iterator[slice]:
 
 def _rows_of(height: int, rows: int) -> Iterator[slice]:
     return (slice(start, start + height) for start in range(0, rows, height))
-
-
-def _quantise(x: Tensor, bits: int, seed: Tensor, piece: int) -> Quantised:
-    highest_level, x = 2**bits - 1, x.float()
-    lowest = x.amin(1, keepdim=True)
-    minima = (lowest - lowest.abs() * _MARGIN).bfloat16()
-    # Levels are counted with what is kept, so that its rounding moves no mean.
-    span = x.amax(1, keepdim=True) - minima
-    steps = span.mul_((1 + _MARGIN) / highest_level).clamp_min_(torch.finfo(x.dtype).tiny)
-    steps = steps.bfloat16()
-    places = (x - minima).div_(steps)
-    words = _random_words(seed, x.numel(), piece).view(x.shape)
-    goes_up = (words >> 8).float().mul_(2.0**-24) < places.frac()
-    levels = places.floor_().add_(goes_up).clamp_(0, highest_level).to(torch.uint8)
-    return Quantised(_pack(levels, bits), minima, steps)
-
-
-# An operator of its own is one step to fake tensors and to a compiler, where Philox is a hundred.
-@torch.library.custom_op("rmmbench::rounding_words", mutates_args=())
-def _random_words(seed: Tensor, count: int, piece: int) -> Tensor:
-    """Return `count` random words below 2³², int64; each piece has counters of its own."""
-    return philox.stream(seed, count, philox.Use.ROUNDING + (piece << 8))
-
-
-@_random_words.register_fake
-def _(seed: Tensor, count: int, piece: int) -> Tensor:
-    return seed.new_empty(count)
 
 
 def _pack(levels: Tensor, bits: int) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from rmmbench import sketches
+from rmmbench.kernels import philox
 from rmmbench.nn.seeds import next_seed
 
 _LIBRARY = torch.library.Library("rmmbench", "FRAGMENT")  # type: ignore[no-untyped-call]
@@ -77,6 +78,16 @@ def _seed(x: Tensor, seed: Tensor | None) -> Tensor:
     return next_seed(x.device) if seed is None else seed.to(x.device, copy=True)
 
 
+def _rounding_words(seed: Tensor, count: int, piece: int) -> Tensor:
+    use = philox.Use.ROUNDING + (piece << 8)
+    if seed.device.type != "cpu":
+        return philox.philox_stream(seed, -(-count // 2), use).int().view(torch.int16)[:count]
+    # Four words in one draw.
+    drawn = torch.empty(-(-count // 4), dtype=torch.int64, device=seed.device)
+    generator = philox.host_generator(seed, use)
+    return drawn.random_(-(2**63), None, generator=generator).view(torch.int16)[:count]
+
+
 sketch = _operator(
     f"sketch({_OF_WHAT}, Tensor? seed, Tensor? x_proj, Tensor? key) -> (Tensor, Tensor)",
     _sketch,
@@ -112,6 +123,13 @@ draw_seed = _operator(
     torch.Tag.nondeterministic_seeded,
 )
 """Returns a seed on x's device, for what is random and no sketch; it must be kept where drawn."""
+
+rounding_words = _operator(
+    "rounding_words(Tensor seed, SymInt count, int piece) -> Tensor",
+    _rounding_words,
+    lambda seed, count, piece: seed.new_empty(count, dtype=torch.int16),
+)
+"""Returns `count` random words of 16 bits, int16, of a seed; others for each piece."""
 
 OPERATORS = [sketch, project, project_and_sum]
 """What torch dispatches on to sketch; each takes x, proj_dim and the sketch's text first."""

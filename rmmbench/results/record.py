@@ -18,6 +18,7 @@ from rmmbench.results.trained import Training
 from rmmbench.spec.case import Case, Device
 from rmmbench.spec.ranges import Finite, Flag, Line, NotNegative, Whole
 from rmmbench.spec.strict import Strict
+from rmmbench.units import format_bytes
 
 SYNTHETIC = "inputs and labels are random"
 
@@ -219,6 +220,16 @@ class Record(Strict):
         skipped has nothing to tell on the device.
         """
         return self.outcome in ("error", "timeout")
+
+    def __repr__(self) -> str:
+        said = [self.outcome.replace("_", " "), *filter(None, [self.reason])]
+        if self.memory:
+            said.append(f"peak {format_bytes(self.memory.peak_allocated_bytes)}")
+        if self.timing:
+            said.append(f"{self.timing.samples_per_second:.4g} samples/s")
+        if self.timing and self.timing.relative_throughput:
+            said.append(f"relative throughput {self.timing.relative_throughput:.3f}")
+        return f"Record({self.case.title}: {', '.join(said)})"
 
     def row(self) -> dict[str, object]:
         """Return the flat row that tables, figures and exports read, one value a column."""

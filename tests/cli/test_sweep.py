@@ -411,18 +411,3 @@ def test_an_interrupted_sweep_keeps_its_records(folder, refused, wait_for):
     assert error.splitlines()[-1] == expected
     assert {record.case.model for record in Run.open(folder / "run").records()} == {"linear:8x8"}
     assert (folder / "run" / RUN_FILE).is_file()
-
-
-@pytest.mark.parametrize("command", [["--help"], ["sweep", "--help"]])
-def test_help_imports_nothing_heavy(command):
-    """Help comes where neither torch nor any other of the large libraries can be imported."""
-    heavy = ["torch", "transformers", "pandas", "plotly", "scipy", "pynvml", "numpy"]
-    if command == ["--help"]:
-        heavy.append("pydantic")  # which typer itself takes for a command's own parameters
-    program = (
-        f"import sys; sys.modules |= dict.fromkeys({heavy}); "
-        f"sys.argv = ['rmmbench', *{command}]; from rmmbench.cli import main; main()"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "Usage" in done.stdout

@@ -9,9 +9,7 @@ import rmmbench
 from rmmbench import methods, models, sketches
 from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.step import TrainingStep, make_optimizer
-from rmmbench.methods import _quantised
 from rmmbench.methods._projected import Projected
-from rmmbench.methods._quantised import product, quantise, restore
 from rmmbench.nn.compressed import compressed_linear
 from rmmbench.nn.compressed_layers import CompressedLinear
 from rmmbench.spec.case import Case
@@ -19,7 +17,6 @@ from rmmbench.spec.case import Case
 BITS = [2, 4, 8]
 SETTINGS = [(0.3, None), *((rho, bits) for rho in (0.3, 1.0) for bits in BITS)]
 
-each_bits = pytest.mark.parametrize("bits", BITS)
 each_setting = pytest.mark.parametrize(("rho", "bits"), SETTINGS)
 
 
@@ -89,62 +86,6 @@ def test_projection_is_the_rademacher_sketch_of_the_features():
     compressed_linear(x, weight, None, Projected(0.25, seed=torch.tensor(7))).backward(y)
     transposed = sketches.get("rademacher").project(torch.eye(48), 12, 7)
     torch.testing.assert_close(weight.grad, y.T @ x @ transposed.T @ transposed)
-
-
-@each_bits
-@pytest.mark.parametrize("width", [1, 3, 26])
-def test_a_number_in_few_bits_keeps_its_mean(bits, width):
-    """Over many draws each restored number's mean is what it was, within 4.5 standard errors."""
-    draws = 3000
-    x = torch.randn(1, width, generator=torch.Generator().manual_seed(3)) * 5 + 2
-    kept = quantise(x.expand(draws, width).contiguous(), bits, torch.tensor(11))
-    found = restore(kept, width, bits)
-    # A number between two levels has at most this standard deviation.
-    error = float(kept.steps[0].float()) / 2 / draws**0.5
-    assert ((found.mean(0) - x[0]).abs() < 4.5 * error + 1e-6).all()
-
-
-@each_bits
-@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e4])
-@pytest.mark.parametrize("offset", [0.0, -50.0, 3.0])
-def test_a_number_goes_to_a_level_beside_it(bits, scale, offset):
-    """No number moves by more than a step, and a step is hardly more than an even share."""
-    generator = torch.Generator().manual_seed(4)
-    x = (torch.randn(63, 25, generator=generator) + offset) * scale
-    kept = quantise(x, bits, torch.tensor(5))
-    steps = kept.steps.float()
-    slack = 1e-5 * x.abs().amax(1, keepdim=True)
-    assert ((restore(kept, 25, bits) - x).abs() <= steps + slack).all()
-    span = x.amax(1, keepdim=True) - x.amin(1, keepdim=True) + 0.02 * x.abs().amax(1, keepdim=True)
-    assert (steps <= 1.02 * span / (2**bits - 1)).all()
-
-
-@each_bits
-def test_a_row_of_zeros_stays_one(bits):
-    """A row that ReLU or dropout emptied is restored as it was."""
-    assert not restore(quantise(torch.zeros(3, 10), bits, torch.tensor(5)), 10, bits).any()
-
-
-@each_bits
-def test_what_is_not_finite_is_seen(bits):
-    """An infinite or missing number makes its row's restored numbers missing, and no other's."""
-    x = torch.randn(3, 10)
-    x[0, 4], x[1, 2] = float("inf"), float("nan")
-    found = restore(quantise(x, bits, torch.tensor(5)), 10, bits)
-    assert found[:2].isnan().all(1).all()
-    assert found[2].isfinite().all()
-
-
-@each_bits
-def test_pieces_are_rounded_apart_and_multiplied_alike(bits, monkeypatch):
-    """In small pieces equal rows are rounded differently, and the product is the whole matrix's."""
-    monkeypatch.setattr(_quantised, "_PIECE_ELEMENTS", 2 * 63)
-    row = torch.randn(1, 63, generator=torch.Generator().manual_seed(6))
-    kept = quantise(row.expand(15, 63).contiguous(), bits, torch.tensor(5))
-    restored = restore(kept, 63, bits)
-    assert len(restored.unique(dim=0)) == 15
-    y = torch.randn(15, 4)
-    torch.testing.assert_close(product(y, kept, 63, bits), y.T @ restored)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

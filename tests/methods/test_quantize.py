@@ -14,9 +14,7 @@ from rmmbench.errors import UsageError
 from rmmbench.measures.gradient.error import measure_gradient_error
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.predict import predict_memory
-from rmmbench.methods import _quantised
 from rmmbench.methods._few_bits import FewBits
-from rmmbench.methods._quantised import quantise_between, restore_between
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.spec.case import Case
 from rmmbench.spec.steps import Step
@@ -44,13 +42,6 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def rounded(x, bits, seed=0):
-    """Return a matrix as it comes back, each row a group."""
-    out = torch.empty_like(x)
-    restore_between(quantise_between(x, bits, generator(seed)), bits, out)
-    return out
-
-
 def gradients(step):
     """Return the gradient of every weight, with dropout drawn alike."""
     torch.manual_seed(5)
@@ -74,63 +65,6 @@ def shares(step, draws):
             for each in drawn
         ]
     )
-
-
-@each_bits
-@pytest.mark.parametrize("width", [1, 3, 26])
-def test_a_number_keeps_its_mean(bits, width):
-    """Over many draws each number's mean is what it was, within 4.5 standard errors."""
-    draws = 3000
-    x = torch.randn(1, width, generator=generator(3)) * 5 + 2
-    found = rounded(x.expand(draws, width).contiguous(), bits)
-    # A number between two levels has at most this standard deviation.
-    error = float(x.amax() - x.amin()) / (2**bits - 1) / 2 / draws**0.5
-    assert ((found.mean(0) - x[0]).abs() < 4.5 * error + 1e-5).all()
-
-
-@each_bits
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (1e-3, 3.0), (1e4, -50.0)])
-def test_a_number_goes_to_a_level_beside_it(bits, dtype, scale, offset):
-    """No number moves by more than a step, but for rounding in its own dtype."""
-    x = (torch.randn(63, 25, generator=generator(4)) * scale + offset).to(dtype)
-    step = (x.float().amax(1, keepdim=True) - x.float().amin(1, keepdim=True)) / (2**bits - 1)
-    slack = x.abs().amax().float() * torch.finfo(dtype).eps
-    assert ((rounded(x, bits) - x).float().abs() <= step * 1.0001 + slack).all()
-
-
-@each_bits
-def test_two_values_come_back_as_they_were(bits):
-    """A mask of dropout or attention, or a constant, is restored to the bit in every draw."""
-    mask = torch.rand(200, 64, generator=generator(5)) < 0.9
-    mask[0], mask[1] = True, False
-    values = torch.randn(2, 200, 1, generator=generator(6)) * 7
-    values[:, 2:5, 0] = torch.tensor([[0, 0.0, torch.finfo().min], [1 / 0.9, 1e-30, 0]])
-    x = torch.where(mask, values[1], values[0])
-    assert torch.equal(rounded(x, bits), x)
-
-
-@each_bits
-def test_what_is_not_finite_is_seen(bits):
-    """A group with NaN or ∞ has NaN, and no other group; −∞ comes back as the lowest number."""
-    x = torch.randn(4, 10, generator=generator(6))
-    x[0, 4], x[1, 2] = float("inf"), float("nan")
-    x[2] = torch.tensor([0.0, float("-inf")]).repeat(5)
-    found = rounded(x, bits)
-    assert found[:2].isnan().any(1).all()
-    assert torch.equal(found[2], x[2].clamp_min(torch.finfo().min))
-    assert found[3].isfinite().all()
-
-
-@each_bits
-def test_pieces_are_rounded_apart(bits, monkeypatch):
-    """In small pieces no row is lost, and equal rows are rounded differently."""
-    monkeypatch.setattr(_quantised, "_PIECE_ELEMENTS", 2 * 63)
-    x = torch.randn(1, 63, generator=generator(7)).expand(15, 63).contiguous()
-    found = rounded(x, bits)
-    assert len(found.unique(dim=0)) == 15
-    step = float(x.amax() - x.amin()) / (2**bits - 1)
-    assert ((found - x).abs() <= step * 1.0001).all()
 
 
 @each_bits

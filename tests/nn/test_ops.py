@@ -25,6 +25,7 @@ def test_torchs_own_checks(sketch):
     torch.library.opcheck(ops.sketch, (x, *settings, seed, None, None), test_utils=checks)
     torch.library.opcheck(ops.sketch, (x, *settings, None, None, None), test_utils=checks[:2])
     torch.library.opcheck(ops.draw_seed, (x, seed), test_utils=checks)
+    torch.library.opcheck(ops.rounding_words, (seed, 30, 2), test_utils=checks)
     torch.library.opcheck(ops.draw_seed, (x, None), test_utils=checks[:2])
     for operator in (ops.project, ops.project_and_sum):
         torch.library.opcheck(operator, (x, *settings, key), test_utils=checks)

@@ -1,24 +1,77 @@
-"""The words in a frontier's panel: names by its points, and what its line means."""
+"""Names beside the points of a frontier, so that none covers a point or another name.
+
+Plotly writes text at a fixed side of a point, where names of near points cover one another. Sizes
+are in pixels from the panel's lower left corner.
+"""
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from rmmbench.report.figures._frontier_panel import View
 from rmmbench.report.figures._method_bars import wrapped
-from rmmbench.report.figures._point_labels import CHARACTER, Box, Placed, PointLabel, place_labels
 from rmmbench.report.figures._style import INK, MUTED
 from rmmbench.report.figures._ways import EXACT, Cell
 from rmmbench.results.tidy import Row
 
-SIZE, PIECE = 11.5, 12
-HINT, HINT_UP = "above: worth having", 9
+SIZE, CHARACTER, LINE_HEIGHT = 11.5, 5.9, 14.0
+FAR = (9.0, 20.0, 34.0, 50.0, 68.0, 88.0)
+MARK, PIECE = 6.0, 12.0
+ANGLES = tuple(math.radians(angle) for angle in (0, 180, -90, 90, -45, -135, 45, 135, -20, 20))
+# Costs: of a name on each piece of a line, and of one on what is read.
+CROSSING, TOUCHING = 1.3, 20.0
+DEAREST = 2.4  # what a name may cost that is not needed
+
+Point = tuple[float, float]
+
+
+class Box(NamedTuple):
+    """A rectangle."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def overlap(self, other: "Box") -> float:
+        """Return the area that both have, 0 if they only touch."""
+        across = min(self.right, other.right) - max(self.left, other.left)
+        along = min(self.top, other.top) - max(self.bottom, other.bottom)
+        return across * along if across > 0 and along > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name by its point; one that is needed is written even where there is no free place."""
+
+    text: str
+    at: Point
+    is_needed: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a name may be: at a shift from its point, to which a line leads if that is far."""
+
+    shift: Point
+    anchors: tuple[str, str]
+    box: Box
+    link: tuple[Box, ...]
+
+    def annotation(self) -> dict[str, Any]:
+        """Return plotly's settings of it."""
+        (right, up), (across, along) = self.shift, self.anchors
+        where: dict[str, Any] = {"xanchor": across, "yanchor": along, "borderpad": 0}
+        if not self.link:
+            return where | {"showarrow": False, "xshift": right, "yshift": up}
+        look = {"arrowhead": 0, "arrowwidth": 0.8, "arrowcolor": MUTED, "standoff": MARK}
+        return where | look | {"showarrow": True, "ax": right, "ay": -up}
 
 
 def point_labels(cell: Cell, view: View, axes: str) -> tuple[list[dict[str, Any]], list[Row]]:
     """Return annotations, and the cases whose names have no room among them, by rising peak.
-
-    They are the names of points, and a word on the line from exact to checkpointing.
 
     Args:
         cell: Of the panel.
@@ -26,21 +79,73 @@ def point_labels(cell: Cell, view: View, axes: str) -> tuple[list[dict[str, Any]
         axes: The suffix of its axes' names.
     """
     rows = _by_need(cell, view)
-    labels = [
-        PointLabel(wrapped(cell.names[row["key"]]), view.pixels(row), need) for row, need in rows
-    ]
-    hint, words = _hint(cell, view)
-    frame, lines = Box(4, 4, view.width - 4, view.height - 4), _pieces(cell, view)
-    places = place_labels(labels, frame, words, lines)
-    where = {"xref": f"x{axes}", "yref": f"y{axes}", "borderpad": 0}
-    written = [
-        _written(place, view.place(row), is_needed=need)
-        for (row, need), place in zip(rows, places, strict=True)
-        if place is not None
-    ]
-    unnamed = [row for (row, _), place in zip(rows, places, strict=True) if place is None]
-    unnamed.sort(key=lambda row: row["peak_allocated_bytes"])
-    return [where | each for each in (*hint, *written)], unnamed
+    labels = [Label(wrapped(cell.names[row["key"]]), view.pixels(row), need) for row, need in rows]
+    frame = Box(4, 4, view.width - 4, view.height - 4)
+    written, unnamed = [], []
+    places = place_labels(labels, frame, list(_lines(cell, view)))
+    for (row, _), label, place in zip(rows, labels, places, strict=True):
+        if place is None:
+            unnamed.append(row)
+            continue
+        x, y = view.place(row)
+        font = {"size": SIZE, "color": INK if label.is_needed else MUTED}
+        look = {"text": label.text, "align": place.anchors[0], "font": font}
+        where = {"x": x, "y": y, "xref": f"x{axes}", "yref": f"y{axes}"}
+        written.append(where | look | place.annotation())
+    return written, sorted(unnamed, key=lambda row: row["peak_allocated_bytes"])
+
+
+def place_labels(labels: Sequence[Label], frame: Box, lines: Sequence[Box]) -> list[Place | None]:
+    """Return where each label goes; None if there is no room for it and it is not needed.
+
+    Args:
+        labels: The first choose first.
+        frame: What no label may leave.
+        lines: Places that labels should leave free if they can.
+    """
+    read = [_around(label.at, MARK) for label in labels]
+    found: list[Place | None] = []
+    for label in labels:
+        own = _around(label.at, MARK)
+        choices = [place for place in _choices(label) if frame.overlap(place.box) >= _area(place)]
+        costs = [_cost(place, [box for box in read if box != own], lines) for place in choices]
+        least = min(costs, default=math.inf)
+        has_place = choices and (least < DEAREST or label.is_needed)
+        place = choices[costs.index(least)] if has_place else None
+        found.append(place)
+        read += [place.box, *place.link] if place else []
+    return found
+
+
+def _choices(label: Label) -> Iterator[Place]:
+    lines = label.text.split("<br>")
+    width, height = CHARACTER * max(map(len, lines)), LINE_HEIGHT * len(lines)
+    for far in FAR:
+        for angle in ANGLES:
+            right, up = far * math.cos(angle), far * math.sin(angle)
+            across = _anchor(right / far, "left", "center", "right")
+            along = _anchor(up / far, "bottom", "middle", "top")
+            if far > FAR[0] and across != "center":
+                along = "middle"  # a line to a corner is not drawn
+            left = label.at[0] + right - {"left": 0, "center": 0.5, "right": 1}[across] * width
+            bottom = label.at[1] + up - {"bottom": 0, "middle": 0.5, "top": 1}[along] * height
+            end = (label.at[0] + right, label.at[1] + up)
+            link = tuple(_pieces(label.at, end, 3, 2)) if far > FAR[0] else ()
+            box = Box(left, bottom, left + width, bottom + height)
+            yield Place((right, up), (across, along), box, link)
+
+
+def _anchor(direction: float, ahead: str, beside: str, behind: str) -> str:
+    return beside if abs(direction) < 0.4 else ahead if direction > 0 else behind
+
+
+def _cost(place: Place, read: Sequence[Box], lines: Sequence[Box]) -> float:
+    """Return a number that is at least TOUCHING if the name or its link covers what is read."""
+    areas = [area for box in read if (area := place.box.overlap(box))]
+    crossed = sum(any(map(piece.overlap, read)) for piece in place.link)
+    cost = math.hypot(*place.shift) / FAR[-1]
+    cost += CROSSING * sum(1 for box in lines if place.box.overlap(box))
+    return cost + TOUCHING * (len(areas) + crossed) + sum(areas)
 
 
 def _by_need(cell: Cell, view: View) -> list[tuple[Row, bool]]:
@@ -57,48 +162,30 @@ def _by_need(cell: Cell, view: View) -> list[tuple[Row, bool]]:
     return [*((row, True) for row in needed.values()), *((row, False) for row in others)]
 
 
-def _written(place: Placed, at: tuple[float, float], *, is_needed: bool) -> dict[str, Any]:
-    look = {"text": place.label.text, "align": place.anchors[0], "arrowcolor": MUTED}
-    font = {"size": SIZE, "color": INK if is_needed else MUTED}
-    return {"x": at[0], "y": at[1], "font": font} | look | place.annotation()
-
-
-def _hint(cell: Cell, view: View) -> tuple[list[dict[str, Any]], list[Box]]:
-    """Return the word on the line, where points are fewest, and the room that it takes."""
-    if cell.line is None:
-        return [], []
-    (x0, y0), (x1, y1) = map(view.pixels, cell.line)
-    half = CHARACTER * len(HINT) / 2 / math.hypot(x1 - x0, y1 - y0)
-    if half > 0.45:
-        return [], []
-
-    def spots(middle: float) -> list[tuple[float, float]]:
-        parts = [middle + step / 4 * half for step in range(-4, 5)]
-        return [(x0 + part * (x1 - x0), y0 + part * (y1 - y0) + HINT_UP) for part in parts]
-
-    def room(middle: float) -> float:
-        marks = map(view.pixels, cell.timed)
-        return min(math.dist(spot, mark) for mark in marks for spot in spots(middle))
-
-    middle = max((half + (1 - 2 * half) * step / 40 for step in range(41)), key=room)
-    (a0, b0), (a1, b1) = map(view.place, cell.line)
-    note = {"x": a0 + middle * (a1 - a0), "y": b0 + middle * (b1 - b0), "text": HINT}
-    note |= {"textangle": -math.degrees(math.atan2(y1 - y0, x1 - x0)), "showarrow": False}
-    note |= {"yshift": HINT_UP, "font": {"size": SIZE, "color": MUTED}}
-    return [note], [Box(x - 9, y - 9, x + 9, y + 9) for x, y in spots(middle)]
-
-
-def _pieces(cell: Cell, view: View) -> list[Box]:
-    """Return what the lines take up, in pieces of about PIECE pixels."""
-    lines = [tuple(map(view.pixels, cell.line))] if cell.line else []
+def _lines(cell: Cell, view: View) -> Iterator[Box]:
+    """Yield what lines and error bars take up, in pieces."""
+    ends = [(view.pixels(cell.line[0]), view.pixels(cell.line[1]))] if cell.line else []
     for (x0, y0), (x1, y1) in pairwise(map(view.pixels, cell.exact_best)):
-        lines += [((x0, y0), (x1, y0)), ((x1, y0), (x1, y1))]
+        ends += [((x0, y0), (x1, y0)), ((x1, y0), (x1, y1))]
     for row in cell.timed:
         (x, _), (low, high) = view.pixels(row), view.bar(row)
-        lines.append(((x, low), (x, high)))
-    pieces = []
-    for (x0, y0), (x1, y1) in lines:
-        count = max(1, round(math.hypot(x1 - x0, y1 - y0) / PIECE))
-        spots = [(x0 + i / count * (x1 - x0), y0 + i / count * (y1 - y0)) for i in range(count)]
-        pieces += [Box(x - 4, y - 4, x + 4, y + 4) for x, y in spots]
-    return pieces
+        ends.append(((x, low), (x, high)))
+    for start, end in ends:
+        yield from _pieces(start, end, PIECE, 4)
+
+
+def _pieces(start: Point, end: Point, length: float, reach: float) -> Iterable[Box]:
+    """Return a line in pieces of about `length` pixels, without its end."""
+    (x0, y0), (x1, y1) = start, end
+    count = max(1, round(math.dist(start, end) / length))
+    for i in range(count):
+        yield _around((x0 + i / count * (x1 - x0), y0 + i / count * (y1 - y0)), reach)
+
+
+def _around(point: Point, reach: float) -> Box:
+    x, y = point
+    return Box(x - reach, y - reach, x + reach, y + reach)
+
+
+def _area(place: Place) -> float:
+    return (place.box.right - place.box.left) * (place.box.top - place.box.bottom)

@@ -14,7 +14,7 @@ from rmmbench.report.figures._style import INK, MUTED, RATES, around_one, axis, 
 from rmmbench.report.figures._ways import Cell
 from rmmbench.report.labels import EXACT, ROUNDING, gradient_error, has_exact_gradient
 from rmmbench.results.tidy import Row, interval
-from rmmbench.units import GIB, MIB, format_bytes
+from rmmbench.units import ByteUnit, byte_unit, format_bytes
 
 WIDTH, HEIGHT = 640, 450
 EXACT_BEST, TRADE = "exact, no other is better", "exact to checkpoint"
@@ -27,8 +27,7 @@ NO_ERROR, UNKNOWN = "0, or rounding", "not measured"
 class View:
     """What of memory and throughput a panel shows, and in what unit of memory."""
 
-    unit: str
-    unit_bytes: int
+    unit: ByteUnit
     x: tuple[float, float]
     y: tuple[float, float]
     width: int = WIDTH
@@ -38,13 +37,13 @@ class View:
     def of(cls, rows: Sequence[Row]) -> "View":
         """Return a view with room about all points of the rows, from 0 where that is not far."""
         peaks = [row["peak_allocated_bytes"] for row in rows]
-        unit, size = memory_unit(peaks)
-        low, high = min(peaks) / size, max(peaks) / size
+        unit = byte_unit(max(peaks))
+        low, high = min(peaks) / unit.size, max(peaks) / unit.size
         room = (high - low) or 0.2 * high
         start = 0.0 if low < 0.5 * high else low - 0.15 * room
         bottom, top = around_one(rows)
         margin = 0.08 * (top - bottom)
-        return cls(unit, size, (start, high + 0.14 * room), (bottom - margin, top + margin))
+        return cls(unit, (start, high + 0.14 * room), (bottom - margin, top + margin))
 
     def pixels(self, row: Row) -> tuple[float, float]:
         """Return where a case is, from the lower left corner."""
@@ -61,12 +60,7 @@ class View:
 
     def place(self, row: Row) -> tuple[float, float]:
         """Return where a case is on the axes."""
-        return row["peak_allocated_bytes"] / self.unit_bytes, row["relative_throughput"]
-
-
-def memory_unit(sizes: Sequence[int]) -> tuple[str, int]:
-    """Return the unit that suits the largest size, and its bytes."""
-    return ("MiB", MIB) if max(sizes, default=0) < GIB else ("GiB", GIB)
+        return row["peak_allocated_bytes"] / self.unit.size, row["relative_throughput"]
 
 
 def error_colors(rows: Iterable[Row]) -> dict[Errors, str]:
@@ -83,7 +77,7 @@ def frontier_panel(cell: Cell, view: View, heading: str, colors: Mapping[Errors,
     """Return the panel of the cases that have both numbers, coloured by `error_colors`."""
     return Panel(
         traces=[*_lines(cell, view), *_points(cell, view, colors), *_rings(cell, view)],
-        x=axis(f"peak memory, {view.unit}", range=view.x),
+        x=axis(f"peak memory, {view.unit.name}", range=view.x),
         y=axis(f"throughput ÷ {EXACT}'s", range=view.y),
         heading=heading,
         legend="gradient error",

@@ -20,7 +20,7 @@ from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import PAPERS_EXACT
 from rmmbench.report.published import matches
 from rmmbench.results.tidy import PLACE, Row, group, kept, kind_columns, setting_columns
-from rmmbench.units import GIB, MIB, gib
+from rmmbench.units import GIB, byte_unit, gib
 
 TOO_BIG, CROSS = "out of memory", "x-thin-open"
 FAR = 3  # times the highest mark; a limit beyond it would squeeze all lines into the bottom
@@ -53,7 +53,7 @@ def memory_panel(data: FigureData, rows: Sequence[Row], heading: str) -> Panel:
     look = _Look(rows)
     lines, hollow = _lines(look, rows), _hollow(look, rows, data)
     highest = max(y for trace in (*lines, *hollow) for y in trace.y if y is not None)
-    limit = device_limit(data, rows, look.unit_bytes)
+    limit = device_limit(data, rows, look.unit.size)
     far = limit is not None and limit.y > FAR * highest and not any(map(_is_too_big, rows))
     ceiling = max(highest, limit.y if limit and not far else 0)
     crosses = _crosses(look, rows, ceiling)
@@ -62,7 +62,7 @@ def memory_panel(data: FigureData, rows: Sequence[Row], heading: str) -> Panel:
     return Panel(
         traces=[*lines, *hollow, *crosses, *keys],
         x=axis("batch size", rangemode="tozero"),
-        y=axis(f"peak memory, {look.unit}", range=[0, 1.15 * ceiling]),
+        y=axis(f"peak memory, {look.unit.name}", range=[0, 1.15 * ceiling]),
         levels=[limit] if limit and not far else [],
         heading=heading,
         corner=f"↑ {limit.text}, beyond this scale" if limit and far else "",
@@ -74,8 +74,7 @@ class _Look:
     """The unit; and of each line its name, its colour by rate, and a number for all the rest."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        is_small = max(row["peak_allocated_bytes"] or 0 for row in rows) < GIB
-        self.unit, self.unit_bytes = ("MiB", MIB) if is_small else ("GiB", GIB)
+        self.unit = byte_unit(max(row["peak_allocated_bytes"] or 0 for row in rows))
         self._places, self._settings = place_names(rows, PLACE), setting_names(rows, PAPERS_EXACT)
         self._colors = rate_colors(rows)
         exact, others = (
@@ -95,7 +94,7 @@ def _lines(look: _Look, rows: Sequence[Row]) -> list[Any]:
     traces = []
     for alike in group(rows, _line_columns()):
         points = [
-            (row["batch_size"], row["peak_allocated_bytes"] / look.unit_bytes, hover(row))
+            (row["batch_size"], row["peak_allocated_bytes"] / look.unit.size, hover(row))
             for row in alike
             if _has_peak(row)
         ]
@@ -111,7 +110,7 @@ def _hollow(look: _Look, rows: Sequence[Row], data: FigureData) -> list[Any]:
         points = [
             (
                 row.batch_size,
-                row.peak_gib * GIB / look.unit_bytes,
+                row.peak_gib * GIB / look.unit.size,
                 f"<b>{PUBLISHED}, {name}</b><br>{row.peak_gib} GiB<br>{row.source}",
             )
             for row in data.profile.published

@@ -1,12 +1,12 @@
 """Peak memory by way of saving, where no step was timed."""
 
-from rmmbench.report.figures._frontier_panel import full_hover, memory_unit
+from rmmbench.report.figures._frontier_panel import full_hover
 from rmmbench.report.figures._method_bars import WIDTH, Bar, bars, height, name_axis
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._style import COLORS, GRID, MUTED, axis
 from rmmbench.report.figures._ways import EXACT, Cell
 from rmmbench.results.tidy import Row
-from rmmbench.units import format_percent
+from rmmbench.units import byte_unit, format_percent
 
 RESTING, PEAK, SAVED = "between steps", "more at the peak", "saved"
 
@@ -17,7 +17,8 @@ def peak_bars(cell: Cell, heading: str) -> Panel:
     What is there between steps too is a part of each: parameters, optimizer state and the batch.
     """
     rows = sorted(cell.sized, key=lambda row: -row["peak_allocated_bytes"])
-    unit, size = memory_unit([row["peak_allocated_bytes"] for row in rows])
+    unit = byte_unit(rows[0]["peak_allocated_bytes"])
+    size = unit.size
     exact = cell.exact["peak_allocated_bytes"] if cell.exact else 0
     saved = [_bar(row, cell, max(row["peak_allocated_bytes"], exact) / size, size) for row in rows]
     peaks = [_bar(row, cell, row["peak_allocated_bytes"] / size) for row in rows]
@@ -29,7 +30,7 @@ def peak_bars(cell: Cell, heading: str) -> Panel:
             bars(peaks, PEAK, COLORS[5], places),
             bars(resting, RESTING, MUTED, places).update(legendrank=500),
         ],
-        x=axis(f"peak memory, {unit}", range=[0, 1.3 * max(bar.length for bar in saved)]),
+        x=axis(f"peak memory, {unit.name}", range=[0, 1.3 * max(bar.length for bar in saved)]),
         y=name_axis(names[::-1]),
         heading=heading,
         legend="memory",

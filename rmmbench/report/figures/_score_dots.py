@@ -6,6 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from rmmbench.report import published
 from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._seeds import (
     band,
@@ -26,8 +27,9 @@ from rmmbench.report.figures._style import (
     name_colors,
     rate_colors,
 )
+from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import EXACT, setting
-from rmmbench.report.scores import Line
+from rmmbench.report.scores import Line, by_place
 from rmmbench.results.tidy import kept
 
 FILLED = 0.72  # of a column's width; the rest is the space between columns
@@ -76,6 +78,25 @@ def score_height(line: Line) -> Height | None:
     if printed is None:
         return None
     return Height(printed.mean, *printed.ends, spread_text(printed, digits=line.digits))
+
+
+def scores_of(data: FigureData, line: Line, exact: str = EXACT) -> Dots:
+    """Return how lines become dots of the line's score."""
+    return Dots(
+        height=score_height,
+        published=lambda each: published.find(data.profile, each.row, "score"),
+        title=line.metric_name,
+        digits=line.digits,
+        is_score=True,
+        exact=exact,
+    )
+
+
+def scored(lines: Sequence[Line]) -> tuple[list[Line], list[list[Line]]]:
+    """Return the lines with a score, and those of each place that has more than exact."""
+    drawn = [line for line in lines if line.score is not None]
+    places = [each for each in by_place(drawn).values() if not all(x.is_exact for x in each)]
+    return drawn, places
 
 
 class Look:

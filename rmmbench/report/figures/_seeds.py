@@ -65,6 +65,13 @@ def band_key() -> go.Scatter:
     return key(BAND, "square").update(marker={"size": 14, "opacity": 0.3, "line": {"width": 0}})
 
 
+def curve_scale(curves: Iterable[Curve]) -> list[float]:
+    """Return the range of an axis with room for all curves and their bands."""
+    ends = [end for points in curves for _, spread in points for end in spread.ends] or [0.0, 1.0]
+    room = 0.05 * ((max(ends) - min(ends)) or 1.0)
+    return [min(ends) - room, max(ends) + room]
+
+
 def spread_text(spread: Spread, *, digits: int = 3) -> str:
     """Return a number over seeds: "0.591 ± 0.012, over 5 seeds"."""
     mean = f"{spread.mean:.{digits}f}"

@@ -12,7 +12,7 @@ from rmmbench.report.figures._style import INK, Point, axis, line, marks, rate_c
 from rmmbench.report.labels import PAPERS_EXACT
 from rmmbench.results.tidy import Row, group, kept, kind_columns
 from rmmbench.results.timeline import CATEGORIES, PHASES, Category, Phase, Timeline, TimePoint
-from rmmbench.units import GIB, MIB, format_bytes
+from rmmbench.units import byte_unit, format_bytes
 
 PEAK = "highest"
 # A step of the optimizer has little to show, however many operators it runs.
@@ -41,8 +41,7 @@ class Look:
         self.names = setting_names(rows, PAPERS_EXACT)
         self.width, self.height = (250, 200) if is_small else (340, 280)
         self.narrow = 170 if is_small else 230
-        highest = max(map(self.highest, rows))
-        self.unit, self.unit_bytes = ("MiB", MIB) if highest < GIB else ("GiB", GIB)
+        self.unit = byte_unit(max(map(self.highest, rows)))
         self._colors = rate_colors(rows)
         kinds = group([row for row in rows if row["method"] != "exact"], kind_columns())
         self._kinds = {row["key"]: i for i, alike in enumerate(kinds) for row in alike}
@@ -63,7 +62,7 @@ class Look:
 
     def scaled(self, n_bytes: float) -> float:
         """Return bytes in the unit of the axes."""
-        return n_bytes / self.unit_bytes
+        return n_bytes / self.unit.size
 
 
 def step_panel(
@@ -86,7 +85,7 @@ def step_panel(
     return Panel(
         traces=[*traces, dots],
         x=_phases(),
-        y=axis(f"live memory, {look.unit}", range=[0, scale]),
+        y=axis(f"live memory, {look.unit.name}", range=[0, scale]),
         levels=levels,
         walls=[STARTS[phase] for phase in PHASES[1:]],
         width=look.width,

@@ -9,6 +9,7 @@ from rmmbench.report.figures._seeds import (
     Curve,
     band_key,
     curve,
+    curve_scale,
     curve_traces,
     headline,
     hover_title,
@@ -63,7 +64,7 @@ class _Panels:
         self._names, self._kinds = place_names(lines), kind_names(lines)
         self._colors = rate_colors([line.row for line in lines])
         self._scales = {
-            (place, what): _scale(members, what)
+            (place, what): curve_scale(_curve(line, what) for line in members)
             for place, members in by_place(lines).items()
             for what in TITLES
         }
@@ -104,14 +105,6 @@ class _Panels:
             return f"{hover_title(line)}<br>step {step:g}<br>{what} loss {spread_text(spread)}"
 
         return list(curve_traces(points, name, color, text))
-
-
-def _scale(lines: Sequence[Line], what: str) -> list[float]:
-    """Return one scale for all sketches of a place."""
-    curves = [_curve(line, what) for line in lines]
-    ends = [end for points in curves for _, spread in points for end in spread.ends] or [0.0, 1.0]
-    room = (max(ends) - min(ends)) or 1.0
-    return [min(ends) - 0.05 * room, max(ends) + 0.05 * room]
 
 
 def _pairs(lines: Sequence[Line]) -> list[list[Line]]:

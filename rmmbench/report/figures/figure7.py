@@ -9,6 +9,7 @@ from rmmbench.report.figures._seeds import (
     Curve,
     band_key,
     curve,
+    curve_scale,
     curve_traces,
     headline,
     hover_title,
@@ -75,7 +76,11 @@ class _Panels:
 
     def all(self, columns: int) -> list[Panel]:
         """Return the panels; the last of the first row of `columns` has the legend."""
-        groups = [(lines, _range(place)) for place in self.groups for lines in place]
+        groups = [
+            (lines, curve_scale(_curve(line) for alike in place for line in alike))
+            for place in self.groups
+            for lines in place
+        ]
         corner = min(columns, len(groups)) - 1
         return [
             self._panel(lines, scale, is_first=index % columns == 0, has_legend=index == corner)
@@ -117,14 +122,6 @@ class _Panels:
             return f"{hover_title(line)}<br>epoch {epoch:g}<br>{line.metric_name}: {score}"
 
         return list(curve_traces(_curve(line), name, color, text))
-
-
-def _range(groups: Sequence[Sequence[Line]]) -> list[float]:
-    """Return the scale of one place."""
-    curves = [_curve(line) for lines in groups for line in lines]
-    ends = [end for points in curves for _, spread in points for end in spread.ends]
-    room = (max(ends) - min(ends)) or 1.0
-    return [min(ends) - 0.05 * room, max(ends) + 0.05 * room]
 
 
 def _has_curve(line: Line) -> bool:

@@ -59,7 +59,7 @@ def _panels(
     """Yield the panels of a cell, all to one scale."""
     cell = sorted(cell, key=lambda row: (row["method"] != "exact", [-size for size in kept(row)]))
     top = look.scaled(max(map(look.highest, cell)))
-    limit = device_limit(data, cell, look.unit_bytes)
+    limit = device_limit(data, cell, look.unit.size)
     is_far = limit is not None and limit.y > FAR * top
     scale = 1.12 * max(top, limit.y if limit and not is_far else 0)
     yield step_panel(

@@ -30,6 +30,10 @@ HOW_TO_READ = (
     "Each point is one way of saving memory: further left needs less, further up is faster. "
     "Its colour is how far weight gradients are from the exact ones, as a fraction of them."
 )
+LINE = (
+    "Above the dashed line a way is faster than a mix of exact and checkpointing that needs as "
+    "much memory."
+)
 MOST_CELLS = 3
 LOW = 350  # pixels, of a panel that is not alone
 DEVICES = {"predict": "predicted", "cpu": "measured on the CPU", "cuda": "measured on the GPU"}
@@ -120,6 +124,7 @@ def _footnote(
     rows += [row for row in drawn if row["key"] not in mine] + unanswered(data.step_rows)
     subjects = ["memory"] + ["time"] * any(row["samples_per_second"] for row in drawn)
     said = [HOW_TO_READ] if any(cell.timed for cell in cells) else []
+    said += [LINE] if any(cell.line for cell in cells) else []
     said.append(footnote(data, rows, drawn, subjects=subjects, missing=_absent(data, rows, drawn)))
     more = len(_compared(data)) - len(cells)
     said.append(f"Left out, for want of space: {more} more panels." if more > 0 else "")

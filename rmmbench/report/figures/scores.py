@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from rmmbench.report import published
 from rmmbench.report.figures._notes import join
 from rmmbench.report.figures._panel import Level, Panel
-from rmmbench.report.figures._score_dots import Dots, Height, Look, dots, score_height
+from rmmbench.report.figures._score_dots import Dots, Height, Look, dots, scored, scores_of
 from rmmbench.report.figures._seeds import headline, training_note
 from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.labels import EXACT
-from rmmbench.report.scores import Line, by_place, place_names, read_lines
+from rmmbench.report.scores import Line, place_names, read_lines
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as Drawing
@@ -23,16 +23,15 @@ class Scores(Figure):
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one dot."""
-        if any(_is_drawn(line) and not line.is_exact for line in read_lines(data.records)):
+        if scored(read_lines(data.records))[1]:
             return None
         return "training runs with a score of a way to save memory"
 
     def draw(self, data: FigureData) -> "Drawing":
         """Return the panels, a task a row."""
         lines = read_lines(data.records)
-        drawn = [line for line in lines if _is_drawn(line)]
+        drawn, places = scored(lines)
         look, names = Look(drawn), place_names(drawn)
-        places = [each for each in by_place(drawn).values() if not all(map(_is_exact, each))]
         across = 1 if len(places) < 4 else 2
         panels = [
             panel
@@ -60,13 +59,7 @@ def _pair(
     has_legend: bool,
 ) -> list[Panel]:
     """Return the panel of scores and that of times."""
-    scores = Dots(
-        height=score_height,
-        published=lambda line: published.find(data.profile, line.row, "score"),
-        title=lines[0].metric_name,
-        digits=lines[0].digits,
-        is_score=True,
-    )
+    scores = scores_of(data, lines[0])
     times = Dots(
         height=_time,
         published=lambda line: _inverse(published.relative_throughput(data.profile, line.row)),
@@ -87,14 +80,6 @@ def _time(line: Line) -> Height | None:
     middle, low, high = statistics.median(ratios), ratios[0], ratios[-1]
     seeds = f"{len(ratios)} seed{'' if len(ratios) == 1 else 's'}"
     return Height(middle, low, high, f"{middle:.2f}, {low:.2f} to {high:.2f} over {seeds}")
-
-
-def _is_drawn(line: Line) -> bool:
-    return line.score is not None
-
-
-def _is_exact(line: Line) -> bool:
-    return line.is_exact
 
 
 def _inverse(ratio: float | None) -> float | None:

@@ -81,6 +81,7 @@ def _notes(data: FigureData, cells: Sequence[Cell]) -> tuple[str, ...]:
         )
     if any(cell.line for cell in cells):
         said.append(
-            "Above: faster than the straight line from exact to checkpoint is at the same peak."
+            "Above: faster than a mix of exact and checkpoint that needs as much memory, "
+            "by the straight line between them."
         )
     return tuple(filter(None, said))
