@@ -9,10 +9,10 @@ Nothing heavy is imported until one of these names is used.
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from rmmbench import sketches as sketches
     from rmmbench.measures.gradient.callback import NoiseCallback as NoiseCallback
     from rmmbench.nn import RMMLinear as RMMLinear
@@ -25,14 +25,11 @@ if TYPE_CHECKING:
     from rmmbench.nn.updating import update as update
     from rmmbench.report.check.two_runs import compare as compare
     from rmmbench.report.check.two_runs import load as load
+    from rmmbench.report.figures._chosen import plot as plot
+    from rmmbench.report.summary import summary as summary
     from rmmbench.running.one_case import measure as measure
     from rmmbench.running.one_case import predict as predict
     from rmmbench.running.one_run import run as run
-
-try:
-    __version__ = version("rmmbench")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0+unknown"
 
 _HOMES = {
     "NoiseCallback": "measures.gradient.callback",
@@ -44,10 +41,12 @@ _HOMES = {
     "load": "report.check.two_runs",
     "manual_seed": "nn",
     "measure": "running.one_case",
+    "plot": "report.figures._chosen",
     "predict": "running.one_case",
     "rmm_linear": "nn",
     "run": "running.one_run",
     "sketches": "",
+    "summary": "report.summary",
     "unconvert": "nn.unconversion",
     "update": "nn.updating",
 }
@@ -63,16 +62,20 @@ __all__ = [
     "load",
     "manual_seed",
     "measure",
+    "plot",
     "predict",
     "rmm_linear",
     "run",
     "sketches",
+    "summary",
     "unconvert",
     "update",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name == "sketches":
         return import_module("rmmbench.sketches")
     if name in _HOMES:
@@ -82,6 +85,15 @@ def __getattr__(name: str) -> Any:
     from rmmbench.errors import did_you_mean
 
     raise AttributeError(f"module 'rmmbench' has no attribute '{name}'{did_you_mean(name, _HOMES)}")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("rmmbench")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from rmmbench.report.check.two_runs import opened
 from rmmbench.report.figures import FIGURES, FigureData
 from rmmbench.report.tables import Table, markdown, tables_of
 from rmmbench.report.tables.batch_table import batch_table
@@ -19,15 +20,33 @@ from rmmbench.units import format_bytes, format_seconds
 PAGE, NOTES = "README.md", "notes.md"
 
 
-def summary(run: Run) -> str:
-    """Return the page of a run, made from its records alone.
+class Page(str):
+    """A text in Markdown, which a notebook shows as a page."""
+
+    __slots__ = ()
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+def summary(run: Run | str | Path) -> Page:
+    """Return the page of a run in Markdown, made from its records alone.
 
     `notes.md` in the run directory, if it is there, is what a person has to say of it; pictures
     are the PNG files that lie there.
 
+    Args:
+        run: What `load` or `run` returned, a path, or the name of a run that ships with rmmbench.
+
     Raises:
-        RunError: If a record, or the notes, cannot be read.
+        RunError: If the run is no run directory, or a record or the notes cannot be read.
+
+    Examples:
+        >>> import rmmbench
+        >>> print(rmmbench.summary("table3-fast-predict").splitlines()[0])
+        # The cells of Table 3, left, by the paper's own choice of layers and by ours
     """
+    run = opened(run)
     records = run.records()
     said = (content_of(run.path / NOTES) or b"").decode(errors="replace").strip()
     parts = [
@@ -38,7 +57,7 @@ def summary(run: Run) -> str:
         "\n".join(_warnings(records)),
         "\n\n".join(_pictures(run.path)),
     ]
-    return "\n\n".join(filter(None, parts)) + "\n"
+    return Page("\n\n".join(filter(None, parts)) + "\n")
 
 
 _MADE = (

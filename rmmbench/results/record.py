@@ -7,18 +7,19 @@ why.
 import statistics
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from rmmbench.results.migration import SCHEMA_VERSION, migrated
 from rmmbench.results.timeline import Timeline
 from rmmbench.results.timing import TIMING_COLUMNS, Timing
 from rmmbench.results.trained import Training
 from rmmbench.spec.case import Case, Device
 from rmmbench.spec.ranges import Finite, Flag, Line, NotNegative, Whole
 from rmmbench.spec.strict import Strict
+from rmmbench.units import format_bytes
 
-SCHEMA_VERSION: Final = 1
 SYNTHETIC = "inputs and labels are random"
 
 Outcome = Literal["ok", "out_of_memory", "diverged", "error", "timeout", "skipped"]
@@ -179,7 +180,7 @@ class Record(Strict):
             ("torch"), or both; None where none was computed.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     key: Line
     case: Case
     outcome: Outcome
@@ -205,6 +206,12 @@ class Record(Strict):
     )
     wall_seconds: NotNegative = 0.0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, told: Any) -> Any:
+        """Read on what an older version wrote."""
+        return migrated(told) if isinstance(told, Mapping) else told
+
     @property
     def has_failed(self) -> bool:
         """Whether the case has no result; measured again, it may have one.
@@ -214,11 +221,20 @@ class Record(Strict):
         """
         return self.outcome in ("error", "timeout")
 
+    def __repr__(self) -> str:
+        said = [self.outcome.replace("_", " "), *filter(None, [self.reason])]
+        if self.memory:
+            said.append(f"peak {format_bytes(self.memory.peak_allocated_bytes)}")
+        if self.timing:
+            said.append(f"{self.timing.samples_per_second:.4g} samples/s")
+        if self.timing and self.timing.relative_throughput:
+            said.append(f"relative throughput {self.timing.relative_throughput:.3f}")
+        return f"Record({self.case.title}: {', '.join(said)})"
+
     def row(self) -> dict[str, object]:
         """Return the flat row that tables, figures and exports read, one value a column."""
         case, memory, timing = self.case, self.memory, self.timing
-        row: dict[str, object] = {name: getattr(case, name) for name in _CASE_COLUMNS}
-        row |= {name: " ".join(getattr(case, name)) or None for name in ("include", "exclude")}
+        row = case_row(case)
         row["dtype"] = told_dtype(case.dtype, self.parameter_dtypes)
         row["device"] = case.device
         # What cannot be predicted may have been measured.
@@ -245,6 +261,22 @@ class Record(Strict):
         return row
 
 
+def case_row(case: Case) -> dict[str, object]:
+    """Return the columns of a case: its fields, with the method and every setting for its steps."""
+    row: dict[str, object] = {}
+    for name in _CASE_COLUMNS:
+        if name == "steps":
+            row |= {"method": case.method, **case.settings}
+        else:
+            row[name] = getattr(case, name)
+    return {k: " ".join(v) or None if isinstance(v, tuple) else v for k, v in row.items()}
+
+
+_CASE_COLUMNS: Final = tuple(
+    name for name in Case.model_fields if name not in ("timing", "training", "timeline")
+)
+
+
 def told_dtype(dtype: str, parameters: Mapping[str, int] | None) -> str:
     """Return what a model computes in: the dtype asked for, or the parameters' where they differ.
 
@@ -257,14 +289,6 @@ def told_dtype(dtype: str, parameters: Mapping[str, int] | None) -> str:
     found = " and ".join(sorted(parameters, key=lambda name: -parameters[name]))
     cast = "" if dtype == "float32" else f", autocast to {dtype}"
     return f"{found} parameters{cast}"
-
-
-_NESTED = {"timing", "training", "timeline", "include", "exclude"}
-_CASE_COLUMNS = tuple(name for name in Case.model_fields if name not in _NESTED)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _trained(training: Training | None) -> dict[str, object]:

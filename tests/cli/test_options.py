@@ -163,3 +163,20 @@ def test_the_first_word_comes_at_once(tmp_path):
     assert line == "quick on predict: records go to runs/quick-predict\n"
     # A second on a machine that does nothing else.
     assert took < 5
+
+
+def test_help_imports_nothing_heavy():
+    """Every help comes where neither torch nor any other of the large libraries can be had."""
+    heavy = ["torch", "transformers", "pandas", "plotly", "scipy", "pynvml", "numpy"]
+    program = (
+        f"import sys; sys.modules |= dict.fromkeys({heavy}); sys.modules['pydantic'] = None\n"
+        "from rmmbench.cli import main\n"
+        f"for words in {[[], *([name] for name in COMMANDS)]}:\n"
+        "    sys.argv = ['rmmbench', *words, '--help']\n"
+        "    try: main()\n"
+        "    except SystemExit as end: assert not end.code, (words, end.code)\n"
+        "    sys.modules.pop('pydantic', None)  # which typer takes for a command's parameters\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Usage: ") == 1 + len(COMMANDS)

@@ -121,7 +121,7 @@ def copied(done, folder):
         (["--sketch", "kronecker"], "sketch 'kronecker' needs block_rows, which says how 4 r"),
         (["--method", "rrm"], "no method named 'rrm'; did you mean 'rmm'?; choose from: exact"),
         (["--method", "rmm+exact-rp"], "rmm and exact-rp cannot be combined: both take over the"),
-        (["--method", "checkpoint"], "checkpoint must find blocks to repeat, two or more of one"),
+        (["--method", "checkpoint"], "linear:8x8: checkpoint must find blocks to repeat, two or"),
         (["--model", "liner"], "no model named 'liner'; did you mean 'linear'?; choose from: rob"),
         (["--model", "linear:8"], "linear must be given as linear:INxOUT, got 'linear:8'"),
         (["--model", "hf:bret"], "no transformers config named 'bret'; did you mean 'bert'?; give"),
@@ -274,7 +274,7 @@ def test_a_locked_directory_is_refused(copied, refused):
         (b"not json", "run/records.jsonl:3 is not JSON; remove the line"),
         (
             b'{"schema_version": 9}',
-            "run/records.jsonl:3 must have schema_version 1, got 9; mea",
+            "run/records.jsonl:3 must have schema_version 1 or 2, got ",
         ),
         (
             b'{"schema_version": 1}',
@@ -411,18 +411,3 @@ def test_an_interrupted_sweep_keeps_its_records(folder, refused, wait_for):
     assert error.splitlines()[-1] == expected
     assert {record.case.model for record in Run.open(folder / "run").records()} == {"linear:8x8"}
     assert (folder / "run" / RUN_FILE).is_file()
-
-
-@pytest.mark.parametrize("command", [["--help"], ["sweep", "--help"]])
-def test_help_imports_nothing_heavy(command):
-    """Help comes where neither torch nor any other of the large libraries can be imported."""
-    heavy = ["torch", "transformers", "pandas", "plotly", "scipy", "pynvml", "numpy"]
-    if command == ["--help"]:
-        heavy.append("pydantic")  # which typer itself takes for a command's own parameters
-    program = (
-        f"import sys; sys.modules |= dict.fromkeys({heavy}); "
-        f"sys.argv = ['rmmbench', *{command}]; from rmmbench.cli import main; main()"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "Usage" in done.stdout

@@ -1,6 +1,5 @@
 """`rmmbench train` and `rmmbench variance`, as a person types them."""
 
-import subprocess
 import sys
 
 import pytest
@@ -11,20 +10,8 @@ from rmmbench.results.store import Run
 
 
 @pytest.fixture
-def rmmbench(tmp_path):
+def rmmbench(tmp_path, monkeypatch, capsys):
     """Run the command in a directory of its own; return its exit code, output and last words."""
-
-    def run(*arguments):
-        command = [sys.executable, "-m", "rmmbench", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        return done.returncode, done.stdout, done.stderr
-
-    return run
-
-
-@pytest.fixture
-def refused(tmp_path, monkeypatch, capsys):
-    """Run the command within this process; return its exit code, output and last words."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
@@ -36,9 +23,9 @@ def refused(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_a_profile_that_trains_nothing_is_refused(refused):
+def test_a_profile_that_trains_nothing_is_refused(rmmbench):
     """What sweep measures is not trained in silence."""
-    code, out, said = refused("train", "quick")
+    code, out, said = rmmbench("train", "quick")
     assert (code, out) == (Exit.USAGE, "")
     assert said == "error: profile 'quick' trains nothing; measure it with `rmmbench sweep`\n"
 
@@ -80,15 +67,15 @@ def test_variance_tells_the_noise_and_draws_it(rmmbench, tmp_path):
     [
         (["mlp:64-10", "--layer", "nowhere"], "no layer matches layers=['nowhere']"),
         (["hf:gpt2"], "--layer must be given for model 'hf:gpt2'"),
-        (["mlp:64-10", "--layer", "*", "--rho", "2"], "rho"),
-        (["mlp:64-10", "--layer", "*", "--steps", "0"], "max_steps must be at least 1, got 0"),
+        (["mlp:64-10", "--layer", "*", "--rho", "2"], "--rho must be in (0, 1], got 2"),
+        (["mlp:64-10", "--layer", "*", "--steps", "0"], "--steps must be at least 1, got 0"),
         (["mlp:64-10", "--layer", "*", "--format", "gif"], "--format must be one of html"),
         (["mlp:64-10", "--layer", "*", "--device", "predict"], "cannot train"),
     ],
 )
-def test_what_variance_cannot_do_is_told_in_one_line(refused, arguments, said):
+def test_what_variance_cannot_do_is_told_in_one_line(rmmbench, arguments, said):
     """Layers, rates and names are checked before anything is trained."""
-    code, out, told = refused("variance", *arguments)
+    code, out, told = rmmbench("variance", *arguments)
     assert (code, out) == (Exit.USAGE, "")
     line = told.splitlines()[-1]
     assert line.startswith("error: ")

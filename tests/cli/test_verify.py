@@ -34,7 +34,7 @@ def test_a_table_a_claim_at_a_hundred_columns(monkeypatch):
     assert max(map(len, done.stdout.splitlines())) <= 100
 
 
-def test_json_has_every_number():
+def test_json_has_every_number(one_thread):
     """Machines get claims, findings, verdicts and full numbers, and people's words go to stderr."""
     done = run("bound", "--json", "--seed", "5")
     told = json.loads(done.stdout)

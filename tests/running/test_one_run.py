@@ -157,3 +157,24 @@ def test_what_makes_no_run_is_told_in_a_line(profile, given, error, said):
     """A wrong name or value is refused, with the nearest right one, before anything is measured."""
     with pytest.raises(error, match=said):
         rmmbench.run(profile, **given)
+
+
+def test_a_record_shows_itself_in_a_line():
+    """What `measure` returns is told shortly, with why it has no result if it has none."""
+    record = rmmbench.measure("mlp:8-16-4", device="predict", batch_size=16)
+    assert repr(record) == "Record(mlp:8-16-4 16 exact: ok, peak 6.6 KiB)"
+    assert str(record.memory.peak_allocated_bytes) in record.model_dump_json()
+    failed = record.model_copy(update={"outcome": "out_of_memory", "reason": "no room"})
+    assert "out of memory, no room" in repr(failed)
+
+
+def test_a_run_is_drawn_and_told():
+    """A figure is plotly's, the profile's own first; what cannot be drawn says what is missing."""
+    assert rmmbench.plot("frontier-predict", "frontier").data
+    assert rmmbench.plot(rmmbench.load("ci")).data
+    with pytest.raises(UsageError, match="figure8 needs"):
+        rmmbench.plot("ci", "figure8")
+    with pytest.raises(UnknownNameError, match="no figure named 'figure9'"):
+        rmmbench.plot("ci", "figure9")
+    page = rmmbench.summary("ci")
+    assert page._repr_markdown_() == str(page)

@@ -110,29 +110,33 @@ def test_draws_that_fail_cost_no_training(record_of, monkeypatch):
     assert record.missing["training.drawn_noise"] == "MemoryError: full"
 
 
-def test_a_killed_run_goes_on_from_its_checkpoint(train, tmp_path, wait_for, living):
+def test_a_killed_run_goes_on_from_its_checkpoint(train, tmp_path, monkeypatch, wait_for, living):
     """Killed in the middle of a run and started again, it ends as one that was never stopped."""
     checkpoints, records = tmp_path / "run" / CHECKPOINTS, tmp_path / "run" / RECORDS_FILE
+    asked = ["--method", "exact", "--seed", "0"]
+    monkeypatch.chdir(tmp_path)
 
     def is_halfway():
         return bool(list(checkpoints.glob("*/checkpoint-*/trainer_state.json")))
 
-    with train(60, "--method", "exact", "--seed", "0") as process:
+    def trained(out):
+        monkeypatch.setattr(sys, "argv", ["rmmbench", "train", "small.toml", "--out", out, *asked])
+        with pytest.raises(SystemExit) as raised:
+            main()
+        assert raised.value.code == Exit.OK
+        (record,) = Run.open(tmp_path / out).records()
+        return record
+
+    with train(60, *asked) as process:
         wait_for(is_halfway)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         wait_for(lambda: not living())
     assert not records.exists() or not records.read_bytes()
-    with train(60, "--method", "exact", "--seed", "0") as process:
-        _, said = process.communicate()
-        assert process.returncode == Exit.OK, said
-    (resumed,) = Run.open(tmp_path / "run").records()
+    resumed = trained("run")
     assert resumed.training.resumed_at
     assert not list(checkpoints.glob("*"))
-    again = ["--method", "exact", "--seed", "0", "--out", "whole"]
-    with train(60, *again) as process:
-        process.communicate()
-    (whole,) = Run.open(tmp_path / "whole").records()
+    whole = trained("whole")
     assert whole.training.resumed_at == ()
     assert [p.step for p in resumed.training.losses] == [p.step for p in whole.training.losses]
     for one, other in zip(resumed.training.losses, whole.training.losses, strict=True):

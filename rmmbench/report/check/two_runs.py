@@ -30,6 +30,11 @@ def load(path: str | Path) -> Run:
     return Run.open(baselines.find(str(path)))
 
 
+def opened(run: Run | str | Path) -> Run:
+    """Return a run as it is, or the one at a path, or of a name."""
+    return run if isinstance(run, Run) else load(run)
+
+
 def compare(
     run: Run | str | Path,
     baseline: Run | str | Path,
@@ -68,7 +73,7 @@ def compare(
     for name in allow:
         if name not in known:
             raise UnknownNameError("difference to allow", name, known)
-    measured = run if isinstance(run, Run) else load(run)
+    measured = opened(run)
     before = baseline
     if not isinstance(before, Run):
         before = baselines.open_baseline(baselines.find(str(baseline)))
