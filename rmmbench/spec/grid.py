@@ -82,8 +82,9 @@ class Grid(Strict):
     @model_validator(mode="after")
     def _projections_of_a_layer(self) -> "Grid":
         models = [name for name in self.model if name.partition(":")[0] != "linear"]
-        if "projection" in self.measure and (models or self.method != ("rmm",)):
-            got = f"model '{models[0]}'" if models else f"method {', '.join(self.method)}"
+        others = [name for name in self.method if name not in ("rmm", EXACT)]
+        if "projection" in self.measure and (models or others):
+            got = f"model '{models[0]}'" if models else f"method '{others[0]}'"
             need = "measure 'projection' must have models linear:INxOUT and method rmm"
             raise ValueError(f"{need}, got {got}")
         return self

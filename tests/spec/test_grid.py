@@ -92,7 +92,7 @@ def test_a_sketch_alone_has_a_device_of_its_own():
     [
         ({"measure": ["projection", "time"]}, "must have 'projection' alone"),
         ({"model": ["linear:8x4", "mlp"]}, "models linear:INxOUT and method rmm, got model 'mlp'"),
-        ({"method": ["velora"]}, "models linear:INxOUT and method rmm, got method velora"),
+        ({"method": ["velora"]}, "models linear:INxOUT and method rmm, got method 'velora'"),
     ],
 )
 def test_a_sketch_alone_is_of_one_layer(change, fault):
