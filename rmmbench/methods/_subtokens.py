@@ -27,6 +27,8 @@ class SubTokens(NamedTuple):
     Saves for backward: rows · ⌈in_features / size⌉ elements.
     """
 
+    beside = ("direction", "has_direction")
+
     def at(self, shape: torch.Size) -> "SubTokens | None":
         """Return what makes the weight gradient; None where there is nothing to save."""
         return None if 0 in shape else self
