@@ -9,10 +9,10 @@ Nothing heavy is imported until one of these names is used.
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from rmmbench import sketches as sketches
     from rmmbench.measures.gradient.callback import NoiseCallback as NoiseCallback
     from rmmbench.nn import RMMLinear as RMMLinear
@@ -30,11 +30,6 @@ if TYPE_CHECKING:
     from rmmbench.running.one_case import measure as measure
     from rmmbench.running.one_case import predict as predict
     from rmmbench.running.one_run import run as run
-
-try:
-    __version__ = version("rmmbench")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0+unknown"
 
 _HOMES = {
     "NoiseCallback": "measures.gradient.callback",
@@ -79,6 +74,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name == "sketches":
         return import_module("rmmbench.sketches")
     if name in _HOMES:
@@ -88,6 +85,15 @@ def __getattr__(name: str) -> Any:
     from rmmbench.errors import did_you_mean
 
     raise AttributeError(f"module 'rmmbench' has no attribute '{name}'{did_you_mean(name, _HOMES)}")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("rmmbench")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

@@ -68,7 +68,7 @@ def max_batch(
     limit = _limit(memory)
     chosen = _profile(profile, model, axes, memory)
     asked = Asked(f"max-batch-{model}-{memory}", chosen, device, out)
-    note(f"the largest batch of {model} in {memory}: records go to {asked.path}")
+    asked.begin(f"the largest batch of {model} in {memory}")
     from rmmbench.running.execution import holding, launcher_of, open_run
 
     plan = asked.plan()

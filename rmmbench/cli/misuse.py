@@ -18,5 +18,10 @@ def told(error: typer.BadParameter) -> str:
         known = re.findall("'([^']*)'", choice[2])
         must = f"{error.param.opts[0]} must be one of {', '.join(known)}"
         message = f"{must}, got '{choice[1]}'{did_you_mean(choice[1], known)}"
+    if unknown := getattr(error, "option_name", None):
+        known = (
+            [flag for each in error.ctx.command.params for flag in each.opts] if error.ctx else []
+        )
+        message = f"no option named '{unknown}'{did_you_mean(unknown, known)}"
     command = error.ctx.command_path if error.ctx else "rmmbench"
     return message and f"{message}; see `{command} --help`"

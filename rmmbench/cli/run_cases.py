@@ -54,6 +54,17 @@ class Asked:
         name = re.sub(r"[:/\s]+", "-", self.name.removesuffix(".toml").rpartition("/")[2])
         return self.out or Path("runs") / f"{name}-{self.where}"
 
+    def begin(self, what: str) -> None:
+        """Say what begins and where its records go, before torch is imported.
+
+        Raises:
+            UnknownNameError: If a model, method or sketch does not exist.
+        """
+        from rmmbench.running.plan import check_names
+
+        check_names(self.profile.cases("predict", "cpu"))
+        note(f"{what}: records go to {self.path}")
+
     def plan(self, *, import_models: bool = True) -> "Plan":
         """Return the cases, on this machine.
 
@@ -81,8 +92,7 @@ def carry_out(asked: Asked, *, retry: bool = False) -> "Run":
         RunError: If the directory is of other cases, in use, or cannot be written.
         Interrupted: By a signal; what was measured stays.
     """
-    # What follows imports torch.
-    note(f"{asked.name} on {asked.where}: records go to {asked.path}")
+    asked.begin(f"{asked.name} on {asked.where}")
     from rmmbench.running.execution import execute, open_run
 
     plan = asked.plan()

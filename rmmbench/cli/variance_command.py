@@ -131,7 +131,20 @@ def _profile(model: str, grid: dict[str, Any], training: dict[str, Any]) -> "Pro
     except ValidationError as error:
         fault = error.errors()[0]
         name = next(part for part in reversed(fault["loc"]) if isinstance(part, str))
-        raise UsageError(f"{name}{complaint(fault)}") from None
+        flag = _FLAGS.get(name, name).replace("_", "-")
+        raise UsageError(f"--{flag}{complaint(fault)}") from None
+
+
+_FLAGS = {
+    "max_steps": "steps",
+    "eval_every": "steps",
+    "log_every": "every",
+    "watch_every": "every",
+    "watch": "layer",
+    "watch_rho": "rho",
+    "draw_rho": "rho",
+}
+"""What sets a setting of training here, where it has another name."""
 
 
 def _draw(run: "Run", file_format: str) -> list[Path]:

@@ -33,7 +33,9 @@ def refused(monkeypatch, capsys):
     [
         (["tabel"], "No such command 'tabel'. Did you mean 'table'?"),
         (["table"], "Missing argument 'RUN'; see `"),
-        (["table", "x", "--colour"], "No such option: --colour"),
+        (["table", "x", "--colour"], "no option named '--colour'; see `"),
+        (["sweep", "x", "--skech", "dct"], "no option named '--skech'; did you mean '--sketch'?"),
+        (["sweep", "x", "--bath-size=3"], "named '--bath-size'; did you mean '--batch-size'?"),
         (["verify", "--seed", "many"], "--seed must be whole numbers, got 'many'"),
         (["verify", "--seed", "1,2"], "--seed must be one value for this command, got 1, 2"),
         (["verify", "--seed", str(2**64)], "--seed must be from 0 to 4294967295, got 1844"),
@@ -118,5 +120,5 @@ def test_a_choice_is_a_choice_everywhere(refused, command, flag):
     """What is one of few is checked as such by every command that asks for it."""
     name, *rest = command.split()
     has_it = any(flag in each.opts for each in COMMANDS[name].params)
-    told = "must be one of" if has_it else "No such option"
+    told = "must be one of" if has_it else "no option named"
     assert told in refused(name, *rest, flag, "other")

@@ -67,8 +67,8 @@ def test_variance_tells_the_noise_and_draws_it(rmmbench, tmp_path):
     [
         (["mlp:64-10", "--layer", "nowhere"], "no layer matches layers=['nowhere']"),
         (["hf:gpt2"], "--layer must be given for model 'hf:gpt2'"),
-        (["mlp:64-10", "--layer", "*", "--rho", "2"], "rho"),
-        (["mlp:64-10", "--layer", "*", "--steps", "0"], "max_steps must be at least 1, got 0"),
+        (["mlp:64-10", "--layer", "*", "--rho", "2"], "--rho must be in (0, 1], got 2"),
+        (["mlp:64-10", "--layer", "*", "--steps", "0"], "--steps must be at least 1, got 0"),
         (["mlp:64-10", "--layer", "*", "--format", "gif"], "--format must be one of html"),
         (["mlp:64-10", "--layer", "*", "--device", "predict"], "cannot train"),
     ],
