@@ -27,7 +27,10 @@ class SubTokens(NamedTuple):
     Saves for backward: rows · ⌈in_features / size⌉ elements.
     """
 
-    beside = ("direction", "has_direction")
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The attributes that a layer has for it."""
+        return "direction", "has_direction"
 
     def at(self, shape: torch.Size) -> "SubTokens | None":
         """Return what makes the weight gradient; None where there is nothing to save."""
