@@ -43,8 +43,8 @@ def noise_of(x: Tensor, y: Tensor, proj_dim: int, samples: int | None = None) ->
         samples: How many equal runs of rows make the batch; each row is one if it is None.
     """
     rows = x.shape[0]
+    x, y = (matrix.view(samples or rows, -1, matrix.shape[1]) for matrix in (x, y))
     moments = Moments.of(x, y)
-    by_samples = Moments.of(x, y, rows // samples) if samples else None
     return LayerNoise(
         step=1,
         layer="",
@@ -54,6 +54,6 @@ def noise_of(x: Tensor, y: Tensor, proj_dim: int, samples: int | None = None) ->
         a=moments.a,
         g=moments.g,
         d=moments.d,
-        g_samples=by_samples.g if by_samples else moments.d,
+        g_samples=moments.g_samples,
         variances={"gaussian": sketches.get("gaussian").variance(moments, rows, proj_dim)},
     )

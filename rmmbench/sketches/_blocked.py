@@ -1,10 +1,13 @@
 """Sketches that may treat consecutive rows as blocks."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from rmmbench.sketches.sketch import Sketch
 from rmmbench.spec.ranges import Count
 from rmmbench.spec.settings import Setting, Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class BlockSettings(Settings):
@@ -29,6 +32,12 @@ class Blocked(Sketch):
     def takes_any_rows(self) -> bool:
         """Whether there are no blocks that rows must divide into."""
         return self.block_rows is None and not self.has_factors
+
+    def sums(self, x: "Tensor", y: "Tensor") -> "Tensor":
+        """Return the moments of X and Y, with those of the blocks."""
+        from rmmbench.sketches._sums import moment_sums
+
+        return moment_sums(x, y, self.block_rows)
 
     def check_rows(self, rows: int) -> None:
         """Raise ValueError if `rows` are not a whole number of blocks."""

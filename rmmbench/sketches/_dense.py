@@ -3,7 +3,6 @@
 from torch import Tensor
 
 from rmmbench.sketches._blocked import Blocked
-from rmmbench.sketches.sketch import Moments
 
 
 class DenseSketch(Blocked):
@@ -26,10 +25,6 @@ class DenseSketch(Blocked):
         """Return `wanted`, rounded up to a multiple of the number of blocks."""
         blocks = self.blocks(rows)
         return -(-wanted // blocks) * blocks
-
-    def moments(self, x: Tensor, y: Tensor) -> Moments:
-        """Return the moments, a and g of each block added up."""
-        return Moments.of(x, y, self.block_rows)
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
         """Return 2·B·B_proj·N, divided by the number of blocks."""

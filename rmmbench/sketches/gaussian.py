@@ -23,4 +23,4 @@ class Gaussian(DenseSketch):
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
         """Return (a + g) / B_proj; with blocks, of each block added up."""
-        return (moments.a + moments.g) * self.blocks(rows) / proj_dim
+        return (moments.a_blocks + moments.g_blocks) * self.blocks(rows) / proj_dim

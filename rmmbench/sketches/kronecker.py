@@ -81,12 +81,12 @@ class Kronecker(Blocked):
         grid = [matrix.double().view(*shape, -1) for matrix in (x, y)]
         turned = [matrix.transpose(0, 1) for matrix in grid]
         more = _one_axis(*turned), _one_axis(*grid), _both_axes(*grid)
-        return Moments.of(x, y)._replace(more=more)
+        return super().moments(x, y)._replace(factors=more)
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
         """Return T₁/k₁ + T₂/k₂ + T₁₂/(k₁k₂)."""
         k1, k2 = self._factors(rows, proj_dim)
-        batch, sequence, both = moments.more
+        batch, sequence, both = moments.factors
         # Never below 0, but for rounding.
         return max(0.0, batch / k1 + sequence / k2 + both / proj_dim)
 

@@ -40,16 +40,10 @@ class NormRows(Sketch):
         precise = torch.promote_types(x.dtype, torch.float32)
         return scaled_rows(x, picked.int(), scales.to(precise).unsqueeze(1))
 
-    def moments(self, x: Tensor, y: Tensor) -> Moments:
-        """Return the moments, and as the one further Σ‖x_i‖ · Σ‖x_i‖‖y_i‖²."""
-        x_norms, y_norms = x.double().norm(dim=1), y.double().norm(dim=1)
-        sampled = x_norms.sum() * (x_norms @ y_norms.square())
-        return Moments.of(x, y)._replace(more=(sampled.item(),))
-
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
         """Return (Σ‖x_i‖ · Σ‖x_i‖‖y_i‖² − g) / B_proj."""
         # Never below 0, but for rounding.
-        return max(0.0, moments.more[0] - moments.g) / proj_dim
+        return max(0.0, moments.sampled - moments.g) / proj_dim
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
         """Return 2·B·N for the norms and B_proj·N for the scaling."""

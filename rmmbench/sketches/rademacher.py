@@ -16,4 +16,4 @@ class Rademacher(DenseSketch):
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
         """Return (a + g − 2d) / B_proj; with blocks, of each block added up."""
-        return moments.signed * self.blocks(rows) / proj_dim
+        return moments.in_blocks().signed * self.blocks(rows) / proj_dim

@@ -27,33 +27,41 @@ _DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
 class Moments(NamedTuple):
-    """The sums of X and Y that tell a sketch's variance.
+    """The sums of a layer's input X and output gradient Y that tell how noisy its gradient is.
 
     Attributes:
         a: ‖X‖²_F ‖Y‖²_F.
         g: ‖XᵀY‖²_F.
         d: Σ_i ‖x_i‖² ‖y_i‖² over the rows.
-        more: What else a sketch asks for; its file says what.
+        g_samples: Σ_s ‖X_sᵀY_s‖²_F over the samples, whose rows stand together.
+        sampled: Σ‖x_i‖ · Σ‖x_i‖‖y_i‖², for rows that are drawn by the norm of X.
+        a_blocks, g_blocks: Of a and g, each block's own, added up; a and g where there are none.
+        factors: What a sketch along batch and sequence asks for; its file says what.
     """
 
     a: float
     g: float
     d: float
-    more: tuple[float, ...] = ()
+    g_samples: float
+    sampled: float
+    a_blocks: float
+    g_blocks: float
+    factors: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, x: "Tensor", y: "Tensor", block_rows: int | None = None) -> "Moments":
-        """Return the moments of two matrices of shape (rows, features), summed in float64.
+        """Return the moments of two tensors of shape (*, features); see `moment_sums`."""
+        from rmmbench.sketches._sums import moment_sums
 
-        With block_rows, a and g are sums over the blocks of so many rows.
-        """
-        blocks = (-1, block_rows or x.shape[0], 1)
-        x = x.double().reshape(*blocks[:2], x.shape[1])
-        y = y.double().reshape(*blocks[:2], y.shape[1])
-        x_norms, y_norms = x.square().sum(2), y.square().sum(2)
-        a = (x_norms.sum(1) * y_norms.sum(1)).sum()
-        g = (x.transpose(1, 2) @ y).square().sum()
-        return cls(a.item(), g.item(), (x_norms * y_norms).sum().item())
+        return cls(*moment_sums(x, y, block_rows).tolist())
+
+    def in_blocks(self) -> "Moments":
+        """Return these moments with a and g of the blocks in the place of those of the whole."""
+        return self._replace(a=self.a_blocks, g=self.g_blocks)
+
+    def in_one(self) -> "Moments":
+        """Return these moments as they are of a sketch without blocks."""
+        return self._replace(a_blocks=self.a, g_blocks=self.g)
 
     @property
     def signed(self) -> float:
@@ -166,9 +174,15 @@ class Sketch(ABC):
         """Return the fewest columns S can have that are no fewer than `wanted`."""
         return wanted
 
+    def sums(self, x: "Tensor", y: "Tensor") -> "Tensor":
+        """Return the moments of X and Y, of shape (*, features), on their device; see `Moments`."""
+        from rmmbench.sketches._sums import moment_sums
+
+        return moment_sums(x, y)
+
     def moments(self, x: "Tensor", y: "Tensor") -> Moments:
-        """Return what `variance` asks for of X and Y, of shape (rows, features)."""
-        return Moments.of(x, y)
+        """Return what `variance` asks for of X and Y, of shape (*, features)."""
+        return Moments(*self.sums(x, y).tolist())
 
     @abstractmethod
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:

@@ -78,7 +78,7 @@ def test_moments_are_the_sums_over_pairs(batch, sequence):
     x = torch.randn(batch, sequence, 3, generator=generator, dtype=torch.float64) + 0.5
     y = torch.randn(batch, sequence, 2, generator=generator, dtype=torch.float64) - 0.5
     found = sketches.get("kronecker", block_rows=sequence).moments(x.flatten(0, 1), y.flatten(0, 1))
-    assert found.more == pytest.approx(brute_force(x, y), abs=1e-9)
+    assert found.factors == pytest.approx(brute_force(x, y), abs=1e-9)
 
 
 def test_one_sequence_has_rademachers_variance():

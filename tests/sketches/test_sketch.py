@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from rmmbench import sketches
-from rmmbench.sketches.sketch import Moments
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,13 +69,3 @@ def test_unknown_name():
     """An unknown sketch is named with the nearest and all others."""
     with pytest.raises(ValueError, match="no sketch named 'guassian'; did you mean 'gaussian'"):
         sketches.get("guassian")
-
-
-def test_moments_are_sums_over_rows():
-    """The moments a, g and d are what their names say, and with blocks a and g are each block's."""
-    x, y = torch.randn(12, 6).double(), torch.randn(12, 5).double()
-    d = sum(float(x[i] @ x[i] * (y[i] @ y[i])) for i in range(12))
-    whole = (float(x.norm() ** 2 * y.norm() ** 2), float((x.T @ y).norm() ** 2), d)
-    assert Moments.of(x, y)[:3] == pytest.approx(whole)
-    parts = [Moments.of(x[i : i + 4], y[i : i + 4]) for i in (0, 4, 8)]
-    assert Moments.of(x, y, 4)[:3] == pytest.approx([sum(p[i] for p in parts) for i in range(3)])

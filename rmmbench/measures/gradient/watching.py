@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from rmmbench import sketches
 from rmmbench.measures.gradient.drawing import Point
-from rmmbench.measures.gradient.sums import GradientSums, gradient_sums, samples_of
 from rmmbench.nn.analysis.rehearsal import input_of
 from rmmbench.nn.layer import Sketched
 from rmmbench.nn.patterns import layers_matching
@@ -90,9 +89,9 @@ class NoiseWatch:
         noise = []
         for name in filter(found.__contains__, self._layers):
             call, tensor = found[name]
-            sums = GradientSums(*tensor.tolist())
-            if all(map(math.isfinite, sums)):
-                noise.append(_layer_noise(step, name, call, sums))
+            moments = Moments(*tensor.tolist())
+            if all(map(math.isfinite, moments[:-1])):
+                noise.append(_layer_noise(step, name, call, moments))
         return noise
 
     def remove(self) -> None:
@@ -133,8 +132,7 @@ class NoiseWatch:
         x = call.give_input(name)
         if x is None:
             return
-        block_rows = getattr(sketches.get(call.text), "block_rows", None)
-        self._found[name] = call, gradient_sums(x, y, block_rows)
+        self._found[name] = call, sketches.get(call.text).sums(x, y)
         if self._to_capture is not None and self._to_capture[0] == name:
             self.captured = Point(*self._to_capture, x.clone(), y.detach().clone())
             self._to_capture = None
@@ -172,33 +170,32 @@ def _size(settings: SketchSettings, shape: torch.Size) -> tuple[int, str]:
     return settings.at(shape)
 
 
-def _layer_noise(step: int, name: str, call: _Call, sums: GradientSums) -> LayerNoise:
+def _layer_noise(step: int, name: str, call: _Call, moments: Moments) -> LayerNoise:
     return LayerNoise(
         step=step,
         layer=name,
         rows=call.rows,
-        samples=samples_of(call.shape),
+        samples=call.shape[0] if len(call.shape) > 1 else 1,
         proj_dim=call.proj_dim,
-        a=sums.a,
-        g=sums.g,
-        d=sums.d,
-        g_samples=sums.g_samples,
-        variances=_variances(call, sums),
+        a=moments.a,
+        g=moments.g,
+        d=moments.d,
+        g_samples=moments.g_samples,
+        variances=_variances(call, moments),
         trained_with=call.sketch,
     )
 
 
-def _variances(call: _Call, sums: GradientSums) -> dict[str, float]:
+def _variances(call: _Call, moments: Moments) -> dict[str, float]:
     """Return D²_RMM by sketch; the layer's own in the blocks that it has, the others in one."""
-    whole = Moments(sums.a, sums.g, sums.d, (sums.sampled,))
     variances = {}
     for name in sketches.names():
         is_own = name == call.sketch
         # Factors along batch and sequence need sums of B² work.
         if sketches.SKETCHES.get(name).has_factors:
             continue
-        sketch = sketches.get(call.text if is_own else name)
-        moments = whole._replace(a=sums.a_blocks, g=sums.g_blocks) if is_own else whole
+        sketch, its = (call.text, moments) if is_own else (name, moments.in_one())
         is_exact = call.proj_dim >= call.rows
-        variances[name] = 0.0 if is_exact else sketch.variance(moments, call.rows, call.proj_dim)
+        size = call.rows, call.proj_dim
+        variances[name] = 0.0 if is_exact else sketches.get(sketch).variance(its, *size)
     return variances

@@ -4,8 +4,6 @@ Write X and Y for them, X_s and Y_s for the rows of one sample, which stand toge
 in float32, and for float64 in float64; what is added up from them is in float64.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -14,29 +12,8 @@ from torch import Tensor
 _CACHED_ELEMENTS, _PIECE_ELEMENTS = 2**20, 2**24
 
 
-class GradientSums(NamedTuple):
-    """Squared norms of one layer's weight gradient and of its parts.
-
-    Attributes:
-        a: ‖X‖²_F ‖Y‖²_F.
-        g: ‖XᵀY‖²_F.
-        d: Σ_i ‖x_i‖² ‖y_i‖² over the rows.
-        g_samples: Σ_s ‖X_sᵀY_s‖²_F over the samples.
-        sampled: Σ‖x_i‖ · Σ‖x_i‖‖y_i‖², for rows that are drawn by the norm of X.
-        a_blocks, g_blocks: Of a and g, each block's own, added up; a and g where there are none.
-    """
-
-    a: float
-    g: float
-    d: float
-    g_samples: float
-    sampled: float
-    a_blocks: float
-    g_blocks: float
-
-
-def gradient_sums(x: Tensor, y: Tensor, block_rows: int | None = None) -> Tensor:
-    """Return the fields of `GradientSums` in order, float64, on the device of `x`.
+def moment_sums(x: Tensor, y: Tensor, block_rows: int | None = None) -> Tensor:
+    """Return the first seven fields of `Moments` in order, float64, on the device of `x`.
 
     Work: that of XᵀY and, for samples of L rows, at most that again; L·(N + M) of N·M where that is
     less. Extra memory: a few times XᵀY, or 64 MiB where that is more.
@@ -44,7 +21,7 @@ def gradient_sums(x: Tensor, y: Tensor, block_rows: int | None = None) -> Tensor
     Args:
         x: Shape (*, N); the first dimension is the samples, and a matrix has one row a sample.
         y: Shape (*, M), its leading dimensions those of `x`.
-        block_rows: Consecutive rows that make a block of a sketch.
+        block_rows: Consecutive rows that make a block.
     """
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         precise = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
@@ -64,14 +41,10 @@ def gradient_sums(x: Tensor, y: Tensor, block_rows: int | None = None) -> Tensor
         return torch.stack([a, g, d, g_samples, sampled, a_blocks, g_blocks])
 
 
-def samples_of(shape: torch.Size) -> int:
-    """Return how many samples an input of this shape has."""
-    return shape[0] if len(shape) > 1 else 1
-
-
 def _by_sample(matrix: Tensor) -> Tensor:
     """Return the matrix as (samples, rows of one, features)."""
-    return matrix.reshape(samples_of(matrix.shape), -1, matrix.shape[-1])
+    samples = matrix.shape[0] if matrix.dim() > 1 else 1
+    return matrix.reshape(samples, -1, matrix.shape[-1])
 
 
 def _squared_products(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
