@@ -30,7 +30,11 @@ from rmmbench.cli.verify_command import verify
 from rmmbench.errors import Exit, Interrupted, RmmbenchError
 from rmmbench.running.interrupts import raised
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def _show_version(is_asked: bool) -> None:

@@ -50,6 +50,7 @@ def test_an_option_means_the_same_everywhere():
         for flag, option in options(name).items():
             if (name, flag) not in ANOTHER:
                 meaning = (option.help, option.metavar, option.multiple, option.default)
+                meaning += (option.rich_help_panel,)
                 of = str(option.type_descriptor.annotation)
                 meanings.setdefault(flag, {})[(*meaning, of)] = name
     assert {flag: found for flag, found in meanings.items() if len(found) > 1} == {}
