@@ -265,3 +265,8 @@ def test_readme_is_short_and_names_every_command():
     assert text.count("bin/pytest") == 1
     told = set(re.findall(r"`rmmbench ([a-z-]+)`", text))
     assert told == {command.name for command in app.registered_commands}
+
+
+def test_every_public_name_has_a_line():
+    """What `rmmbench` has for Python is all in a table of the first page, and nothing else is."""
+    assert first_cells(page("quick-start")) == set(rmmbench.__all__) - {"__version__"}

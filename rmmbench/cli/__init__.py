@@ -30,7 +30,11 @@ from rmmbench.cli.verify_command import verify
 from rmmbench.errors import Exit, Interrupted, RmmbenchError
 from rmmbench.running.interrupts import raised
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def _show_version(is_asked: bool) -> None:
@@ -92,7 +96,7 @@ def _run() -> int:
     """Return the exit code of the command that `sys.argv` names."""
     try:
         with raised():
-            code: int | None = app(standalone_mode=False)
+            code: int | None = app(standalone_mode=False, prog_name="rmmbench")
             sys.stdout.flush()
     except Interrupted as error:
         tell(str(error))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rmmbench.cli.telling import tell
-from rmmbench.errors import Exit, UsageError
+from rmmbench.cli.telling import note
+from rmmbench.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from rmmbench.report.check.compare import Tolerances
@@ -52,7 +52,7 @@ def compare_in_turn(run: "Run", other: str, tolerances: "Tolerances", minutes: f
         for report in rerun(measure, tolerances, 60 * minutes):
             left = undecided(report)
             state = f"{left} of {len(report.cases)} cases undecided" if left else "decided"
-            tell(f"{count} runs in {folder}: {state}")
+            note(f"{count} runs in {folder}: {state}")
     return replace(report, run=str(run.path), baseline=other)
 
 
@@ -79,7 +79,7 @@ def calibrate(run: "Run", count: int) -> None:
             more = calibration.run_of(place, again.records())
             known = calibration.Calibration(runs=(*known.runs, more))
             calibration.write(run.path, known)
-            tell(f"{number} of {count} runs are in {folder}")
+            note(f"{number} of {count} runs are in {folder}")
     for line in calibration.summary(run.records(), known):
         typer.echo(line)
 
@@ -110,6 +110,6 @@ def _kept(folder: Path) -> Iterator[None]:
     """Say what is kept of runs that are interrupted."""
     try:
         yield
-    except KeyboardInterrupt:
-        tell(f"interrupted: the runs that ended are kept in {folder}")
-        raise typer.Exit(Exit.INTERRUPTED) from None
+    except Interrupted as error:
+        kept = f"the runs that ended are kept in {folder}"
+        raise Interrupted(error.number, kept) from None

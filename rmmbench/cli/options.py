@@ -53,6 +53,9 @@ class FigureFormat(StrEnum):
     PDF = "pdf"
 
 
+_WHAT, _TOLD = "What is measured", "What is printed"
+
+
 def _argument(metavar: str, names: completing.Names, text: str) -> Any:
     return typer.Argument(metavar=metavar, autocompletion=names, help=text)
 
@@ -60,9 +63,10 @@ def _argument(metavar: str, names: completing.Names, text: str) -> Any:
 def _many(metavar: str, text: str, names: completing.Names | None = None) -> Any:
     """Return the option of an axis: it is repeated, or its values are separated by commas."""
     complete = completing.after_commas(names) if names else None
-    return Annotated[
-        list[str] | None, typer.Option(metavar=metavar, autocompletion=complete, help=text)
-    ]
+    option = typer.Option(
+        metavar=metavar, autocompletion=complete, rich_help_panel=_WHAT, help=text
+    )
+    return Annotated[list[str] | None, option]
 
 
 ProfileName = Annotated[
@@ -95,9 +99,14 @@ AXES: dict[str, Any] = {
     "dtype": _many("|".join(DTYPES), "Data types; bfloat16 is by autocast."),
     "attention": Annotated[
         Attention | None,
-        typer.Option(help="How transformers computes attention; eager keeps its probabilities."),
+        typer.Option(
+            rich_help_panel=_WHAT,
+            help="How transformers computes attention; eager keeps its probabilities.",
+        ),
     ],
-    "optimizer": Annotated[Optimizer | None, typer.Option(help="What takes the steps.")],
+    "optimizer": Annotated[
+        Optimizer | None, typer.Option(rich_help_panel=_WHAT, help="What takes the steps.")
+    ],
     "method": _many(
         "NAME", "Names of `rmmbench list methods`, or stacks such as a+b.", completing.methods
     ),
@@ -138,12 +147,23 @@ Retry = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="List the cases, and measure none of them.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else to stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", rich_help_panel=_TOLD, help="Print JSON and nothing else to stdout."),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", rich_help_panel=_TOLD, help="Print results and errors only."),
+]
 Verbose = Annotated[
     int,
     typer.Option(
-        "--verbose", "-v", count=True, show_default=False, help="Log what happens; -vv logs more."
+        "--verbose",
+        "-v",
+        count=True,
+        show_default=False,
+        rich_help_panel=_TOLD,
+        help="Log what happens; -vv logs more.",
     ),
 ]
 

@@ -27,6 +27,11 @@ class SubTokens(NamedTuple):
     Saves for backward: rows · ⌈in_features / size⌉ elements.
     """
 
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The attributes that a layer has for it."""
+        return "direction", "has_direction"
+
     def at(self, shape: torch.Size) -> "SubTokens | None":
         """Return what makes the weight gradient; None where there is nothing to save."""
         return None if 0 in shape else self

@@ -54,6 +54,11 @@ class CompressedConv1D(Compressed, nn.Module):
         return self.apply_linear(input, self.weight.T, self.bias)
 
 
+def named_compressed(model: nn.Module) -> dict[str, Compressed]:
+    """Return the layers of a model that keep something smaller, by qualified name."""
+    return {name: layer for name, layer in model.named_modules() if isinstance(layer, Compressed)}
+
+
 def compressed_layers(model: nn.Module, kind: type) -> Iterator[Compressed]:
     """Yield the layers of a model whose compression is of some kind."""
     for module in model.modules():

@@ -1,4 +1,4 @@
-"""What the sketched layers of a model are, what they keep, and which share it."""
+"""What the converted layers of a model are, what they keep, and which share it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,18 +8,20 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from rmmbench.nn.analysis.rehearsal import Example, rehearsal
-from rmmbench.nn.conversion import converted_layers
+from rmmbench.nn.compressed import Compression
+from rmmbench.nn.compressed_layers import Compressed, named_compressed
+from rmmbench.nn.layer import Sketched
 from rmmbench.nn.size import SketchSettings
 from rmmbench.results.listing import Listing, beside
 from rmmbench.units import format_bytes
 
 
 class InspectedLayer(NamedTuple):
-    """One sketched layer.
+    """One converted layer.
 
     Attributes:
         layer: Qualified name.
-        settings: Which sketch, and how large.
+        settings: Which sketch, and how large; of exact-rp and velora how else its input is kept.
         shares_with: The layers with which it keeps one sketch; empty without an example, as what
             layers read shows in a forward pass only.
         kept_bytes: What it keeps between forward and backward pass, parameters left out; what
@@ -27,13 +29,13 @@ class InspectedLayer(NamedTuple):
     """
 
     layer: str
-    settings: SketchSettings
+    settings: SketchSettings | Compression
     shares_with: tuple[str, ...]
     kept_bytes: int | None
 
 
 class Inspection(Listing[InspectedLayer]):
-    """The sketched layers of a model, a row each."""
+    """The converted layers of a model, a row each."""
 
     @property
     def kept_bytes(self) -> int | None:
@@ -45,14 +47,14 @@ class Inspection(Listing[InspectedLayer]):
         """Return the text of each column by its heading."""
         return {
             "layer": item.layer,
-            "settings": item.settings.in_words(),
+            "settings": _words(item.settings),
             "keeps": format_bytes(item.kept_bytes),
             "shares with": ", ".join(beside(item.layer, other) for other in item.shares_with),
         }
 
 
 def inspect(model: nn.Module, example: Example | None = None) -> Inspection:
-    """Return the sketched layers of a model with their settings, and what each of them keeps.
+    """Return the converted layers of a model with their settings, and what each of them keeps.
 
     Nothing is computed and nothing changes: of `example` a forward pass in training mode is
     followed on fake tensors.
@@ -74,7 +76,7 @@ def inspect(model: nn.Module, example: Example | None = None) -> Inspection:
         >>> rmmbench.inspect(model)[0].settings.rho
         0.5
     """
-    layers = converted_layers(model)
+    layers = named_compressed(model)
     kept: dict[str, int | None] = dict.fromkeys(layers)
     shares: dict[str, tuple[str, ...]] = dict.fromkeys(layers, ())
     if example is not None:
@@ -86,13 +88,21 @@ def inspect(model: nn.Module, example: Example | None = None) -> Inspection:
                 others = [other for other in names if other != name]
                 shares[name] = tuple(dict.fromkeys([*shares[name], *others]))
     return Inspection(
-        InspectedLayer(name, layer.settings, shares[name], kept[name])
+        InspectedLayer(name, _settings(layer), shares[name], kept[name])
         for name, layer in layers.items()
     )
 
 
+def _settings(layer: Compressed) -> SketchSettings | Compression:
+    return layer.settings if isinstance(layer, Sketched) else layer.compression
+
+
+def _words(settings: SketchSettings | Compression) -> str:
+    return settings.in_words() if isinstance(settings, SketchSettings) else str(settings)
+
+
 def _keepers(model: nn.Module, example: Example) -> list[tuple[list[str], int]]:
-    """Return for each storage that sketched layers keep their names, in order, and its bytes."""
+    """Return for each storage that converted layers keep their names, in order, and its bytes."""
     with rehearsal(model, example) as step:
         own = {tensor.untyped_storage()._cdata for tensor in step.state.values()}
         running: list[str] = []
@@ -114,7 +124,7 @@ def _keepers(model: nn.Module, example: Example) -> list[tuple[list[str], int]]:
 
 @contextmanager
 def _naming(model: nn.Module, running: list[str]) -> Iterator[None]:
-    """Have the name of the sketched layer that runs at the end of a list."""
+    """Have the name of the converted layer that runs at the end of a list."""
 
     def begin(name: str) -> Any:
         return lambda *_: running.append(name)
@@ -123,7 +133,7 @@ def _naming(model: nn.Module, running: list[str]) -> Iterator[None]:
         running.pop()
 
     handles = []
-    for name, layer in converted_layers(model).items():
+    for name, layer in named_compressed(model).items():
         module: Any = layer
         handles.append(module.register_forward_pre_hook(begin(name)))
         handles.append(module.register_forward_hook(end, always_call=True))

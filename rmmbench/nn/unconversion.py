@@ -1,13 +1,18 @@
-"""Turn the sketched layers of a model into the linear ones that they were, in place."""
+"""Turn the converted layers of a model into the linear ones that they were, in place."""
 
 from importlib import import_module
 from typing import Any, TypeVar
 
 from torch import nn
 
+from rmmbench.nn.compressed_layers import (
+    Compressed,
+    CompressedConv1D,
+    CompressedLinear,
+    named_compressed,
+)
 from rmmbench.nn.conv1d import RMMConv1D
-from rmmbench.nn.conversion import converted_layers
-from rmmbench.nn.layer import RMMLinear, Sketched
+from rmmbench.nn.layer import RMMLinear
 from rmmbench.nn.sharing import stop_sharing
 from rmmbench.nn.swap import change_class
 
@@ -15,11 +20,12 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def unconvert(model: M) -> M:
-    """Make the sketched layers of a model linear ones again, and return the model.
+    """Make the converted layers of a model linear ones again, and return the model.
 
-    It undoes `convert`. Modules and parameters stay the same objects, so an optimizer, hooks and
-    the keys of `state_dict` need no care. A layer that was made as `RMMLinear` becomes
-    `torch.nn.Linear`. A model without sketched layers is returned as it is.
+    It undoes `convert`, and what the methods exact-rp and velora convert. Modules and parameters
+    stay the same objects, so an optimizer, hooks and the keys of `state_dict` need no care. A layer
+    that was made as `RMMLinear` becomes `torch.nn.Linear`. A model without converted layers is
+    returned as it is.
 
     Args:
         model: Changed in place.
@@ -36,25 +42,29 @@ def unconvert(model: M) -> M:
           (0): Linear(in_features=8, out_features=4, bias=True)
         )
     """
-    layers = converted_layers(model)
+    layers = named_compressed(model)
     plain = {name: _plain_class(name, layer) for name, layer in layers.items()}
     stop_sharing(model)
     for name, layer in layers.items():
         module: Any = layer
         change_class(module, plain[name])
-        del module.compression, module.exact
+        for each in ("exact", *getattr(module.compression, "beside", ()), "compression"):
+            delattr(module, each)
     return model
 
 
+_PLAIN = {RMMLinear: nn.Linear, CompressedLinear: nn.Linear}
+
+
 def _plain_class(name: str, layer: Any) -> type:
-    """Return the class that a sketched layer had before it was converted."""
-    # A sketched class stands before the plain one among the bases.
+    """Return the class that a layer had before it was converted."""
     kind = type(layer)
-    if kind is RMMConv1D:
+    if kind in (RMMConv1D, CompressedConv1D):
         conv1d: type = import_module("transformers.pytorch_utils").Conv1D
         return conv1d
-    plain: type = nn.Linear if kind is RMMLinear else kind.__bases__[-1]
-    if issubclass(plain, Sketched):
+    # Of a subclass of nn.Linear ours stands before it among the bases.
+    plain: type = _PLAIN.get(kind) or kind.__bases__[-1]
+    if issubclass(plain, Compressed):
         known = f"{type(layer).__name__}, which is derived from {plain.__name__}"
         need = "must have been made by convert, or be an RMMLinear"
         raise ValueError(f"layer '{name}' {need}, got a {known}; replace it yourself")

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
+from rmmbench.results.case_columns import case_row, told_dtype
 from rmmbench.results.migration import SCHEMA_VERSION, migrated
 from rmmbench.results.timeline import Timeline
 from rmmbench.results.timing import TIMING_COLUMNS, Timing
@@ -259,36 +260,6 @@ class Record(Strict):
         for name in ("gpu", "processor", "torch"):
             row[name] = getattr(self.environment, name)
         return row
-
-
-def case_row(case: Case) -> dict[str, object]:
-    """Return the columns of a case: its fields, with the method and every setting for its steps."""
-    row: dict[str, object] = {}
-    for name in _CASE_COLUMNS:
-        if name == "steps":
-            row |= {"method": case.method, **case.settings}
-        else:
-            row[name] = getattr(case, name)
-    return {k: " ".join(v) or None if isinstance(v, tuple) else v for k, v in row.items()}
-
-
-_CASE_COLUMNS: Final = tuple(
-    name for name in Case.model_fields if name not in ("timing", "training", "timeline")
-)
-
-
-def told_dtype(dtype: str, parameters: Mapping[str, int] | None) -> str:
-    """Return what a model computes in: the dtype asked for, or the parameters' where they differ.
-
-    Args:
-        dtype: "float32", or what autocast casts to.
-        parameters: How many numbers they have of each dtype; None if that is not known.
-    """
-    if not parameters or set(parameters) == {"float32"}:
-        return dtype
-    found = " and ".join(sorted(parameters, key=lambda name: -parameters[name]))
-    cast = "" if dtype == "float32" else f", autocast to {dtype}"
-    return f"{found} parameters{cast}"
 
 
 def _trained(training: Training | None) -> dict[str, object]:

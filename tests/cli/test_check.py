@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from rmmbench.cli import main
+from rmmbench.errors import Interrupted
 from rmmbench.report.check import baseline as baselines
 from rmmbench.report.check import calibration
 from rmmbench.results.store import RUN_FILE, Run
@@ -211,6 +213,19 @@ def test_new_records_lose_the_calibration_of_old_ones(check, measured_again, mak
     make_run(make_record(**RMM), name="other")
     check("other", "--against", "main", "--save")
     assert calibration.read(Path("main")) == calibration.NONE
+
+
+def test_an_interrupted_check_says_what_is_kept(check, measured_again, monkeypatch):
+    """Runs that ended before Ctrl-C are kept, and the last line says where."""
+
+    def interrupted(*_):
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr("rmmbench.running.installations.sweep_again", interrupted)
+    code, out, err = check("run", "--calibrate", "2")
+    assert (code, out) == (130, "")
+    told = "interrupted: the runs that ended are kept in run-calibration/"
+    assert err.splitlines()[-1].startswith(told)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`rmmbench train` and `rmmbench variance`, as a person types them."""
 
+import json
 import sys
 
 import pytest
@@ -60,6 +61,10 @@ def test_variance_tells_the_noise_and_draws_it(rmmbench, tmp_path):
         assert word in out
     for name in ("figure3", "figure5", "noise"):
         assert (tmp_path / "run" / f"{name}.html").stat().st_size > 1000
+    code, out, said = rmmbench("variance", "mlp:64-32-10", *flags, "--json")
+    told = json.loads(out)
+    assert set(told["figures"]) == {"figure3", "figure5", "noise"}
+    assert len(told["tables"][0]["rows"]) > 3
 
 
 @pytest.mark.parametrize(

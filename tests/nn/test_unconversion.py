@@ -10,6 +10,9 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 import rmmbench
+from rmmbench.models.model import Built
+from rmmbench.running.draft import Draft, prepare
+from rmmbench.spec.grid import case_from
 
 
 class Plain(nn.Linear):
@@ -163,3 +166,31 @@ def test_advise_names_what_convert_would_choose():
     rmmbench.convert(model, sketch="oporp", rho=0.5, where="beneficial", example=example)
     assert advice.beneficial == [each.layer for each in rmmbench.inspect(model)]
     assert "leave: a sketch would save less than 64.0 KiB" in repr(advice)
+
+
+@pytest.mark.parametrize("method", ["exact-rp", "velora"])
+def test_other_methods_layers_are_seen_and_undone(method):
+    """What exact-rp and velora convert is inspected, and becomes what it was, like a sketch."""
+    model = qkv()
+    before = {name: (type(m), set(vars(m))) for name, m in model.named_modules()}
+    keys, buffers = set(model.state_dict()), dict(model.named_buffers())
+    converted(model, method)
+    layers = {each.layer: each for each in rmmbench.inspect(model, torch.zeros(64, 8))}
+    assert set(layers) == {"q", "k", "out"}
+    assert 0 < layers["q"].kept_bytes < 64 * 8 * 4
+    rmmbench.unconvert(model)
+    assert {name: (type(m), set(vars(m))) for name, m in model.named_modules()} == before
+    assert (set(model.state_dict()), dict(model.named_buffers())) == (keys, buffers)
+    with pytest.raises(ValueError, match="convert it first"):
+        rmmbench.update(converted(qkv(), method), rho=0.5)
+
+
+def converted(model, method):
+    """Return the model with a method applied to it, as a case would."""
+    case = case_from({"model": "mlp:8-8", "batch_size": 8, "method": method} | SETTINGS[method])
+    built = Built(model, lambda: {"x": torch.zeros(64, 8)})
+    draft = Draft(case, lambda stage: None)
+    return prepare(draft, "cpu", foreach=True, build=lambda case: built).model
+
+
+SETTINGS = {"exact-rp": {"rho": 0.5}, "velora": {"group_size": 4}}

@@ -7,7 +7,7 @@ from typing import Any
 
 from rmmbench.report.labels import place
 from rmmbench.report.tables.table import Column, Table, build
-from rmmbench.results.record import case_row, told_dtype
+from rmmbench.results.case_columns import case_row, told_dtype
 from rmmbench.results.tidy import CELL
 from rmmbench.spec.case import Case
 from rmmbench.units import format_bytes, format_percent

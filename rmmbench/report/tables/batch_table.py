@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from rmmbench.report.labels import place, provenance, setting
 from rmmbench.report.tables.table import Column, Table, Tone, build, unseen
-from rmmbench.results.record import Environment, Record, case_row
+from rmmbench.results.case_columns import case_row
+from rmmbench.results.record import Environment, Record
 from rmmbench.results.tidy import CELL, Row, differing, kind_columns, read_rows, shared, telling
 from rmmbench.running.largest_batch import Line
 from rmmbench.spec.case import Case
