@@ -61,7 +61,8 @@ class Table3Matmul(Figure):
 
 
 def _is_timed(row: Row) -> bool:
-    return row["relative_throughput"] is not None and row["method"] != "exact"
+    is_timed = row["relative_throughput"] is not None and row["time_device"] is not None
+    return is_timed and row["method"] != "exact"
 
 
 def _inverse(ratio: float | None) -> float | None:
