@@ -136,7 +136,7 @@ def list_cases(asked: Asked, *, as_json: bool) -> None:
     """Print the cases, a line each, or as JSON."""
     cases = asked.plan(import_models=False).cases
     if as_json:
-        write_json([{"key": each.key} | each.model_dump(mode="json") for each in cases])
+        write_json([{"key": each.key} | each.flat() for each in cases])
         return
     for case in cases:
         print(f"{case.key}  {case.device:<11}  {case.title}")  # noqa: T201
