@@ -17,7 +17,7 @@ from rmmbench.models import MODELS
 from rmmbench.results.record import Record
 from rmmbench.sketches import SKETCHES
 from rmmbench.spec import profile as profiles
-from rmmbench.spec.grid import Grid
+from rmmbench.spec.grid import grid_class
 from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
 
 ROOT = Path(rmmbench.__file__).parents[1]
@@ -209,7 +209,11 @@ def test_every_key_of_a_profile_has_a_line():
     text = page("profiles")
     tables = dict(re.findall(r"## (.*?)\n(.*?)(?=\n## |\Z)", text, re.DOTALL))
     kinds = {"[timing]": TimingSettings, "[training]": TrainingSettings}
-    kinds |= {"[timeline]": TimelineSettings, "[[grid]]": Grid, "[[published]]": profiles.Published}
+    kinds |= {
+        "[timeline]": TimelineSettings,
+        "[[grid]]": grid_class(),
+        "[[published]]": profiles.Published,
+    }
     for heading, kind in kinds.items():
         assert first_cells(tables[heading]) == set(kind.model_fields), heading
     assert first_cells(tables["Models"]) == set(MODELS.names())
