@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from rmmbench.report import published
+from rmmbench.report import papers_rows
 from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import EXACT, kind, place, provenance, ratio_interval, setting
 from rmmbench.results.tidy import (
@@ -131,7 +131,9 @@ def footnote(
     if "time" in subjects and any(ratio_interval(row, name) for row in drawn for name in _RATIOS):
         said.append("Error bars are 95 % confidence intervals.")
     if paper:
-        said.append(f"Hollow diamonds are the paper's numbers ({published.sources(data.profile)}).")
+        said.append(
+            f"Hollow diamonds are the paper's numbers ({papers_rows.sources(data.profile)})."
+        )
     return " ".join(filter(None, said))
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rmmbench.report import published
+from rmmbench.report import papers_rows
 from rmmbench.report.figures._bars import COLUMNS, Bars, bar_panels
 from rmmbench.report.figures._notes import footnote, kind_names, subtitle
 from rmmbench.report.figures._panel import Level
@@ -34,7 +34,7 @@ class Table3Matmul(Figure):
         ordered = sorted(drawn, key=kept, reverse=True)
         bars = Bars(
             value=lambda row: 1 / row["relative_throughput"],
-            published=lambda row: _inverse(published.relative_throughput(data.profile, row)),
+            published=lambda row: _inverse(papers_rows.relative_throughput(data.profile, row)),
             groups=kind_names(drawn),
             hues=names,
             colors={names[row["key"]]: shades[kept(row)] for row in ordered},

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rmmbench.report import published
+from rmmbench.report import papers_rows
 from rmmbench.report.labels import gradient_error, kind, ratio_interval
 from rmmbench.report.tables.table import Column, Tone, unseen
 from rmmbench.results.tidy import CELL, Row, differing, interval, kind_columns
@@ -54,7 +54,7 @@ def papers_relative(profile: Profile) -> Column[Row]:
     return Column(
         "papers_relative_throughput",
         "paper's\nrelative",
-        lambda row: published.relative_throughput(profile, row),
+        lambda row: papers_rows.relative_throughput(profile, row),
         RELATIVE_THROUGHPUT.write,
     )
 

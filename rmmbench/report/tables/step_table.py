@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rmmbench.report import published
+from rmmbench.report import papers_rows
 from rmmbench.report.labels import kind, place, provenance, shared_place
 from rmmbench.report.tables import columns
 from rmmbench.report.tables.columns import happened, percent
@@ -23,7 +23,7 @@ def step_table(
     rows = in_order(rows)
     notes = [shared_place(rows), provenance(rows, environment, synthetic)]
     if profile.published:
-        notes.append(f"The paper's numbers: {published.sources(profile)}.")
+        notes.append(f"The paper's numbers: {papers_rows.sources(profile)}.")
     return build(
         rows,
         [*_names(rows), *_numbers(rows, profile)],
@@ -71,7 +71,7 @@ def _names(rows: Sequence[Row]) -> list[Column[Row]]:
 
 
 def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column[Row]]:
-    has_papers = any(published.find(profile, row, "peak_gib") is not None for row in rows)
+    has_papers = any(papers_rows.find(profile, row, "peak_gib") is not None for row in rows)
     highest = max((row["peak_allocated_bytes"] or 0 for row in rows), default=0)
     unit = byte_unit(GIB if has_papers else highest)
     is_papers_kind = all(row["method"] in ("exact", "rmm") for row in rows)
@@ -81,16 +81,16 @@ def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column[Row]]:
         Column(
             "papers_peak_gib",
             "paper's\nGiB",
-            lambda row: published.find(profile, row, "peak_gib"),
+            lambda row: papers_rows.find(profile, row, "peak_gib"),
             lambda peak: f"{peak:g}",
         ),
         columns.SAVED,
         Column(
             "papers_saving",
             "paper's\nsaved",
-            lambda row: published.saving(profile, row),
+            lambda row: papers_rows.saving(profile, row),
             text=lambda row: (
-                "" if row["method"] == "exact" else percent(published.saving(profile, row))
+                "" if row["method"] == "exact" else percent(papers_rows.saving(profile, row))
             ),
         ),
         kept_bytes,
