@@ -83,3 +83,12 @@ class Registry(Generic[T]):
     def module(self, name: str) -> str:
         """Return the full name of the module that the entry called `name` is in."""
         return f"{self._package}.{self._entries[self.check(name)].target.split(':')[0]}"
+
+
+def open_set(folder: str) -> "Registry[Any]":
+    """Return the registry of one folder of the package, imported when it is first asked for.
+
+    So what is asked for, which knows no method, can name one.
+    """
+    found: Registry[Any] = getattr(import_module(f"rmmbench.{folder}"), folder.upper())
+    return found

@@ -96,7 +96,7 @@ def _run() -> int:
     """Return the exit code of the command that `sys.argv` names."""
     try:
         with raised():
-            code: int | None = app(standalone_mode=False)
+            code: int | None = app(standalone_mode=False, prog_name="rmmbench")
             sys.stdout.flush()
     except Interrupted as error:
         tell(str(error))

@@ -43,7 +43,7 @@ def advise(
     if as_json:
         memory = ("exact", "sketched", "least")
         advice |= {name: advice[name] and advice[name].model_dump() for name in memory}
-        write_json({"case": case.model_dump(mode="json")} | advice)
+        write_json({"case": case.flat()} | advice)
         return
     print_tables(advice_tables(case, advice, fold=not every_layer))
 

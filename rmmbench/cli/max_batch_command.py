@@ -67,7 +67,7 @@ def max_batch(
 
     limit = _limit(memory)
     chosen = _profile(profile, model, axes, memory)
-    asked = Asked(f"max-batch-{model}-{memory}", chosen, device, out)
+    asked = Asked(profile, chosen, device, out, f"max-batch-{model}-{memory}")
     asked.begin(f"the largest batch of {model} in {memory}")
     from rmmbench.running.execution import holding, launcher_of, open_run
 

@@ -9,6 +9,7 @@ from rmmbench.results.record import Conditions, Memory, Record
 from rmmbench.results.timing import Timing
 from rmmbench.results.trained import Training
 from rmmbench.spec.case import Case
+from rmmbench.spec.known_settings import known
 
 
 def parquet(names: Sequence[str], table: Iterable[Sequence[Any]]) -> bytes:
@@ -43,6 +44,7 @@ def _type(column: str) -> str:
     if column == "train_steps":
         return "Int64"
     fields = [model.model_fields[column] for model in _MODELS if column in model.model_fields]
+    fields += [known()[column].field] if column in known() else []
     kinds = set(_kinds(fields[-1].annotation)) if fields else {str}
     names = {bool: "boolean", int: "Int64", float: "Float64"}
     return names[kinds.pop()] if len(kinds) == 1 and kinds <= names.keys() else "string"

@@ -34,6 +34,7 @@ class Asked:
         profile: With the command line's changes in it.
         device: From --device; the profile's if it was not given.
         out: From --out; below runs/ if it was not given.
+        folder: What the run directory is called there; after the profile if not given.
         trains: Whether models are to be trained.
     """
 
@@ -41,6 +42,7 @@ class Asked:
     profile: "Profile"
     device: "Device | None"
     out: Path | None
+    folder: str = ""
     trains: bool = False
 
     @property
@@ -51,7 +53,7 @@ class Asked:
     @property
     def path(self) -> Path:
         """The run directory."""
-        name = re.sub(r"[:/\s]+", "-", self.name.removesuffix(".toml").rpartition("/")[2])
+        name = re.sub(r"[:/\s]+", "-", self.folder or Path(self.name).stem)
         return self.out or Path("runs") / f"{name}-{self.where}"
 
     def begin(self, what: str) -> None:
@@ -134,7 +136,7 @@ def list_cases(asked: Asked, *, as_json: bool) -> None:
     """Print the cases, a line each, or as JSON."""
     cases = asked.plan(import_models=False).cases
     if as_json:
-        write_json([{"key": each.key} | each.model_dump(mode="json") for each in cases])
+        write_json([{"key": each.key} | each.flat() for each in cases])
         return
     for case in cases:
         print(f"{case.key}  {case.device:<11}  {case.title}")  # noqa: T201

@@ -104,7 +104,7 @@ def variance(
         "watch_rho": asked["rho"],
     }
     profile = _profile(model, grid, training)
-    run = carry_out(Asked(f"variance-{model}", profile, device, out, trains=True))
+    run = carry_out(Asked("variance", profile, device, out, f"variance-{model}", trains=True))
     drawn = _draw(run, file_format.value if file_format else "html")
     tables = noise_tables(run)
     if as_json:

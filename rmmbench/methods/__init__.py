@@ -1,20 +1,29 @@
 """Ways of saving memory, one file each. To add one: add its file, and its line here.
 
+What a method can be set to stands in its file too, and nowhere else.
+
 Several make a stack, joined by "+". They are applied in the order of the lines below, however the
 stack is written: what changes single layers before what follows the whole forward pass.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from rmmbench.errors import UsageError
+from rmmbench.methods._stack import Stack as Stack
 from rmmbench.methods.method import Method
 from rmmbench.registry import Entry, Registry
+from rmmbench.spec.steps import Step
 
-METHODS: Registry[type[Method]] = Registry(
+METHODS: Registry[type[Method[Any]]] = Registry(
     "method",
     __name__,
     {
         "exact": Entry("exact:Exact", "the unchanged model; the reference"),
         "fewbit-activation": Entry(
-            "fewbit_activation:FewBitActivation", "GELU and SiLU keep a few bits of each element"
+            "fewbit_activation:FewBitActivation",
+            "GELU and SiLU keep a few bits of each element",
+            settings="fewbit_activation:FewBitSettings",
         ),
         "checkpoint-attention": Entry(
             "checkpoint_attention:CheckpointAttention", "attention is computed again, nothing else"
@@ -23,13 +32,33 @@ METHODS: Registry[type[Method]] = Registry(
         "selective-checkpoint": Entry(
             "selective_checkpoint:SelectiveCheckpoint", "blocks again, but for products of matrices"
         ),
-        "rmm": Entry("rmm:RMM", "linear layers keep a sketch of their input"),
-        "exact-rp": Entry("exact_rp:ExactRP", "linear layers keep random features, in few bits"),
-        "velora": Entry("velora:VeLoRA", "linear layers keep one coefficient of each few features"),
-        "quantize": Entry("quantize:Quantize", "what autograd saves is kept in few bits"),
+        "rmm": Entry(
+            "rmm:RMM",
+            "linear layers keep a sketch of their input",
+            settings="rmm:RMMSettings",
+        ),
+        "exact-rp": Entry(
+            "exact_rp:ExactRP",
+            "linear layers keep random features, in few bits",
+            settings="exact_rp:ExactRPSettings",
+        ),
+        "velora": Entry(
+            "velora:VeLoRA",
+            "linear layers keep one coefficient of each few features",
+            settings="velora:VeLoRASettings",
+        ),
+        "quantize": Entry(
+            "quantize:Quantize",
+            "what autograd saves is kept in few bits",
+            settings="quantize:QuantizeSettings",
+        ),
         "offload": Entry("offload:Offload", "what autograd saves waits in the host's memory"),
         "compile": Entry("compile:Compile", "torch.compile with its default settings"),
-        "memory-budget": Entry("memory_budget:MemoryBudget", "torch.compile, told to keep less"),
+        "memory-budget": Entry(
+            "memory_budget:MemoryBudget",
+            "torch.compile, told to keep less",
+            settings="memory_budget:MemoryBudgetSettings",
+        ),
     },
 )
 
@@ -54,16 +83,22 @@ def check(stack: str) -> list[str]:
     return sorted(parts, key=names().index)
 
 
-def get(stack: str) -> Method:
-    """Return the method called `stack`, or those that it joins by "+" as one.
+def get(name: str) -> Method[Any]:
+    """Return the method called `name`.
+
+    Raises:
+        UnknownNameError: A ValueError, if there is none.
+    """
+    return METHODS.get(name)()
+
+
+def stack(steps: Sequence[Step]) -> Stack:
+    """Return the methods of a case as one, with their settings; of no steps, the unchanged model.
 
     Raises:
         UnknownNameError: A ValueError, if one is no method's.
         UsageError: If they cannot be combined.
     """
-    parts = {name: METHODS.get(name)() for name in check(stack)}
-    if len(parts) == 1:
-        return next(iter(parts.values()))
-    from rmmbench.methods._stack import Stack
-
-    return Stack(parts)
+    settings = {step.name: step.settings for step in steps}
+    order = check("+".join(step.name for step in steps)) if steps else []
+    return Stack({name: (get(name), settings[name]) for name in order})

@@ -10,38 +10,42 @@ Batch normalisation within a block counts each batch twice in its running statis
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
-
-from rmmbench.methods._blocks import checkpoint_blocks, everything_kept
 from rmmbench.methods.method import Method
-from rmmbench.spec.case import Case
+from rmmbench.spec.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
-class Checkpoint(Method):
+class Checkpoint(Method[Settings]):
     """Computes every block again."""
 
     takes_over = frozenset({"recomputation"})
     is_exact = True
     _name = "checkpoint"
 
-    def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
+    def apply(self, model: "nn.Module", settings: Settings, batch: "Mapping[str, Tensor]") -> int:
         """Let each block be computed again and return how many blocks there are.
 
         Raises:
             ValueError: If there are none.
         """
-        blocks = checkpoint_blocks(model, **self._settings())
+        from rmmbench.methods._blocks import checkpoint_blocks
+
+        blocks = checkpoint_blocks(model, **self._how())
         if blocks == 0:
             need = f"{self._name} must find blocks to repeat, two or more of one class in a list"
-            raise ValueError(f"{need}; got {case.model}, which has none; choose another method")
+            raise ValueError(f"{need}, and the model has none; choose another method")
         return blocks
 
-    def reference(self, model: nn.Module) -> AbstractContextManager[None]:
+    def reference(self, model: "nn.Module") -> AbstractContextManager[None]:
         """Return a context in which nothing is computed again."""
+        from rmmbench.methods._blocks import everything_kept
+
         return everything_kept(model)
 
-    def _settings(self) -> dict[str, Any]:
+    def _how(self) -> dict[str, Any]:
         """Return what `torch.utils.checkpoint.checkpoint` is told."""
         return {}

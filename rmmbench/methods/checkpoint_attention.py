@@ -11,13 +11,13 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any
-
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from typing import TYPE_CHECKING, Any
 
 from rmmbench.methods.method import Method
-from rmmbench.spec.case import Case
+from rmmbench.spec.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 NAME = "rmmbench_checkpoint"
 """What the function is called in a config."""
@@ -26,13 +26,13 @@ _EAGER = "eager_attention_forward"
 _MUST_FIND = "checkpoint-attention must find attention that"
 
 
-class CheckpointAttention(Method):
+class CheckpointAttention(Method[Settings]):
     """Computes the attention of each attention module again, as far as it is computed eagerly."""
 
     takes_over = frozenset({"recomputation"})
     is_exact = True
 
-    def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
+    def apply(self, model: "nn.Module", settings: Settings, batch: "Mapping[str, Tensor]") -> int:
         """Exchange the attention function and return how many attention modules have it.
 
         Raises:
@@ -41,31 +41,33 @@ class CheckpointAttention(Method):
         found = [module for module in model.modules() if _eager_function(module) is not None]
         eager = [module for module in found if _config(module)._attn_implementation == "eager"]
         if not eager:
-            raise ValueError(_nothing_to_exchange(found, case.model))
+            raise ValueError(_nothing_to_exchange(found))
         named = next((type(module).__name__ for module in eager if _asks_for_eager(module)), None)
         if named is not None:
             need = f"{_MUST_FIND} does not ask what its function is called"
-            raise ValueError(f"{need}; got {case.model}, whose {named} does; choose checkpoint")
+            raise ValueError(f"{need}, and {named} does; choose checkpoint")
         _register()
         for module in eager:
             module.eager_attention = _eager_function(module)  # type: ignore[assignment]
         _name_attention(NAME, map(_config, eager))
         return len(eager)
 
-    def reference(self, model: nn.Module) -> AbstractContextManager[None]:
+    def reference(self, model: "nn.Module") -> AbstractContextManager[None]:
         """Return a context in which probabilities are kept."""
         return _kept(model)
 
 
 def attention(
     module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
+    query: "Tensor",
+    key: "Tensor",
+    value: "Tensor",
+    attention_mask: "Tensor | None",
     **settings: Any,
-) -> tuple[Tensor, Tensor | None]:
+) -> "tuple[Tensor, Tensor | None]":
     """Return what the module's own eager function does, without keeping more than is given."""
+    from torch.utils.checkpoint import checkpoint
+
     compute = partial(module.eager_attention, module, **settings)
     output: tuple[Tensor, Tensor | None] = checkpoint(
         compute, query, key, value, attention_mask, use_reentrant=False
@@ -82,7 +84,7 @@ def _register() -> None:
 
 
 @contextmanager
-def _kept(model: nn.Module) -> Iterator[None]:
+def _kept(model: "nn.Module") -> Iterator[None]:
     configs = map(_config, model.modules())
     changed = {id(c): c for c in configs if getattr(c, "_attn_implementation", None) == NAME}
     _name_attention("eager", changed.values())
@@ -98,11 +100,11 @@ def _name_attention(name: str, configs: Iterable[Any]) -> None:
         config._attn_implementation = {"": name}
 
 
-def _config(module: nn.Module) -> Any:
+def _config(module: "nn.Module") -> Any:
     return vars(module).get("config")
 
 
-def _eager_function(module: nn.Module) -> Callable[..., Any] | None:
+def _eager_function(module: "nn.Module") -> Callable[..., Any] | None:
     """Return what a module hands to the interface as its eager function; None if it does not."""
     forward = inspect.unwrap(type(module).forward)
     code = getattr(forward, "__code__", None)
@@ -112,7 +114,7 @@ def _eager_function(module: nn.Module) -> Callable[..., Any] | None:
     return function
 
 
-def _asks_for_eager(module: nn.Module) -> bool:
+def _asks_for_eager(module: "nn.Module") -> bool:
     """Tell whether an attention module does something else under another function's name."""
     constants = inspect.unwrap(type(module).forward).__code__.co_consts
     names = [name for one in constants for name in (one if isinstance(one, tuple) else [one])]
@@ -120,10 +122,10 @@ def _asks_for_eager(module: nn.Module) -> bool:
     return "eager" in names and getattr(module, "reorder_and_upcast_attn", True)
 
 
-def _nothing_to_exchange(found: list[nn.Module], model: str) -> str:
+def _nothing_to_exchange(found: "list[nn.Module]") -> str:
     if found:
         given = _config(found[0])._attn_implementation
-        what = f"{model} with '{given}', which keeps no probabilities"
+        what = f"a model with '{given}', which keeps no probabilities"
         return f"{_MUST_FIND} is computed eagerly; got {what}; choose attention = 'eager'"
     need = f"{_MUST_FIND} goes through transformers' interface of attention functions"
-    return f"{need}; got {model}, which has none; choose another method"
+    return f"{need}, and the model has none; choose another method"

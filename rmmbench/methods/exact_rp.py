@@ -18,41 +18,64 @@ batch normalisation keeps. That is not done here.
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from torch import Tensor, nn
-
-from rmmbench.methods._projected import Projected
 from rmmbench.methods.method import Method
-from rmmbench.nn.candidates import linear_layers
-from rmmbench.nn.compressed_layers import compressed_layers
-from rmmbench.nn.conversion import all_exact
-from rmmbench.nn.patterns import select
-from rmmbench.nn.swap import check_forwards, compress
-from rmmbench.spec.case import Case
+from rmmbench.spec.ranges import Name, Rho
+from rmmbench.spec.settings import Setting, Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
-class ExactRP(Method):
-    """Makes each linear layer that the case's patterns let through keep a projection."""
+class ExactRPSettings(Settings):
+    """What is kept of which layers.
+
+    Attributes:
+        rho: Features that are kept ÷ features.
+        bits: Of a number that is kept; None for no fewer than it has.
+        include, exclude: Patterns of the layers to convert, by qualified name.
+    """
+
+    rho: Annotated[Rho, Setting(varies=True, amount=True)]
+    bits: Annotated[
+        Literal[2, 4, 8] | None, Setting("{} bits", varies=True, amount=True, alone="{} bits")
+    ] = None
+    include: tuple[Name, ...] = ()
+    exclude: tuple[Name, ...] = ()
+
+
+class ExactRP(Method[ExactRPSettings]):
+    """Makes each linear layer that the patterns let through keep a projection."""
 
     takes_over = frozenset({"the inputs of linear layers"})
 
-    def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
+    def apply(
+        self, model: "nn.Module", settings: ExactRPSettings, batch: "Mapping[str, Tensor]"
+    ) -> int:
         """Convert the model's linear layers and return how many were.
 
         Raises:
-            ValueError: If the case has no rho, or no linear layer is left to convert.
+            ValueError: If no linear layer is left to convert.
         """
-        if case.rho is None:
-            raise ValueError("rho must be given for exact-rp, got none; choose one in (0, 1]")
+        from rmmbench.methods._projected import Projected
+        from rmmbench.nn.candidates import linear_layers
+        from rmmbench.nn.patterns import select
+        from rmmbench.nn.swap import check_forwards, compress
+
         layers = linear_layers(model)
         if not layers:
             raise ValueError("exact-rp must have a linear layer to convert, and the model has none")
-        chosen = {name: layers[name] for name in select(layers, case.include, case.exclude)}
+        chosen = {name: layers[name] for name in select(layers, settings.include, settings.exclude)}
         check_forwards(chosen)
         for layer in chosen.values():
-            compress(layer, Projected(case.rho, case.bits))
+            compress(layer, Projected(settings.rho, settings.bits))
         return len(chosen)
 
-    def reference(self, model: nn.Module) -> AbstractContextManager[None]:
+    def reference(self, model: "nn.Module") -> AbstractContextManager[None]:
         """Return a context in which every layer is exact."""
+        from rmmbench.methods._projected import Projected
+        from rmmbench.nn.compressed_layers import compressed_layers
+        from rmmbench.nn.conversion import all_exact
+
         return all_exact(compressed_layers(model, Projected))

@@ -15,15 +15,13 @@ which the layer behind it may keep, nothing is saved here.
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from torch import Tensor, nn
-
-from rmmbench.methods._fewbit import FewBit, make_few_bit
 from rmmbench.methods.method import Method
-from rmmbench.nn.conversion import all_exact
-from rmmbench.nn.swap import check_forwards
-from rmmbench.spec.case import DEFAULTS, Case
+from rmmbench.spec.settings import Setting, Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _FUNCTIONS: Final = {
     "torch.nn.modules.activation.SiLU": "silu",
@@ -37,41 +35,61 @@ _FUNCTIONS: Final = {
 }
 
 
-class FewBitActivation(Method):
-    """Makes every GELU and SiLU of a model keep the case's activation_bits an element, or 3.
+class FewBitSettings(Settings):
+    """How little is kept.
+
+    Attributes:
+        activation_bits: Of each element.
+    """
+
+    activation_bits: Annotated[
+        Literal[1, 2, 3, 4],
+        Setting("{}-bit activations", varies=True, amount=True, alone="{} bits"),
+    ] = 3
+
+
+class FewBitActivation(Method[FewBitSettings]):
+    """Makes every GELU and SiLU of a model keep a few bits an element.
 
     Saves for backward: bits · ⌈elements / 8⌉ bytes.
     """
 
     takes_over = frozenset({"activation functions"})
 
-    def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
+    def apply(
+        self, model: "nn.Module", settings: FewBitSettings, batch: "Mapping[str, Tensor]"
+    ) -> int:
         """Convert the model's activation functions and return how many were.
 
         Raises:
             ValueError: If it has none.
         """
+        from rmmbench.methods._fewbit import make_few_bit
+        from rmmbench.nn.swap import check_forwards
+
         modules = dict(model.named_modules())
         functions = {name: f for name, module in modules.items() if (f := _function(module))}
         if not functions:
-            what = "must have a module of GELU or SiLU to convert"
-            raise ValueError(
-                f"fewbit-activation {what}, and {case.model} has none; choose another method"
-            )
+            need = "fewbit-activation must have a module of GELU or SiLU to convert"
+            raise ValueError(f"{need}, and the model has none; choose another method")
         check_forwards({name: modules[name] for name in functions})
         device = next((parameter.device for parameter in model.parameters()), None)
-        bits = case.activation_bits or DEFAULTS["fewbit-activation", "activation_bits"]
         for name, function in functions.items():
-            make_few_bit(modules[name], function, bits, device)
+            make_few_bit(modules[name], function, settings.activation_bits, device)
         return len(functions)
 
-    def reference(self, model: nn.Module) -> AbstractContextManager[None]:
+    def reference(self, model: "nn.Module") -> AbstractContextManager[None]:
         """Return a context in which every activation function is exact."""
+        from rmmbench.methods._fewbit import FewBit
+        from rmmbench.nn.conversion import all_exact
+
         return all_exact(module for module in model.modules() if isinstance(module, FewBit))
 
 
-def _function(module: nn.Module) -> str | None:
+def _function(module: "nn.Module") -> str | None:
     """Return what an activation function's module computes, None for other modules."""
+    from torch import nn
+
     if type(module) is nn.GELU:
         return "gelu" if module.approximate == "none" else "gelu-tanh"
     kind = type(module)

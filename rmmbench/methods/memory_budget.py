@@ -6,20 +6,28 @@ Random numbers, such as dropout's masks, are kept at any budget, since a second 
 another; so a model with dropout keeps more than the budget says.
 """
 
-from collections.abc import Mapping
+from typing import Annotated
 
-from torch import Tensor, nn
-
-from rmmbench.methods._compiled import compile_in_place
-from rmmbench.methods.compile import Compile
-from rmmbench.spec.case import DEFAULTS, Case
+from rmmbench.methods.compile import Compiled
+from rmmbench.spec.ranges import Fraction
+from rmmbench.spec.settings import Setting, Settings
 
 
-class MemoryBudget(Compile):
-    """Runs the whole model compiled, within the case's budget."""
+class MemoryBudgetSettings(Settings):
+    """How much is kept.
 
-    def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
-        """Have the model compiled when it is first called, and return 1: it is one program."""
-        budget = DEFAULTS["memory-budget", "budget"] if case.budget is None else case.budget
-        compile_in_place(model, budget)
-        return 1
+    Attributes:
+        budget: What the compiler may keep, 1 for all it would, 0 for the inputs.
+    """
+
+    budget: Annotated[Fraction, Setting("budget {:g}", varies=True, amount=True, alone="{:g}")] = (
+        0.5
+    )
+
+
+class MemoryBudget(Compiled[MemoryBudgetSettings]):
+    """Runs the whole model compiled, within a budget."""
+
+    def budget(self, settings: MemoryBudgetSettings) -> float:
+        """Return the budget."""
+        return settings.budget

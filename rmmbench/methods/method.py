@@ -3,16 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+from rmmbench.spec.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from rmmbench.spec.case import Case
+S = TypeVar("S", bound=Settings)
 
 
-class Method(ABC):
-    """One way of saving memory while training.
+class Method(ABC, Generic[S]):
+    """One way of saving memory while training, with settings of the class S.
 
     Laws: within `reference` a changed model has the unchanged one's outputs and gradients; after
     it, its own again. Parameters stay the same objects. No random number of torch's is drawn.
@@ -27,12 +29,12 @@ class Method(ABC):
     is_exact: ClassVar[bool] = False
 
     @abstractmethod
-    def apply(self, model: "nn.Module", case: "Case", batch: "Mapping[str, Tensor]") -> int:
-        """Change the model in place as the case asks, and return how many parts of it changed.
+    def apply(self, model: "nn.Module", settings: S, batch: "Mapping[str, Tensor]") -> int:
+        """Change the model in place as the settings say, and return how many parts of it changed.
 
         Args:
             model: In training mode.
-            case: What it asks of other methods is passed over.
+            settings: The method's own.
             batch: The keyword arguments that the model will be trained on; not changed.
 
         Raises:

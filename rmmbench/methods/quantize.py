@@ -20,21 +20,31 @@ ActNN and GACT choose the bits of each layer by its sensitivity. Here all have a
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
-from torch import Tensor, nn
-
-from rmmbench.methods._quantised import Quantised, quantise, restore
-from rmmbench.methods._saved import Keeping, KeptForward, kept_exactly
 from rmmbench.methods.method import Method
-from rmmbench.nn import ops
-from rmmbench.spec.case import DEFAULTS, Case
+from rmmbench.spec.ranges import Count
+from rmmbench.spec.settings import Setting, Settings
 
-_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
-class Quantize(Method):
+class QuantizeSettings(Settings):
+    """How little is kept of a number.
+
+    Attributes:
+        bits: Of a number.
+        group_size: Numbers that share their extremes.
+    """
+
+    bits: Annotated[
+        Literal[2, 4, 8], Setting("{} bits", varies=True, amount=True, alone="{} bits")
+    ] = 8
+    group_size: Annotated[Count, Setting("groups of {}", varies=True)] = 256
+
+
+class Quantize(Method[QuantizeSettings]):
     """Keeps the floating-point numbers that autograd saves in few bits.
 
     Left as they are: storages below 64 KiB or of fewer numbers than a group, statistics of rows (a
@@ -45,61 +55,18 @@ class Quantize(Method):
     # A forward pass that is done again with rounded inputs would round its outputs' mean too.
     takes_over = frozenset({"what autograd saves", "recomputation"})
 
-    def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
+    def apply(
+        self, model: "nn.Module", settings: QuantizeSettings, batch: "Mapping[str, Tensor]"
+    ) -> int:
         """Change how autograd saves in the model's forward pass, and return 1 for it."""
-        bits = case.bits or DEFAULTS["quantize", "bits"]
-        KeptForward(model, FewBits(bits, case.group_size or DEFAULTS["quantize", "group_size"]))
+        from rmmbench.methods._few_bits import FewBits
+        from rmmbench.methods._saved import KeptForward
+
+        KeptForward(model, FewBits(settings.bits, settings.group_size))
         return 1
 
-    def reference(self, model: nn.Module) -> AbstractContextManager[None]:
+    def reference(self, model: "nn.Module") -> AbstractContextManager[None]:
         """Return a context in which nothing is rounded."""
+        from rmmbench.methods._saved import kept_exactly
+
         return kept_exactly(model)
-
-
-class _Groups(NamedTuple):
-    """Some numbers in groups, and the last few, which make none, as they are."""
-
-    levels: Quantised
-    rest: Tensor
-
-
-class FewBits(Keeping):
-    """Keeps ⌈group_size · bits / 8⌉ + 8 bytes of each whole group of numbers.
-
-    Its random numbers are the project's own: torch's stream stays as it was.
-    """
-
-    def __init__(self, bits: int, group_size: int) -> None:
-        """Set how many bits a number has, and how many numbers share their extremes."""
-        self._bits, self._group_size = bits, group_size
-
-    def takes(self, tensor: Tensor) -> bool:
-        """Tell whether rounding is sound: for activations that make a group at least."""
-        if tensor.dtype not in _DTYPES or tensor.shape[-1:] in ((), (1,)):
-            return False
-        length = tensor.untyped_storage().nbytes() // tensor.itemsize
-        return length >= self._group_size and not _is_a_weights_copy(tensor)
-
-    def keep(self, run: Tensor) -> _Groups:
-        """Return numbers in few bits."""
-        end = len(run) - len(run) % self._group_size
-        groups = run[:end].view(-1, self._group_size)
-        levels = quantise(groups, self._bits, ops.draw_seed(run, None))
-        return _Groups(levels, run[end:].clone())
-
-    def restore(self, kept: _Groups) -> Tensor:
-        """Return the numbers, each at one of the two levels that were beside it."""
-        levels, rest = kept
-        grouped = len(levels.minima) * self._group_size
-        run = rest.new_empty(grouped + len(rest))
-        run[grouped:] = rest
-        restore(levels, self._bits, run[:grouped].view(-1, self._group_size))
-        return run
-
-
-def _is_a_weights_copy(tensor: Tensor) -> bool:
-    """Tell whether a tensor is a parameter in another dtype, or a view of one."""
-    node = (tensor._base if tensor._base is not None else tensor).grad_fn
-    if node is None or node.name() != "ToCopyBackward0":
-        return False
-    return hasattr(node.next_functions[0][0], "variable")

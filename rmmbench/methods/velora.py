@@ -16,52 +16,75 @@ than the exact one, rows · M · N / group_size for M outputs instead of rows ·
 
 A layer whose features group_size does not divide has a shorter last sub-token, as if zeros filled
 it up; one with fewer features than that has one sub-token a row. As published, the method converts
-value and down projections only; here the case's patterns choose. Every layer keeps its own, Q, K
+value and down projections only; here patterns choose. Every layer keeps its own, Q, K
 and V too.
 """
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-from torch import Tensor, nn
-
-from rmmbench.methods._subtokens import SubTokens
 from rmmbench.methods.method import Method
-from rmmbench.nn.candidates import linear_layers
-from rmmbench.nn.compressed_layers import compressed_layers
-from rmmbench.nn.conversion import all_exact
-from rmmbench.nn.patterns import select
-from rmmbench.nn.swap import check_forwards, compress
-from rmmbench.spec.case import DEFAULTS, Case
+from rmmbench.spec.ranges import Count, Name
+from rmmbench.spec.settings import Setting, Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
-class VeLoRA(Method):
-    """Makes each linear layer that the case's patterns let through keep coefficients."""
+class VeLoRASettings(Settings):
+    """What is kept of which layers.
+
+    Attributes:
+        group_size: Features that make a sub-token.
+        include, exclude: Patterns of the layers to convert, by qualified name.
+    """
+
+    group_size: Annotated[Count, Setting("groups of {}", varies=True)] = 64
+    include: tuple[Name, ...] = ()
+    exclude: tuple[Name, ...] = ()
+
+
+class VeLoRA(Method[VeLoRASettings]):
+    """Makes each linear layer that the patterns let through keep coefficients."""
 
     takes_over = frozenset({"the inputs of linear layers"})
 
-    def apply(self, model: nn.Module, case: Case, batch: Mapping[str, Tensor]) -> int:
+    def apply(
+        self, model: "nn.Module", settings: VeLoRASettings, batch: "Mapping[str, Tensor]"
+    ) -> int:
         """Convert the model's linear layers and return how many were.
 
         Raises:
             ValueError: If no linear layer is left to convert.
         """
+        import torch
+        from torch import nn
+
+        from rmmbench.methods._subtokens import SubTokens
+        from rmmbench.nn.candidates import linear_layers
+        from rmmbench.nn.patterns import select
+        from rmmbench.nn.swap import check_forwards, compress
+
         layers = linear_layers(model)
         if not layers:
             raise ValueError("velora must have a linear layer to convert, and the model has none")
-        chosen = {name: layers[name] for name in select(layers, case.include, case.exclude)}
+        chosen = {name: layers[name] for name in select(layers, settings.include, settings.exclude)}
         check_forwards(chosen)
         for layer in chosen.values():
             is_linear = isinstance(layer, nn.Linear)
             features = layer.weight.shape[1 if is_linear else 0]
-            size = min(case.group_size or DEFAULTS["velora", "group_size"], features)
+            size = min(settings.group_size, features)
             compress(layer, SubTokens())
             direction = torch.zeros(size, device=layer.weight.device)
             layer.register_buffer("direction", direction, persistent=False)
             layer.has_direction = False
         return len(chosen)
 
-    def reference(self, model: nn.Module) -> AbstractContextManager[None]:
+    def reference(self, model: "nn.Module") -> AbstractContextManager[None]:
         """Return a context in which every layer is exact."""
+        from rmmbench.methods._subtokens import SubTokens
+        from rmmbench.nn.compressed_layers import compressed_layers
+        from rmmbench.nn.conversion import all_exact
+
         return all_exact(compressed_layers(model, SubTokens))

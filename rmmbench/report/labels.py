@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from rmmbench.results.record import Environment
 from rmmbench.results.tidy import CELL, Row, interval, shared
-from rmmbench.spec.case import CHOICES, in_words, stack_name
+from rmmbench.spec.known_settings import choices, in_words, stack_name
 from rmmbench.spec.tasks import TASKS
 
 EXACT, PAPERS_EXACT = "exact", "No RMM"
@@ -56,7 +56,7 @@ def rate(row: Row) -> str:
 
 
 def kind(row: Row, columns: Collection[str] = ()) -> str:
-    """Return the sketch, or the methods by name, and what else of SETTINGS `columns` name.
+    """Return the sketch, or the methods by name, and what else of the settings `columns` name.
 
     Of what is mostly left as it is only the unusual is said: "oporp, beneficial layers".
     """
@@ -66,7 +66,7 @@ def kind(row: Row, columns: Collection[str] = ()) -> str:
             parts.append(f"proj_dim{sign}{row[name]}")
     patterns = [name for name in ("include", "exclude") if name in columns and row[name]]
     named = " ".join(parts + [f"{name} {row[name]}" for name in patterns])
-    words = [in_words(name, row[name]) for name in CHOICES if name in columns]
+    words = [in_words(name, row[name]) for name in choices() if name in columns]
     return ", ".join(filter(None, [named, *words]))
 
 

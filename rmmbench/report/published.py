@@ -4,7 +4,6 @@ from collections.abc import Collection
 from typing import Final
 
 from rmmbench.results.tidy import Row
-from rmmbench.spec.case import Case
 from rmmbench.spec.profile import Profile, Published
 
 PAPERS_CHOICE: Final = {
@@ -16,7 +15,7 @@ PAPERS_CHOICE: Final = {
 }
 """Every linear layer, Q, K and V each with a sketch of its own, S of one piece."""
 
-_IDENTITY = sorted(Published.model_fields.keys() & Case.model_fields.keys() - {"rho"})
+_IDENTITY = ("model", "task", "batch_size", "method", "sketch")
 
 
 def matches(published: Published, row: Row, *, but: Collection[str] = ()) -> bool:

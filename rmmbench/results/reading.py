@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from rmmbench.errors import RunError
+from rmmbench.results.migration import READ
 from rmmbench.spec.printable import printable
 from rmmbench.spec.strict import complaint
 
@@ -63,13 +64,13 @@ def parsed(kind: type[M], data: bytes, where: object, hint: str) -> M:
         fault = error.errors(include_url=False)[0]
         if fault["type"] == "json_invalid":
             raise RunError(f"{where} is not JSON{hint}") from None
-        _same_schema(kind, data, where)
+        _same_schema(data, where)
         place = ".".join(map(str, fault["loc"])) or "it"
         told = complaint(fault).removeprefix(":").strip()
         noun = {"RunInfo": "of a run", "Record": "a record"}[kind.__name__]
         raise RunError(f"{where} is not {noun}: {printable(place, 200)}: {told}{hint}") from None
     if "schema_version" not in model.model_fields_set:
-        _same_schema(kind, data, where)
+        _same_schema(data, where)
     return model
 
 
@@ -100,12 +101,11 @@ class Shared:
         return self._parts.setdefault((type(part), *flat), part)
 
 
-def _same_schema(kind: type[BaseModel], data: bytes, where: object) -> None:
-    """Refuse another schema version than `kind`'s before anything else that may be wrong."""
+def _same_schema(data: bytes, where: object) -> None:
+    """Refuse another schema version than those of `READ` before anything else that may be wrong."""
     content = from_json(data)
     given = content.get("schema_version") if isinstance(content, dict) else None
-    version = kind.model_fields["schema_version"].default
-    if given != version or isinstance(given, bool):
+    if given not in READ or isinstance(given, bool):
         hint = "measure again, or use the rmmbench that wrote it"
-        shown = printable(repr(given), 50)
-        raise RunError(f"{where} must have schema_version {version}, got {shown}; {hint}")
+        versions, shown = " or ".join(map(str, READ)), printable(repr(given), 50)
+        raise RunError(f"{where} must have schema_version {versions}, got {shown}; {hint}")

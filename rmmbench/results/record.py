@@ -7,10 +7,12 @@ why.
 import statistics
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from rmmbench.results.case_columns import case_row, told_dtype
+from rmmbench.results.migration import SCHEMA_VERSION, migrated
 from rmmbench.results.timeline import Timeline
 from rmmbench.results.timing import TIMING_COLUMNS, Timing
 from rmmbench.results.trained import Training
@@ -19,7 +21,6 @@ from rmmbench.spec.ranges import Finite, Flag, Line, NotNegative, Whole
 from rmmbench.spec.strict import Strict
 from rmmbench.units import format_bytes
 
-SCHEMA_VERSION: Final = 1
 SYNTHETIC = "inputs and labels are random"
 
 Outcome = Literal["ok", "out_of_memory", "diverged", "error", "timeout", "skipped"]
@@ -180,7 +181,7 @@ class Record(Strict):
             ("torch"), or both; None where none was computed.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     key: Line
     case: Case
     outcome: Outcome
@@ -206,6 +207,12 @@ class Record(Strict):
     )
     wall_seconds: NotNegative = 0.0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, told: Any) -> Any:
+        """Read on what an older version wrote."""
+        return migrated(told) if isinstance(told, Mapping) else told
+
     @property
     def has_failed(self) -> bool:
         """Whether the case has no result; measured again, it may have one.
@@ -228,8 +235,7 @@ class Record(Strict):
     def row(self) -> dict[str, object]:
         """Return the flat row that tables, figures and exports read, one value a column."""
         case, memory, timing = self.case, self.memory, self.timing
-        row: dict[str, object] = {name: getattr(case, name) for name in _CASE_COLUMNS}
-        row |= {name: " ".join(getattr(case, name)) or None for name in ("include", "exclude")}
+        row = case_row(case)
         row["dtype"] = told_dtype(case.dtype, self.parameter_dtypes)
         row["device"] = case.device
         # What cannot be predicted may have been measured.
@@ -249,28 +255,6 @@ class Record(Strict):
         for name in ("gpu", "processor", "torch"):
             row[name] = getattr(self.environment, name)
         return row
-
-
-def told_dtype(dtype: str, parameters: Mapping[str, int] | None) -> str:
-    """Return what a model computes in: the dtype asked for, or the parameters' where they differ.
-
-    Args:
-        dtype: "float32", or what autocast casts to.
-        parameters: How many numbers they have of each dtype; None if that is not known.
-    """
-    if not parameters or set(parameters) == {"float32"}:
-        return dtype
-    found = " and ".join(sorted(parameters, key=lambda name: -parameters[name]))
-    cast = "" if dtype == "float32" else f", autocast to {dtype}"
-    return f"{found} parameters{cast}"
-
-
-_NESTED = {"timing", "training", "timeline", "include", "exclude"}
-_CASE_COLUMNS = tuple(name for name in Case.model_fields if name not in _NESTED)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _trained(training: Training | None) -> dict[str, object]:

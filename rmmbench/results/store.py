@@ -6,17 +6,19 @@ flushed to the disk; a line that was torn by a crash is dropped when the run goe
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from rmmbench.errors import RunError
+from rmmbench.results.migration import SCHEMA_VERSION, former_key
 from rmmbench.results.reading import Shared, content_of, lines_of, parsed
-from rmmbench.results.record import SCHEMA_VERSION, Environment, Record
+from rmmbench.results.record import Environment, Record
+from rmmbench.spec.case import Case, text_digest
 from rmmbench.spec.profile import Profile
 from rmmbench.spec.ranges import Line
 
@@ -33,20 +35,36 @@ class RunInfo(BaseModel):
     Attributes:
         profile_name: As it was asked for.
         profile: With the command line's changes in it.
-        profile_hash: Of the cases; two runs with one hash measured the same things.
+        profile_hash: Of the cases' keys; two runs with one hash measured the same things.
+        former_hash: Of the keys that the version before gave to the cases; None in its own runs.
         command: The command line.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     rmmbench: Line
     profile_name: Line
     profile: Profile
     profile_hash: Line
+    former_hash: Line | None = None
     environment: Environment
     command: Line
     started_at: Line
+
+    def measures_as(self, other: "RunInfo") -> bool:
+        """Return whether this run and another measure the same things."""
+        if self.schema_version == other.schema_version:
+            return self.profile_hash == other.profile_hash
+        old, new = sorted((self, other), key=lambda info: info.schema_version)
+        return old.profile_hash == new.former_hash
+
+
+def hashes(cases: Iterable[Case]) -> dict[str, Any]:
+    """Return the fields of `RunInfo` that name a set of cases, in whatever order."""
+    cases = list(cases)
+    keys = {"profile_hash": [c.key for c in cases], "former_hash": [former_key(c) for c in cases]}
+    return {name: text_digest("\n".join(sorted(each))) for name, each in keys.items()}
 
 
 class Run:
@@ -204,7 +222,7 @@ class Run:
 
     def _same_as(self, info: RunInfo) -> None:
         hint = "give another directory with --out"
-        if self.info.profile_hash != info.profile_hash:
+        if not self.info.measures_as(info):
             there = f"{self.path} holds other cases (profile '{self.info.profile_name}')"
             raise RunError(f"{there}; {hint}")
         changed = self.info.environment.changes(info.environment)

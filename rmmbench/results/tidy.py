@@ -4,15 +4,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rmmbench.results.record import Record
-from rmmbench.spec.case import METHOD_SETTINGS
+from rmmbench.spec.known_settings import known
 
 Row = Mapping[str, Any]
 
 CELL = ("model", "task", "batch_size", "seq_len", "dtype", "optimizer", "attention", "seed")
-SETTINGS = METHOD_SETTINGS
-# All of a cell but its batch size, and all of the settings but how much is kept.
+# All of a cell but its batch size.
 PLACE = tuple(name for name in CELL if name != "batch_size")
-KIND = tuple(name for name in SETTINGS if name not in ("rho", "proj_dim"))
+
+
+def setting_columns() -> tuple[str, ...]:
+    """Return the columns of what the exact case of a cell leaves out: the method, its settings."""
+    return ("method", *known())
+
+
+def kind_columns() -> tuple[str, ...]:
+    """Return those of them that do not say how much is kept of a sketch."""
+    return tuple(name for name in setting_columns() if name not in ("rho", "proj_dim"))
 
 
 def read_rows(records: Iterable[Record]) -> list[Row]:
@@ -20,7 +28,7 @@ def read_rows(records: Iterable[Record]) -> list[Row]:
 
     Adds to `Record.row`: `saving`, the fraction of exact's peak_allocated_bytes in the same cell
     that is saved, and `saved_bytes_saving`, the same of saved_bytes. Of a case that was measured
-    again the last record counts. What is in CELL and SETTINGS tells any two of one run apart.
+    again the last record counts. CELL and `setting_columns` tell any two of one run apart.
     """
     by_key: dict[str, dict[str, Any]] = {}
     for record in records:

@@ -47,7 +47,7 @@ def advise(case: Case) -> dict[str, Any]:
 def _advise(case: Case) -> dict[str, Any]:
     layers, found = _layers(case)
     gains = any(layer["is_beneficial"] for layer in layers)
-    least = case.model_copy(update={"rho": None, "proj_dim": 1, "min_proj_dim": 1})
+    least = case.with_settings(rho=None, proj_dim=1, min_proj_dim=1)
     return {
         "layers": layers,
         **found,
@@ -66,14 +66,16 @@ def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]
     from rmmbench.nn.size import SketchSettings
     from rmmbench.running.draft import parameter_dtypes
 
-    fields = ("rho", "proj_dim", "min_proj_dim", "max_proj_dim", "block_rows")
-    given = {name: getattr(case, name) for name in fields}
-    settings = SketchSettings.of({"sketch": case.sketch or "gaussian", **given})
+    (step,) = case.steps
+    asked = dict(step.settings)
+    sizes = {name: asked[name] for name in ("rho", "proj_dim", "min_proj_dim", "max_proj_dim")}
+    sketch = asked["sketch"]
+    settings = SketchSettings.of({"sketch": sketch.name, **sizes, **dict(sketch.settings)})
     with fake_tensors():
         model, make_batch, *_ = models.build(case)
         names = list(linear_layers(model))
         with autocast(model, AUTOCAST[case.dtype]):
-            advice = advise_layers(model, names, settings, make_batch(), share=case.share)
+            advice = advise_layers(model, names, settings, make_batch(), share=asked["share"])
     found = {
         "left_out": dict(Counter(left_out_layers(model).values())),
         "parameter_dtypes": parameter_dtypes(model),

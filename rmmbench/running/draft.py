@@ -130,7 +130,7 @@ class Draft:
             converted=self.converted,
             left_out=self.left_out,
             parameter_dtypes=self.parameter_dtypes,
-            exact_gradient=all(methods.get(name).is_exact for name in self.case.methods),
+            exact_gradient=methods.stack(self.case.steps).is_exact,
             sketch_path=self.sketch_path,
             synthetic=self.synthetic,
             missing=self._missing(),
@@ -185,8 +185,9 @@ def _apply_method(draft: Draft, model: nn.Module, batch: Mapping[str, Any]) -> N
     """Change the model as the case asks, and note what it is and what of it was left."""
     case, left_out = draft.case, Counter(left_out_layers(model).values())
     draft.parameter_dtypes = parameter_dtypes(model)
-    draft.converted = methods.get(case.method).apply(model, case, batch)
-    if any(_INPUTS in methods.get(name).takes_over for name in case.methods):
+    stack = methods.stack(case.steps)
+    draft.converted = stack.apply(model, batch)
+    if stack.takes_over(_INPUTS):
         left_out["not chosen by include, exclude or where"] = len(linear_layers(model))
         draft.left_out = {reason: count for reason, count in left_out.items() if count}
 

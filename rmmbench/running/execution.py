@@ -8,7 +8,7 @@ from pathlib import Path
 import rmmbench
 from rmmbench.errors import Interrupted
 from rmmbench.results.record import Environment
-from rmmbench.results.store import Run, RunInfo
+from rmmbench.results.store import Run, RunInfo, hashes
 from rmmbench.running.events import Event
 from rmmbench.running.fork_server import EndedError
 from rmmbench.running.interrupts import deferred
@@ -16,7 +16,7 @@ from rmmbench.running.local import LocalLauncher
 from rmmbench.running.progress import show_progress
 from rmmbench.running.sweeping import remaining, sweep
 from rmmbench.spec.case import Case
-from rmmbench.spec.profile import Profile, cases_hash
+from rmmbench.spec.profile import Profile
 
 Follow = Callable[[Iterator[Event], Sequence[Case]], None]
 """Goes through the events of a run until they end; told the cases that it has to do."""
@@ -48,10 +48,10 @@ def open_run(
         rmmbench=rmmbench.__version__,
         profile_name=name,
         profile=profile,
-        profile_hash=cases_hash(list(cases)),
         environment=environment,
         command=command,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        **hashes(cases),
     )
     return Run.create(path, info)
 

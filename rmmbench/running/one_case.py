@@ -22,9 +22,10 @@ from rmmbench.running.plan import (
 )
 from rmmbench.spec.case import Case
 from rmmbench.spec.grid import WITHOUT_LENGTH, case_from
+from rmmbench.spec.known_settings import known
 from rmmbench.spec.tasks import TASKS
 
-_NOT_ASKED = {"memory_device", "time_device", "training", "timeline"}
+_NOT_ASKED = {"steps", "memory_device", "time_device", "training", "timeline"}
 
 
 def predict(
@@ -75,7 +76,7 @@ def predict(
     name = name_of(model)
     case = case_of(name, task, batch_size, seq_len, settings | {"memory_device": "predict"})
     check_names([case])
-    reason = methods.get(case.method).lacks("predict")
+    reason = methods.stack(case.steps).lacks("predict")
     if reason is not None:
         raise UsageError(f"{case.method} cannot be predicted: {reason}; use rmmbench.measure")
     build = models.build
@@ -165,8 +166,9 @@ def case_of(
         TypeError: If a setting has no such name.
         UsageError: If one cannot be.
     """
-    known = [name for name in Case.model_fields if name not in _NOT_ASKED]
-    check_arguments([name for name in settings if name not in _NOT_ASKED], known)
+    fields = [name for name in Case.model_fields if name not in _NOT_ASKED]
+    names = [*fields, "method", *known()]
+    check_arguments([name for name in settings if name not in _NOT_ASKED], names)
     if task is not None and task not in TASKS:
         raise UnknownNameError("task", task, TASKS)
     length = None if model.partition(":")[0] in WITHOUT_LENGTH else 128

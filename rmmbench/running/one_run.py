@@ -14,7 +14,7 @@ from rmmbench.running.plan import make_plan
 from rmmbench.running.progress import show_progress
 from rmmbench.spec import profile as profiles
 from rmmbench.spec.case import Case
-from rmmbench.spec.grid import Grid
+from rmmbench.spec.grid import grid_class
 from rmmbench.spec.measuring import TrainingSettings
 from rmmbench.spec.profile import Profile
 
@@ -89,7 +89,7 @@ def _read(profile: str | Path | Mapping[str, Any], out: str | Path | None) -> Pr
 
 def _changes(axes: Mapping[str, Any]) -> tuple[dict[str, tuple[Any, ...]], dict[str, Any]]:
     """Return what is changed of every grid, and of training."""
-    keys = {name: field.annotation for name, field in Grid.model_fields.items()}
+    keys = {name: field.annotation for name, field in grid_class().model_fields.items()}
     own = [name for name in keys if name not in ("measure", "training")]
     check_arguments(axes, [*own, *TrainingSettings.model_fields])
     changes = {name: value for name, value in axes.items() if name in own}

@@ -1,6 +1,6 @@
 """What a sweep will do: the cases, on devices that are there, with names that exist."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
@@ -11,7 +11,6 @@ from rmmbench.methods import check as check_stack
 from rmmbench.models import MODELS, check
 from rmmbench.results.record import Environment
 from rmmbench.running import process
-from rmmbench.sketches import SKETCHES
 from rmmbench.spec.case import Case, Device
 from rmmbench.spec.profile import Profile
 
@@ -81,12 +80,10 @@ def check_installed() -> None:
 
 
 def check_names(cases: list[Case]) -> None:
-    """Raise UnknownNameError for a model, method or sketch that does not exist."""
+    """Raise UnknownNameError for a model or method that does not exist."""
     for case in cases:
         MODELS.check(case.model.partition(":")[0])
         check_stack(case.method)
-        if case.sketch is not None:
-            SKETCHES.check(case.sketch)
 
 
 def check_models(cases: list[Case], limit_seconds: float) -> None:
@@ -96,9 +93,9 @@ def check_models(cases: list[Case], limit_seconds: float) -> None:
     """
     shapes = {(case.model, case.task, case.seq_len, case.attention): case for case in cases}
     sketched = {
-        case.model_copy(update={"rho": None, "proj_dim": None}).key: case
+        (case.cell, case.method, *_but_size(case)): case
         for case in cases
-        if case.sketch is not None
+        if case.settings["sketch"] is not None
     }
     trained = {
         (case.model, case.task, case.seq_len, case.training): case
@@ -115,6 +112,10 @@ def check_models(cases: list[Case], limit_seconds: float) -> None:
         return
     if fault is not None:
         raise UsageError(fault)
+
+
+def _but_size(case: Case) -> Iterator[object]:
+    return (value for name, value in case.settings.items() if name not in ("rho", "proj_dim"))
 
 
 def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeDevice]:

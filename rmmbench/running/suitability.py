@@ -7,6 +7,7 @@ from rmmbench import methods, sketches
 from rmmbench.nn.fakes import fake_tensors
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.spec.case import Case
+from rmmbench.spec.steps import chosen
 
 
 def check_sketch(case: Case) -> None:
@@ -17,8 +18,10 @@ def check_sketch(case: Case) -> None:
     Raises:
         ValueError: If the sketch has no such setting, or no S for an input of the model.
     """
-    sketch = sketches.get(case.sketch or "gaussian", block_rows=case.block_rows)
-    if sketch.takes_any_rows or case.model.startswith("import:"):
+    kinds = [
+        sketches.get(each.name, **dict(each.settings)) for each in chosen(case.steps, "sketches")
+    ]
+    if all(kind.takes_any_rows for kind in kinds) or case.model.startswith("import:"):
         return
     read: list[str] = []
     with fake_tensors():
@@ -39,11 +42,14 @@ def check_method(case: Case) -> None:
         UsageError: If two methods of the stack decide about the same.
         ValueError: If the model has nothing that a method could change.
     """
-    methods.get(case.method)
+    methods.stack(case.steps)
     # What rmm has to say takes a step to find out; its own case will tell.
-    rest = [name for name in case.methods if name not in ("exact", "rmm")]
+    rest = tuple(step for step in case.steps if step.name != "rmm")
     if not rest or case.model.startswith("import:"):
         return
-    alone = case.model_copy(update={"method": "+".join(rest)})
-    with fake_tensors():
-        prepare(Draft(alone, lambda stage: None), "cpu", foreach=True)
+    alone = case.model_copy(update={"steps": rest})
+    try:
+        with fake_tensors():
+            prepare(Draft(alone, lambda stage: None), "cpu", foreach=True)
+    except ValueError as error:
+        raise ValueError(f"{case.model}: {error}") from error

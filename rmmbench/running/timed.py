@@ -17,7 +17,6 @@ from rmmbench.measures.step import TrainingStep
 from rmmbench.measures.time.conditions import GpuWatch, Readings, conditions
 from rmmbench.measures.time.processors import ProcessorWatch
 from rmmbench.measures.time.turns import Reference, ReferenceFailedError, time_steps
-from rmmbench.methods.method import Method
 from rmmbench.results.timing import Timing
 from rmmbench.running.draft import Draft, prepare, told
 
@@ -35,7 +34,7 @@ def measure_time(draft: Draft, device: TimeDevice) -> None:
     case = draft.case
     draft.stage("building the model")
     step = prepare(draft, device, foreach=device == "cuda")
-    exact: Reference = functools.partial(_exact, methods.get(case.method), step.model)
+    exact: Reference = functools.partial(_exact, methods.stack(case.steps), step.model)
     draft.stage("timing steps")
     if case.method == "exact":
         draft.timing, readings = _timed(draft, step, device)
@@ -61,9 +60,9 @@ def measure_time(draft: Draft, device: TimeDevice) -> None:
 
 
 @contextmanager
-def _exact(method: Method, model: nn.Module) -> Iterator[None]:
+def _exact(stack: methods.Stack, model: nn.Module) -> Iterator[None]:
     """Let a changed model be exact for a while, which may need more memory than there is."""
-    with no_more_than_there_is(), method.reference(model):
+    with no_more_than_there_is(), stack.reference(model):
         yield
 
 

@@ -93,7 +93,7 @@ def _devices(draft: Draft) -> tuple[Device | None, Literal["cuda", "cpu"] | None
 
     Memory that cannot be predicted is measured on the CPU, if time is.
     """
-    case, lacks = draft.case, methods.get(draft.case.method).lacks
+    case, lacks = draft.case, methods.stack(draft.case.steps).lacks
     memory_device: Device | None = case.memory_device
     if memory_device == "predict" and case.time_device == "cpu" and lacks("predict"):
         memory_device = "cpu"

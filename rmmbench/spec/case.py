@@ -2,23 +2,27 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import model_validator
 
+from rmmbench.spec.flat import EXACT, steps_from, unflattened
+from rmmbench.spec.known_settings import absent, choices, in_words, stack_name
 from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
-from rmmbench.spec.ranges import Count, Flag, Fraction, Name, Rho, Seed
+from rmmbench.spec.ranges import Count, Name, Seed
+from rmmbench.spec.steps import Of, Step, values
 from rmmbench.spec.strict import Strict
 
 Device = Literal["cuda", "cpu", "predict"]
-Where = Literal["all", "beneficial"]
-Bits = Literal[2, 4, 8]
-ActivationBits = Literal[1, 2, 3, 4]
 
 
 class Case(Strict):
     """Everything needed to measure one cell of the grid again.
+
+    What a profile, a command line or an older record says flat, `method` and settings side by side,
+    is read as steps.
 
     Attributes:
         model: Registered name with its argument, such as "roberta-base" or "linear:768x3072".
@@ -28,15 +32,7 @@ class Case(Strict):
         dtype: "float32", or "bfloat16" for autocast with float32 parameters.
         attention: How transformers computes attention; "eager" keeps the probabilities, as the
             paper's did.
-        method: The way of saving memory, or several joined by "+"; "exact" is the unchanged model.
-        sketch, rho, proj_dim, min_proj_dim, max_proj_dim, block_rows: Settings of the method rmm.
-        bits: Of a number that exact-rp or quantize keeps; None for no fewer than it has.
-        group_size: Numbers that share a scale in quantize, or make a sub-token in velora.
-        activation_bits: Of an element that fewbit-activation keeps.
-        budget: Of memory-budget: what the compiler may keep, 1 for all it would, 0 for the inputs.
-        include, exclude: Patterns of the layers to convert, by qualified name.
-        where: Of these layers "all", or those that gain by a sketch.
-        share: Whether layers that read one tensor keep one sketch of it between them.
+        steps: The ways of saving memory, as they were written; none for the unchanged model.
         memory_device: Where memory is measured or predicted; None if it is not.
         time_device: Where steps are timed or trained; None if they are not.
         seed: Of parameters, data order and sketches.
@@ -53,21 +49,7 @@ class Case(Strict):
     dtype: Literal["float32", "bfloat16"] = "float32"
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     attention: Literal["eager", "sdpa"] = "eager"
-    method: Name = "exact"
-    sketch: Name | None = None
-    rho: Rho | None = None
-    proj_dim: Count | None = None
-    min_proj_dim: Count = 1
-    max_proj_dim: Count | None = None
-    block_rows: Count | None = None
-    bits: Bits | None = None
-    group_size: Count | None = None
-    activation_bits: ActivationBits | None = None
-    budget: Fraction | None = None
-    include: tuple[Name, ...] = ()
-    exclude: tuple[Name, ...] = ()
-    where: Where = "all"
-    share: Flag = True
+    steps: tuple[Annotated[Step, Of("methods")], ...] = ()
     memory_device: Device | None = None
     time_device: Literal["cuda", "cpu"] | None = None
     seed: Seed = 0
@@ -77,21 +59,22 @@ class Case(Strict):
     gradient_draws: Count | None = None
     memory_limit_bytes: Count | None = None
 
-    @model_validator(mode="after")
-    def _ordered(self) -> "Case":
-        if self.max_proj_dim is not None and self.max_proj_dim < self.min_proj_dim:
-            limit = f"at least min_proj_dim ({self.min_proj_dim})"
-            raise ValueError(f"max_proj_dim must be {limit}, got {self.max_proj_dim}")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _of_flat(cls, told: Any) -> Any:
+        """Read as steps what is told flat."""
+        if not isinstance(told, Mapping) or "steps" in told:
+            return told
+        return unflattened(told, [name for name in cls.model_fields if name != "steps"])
 
     @property
     def key(self) -> str:
-        """Twelve hexadecimal digits that name this case."""
-        return _digest(self._told())
+        """Twelve hexadecimal digits that name this case: of all that is not left as it is."""
+        return digest(self.model_dump(mode="json", exclude_defaults=True))
 
     @property
     def cell(self) -> str:
-        """What this case shares with the exact one beside it: all but the method's settings."""
+        """What this case shares with the exact one beside it: all but its steps."""
         return _cell(tuple(getattr(self, name) for name in _CELL))
 
     @property
@@ -100,17 +83,33 @@ class Case(Strict):
         return "+".join(dict.fromkeys(d for d in (self.memory_device, self.time_device) if d))
 
     @property
-    def label(self) -> str:
-        """The method and its settings as people write them: "gaussian, unshared ρ=0.5"."""
-        size = f" ρ={self.rho:g}" if self.rho is not None else ""
-        size = f" proj_dim={self.proj_dim}" if self.proj_dim is not None else size
-        words = [in_words(name, getattr(self, name)) for name in CHOICES]
-        return ", ".join(filter(None, [stack_name(self.method, self.sketch), *words])) + size
-
-    @property
     def methods(self) -> tuple[str, ...]:
         """The methods of the stack, as they were written."""
-        return tuple(self.method.split("+"))
+        return tuple(step.name for step in self.steps)
+
+    @property
+    def method(self) -> str:
+        """The methods joined by "+"; "exact" for the unchanged model."""
+        return "+".join(self.methods) or EXACT
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting there is by name; where no step has it, what a row has in its place."""
+        return absent() | values(self.steps)
+
+    def flat(self) -> dict[str, Any]:
+        """Return the case for machines, with its method and every setting for its steps."""
+        fields = self.model_dump(mode="json", exclude={"steps"})
+        return fields | {"method": self.method, **self.settings}
+
+    @property
+    def label(self) -> str:
+        """The method and its settings as people write them: "gaussian, unshared ρ=0.5"."""
+        said = self.settings
+        size = f" ρ={said['rho']:g}" if said["rho"] is not None else ""
+        size = f" proj_dim={said['proj_dim']}" if said["proj_dim"] is not None else size
+        words = [in_words(name, said[name]) for name in choices()]
+        return ", ".join(filter(None, [stack_name(self.method, said["sketch"]), *words])) + size
 
     @property
     def shape(self) -> str:
@@ -128,69 +127,17 @@ class Case(Strict):
         """Return the case of the unchanged model in the same cell."""
         return Case.model_validate({name: getattr(self, name) for name in _CELL})
 
-    def _told(self) -> dict[str, Any]:
-        """Return what names the case; None for fields that older records did not have."""
-        absent = {name for name in _LATER if getattr(self, name) is None}
-        return self.model_dump(mode="json", exclude=absent)
+    def with_settings(self, **changes: Any) -> "Case":
+        """Return this case with some settings of its steps changed; None is as they are usually.
+
+        Raises:
+            ValueError: If no step has such a setting, or it is out of its range.
+        """
+        steps = steps_from(self.method, values(self.steps) | changes)
+        return self.model_copy(update={"steps": steps})
 
 
-METHOD_SETTINGS: Final = (
-    "method",
-    "sketch",
-    "rho",
-    "proj_dim",
-    "min_proj_dim",
-    "max_proj_dim",
-    "block_rows",
-    "bits",
-    "group_size",
-    "activation_bits",
-    "budget",
-    "include",
-    "exclude",
-    "where",
-    "share",
-)
-"""What the exact case of a cell leaves out."""
-
-_CELL: Final = tuple(name for name in Case.model_fields if name not in METHOD_SETTINGS)
-
-_LATER: Final = (
-    *("bits", "group_size", "activation_bits", "budget"),
-    *("training", "timeline", "gradient_draws", "memory_limit_bytes"),
-)
-
-DEFAULTS: Final[dict[tuple[str, str], Any]] = {
-    ("quantize", "bits"): 8,
-    ("quantize", "group_size"): 256,
-    ("fewbit-activation", "activation_bits"): 3,
-    ("memory-budget", "budget"): 0.5,
-    ("velora", "group_size"): 64,
-}
-"""What a method's setting is where none is given."""
-
-CHOICES: Final = {
-    "block_rows": "blocks of {}",
-    "bits": "{} bits",
-    "group_size": "groups of {}",
-    "activation_bits": "{}-bit activations",
-    "budget": "budget {:g}",
-    "where": "{} layers",
-    "share": "unshared",
-}
-
-
-def in_words(name: str, value: object) -> str:
-    """Return one of `CHOICES` as people write it: "blocks of 128"; "" for what is the default."""
-    return "" if value == _USUAL[name] else CHOICES[name].format(value)
-
-
-_USUAL: Final = {name: Case.model_fields[name].default for name in CHOICES}
-
-
-def stack_name(method: str, sketch: str | None) -> str:
-    """Return a stack of methods as people write it, rmm by its sketch: "oporp + quantize"."""
-    return " + ".join(sketch or name if name == "rmm" else name for name in method.split("+"))
+_CELL: Final = tuple(name for name in Case.model_fields if name != "steps")
 
 
 @lru_cache(maxsize=4096)
@@ -199,6 +146,12 @@ def _cell(values: tuple[Any, ...]) -> str:
     return Case.model_validate(dict(zip(_CELL, values, strict=True))).key
 
 
-def _digest(data: object) -> str:
+def digest(data: object) -> str:
+    """Return twelve hexadecimal digits that name some JSON."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return text_digest(text)
+
+
+def text_digest(text: str) -> str:
+    """Return twelve hexadecimal digits that name a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]

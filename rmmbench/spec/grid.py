@@ -1,14 +1,28 @@
 """A grid: axes whose combinations become cases."""
 
 import itertools
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    SerializeAsAny,
+    ValidationError,
+    create_model,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
 
 from rmmbench.errors import ProfileError, UnknownNameError, UsageError
-from rmmbench.spec.case import DEFAULTS, ActivationBits, Bits, Case, Where
-from rmmbench.spec.ranges import Count, Flag, Fraction, Name, Rho, Seed
+from rmmbench.spec.case import Case
+from rmmbench.spec.flat import EXACT
+from rmmbench.spec.known_settings import Known, known
+from rmmbench.spec.ranges import Count, Name, Seed
+from rmmbench.spec.steps import Of, chosen_of, settings_class
 from rmmbench.spec.strict import Strict, complaint
 from rmmbench.spec.tasks import TASKS
 
@@ -16,19 +30,6 @@ WITHOUT_LENGTH = ("mlp", "linear", "projection", "import", "gcn2")
 """Models whose batches have no sequence unless one is given outright."""
 
 Measure = Literal["memory", "time", "gradient", "training", "timeline"]
-
-_AXES: dict[str, tuple[str, ...]] = {
-    "rmm": ("sketch", "size"),
-    "exact-rp": ("rho", "bits"),
-    "quantize": ("bits", "group_size"),
-    "fewbit-activation": ("activation_bits",),
-    "memory-budget": ("budget",),
-    "velora": ("group_size",),
-}
-"""What varies of a method; one that is not named has no settings."""
-
-_CONVERTING = {"rmm", "exact-rp", "velora"}
-_LIMITS = ("min_proj_dim", "max_proj_dim", "block_rows", "where", "share")
 
 
 def _as_many(value: Any) -> Any:
@@ -39,8 +40,11 @@ class Grid(Strict):
     """Axes whose every combination is a cell; in each, exact and every method are measured.
 
     `task` fills batch_size and seq_len where they are not given outright. Models of tokens need a
-    seq_len; for the others it is one more leading dimension. block_rows holds for every sketch of
-    the grid. `training` has what differs from the profile's own table of that name.
+    seq_len; for the others it is one more leading dimension. `training` has what differs from the
+    profile's own table of that name.
+
+    Every setting of a method or a sketch is a key too, and holds for those of the grid that have
+    it: several values of one that varies, one of another. `grid_class` is the class with them.
     """
 
     model: tuple[Name, ...] = Field(min_length=1)
@@ -51,20 +55,6 @@ class Grid(Strict):
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     attention: Literal["eager", "sdpa"] = "eager"
     method: tuple[Name, ...] = ("rmm",)
-    sketch: tuple[Name, ...] = ("gaussian",)
-    rho: tuple[Rho, ...] = ()
-    proj_dim: tuple[Count, ...] = ()
-    min_proj_dim: Count = 1
-    max_proj_dim: Count | None = None
-    block_rows: Count | None = None
-    bits: tuple[Bits, ...] = ()
-    group_size: tuple[Count, ...] = ()
-    activation_bits: tuple[ActivationBits, ...] = ()
-    budget: tuple[Fraction, ...] = ()
-    include: tuple[Name, ...] = ()
-    exclude: tuple[Name, ...] = ()
-    where: Where = "all"
-    share: Flag = True
     seed: Annotated[tuple[Seed, ...], BeforeValidator(_as_many)] = Field(default=(0,), min_length=1)
     measure: tuple[Measure, ...] = Field(default=("memory", "time"), min_length=1)
     training: dict[str, Any] = Field(default_factory=dict)
@@ -113,34 +103,110 @@ class Grid(Strict):
         for batch_size, seq_len in itertools.product(batch_sizes, seq_lens):
             yield {"batch_size": batch_size, "seq_len": seq_len}
 
+    def given(self, name: str) -> tuple[Any, ...]:
+        """Return what the grid says of a setting: some values, or none."""
+        value, setting = getattr(self, name), known()[name]
+        if setting.said.varies:
+            return tuple(value)
+        return () if value == setting.absent else (value,)
+
+    def used(self) -> set[str]:
+        """Return the settings that the grid's methods have, and their sketches."""
+        each = (self._names(Of("methods"), part) for m in self.method for part in m.split("+"))
+        return {name for names in each for name in names}
+
+    def _names(self, of: Of, owner: str) -> Iterator[str]:
+        for name, field in settings_class(of.folder, owner).model_fields.items():
+            yield name
+            inner = chosen_of(field)
+            for choice in self.given(name) if inner else ():
+                yield from self._names(inner, choice)  # type: ignore[arg-type]
+
     def _settings(self) -> Iterator[dict[str, Any]]:
         """Yield each method's settings; exact, which every cell has already, is left out."""
         for method in self.method:
-            parts = method.split("+")
-            if parts == ["exact"]:
-                continue
-            fixed: dict[str, Any] = {"method": method}
-            if _CONVERTING & set(parts):
-                fixed |= {name: getattr(self, name) for name in ("include", "exclude")}
-            if "rmm" in parts:
-                fixed |= {name: getattr(self, name) for name in _LIMITS}
-            axes = [self._axis(part, name) for part in parts for name in _AXES.get(part, ())]
-            for varied in itertools.product(*axes):
-                yield fixed | {name: value for one in varied for name, value in one.items()}
+            if method != EXACT:
+                parts = [list(self._ways(Of("methods"), part)) for part in method.split("+")]
+                for ways in itertools.product(*parts):
+                    said = _joined(ways)
+                    if said is not None:
+                        yield {"method": method} | said
 
-    def _axis(self, method: str, name: str) -> list[dict[str, Any]]:
-        """Return what one axis of a method adds to the settings of each of its cases."""
-        if name == "size":
-            sizes = [{"rho": rho} for rho in self.rho]
-            sizes += [{"proj_dim": size} for size in self.proj_dim]
-            if not sizes:
-                need = f"a grid with method '{method}' must give rho or proj_dim"
-                raise ProfileError(f"{need}; or give --rho")
-            return sizes
-        values = getattr(self, name)
-        if not values and name != "sketch":
-            values = (DEFAULTS.get((method, name)),)
-        return [{name: value} for value in values]
+    def _ways(self, of: Of, owner: str) -> Iterator[dict[str, Any]]:
+        """Yield the settings of a method, or a sketch, one way after the other."""
+        fields = settings_class(of.folder, owner).model_fields
+        axes: list[list[dict[str, Any]]] = []
+        for names in _axes(fields):
+            inner = chosen_of(fields[names[0]])
+            found = [way for name in names for way in self._axis(name, inner)]
+            if not found and (names[1:] or fields[names[0]].is_required()):
+                need = f"a grid with method '{owner}' must give {' or '.join(names)}"
+                raise ProfileError(f"{need}; or give --{names[0].replace('_', '-')}")
+            axes.append(found if inner else found or [{}])
+        yield from (
+            {k: v for one in ways for k, v in one.items()} for ways in itertools.product(*axes)
+        )
+
+    def _axis(self, name: str, inner: Of | None) -> Iterator[dict[str, Any]]:
+        for value in self.given(name):
+            for more in self._ways(inner, value) if inner else ({},):
+                yield {name: value} | more
+
+
+def _axes(fields: Mapping[str, FieldInfo]) -> list[list[str]]:
+    """Return the names of settings, those together that stand in each other's place."""
+    axes: dict[str, list[str]] = {}
+    for name in fields:
+        axes.setdefault(known()[name].said.instead_of or name, []).append(name)
+    return list(axes.values())
+
+
+def _joined(ways: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return the settings of all methods of a stack; None where two say another thing of one."""
+    said: dict[str, Any] = {}
+    for way in ways:
+        if any(said.get(name, value) != value for name, value in way.items()):
+            return None
+        said |= way
+    return said
+
+
+def grid_class() -> type[Grid]:
+    """Return the class of a grid with a key for every setting there is."""
+    return _grid_class(tuple(known()))
+
+
+@lru_cache(maxsize=8)
+def _grid_class(names: tuple[str, ...]) -> type[Grid]:
+    keys: dict[str, Any] = {name: _key(known()[name]) for name in names}
+    return create_model("Grid", __base__=Grid, **keys)
+
+
+def _key(setting: Known) -> tuple[Any, Any]:
+    """Return the type and the default of a setting's key."""
+    field = setting.field
+    if chosen_of(field):
+        usual = field.get_default(call_default_factory=True)
+        return tuple[Name, ...], (usual.name,)
+    kind = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    if not setting.said.varies:
+        return kind, field.default
+    one: Any = Annotated[Union[tuple(_without_none(field.annotation))], *field.metadata]  # noqa: UP007
+    return tuple[one, ...], ()
+
+
+def _without_none(kind: Any) -> list[Any]:
+    if get_origin(kind) not in (Union, UnionType):
+        return [kind]
+    return [each for each in get_args(kind) if each is not NoneType]
+
+
+def _read(told: Any) -> Grid:
+    return told if isinstance(told, Grid) else grid_class().model_validate(told)
+
+
+AnyGrid = Annotated[SerializeAsAny[Grid], PlainValidator(_read)]
+"""A grid as a profile has it."""
 
 
 def case_from(data: Mapping[str, Any]) -> Case:

@@ -1,19 +1,22 @@
 """A profile: one question as data. A TOML file names a grid; here it becomes cases to measure."""
 
-import hashlib
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_mean
+from rmmbench.registry import open_set
 from rmmbench.spec.case import Case
-from rmmbench.spec.grid import Grid, case_from
+from rmmbench.spec.flat import misplaced
+from rmmbench.spec.grid import AnyGrid, Grid, case_from, grid_class
+from rmmbench.spec.known_settings import known
 from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
 from rmmbench.spec.printable import printable
 from rmmbench.spec.ranges import Count, Duration, Finite, Line, Name, NotNegative, Positive, Rho
+from rmmbench.spec.steps import settings_class
 from rmmbench.spec.strict import Strict, complaint
 from rmmbench.units import parse_bytes
 
@@ -79,7 +82,7 @@ class Profile(Strict):
     timing: TimingSettings = TimingSettings()
     training: TrainingSettings = TrainingSettings()
     timeline: TimelineSettings = TimelineSettings()
-    grid: tuple[Grid, ...] = Field(min_length=1)
+    grid: tuple[AnyGrid, ...] = Field(min_length=1)
     published: tuple[Published, ...] = ()
 
     @model_validator(mode="after")
@@ -89,10 +92,10 @@ class Profile(Strict):
                 self._training(grid)
             except ValidationError as error:
                 fault = error.errors()[0]
-                known = ", ".join(TrainingSettings.model_fields)
+                keys = ", ".join(TrainingSettings.model_fields)
                 why = complaint(fault)
                 if fault["type"] == "extra_forbidden":
-                    why = f" is unknown; keys are: {known}"
+                    why = f" is unknown; keys are: {keys}"
                 raise ValueError(f"training.{fault['loc'][0]}{why}") from None
         return self
 
@@ -106,7 +109,7 @@ class Profile(Strict):
         A sketch that the profile measures in blocks stays with its blocks.
 
         Raises:
-            UsageError: If a flag's value cannot be.
+            UsageError: If a flag's value cannot be, or it is of nothing that a grid has.
         """
         axes = {name: values for name, values in axes.items() if values not in (None, ())}
         if "rho" in axes:
@@ -123,13 +126,18 @@ class Profile(Strict):
             grids = zip(data["grid"], changes, strict=True)
             data["grid"] = [grid | change for grid, change in grids]
         try:
-            return Profile.model_validate(data)
+            changed = Profile.model_validate(data)
         except ValidationError as error:
             fault = error.errors()[0]
             if not fault["loc"]:
                 raise UsageError(complaint(fault).removeprefix(": ")) from None
             flag = next(part for part in reversed(fault["loc"]) if isinstance(part, str))
             raise UsageError(f"--{flag.replace('_', '-')}{complaint(fault)}") from None
+        unused = (axes.keys() & known()) - set[str]().union(*(g.used() for g in changed.grid))
+        if unused:
+            told = _misplaced(min(unused), changed.grid)
+            raise UsageError(f"--{told.replace('_', '-', 1)}") from None
+        return changed
 
     def cases(self, memory_device: str | None, time_device: str | None) -> list[Case]:
         """Return every case once, the exact one of a cell before the others.
@@ -201,12 +209,6 @@ def load(name_or_path: str) -> Profile:
     return validated(data, str(path))
 
 
-def cases_hash(cases: Iterable[Case]) -> str:
-    """Return twelve hexadecimal digits that name a set of cases, in whatever order."""
-    keys = "\n".join(sorted(case.key for case in cases))
-    return hashlib.sha256(keys.encode()).hexdigest()[:12]
-
-
 def validated(data: Mapping[str, Any], source: str) -> Profile:
     """Return the profile that some data is; `source` names it in messages.
 
@@ -214,7 +216,7 @@ def validated(data: Mapping[str, Any], source: str) -> Profile:
         ProfileError: If it does not say what a profile must.
     """
     try:
-        return Profile.model_validate(data)
+        profile = Profile.model_validate(data)
     except ValidationError as error:
         # A key that is misspelt is missing too: its name says more.
         fault = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
@@ -223,17 +225,27 @@ def validated(data: Mapping[str, Any], source: str) -> Profile:
             raise ProfileError(f"{source}{complaint(fault)}") from None
         where = f" in [{'.'.join(keys[:-1])}]" if keys[1:] else ""
         if fault["type"] == "extra_forbidden":
-            known = _fields(keys[:-1])
-            hint = f"{did_you_mean(keys[-1], known)}; keys are: {', '.join(known)}"
+            named = _fields(keys[:-1])
+            hint = f"{did_you_mean(keys[-1], named)}; keys are: {', '.join(named)}"
             raise ProfileError(f"{source}: unknown key '{keys[-1]}'{where}{hint}") from None
         if fault["type"] == "missing":
             raise ProfileError(f"{source}: key '{keys[-1]}'{where} must be given") from None
         raise ProfileError(f"{source}: {keys[-1]}{where}{complaint(fault)}") from None
+    for grid in profile.grid:
+        unused = (grid.model_fields_set & known().keys()) - grid.used()
+        if unused:
+            raise ProfileError(f"{source}: {_misplaced(min(unused), [grid])}")
+    return profile
+
+
+def _misplaced(name: str, grids: Sequence[Grid]) -> str:
+    methods = ", ".join(dict.fromkeys(method for grid in grids for method in grid.method))
+    return misplaced(name, f"the methods are {methods}")
 
 
 def _fields(parents: list[str]) -> list[str]:
     tables: dict[str, type[BaseModel]] = {
-        "grid": Grid,
+        "grid": grid_class(),
         "published": Published,
         "timing": TimingSettings,
         "training": TrainingSettings,
@@ -262,13 +274,21 @@ def _replaced_sketches(
 ) -> Iterator[dict[str, Any]]:
     """Yield what `given` sketches in the place of each grid's own change in it.
 
-    A grid with block_rows takes those that it had, and none if it had others; what only such grids
-    had is in no other.
+    A grid that says more of its sketches, such as block_rows, takes those that it had, and says no
+    more where it had others; what only such grids had is in no other.
     """
-    in_blocks = {name for grid in grids if grid["block_rows"] for name in grid["sketch"]}
-    in_blocks -= {name for grid in grids if not grid["block_rows"] for name in grid["sketch"]}
-    for grid in grids:
+    usual = {name: grid_class().model_fields[name].default for name in _of_sketches()}
+    says_more = [any(grid[name] != usual[name] for name in usual) for grid in grids]
+    pairs = list(zip(grids, says_more, strict=True))
+    special = {name for grid, more in pairs if more for name in grid["sketch"]}
+    special -= {name for grid, more in pairs if not more for name in grid["sketch"]}
+    for grid, more in pairs:
         own = tuple(name for name in given if name in grid["sketch"])
-        others = tuple(name for name in given if name not in in_blocks)
-        in_place = grid["block_rows"] and own
-        yield {"sketch": own} if in_place else {"sketch": others, "block_rows": None}
+        others = tuple(name for name in given if name not in special)
+        yield {"sketch": own} if more and own else {"sketch": others, **usual}
+
+
+def _of_sketches() -> list[str]:
+    """Return the settings that sketches have."""
+    kinds = [settings_class("sketches", name) for name in open_set("sketches").names()]
+    return list(dict.fromkeys(name for kind in kinds for name in kind.model_fields))

@@ -4,8 +4,7 @@
         bits: Annotated[Literal[2, 4, 8], Setting("{} bits", varies=True, amount=True)] = 8
 
 From this follow the keys of a profile's grid, the columns of a row and the words of a label. The
-class of a method holds it as its attribute `Settings`, and the file that both stand in can be
-imported without torch; `sketches.settings_of(name)` is a sketch's.
+line in the registry names the class, and the file that it stands in can be imported without torch.
 """
 
 from dataclasses import dataclass
@@ -25,11 +24,15 @@ class Setting:
             and it is None in a row of what has no such setting. Other settings have one value a
             grid; labels say it where it is not the default, which is in every row.
         amount: Whether it says how much is kept.
+        alone: How people write it behind the method's name, if it is the only amount there.
+        instead_of: The setting that it can be given in place of; a grid must have one of the two.
     """
 
     words: str = ""
     varies: bool = False
     amount: bool = False
+    alone: str = ""
+    instead_of: str = ""
 
 
 class Settings(Strict):

@@ -29,10 +29,10 @@ def complaint(fault: Mapping[str, Any]) -> str:
     message = str(fault["msg"]).replace("Input should", "must")
     message = message.replace("greater than or equal to", "at least")
     message = message.replace("less than or equal to", "at most")
-    return f" {words.get(fault['type'], message)}, got {_shown(fault['input'])}"
+    return f" {words.get(fault['type'], message)}, got {shown(fault['input'])}"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Return a value as it may stand in a message; a huge one by its type."""
     try:
         return printable(repr(value), 100)

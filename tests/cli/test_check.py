@@ -273,10 +273,10 @@ def test_what_is_no_run(check, baseline, tmp_path):
 def test_baseline_of_another_schema(check, baseline, worse):
     """A baseline that another version wrote is refused in one line, and can be replaced."""
     file = baseline.path / RUN_FILE
-    file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    file.write_text(file.read_text().replace('"schema_version": 2', '"schema_version": 99'))
     code, _, err = check("worse", "--against", "baseline")
     assert code == 2
-    assert "must have schema_version 1, got 99" in err
+    assert "must have schema_version 1 or 2, got 99" in err
     code, _, err = check("worse", "--against", "baseline", "--save")
     assert code == 0
     assert err.startswith("not compared: ")

@@ -171,7 +171,7 @@ def test_the_table_has_a_line_for_each_way(folder, max_batch):
         assert record.case.memory_limit_bytes == 3 * MIB
         assert record.outcome in ("ok", "out_of_memory")
         if record.outcome == "ok":
-            name = record.case.sketch or "exact"
+            name = record.case.settings["sketch"] or "exact"
             largest[name] = max(largest.get(name, 0), record.case.batch_size)
     assert set(largest) == {"exact", "gaussian"}
     for name, size in largest.items():

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import typer
@@ -13,6 +14,8 @@ import typer
 from rmmbench import cli
 from rmmbench.cli import app
 from rmmbench.cli.options import AXES
+from rmmbench.cli.run_cases import Asked
+from rmmbench.spec import profile
 
 COMMANDS = typer.main.get_command(app).commands
 GROUPS = {"Measure", "Read", "Paper", "Help"}
@@ -76,6 +79,20 @@ def test_axes_are_all_asked_for():
     assert set(options("sweep")) >= flags
     assert set(options("train")) >= flags
     assert set(options("max-batch")) >= flags - {"--model", "--batch-size"}
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "path"),
+    [
+        ("quick", "", "runs/quick-auto"),
+        ("my/own profile.toml", "", "runs/own-profile-auto"),
+        ("frontier", "max-batch-hf:org/one-16GiB", "runs/max-batch-hf-org-one-16GiB-auto"),
+    ],
+)
+def test_a_run_is_found_by_what_was_asked_for(name, folder, path):
+    """Without --out a run directory is called after its profile, or model, and its device."""
+    asked = Asked(name, profile.load("quick"), None, None, folder)
+    assert asked.path == Path(path)
 
 
 @pytest.mark.parametrize("command", ["table RUN", "plot RUN", "frontier RUN"])

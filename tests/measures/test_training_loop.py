@@ -39,7 +39,7 @@ def trained(tmp_path):
         case = Case.model_validate(case | changes | {"training": settings})
         torch.manual_seed(case.seed)
         built = models.build(case)
-        methods.get(case.method).apply(built.model.train(), case, built.make_batch())
+        methods.stack(case.steps).apply(built.model.train(), built.make_batch())
         return train(built.model, data.load(case), case, tmp_path / folder, callbacks=callbacks)
 
     return run

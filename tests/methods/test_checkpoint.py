@@ -12,10 +12,11 @@ from rmmbench.errors import UsageError
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.step import AUTOCAST, TrainingStep, autocast, make_optimizer
-from rmmbench.methods import selective_checkpoint
+from rmmbench.methods import _products
 from rmmbench.methods._blocks import repeated_blocks
 from rmmbench.nn import manual_seed, ops
 from rmmbench.spec.case import Case
+from rmmbench.spec.steps import Step
 
 METHODS = ["checkpoint", "selective-checkpoint"]
 RECOMPUTING = [*METHODS, "checkpoint-attention"]
@@ -60,7 +61,7 @@ def check_exact(method, wanted):
     """Assert that a method changes no number of a step, and return how many parts it changed."""
     unchanged, batch = built(wanted)
     changed = copy.deepcopy(unchanged)
-    parts = methods.get(method).apply(changed, wanted, batch)
+    parts = methods.stack([Step(method)]).apply(changed, batch)
     found = trained(changed, batch, wanted.dtype)
     torch.testing.assert_close(found, trained(unchanged, batch, wanted.dtype))
     return parts
@@ -135,8 +136,8 @@ def test_blocks_of_ones_own(method):
     torch.manual_seed(0)
     model, batch = own(nn.Linear(16, 16), Block(), Block(), nn.Linear(16, 16))
     changed = copy.deepcopy(model)
-    applied = methods.get(method)
-    assert applied.apply(changed, case("mlp"), batch) == 2
+    applied = methods.stack([Step(method)])
+    assert applied.apply(changed, batch) == 2
     exact = trained(model, batch)
     torch.testing.assert_close(trained(changed, batch), exact)
     block = changed.layers[1]
@@ -157,7 +158,7 @@ def test_the_reference_computes_nothing_again(method, model):
     """In the reference the forward pass keeps what the unchanged one keeps, an error or not."""
     wanted = case("roberta-tiny")
     changed, batch = own(Block(), Block()) if model == "own" else built(wanted)
-    methods.get(method).apply(changed, wanted, batch)
+    methods.stack([Step(method)]).apply(changed, batch)
     flags = [getattr(module, "gradient_checkpointing", None) for module in changed.modules()]
 
     def fail_in_the_reference():
@@ -190,7 +191,7 @@ def test_what_is_a_block():
 def test_a_part_with_a_switch_says_what_a_block_is(method):
     """A transformers model within a module of the user's own is found."""
     model, batch = built(case("roberta-tiny"))
-    assert methods.get(method).apply(nn.ModuleDict({"inner": model}), case("mlp"), batch) == 2
+    assert methods.stack([Step(method)]).apply(nn.ModuleDict({"inner": model}), batch) == 2
 
 
 @each_method
@@ -198,7 +199,7 @@ def test_frozen_embeddings_stay_so(method):
     """Nothing is computed for embeddings that are not trained."""
     model, batch = built(case("roberta-tiny"))
     model.roberta.embeddings.requires_grad_(False)
-    methods.get(method).apply(model, case("roberta-tiny"), batch)
+    methods.stack([Step(method)]).apply(model, batch)
     assert not model.roberta.embeddings(batch["input_ids"]).requires_grad
     unchanged = trained(model, batch)
     with methods.get(method).reference(model):
@@ -212,16 +213,16 @@ def test_a_model_without_blocks_is_refused(method, model):
     wanted = case(model, seq_len=None)
     unchanged, batch = built(wanted)
     with pytest.raises(
-        ValueError, match=rf"{method} must find blocks .*; got .*:6.*; choose another method"
+        ValueError, match=rf"{method} must find blocks .*, and the model has none; choose another"
     ):
-        methods.get(method).apply(unchanged, wanted, batch)
+        methods.stack([Step(method)]).apply(unchanged, batch)
 
 
 @pytest.mark.parametrize("other", ["selective-checkpoint", "checkpoint-attention"])
 def test_one_of_a_kind(other):
     """Two ways to compute things again are not combined."""
     with pytest.raises(UsageError, match="both take over recomputation"):
-        methods.get(f"checkpoint+{other}")
+        methods.stack([Step("checkpoint"), Step(other)])
 
 
 def preparing(wanted):
@@ -230,7 +231,7 @@ def preparing(wanted):
     def prepare():
         manual_seed(0)
         model, batch = built(wanted)
-        methods.get(wanted.method).apply(model, wanted, batch)
+        methods.stack(wanted.steps).apply(model, batch)
         optimizer = make_optimizer(wanted.optimizer, model.parameters(), foreach=True)
         return TrainingStep(model, batch, optimizer, AUTOCAST[wanted.dtype])
 
@@ -294,7 +295,7 @@ def test_attention_that_drops_out_is_computed_again():
 
     def policy(op, *args, **settings):
         context = SelectiveCheckpointContext(is_recompute=False)
-        return selective_checkpoint._policy(context, op, *args, **settings)
+        return _products._policy(context, op, *args, **settings)
 
     x = torch.empty(0)
     save, again = CheckpointPolicy.MUST_SAVE, CheckpointPolicy.PREFER_RECOMPUTE
@@ -314,7 +315,7 @@ def test_a_block_that_is_computed_again_draws_again(method, monkeypatch):
     monkeypatch.setattr(ops, "next_seed", lambda device: drawn.append(1) or next_seed(device))
     model, batch = blocks()
     stack = "rmm" if method == "exact" else f"rmm+{method}"
-    methods.get(stack).apply(model, case("mlp", stack, rho=0.5), batch)
+    methods.stack(case("mlp", stack, rho=0.5).steps).apply(model, batch)
     trained(model, batch)
     # One for each block, as the three layers share.
     assert len(drawn) == (2 if method == "exact" else 4)
@@ -339,9 +340,9 @@ def test_a_product_that_changes_in_place():
     """Kept, it would be added to twice: it is refused, and computed again as a whole is exact."""
     model, batch = own(InPlace(), InPlace())
     changed, selective = copy.deepcopy(model), copy.deepcopy(model)
-    methods.get("checkpoint").apply(changed, case("mlp"), batch)
+    methods.stack([Step("checkpoint")]).apply(changed, batch)
     torch.testing.assert_close(trained(changed, batch), trained(model, batch))
-    methods.get("selective-checkpoint").apply(selective, case("mlp"), batch)
+    methods.stack([Step("selective-checkpoint")]).apply(selective, batch)
     with pytest.raises(ValueError, match=r"got aten\.add_\.Tensor, which .*; choose checkpoint"):
         selective(**batch)
 
@@ -362,7 +363,7 @@ def along(method, make, sketch):
     wanted = case("roberta-tiny", stack, rho=0.5, **settings)
     model, batch = make()
     exact = trained(copy.deepcopy(model), batch)
-    methods.get(wanted.method).apply(model, wanted, batch)
+    methods.stack(wanted.steps).apply(model, batch)
     # Whichever method converted a layer, it has a switch.
     layers = [name for name, layer in model.named_modules() if hasattr(layer, "exact")]
     weights = [f"{name}.weight" for name in layers]
@@ -382,7 +383,7 @@ def test_a_sketch_gains_nothing_within_a_block():
     with pytest.raises(
         ValueError, match=r"none of the 14 .*gains.*, a sketch would save less than"
     ):
-        methods.get(wanted.method).apply(model, wanted, batch)
+        methods.stack(wanted.steps).apply(model, batch)
 
 
 def roberta():
@@ -411,6 +412,6 @@ def test_a_sketch_within_a_block_is_no_noise(method, make, sketch):
 
 def test_noise_would_be_seen(monkeypatch):
     """Were a product kept and the seed of its factor drawn again, ratios would be near 0."""
-    monkeypatch.setattr(selective_checkpoint, "KEPT", selective_checkpoint.PRODUCTS)
+    monkeypatch.setattr(_products, "KEPT", _products.PRODUCTS)
     found = along("selective-checkpoint", blocks, None)
     assert bool((found.mean(0).abs() < 0.5).all()), found.mean(0)

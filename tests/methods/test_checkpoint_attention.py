@@ -40,7 +40,7 @@ def saved(wanted):
 
     def prepare():
         model, batch = built(wanted)
-        methods.get(wanted.method).apply(model, wanted, batch)
+        methods.stack(wanted.steps).apply(model, batch)
         return TrainingStep(model, batch, make_optimizer("sgd", model.parameters(), foreach=True))
 
     return predict_memory(prepare).saved_bytes
@@ -70,7 +70,7 @@ def test_every_config_of_a_model_is_found():
     config = transformers.T5Config(**sizes, vocab_size=50)
     kind = transformers.T5ForConditionalGeneration
     model = kind._from_config(config, attn_implementation="eager")
-    assert methods.get(METHOD).apply(model, case("hf:t5"), {}) == 3
+    assert methods.stack(case("hf:t5").steps).apply(model, {}) == 3
     assert model.encoder.config is not model.decoder.config
     assert {model.encoder.config._attn_implementation} == {NAME}
     assert {model.decoder.config._attn_implementation} == {NAME}
@@ -80,7 +80,7 @@ def test_the_reference_puts_the_eager_function_back():
     """In the reference, and not after it, an error or not, attention is the model's own."""
     wanted = case("roberta-tiny")
     model, batch = built(wanted)
-    methods.get(METHOD).apply(model, wanted, batch)
+    methods.stack(wanted.steps).apply(model, batch)
     changed = copy.deepcopy(model)
 
     def fail_in_the_reference():
@@ -105,7 +105,7 @@ def test_it_is_called_once_more(monkeypatch):
         return eager(*args, **settings)
 
     monkeypatch.setattr(file, "eager_attention_forward", counted)
-    methods.get(METHOD).apply(model, wanted, batch)
+    methods.stack(wanted.steps).apply(model, batch)
     loss = model(**batch).loss
     assert calls == [0.1] * 2
     loss.backward()
@@ -121,7 +121,7 @@ def test_attentions_can_be_asked_for():
     model, batch = built(wanted)
     model.eval()
     expected = model(**batch, output_attentions=True).attentions
-    methods.get(METHOD).apply(model, wanted, batch)
+    methods.stack(wanted.steps).apply(model, batch)
     torch.testing.assert_close(model(**batch, output_attentions=True).attentions, expected)
 
 
@@ -130,7 +130,7 @@ def test_a_kernel_for_attention_is_refused():
     wanted = case("roberta-tiny", attention="sdpa")
     model, batch = built(wanted)
     with pytest.raises(ValueError, match="'sdpa', which keeps no probabilities; choose attention"):
-        methods.get(METHOD).apply(model, wanted, batch)
+        methods.stack(wanted.steps).apply(model, batch)
 
 
 @pytest.mark.parametrize("model", ["mlp:6-8-4", "linear:6x4"])
@@ -138,26 +138,26 @@ def test_a_model_without_attention_is_refused(model):
     """What must hold, what was given, and what to do, in one line."""
     wanted = case(model)
     unchanged, batch = built(wanted)
-    with pytest.raises(ValueError, match=rf"{METHOD} must find attention .*; got .*:6.*; choose"):
-        methods.get(METHOD).apply(unchanged, wanted, batch)
+    with pytest.raises(
+        ValueError, match=rf"{METHOD} must find attention .*, and the model has none; choose"
+    ):
+        methods.stack(wanted.steps).apply(unchanged, batch)
 
 
 def test_attention_of_ones_own_is_refused():
     """A model whose attention is its own cannot be told what to call."""
     wanted = case("import:somewhere:factory")
-    with pytest.raises(ValueError, match="got import:somewhere:factory, which has none"):
-        methods.get(METHOD).apply(nn.MultiheadAttention(8, 2), wanted, {})
+    with pytest.raises(ValueError, match="functions, and the model has none"):
+        methods.stack(wanted.steps).apply(nn.MultiheadAttention(8, 2), {})
 
 
 def test_attention_that_asks_for_a_name_is_refused():
     """A GPT-2 that reorders its products does so if its function is called 'eager' alone."""
     sizes = {"n_layer": 1, "n_embd": 64, "n_head": 2, "vocab_size": 50}
     config = transformers.GPT2Config(**sizes, reorder_and_upcast_attn=True)
-    with pytest.raises(ValueError, match="got hf:gpt2, whose GPT2Attention does; choose"):
-        methods.get(METHOD).apply(
-            transformers.GPT2LMHeadModel._from_config(config, attn_implementation="eager"),
-            case("hf:gpt2"),
-            {},
+    with pytest.raises(ValueError, match="is called, and GPT2Attention does; choose"):
+        methods.stack(case("hf:gpt2").steps).apply(
+            transformers.GPT2LMHeadModel._from_config(config, attn_implementation="eager"), {}
         )
 
 
@@ -166,6 +166,6 @@ def test_other_models_keep_their_attention():
     wanted = case("roberta-tiny")
     changed, batch = built(wanted)
     other, _ = built(wanted)
-    methods.get(METHOD).apply(changed, wanted, batch)
+    methods.stack(wanted.steps).apply(changed, batch)
     assert other.config._attn_implementation == "eager"
     assert "eager" not in ALL_ATTENTION_FUNCTIONS

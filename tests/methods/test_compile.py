@@ -53,7 +53,7 @@ def made(method="exact", budget=None, **settings):
     model = Net().train()
     batch = {"x": torch.randn(63, 24)}
     case = Case(model="net", batch_size=63, method=method, budget=budget, **settings)
-    methods.get(method).apply(model, case, batch)
+    methods.stack(case.steps).apply(model, batch)
     return model, batch
 
 

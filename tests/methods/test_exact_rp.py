@@ -33,7 +33,7 @@ def case(model, **settings):
 
 def converted(model, **settings):
     """Convert a model in place, and return how many layers were."""
-    return methods.get("exact-rp").apply(model, case("mlp", **settings), {})
+    return methods.stack(case("mlp", **settings).steps).apply(model, {})
 
 
 def layer_of(linear, rho, bits):
@@ -254,7 +254,7 @@ def test_memory_can_be_predicted(saved_storages, rho, bits):
     def prepare():
         built = models.build(wanted)
         batch = built.make_batch()
-        methods.get("exact-rp").apply(built.model, wanted, batch)
+        methods.stack(wanted.steps).apply(built.model, batch)
         optimizer = make_optimizer("adam", built.model.parameters(), foreach=False)
         return TrainingStep(built.model, batch, optimizer)
 
@@ -283,7 +283,6 @@ def test_patterns_choose_the_layers(patterns, names):
 @pytest.mark.parametrize(
     ("model", "settings", "message"),
     [
-        (nn.Linear(3, 3), {"rho": None}, "rho must be given for exact-rp, got none; choose one"),
         (nn.ReLU(), {}, "exact-rp must have a linear layer to convert, and the model has none"),
         (
             nn.Sequential(nn.Linear(3, 3)),

@@ -55,7 +55,7 @@ def case(model="mlp", **settings):
 
 def converted(model, bits=None, count=1):
     """Return a model, converted, in training mode."""
-    changed = methods.get("fewbit-activation").apply(model, case(activation_bits=bits), {})
+    changed = methods.stack(case(activation_bits=bits).steps).apply(model, {})
     assert changed == count
     return model.train()
 
@@ -207,7 +207,7 @@ def test_memory_can_be_predicted(small_hf, model):
     def prepare():
         built = models.build(wanted)
         batch = built.make_batch()
-        methods.get(wanted.method).apply(built.model.train(), wanted, batch)
+        methods.stack(wanted.steps).apply(built.model.train(), batch)
         optimizer = make_optimizer("adam", built.model.parameters(), foreach=False)
         return TrainingStep(built.model, batch, optimizer)
 
@@ -218,11 +218,11 @@ def test_memory_can_be_predicted(small_hf, model):
 
 def test_a_stack_with_rmm_applies_both():
     """Linear layers keep sketches and activation functions few bits; a reference is of both."""
-    wanted = case("roberta-tiny", rho=0.3, seq_len=8)
+    wanted = case("roberta-tiny", method="rmm+fewbit-activation", rho=0.3, seq_len=8)
     model = models.build(wanted).model.train()
-    stack = methods.get("rmm+fewbit-activation")
+    stack = methods.stack(wanted.steps)
     few_bit = 2
-    count = stack.apply(model, wanted, {})
+    count = stack.apply(model, {})
     layers = [module for module in model.modules() if isinstance(module, FewBit)]
     assert len(layers) == few_bit
     assert count == few_bit + len(converted_layers(model))
@@ -252,9 +252,9 @@ def test_a_model_can_be_copied_and_kept():
 @pytest.mark.parametrize("model", [nn.Linear(3, 3), nn.Sequential(nn.ReLU())])
 def test_a_model_without_any_is_told(model):
     """The error says what must hold and what was given."""
-    message = "must have a module of GELU or SiLU to convert, and linear:6x4 has none; choose"
+    message = "must have a module of GELU or SiLU to convert, and the model has none; choose"
     with pytest.raises(ValueError, match=message):
-        methods.get("fewbit-activation").apply(model, case("linear:6x4"), {})
+        methods.stack(case("linear:6x4").steps).apply(model, {})
 
 
 @pytest.mark.cuda

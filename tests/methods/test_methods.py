@@ -17,11 +17,15 @@ from rmmbench.methods.method import Method
 from rmmbench.nn import RMMLinear, converted_layers
 from rmmbench.nn.conv1d import RMMConv1D
 from rmmbench.running.draft import Draft, prepare
+from rmmbench.sketches import SKETCHES
 from rmmbench.spec.case import Case
+from rmmbench.spec.known_settings import known
+from rmmbench.spec.settings import Settings
+from rmmbench.spec.steps import Step
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-# Of settings that a method does not have it takes no notice.
+# A case has those of its methods.
 SETTINGS = {"sketch": "gaussian", "rho": 0.3, "bits": 8, "group_size": 16, "activation_bits": 2}
 SETTINGS |= {"budget": 0.5}
 # A compiler takes long over a transformer; what is compiled has such tests in its own file.
@@ -33,10 +37,20 @@ every_method = pytest.mark.parametrize("name", methods.names())
 
 def case(model, method, **settings):
     """Return a case of 16 rows or samples."""
-    data = {"model": model, "method": method, "batch_size": 16} | SETTINGS
+    data = {"model": model, "method": method, "batch_size": 16} | own(method, SETTINGS)
     if model == "roberta-tiny":
         data |= {"seq_len": 8}
-    return Case.model_validate(data | settings)
+    return Case.model_validate(data | own(method, settings))
+
+
+def own(method, settings):
+    """Return those of some settings that are no method's, or one's in a stack."""
+    others = {
+        name
+        for name, one in known().items()
+        if not {*method.split("+"), *SKETCHES.names()} & {*one.owners}
+    }
+    return {name: value for name, value in settings.items() if name not in others}
 
 
 def case_of(name, **settings):
@@ -70,7 +84,7 @@ def changed(wanted):
     """Return an unchanged model, a changed one with the same parameters, and a batch."""
     unchanged, batch = made(wanted)
     model = copy.deepcopy(unchanged)
-    methods.get(wanted.method).apply(model, wanted, batch)
+    methods.stack(wanted.steps).apply(model, batch)
     return unchanged, model, batch
 
 
@@ -109,7 +123,7 @@ def test_a_model_is_changed_or_refused(name, model):
     unchanged, batch = made(wanted)
     told, count = None, None
     try:
-        count = methods.get(name).apply(unchanged, wanted, batch)
+        count = methods.stack(wanted.steps).apply(unchanged, batch)
     except ValueError as error:
         told = str(error)
     if model == "roberta-tiny" or told is None:
@@ -126,7 +140,7 @@ def test_parameters_stay_the_same_objects(name):
     model, batch = made(wanted)
     before = {key: id(parameter) for key, parameter in model.named_parameters()}
     state = list(model.state_dict())
-    methods.get(name).apply(model, wanted, batch)
+    methods.stack(wanted.steps).apply(model, batch)
     assert {key: id(parameter) for key, parameter in model.named_parameters()} == before
     assert list(model.state_dict()) == state
 
@@ -140,7 +154,7 @@ def test_a_method_draws_no_random_numbers(name, where):
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    methods.get(name).apply(model, wanted, batch)
+    methods.stack(wanted.steps).apply(model, batch)
     torch.testing.assert_close(torch.rand(4), expected, rtol=0, atol=0)
 
 
@@ -192,7 +206,7 @@ def test_an_unknown_method_is_named_with_the_nearest():
     """A slip gives the right name and all others, in a stack too."""
     for stack in ("rrm", "checkpoint+rrm"):
         with pytest.raises(UnknownNameError, match="no method named 'rrm'; did you mean 'rmm'"):
-            methods.get(stack)
+            methods.check(stack)
 
 
 def test_a_stack_is_applied_in_one_order():
@@ -216,7 +230,7 @@ def test_a_stack_is_applied_in_one_order():
 def test_methods_that_cannot_combine_are_told(stack, told):
     """Which two, and over what they differ, is said in a line."""
     with pytest.raises(UsageError, match=told) as caught:
-        methods.get(stack)
+        methods.stack([Step(name) for name in stack.split("+")])
     assert "\n" not in str(caught.value)
 
 
@@ -228,7 +242,7 @@ def test_a_stack_applies_all_and_switches_all_off():
     alone = [changed(case("roberta-tiny", name))[1] for name in ("rmm", "fewbit-activation")]
     together = gradients(model, batch)
     assert all(differ(together, gradients(each, batch)) for each in alone)
-    with methods.get("rmm+fewbit-activation").reference(model):
+    with methods.stack(case("mlp", "rmm+fewbit-activation").steps).reference(model):
         torch.testing.assert_close(gradients(model, batch), exact)
 
 
@@ -236,7 +250,7 @@ def test_a_stack_lacks_what_one_of_it_lacks():
     """The first method that a device has nothing to tell of is what the stack answers."""
 
     class Homesick(Method):
-        def apply(self, model, case, batch):
+        def apply(self, model, settings, batch):
             return 1
 
         def reference(self, model):
@@ -245,7 +259,7 @@ def test_a_stack_lacks_what_one_of_it_lacks():
         def lacks(self, device):
             return "is not at home" if device == "cpu" else None
 
-    stack = Stack({"rmm": methods.get("rmm"), "homesick": Homesick()})
+    stack = Stack({"rmm": (methods.get("rmm"), Settings()), "homesick": (Homesick(), Settings())})
     assert stack.lacks("cpu") == "is not at home"
     assert stack.lacks("cuda") is None
 
@@ -254,7 +268,7 @@ def test_rmm_converts_both_kinds_of_linear_layers(small_hf):
     """GPT-2's four Conv1D a block and its head are sketched, and counted."""
     wanted = case(small_hf("gpt2", n_layer=2), "rmm", seq_len=8)
     model, batch = made(wanted)
-    assert methods.get("rmm").apply(model, wanted, batch) == 2 * 4 + 1
+    assert methods.stack(wanted.steps).apply(model, batch) == 2 * 4 + 1
     kinds = [type(layer) for layer in converted_layers(model).values()]
     assert kinds.count(RMMConv1D) == 8
     assert kinds.count(RMMLinear) == 1
@@ -274,7 +288,7 @@ def test_rmm_respects_the_cases_patterns(patterns, converted):
     """Only layers that the patterns let through are sketched, and the count is of them."""
     wanted = case("mlp:6-8-8-4", "rmm", **patterns)
     model, batch = made(wanted)
-    assert methods.get("rmm").apply(model, wanted, batch) == len(converted)
+    assert methods.stack(wanted.steps).apply(model, batch) == len(converted)
     assert list(converted_layers(model)) == converted
 
 
@@ -291,7 +305,7 @@ def test_rmm_takes_the_cases_settings():
         block_rows=8,
     )
     model, batch = made(wanted)
-    methods.get("rmm").apply(model, wanted, batch)
+    methods.stack(wanted.steps).apply(model, batch)
     for layer in converted_layers(model).values():
         assert layer.settings == ("rademacher", None, 5, 3, 9, (("block_rows", 8),))
 
@@ -301,7 +315,7 @@ def test_rmm_shares_as_the_case_says(share):
     """Q, K and V of a block share what they keep, or each keeps its own."""
     wanted = case("roberta-tiny", "rmm", seq_len=8, share=share)
     model, batch = made(wanted)
-    methods.get("rmm").apply(model, wanted, batch)
+    methods.stack(wanted.steps).apply(model, batch)
     layers = converted_layers(model)
     parts = [layers[f"roberta.encoder.layer.0.attention.self.{name}"] for name in ("query", "key")]
     assert (parts[0].shared is parts[1].shared is not None) == share
@@ -313,7 +327,7 @@ def test_rmm_converts_what_gains():
     wanted = case("mlp:6-512-512-4", "rmm", where="beneficial", batch_size=64)
     model, batch = made(wanted)
     before = {key: value.clone() for key, value in batch.items()}
-    assert methods.get("rmm").apply(model, wanted, batch) == 2
+    assert methods.stack(wanted.steps).apply(model, batch) == 2
     assert list(converted_layers(model)) == ["layers.1", "layers.2"]
     torch.testing.assert_close(batch, before)
 
@@ -323,24 +337,25 @@ def test_patterns_that_match_nothing_are_told():
     wanted = case("mlp:6-8-4", "rmm", include=["encoder.*"])
     model, batch = made(wanted)
     with pytest.raises(ValueError, match=r"no layer matches include=\['encoder\.\*'\].*layers\.0"):
-        methods.get("rmm").apply(model, wanted, batch)
+        methods.stack(wanted.steps).apply(model, batch)
 
 
 @pytest.mark.parametrize("name", ["rmm", "exact-rp", "velora", "fewbit-activation"])
 def test_layers_that_were_hooked_before(name):
     """Layers whose forward accelerate has replaced are changed too; by another, refused."""
-    method, asked = methods.get(name), case("mlp:6-8-8-4", name)
+    asked = case("mlp:6-8-8-4", name)
+    method = methods.stack(asked.steps)
     model, make_batch, *_ = models.build(asked)
     for layer in model.modules():
         if not list(layer.children()):
             add_hook_to_module(layer, ModelHook())
     batch = make_batch()
     exact = gradients(model, batch)
-    method.apply(copy.deepcopy(model), asked, batch)
-    method.apply(model, asked, batch)
+    method.apply(copy.deepcopy(model), batch)
+    method.apply(model, batch)
     assert differ(gradients(model, batch), exact)
     patched = models.build(asked).model
     for layer in patched.modules():
         layer.forward = functools.partial(layer.forward)
     with pytest.raises(ValueError, match=r"layer '.*' must have the forward of its class"):
-        method.apply(patched, asked, batch)
+        method.apply(patched, batch)

@@ -14,9 +14,10 @@ from rmmbench.errors import UsageError
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.cuda import measure_cuda_memory
 from rmmbench.measures.memory.predict import predict_memory
-from rmmbench.methods import offload
+from rmmbench.methods import _moved
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.spec.case import Case
+from rmmbench.spec.steps import Step
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -24,7 +25,7 @@ WIDTH = 128
 ROWS = 128  # so that an activation has the 64 KiB from which on it is moved
 
 
-class Arrays(offload.Host):
+class Arrays(_moved.Host):
     """Memory of the CPU that torch's allocator knows nothing of; notes what is put there."""
 
     def __init__(self):
@@ -44,8 +45,8 @@ class Arrays(offload.Host):
 @pytest.fixture
 def arrays(monkeypatch):
     """Move real tensors on the CPU to arrays, fake ones to where they go otherwise."""
-    host, usual = Arrays(), offload.host_of
-    monkeypatch.setattr(offload, "host_of", lambda tensor: usual(tensor) or host)
+    host, usual = Arrays(), _moved.host_of
+    monkeypatch.setattr(_moved, "host_of", lambda tensor: usual(tensor) or host)
     return host
 
 
@@ -87,7 +88,7 @@ def weight_gradients(function):
     found = []
     for name in ("exact", "offload"):
         model = Reader(function).train()
-        methods.get(name).apply(model, case(method=name), {})
+        methods.stack(case(method=name).steps).apply(model, {})
         model(torch.randn(ROWS, WIDTH, generator=torch.Generator().manual_seed(2))).backward()
         found.append(model.weight.grad)
     return found
@@ -150,7 +151,7 @@ def test_a_storage_that_changes_is_kept_as_it_was_each_time(arrays):
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         weight_gradients(doubled_between)
     model = Reader(doubled_between).train()
-    methods.get("offload").apply(model, case(), {})
+    methods.stack(case().steps).apply(model, {})
     model(torch.randn(ROWS, WIDTH, generator=torch.Generator().manual_seed(2))).backward()
     torch.testing.assert_close(model.weight.grad, found)
 
@@ -158,7 +159,7 @@ def test_a_storage_that_changes_is_kept_as_it_was_each_time(arrays):
 def test_a_graph_can_be_followed_twice(arrays):
     """With retain_graph the second backward pass finds everything again."""
     model = Reader(lambda x, w: (x @ w).relu() * x).train()
-    methods.get("offload").apply(model, case(), {})
+    methods.stack(case().steps).apply(model, {})
     loss = model(torch.randn(ROWS, WIDTH))
     (first,) = torch.autograd.grad(loss, [model.weight], retain_graph=True)
     (second,) = torch.autograd.grad(loss, [model.weight])
@@ -169,7 +170,7 @@ def test_what_lives_anyway_stays(arrays):
     """Parameters, buffers and the batch are not moved, nor views of them, nor what is small."""
     model = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH)).train()
     model.register_buffer("scale", torch.ones(ROWS, WIDTH))
-    methods.get("offload").apply(model, case(), {})
+    methods.stack(case().steps).apply(model, {})
     output = model(torch.randn(ROWS, WIDTH, requires_grad=True))
     assert arrays.put_lengths == [ROWS * WIDTH]  # what the norm reads
     output.sum().backward()
@@ -178,7 +179,7 @@ def test_what_lives_anyway_stays(arrays):
 def test_hooks_around_see_what_stays(arrays):
     """What is left alone goes through the hooks that the model was called within."""
     model = Reader(lambda x, w: x * 2).train()
-    methods.get("offload").apply(model, case(), {})
+    methods.stack(case().steps).apply(model, {})
     batch, seen, asked = torch.randn(ROWS, WIDTH), [], []
 
     def note(tensor):
@@ -218,7 +219,7 @@ def test_the_signature_stays():
     """Who asks what the model takes is told what it took before."""
     model = step_of(case("mlp:6-8-4", "exact")).model
     before = inspect.signature(model.forward)
-    methods.get("offload").apply(model, case(), {})
+    methods.stack(case().steps).apply(model, {})
     assert inspect.signature(model.forward) == before
 
 
@@ -238,7 +239,7 @@ def test_on_the_cpu_there_is_nowhere_to_move_to():
     assert "the CPU's memory" in method.lacks("cpu")
     assert method.lacks("cuda") is None
     assert method.lacks("predict") is None
-    assert offload.host_of(torch.ones(3)) is None
+    assert _moved.host_of(torch.ones(3)) is None
 
 
 def test_inputs_of_checkpoints_are_moved(arrays):
@@ -256,7 +257,7 @@ def test_inputs_of_checkpoints_are_moved(arrays):
 def test_what_decides_about_the_same_is_refused(other):
     """Two methods cannot both say how what autograd saves is kept."""
     with pytest.raises(UsageError, match=r"both take over .*what autograd saves"):
-        methods.get(f"offload+{other}")
+        methods.stack([Step("offload"), Step(other)])
 
 
 @pytest.mark.cuda

@@ -14,9 +14,10 @@ from rmmbench.errors import UsageError
 from rmmbench.measures.gradient.error import measure_gradient_error
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.predict import predict_memory
-from rmmbench.methods.quantize import FewBits
+from rmmbench.methods._few_bits import FewBits
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.spec.case import Case
+from rmmbench.spec.steps import Step
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -108,7 +109,7 @@ def test_a_gradient_linear_in_what_is_saved_is_unbiased(bits):
     torch.manual_seed(1)
     rmmbench.manual_seed(1)
     model, batch = Squares().train(), torch.randn(256, 64)
-    methods.get("quantize").apply(model, case(bits=bits), {})
+    methods.stack(case(bits=bits).steps).apply(model, {})
     draws = 150
 
     def weight_gradients():
@@ -139,7 +140,7 @@ def test_a_sketch_can_be_kept_in_few_bits():
     draws = 60
     wanted = case("mlp:64-256-256-256", "rmm+quantize", rho=0.5, batch_size=512, seq_len=None)
     step = step_of(wanted)
-    with methods.get(wanted.method).reference(step.model):
+    with methods.stack(wanted.steps).reference(step.model):
         exact = gradients(step)
     totals = []
     for _ in range(draws):
@@ -231,4 +232,4 @@ def test_nothing_is_rounded_in_evaluation():
 def test_what_cannot_be_combined_is_refused(other):
     """What is rounded is neither moved nor computed again from."""
     with pytest.raises(UsageError, match=r"quantize.* cannot be combined.*both take over"):
-        methods.get(f"quantize+{other}")
+        methods.stack([Step("quantize"), Step(other)])

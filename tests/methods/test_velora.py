@@ -36,7 +36,7 @@ def case(model="mlp", **settings):
 
 def converted(model, **settings):
     """Convert a model in place, and return how many layers were."""
-    return methods.get("velora").apply(model, case(**settings), {})
+    return methods.stack(case(**settings).steps).apply(model, {})
 
 
 def layer_of(linear, size):
@@ -244,7 +244,7 @@ def prepare(wanted):
     built = models.build(wanted)
     batch = built.make_batch()
     model = built.model.train()
-    methods.get("velora").apply(model, wanted, batch)
+    methods.stack(wanted.steps).apply(model, batch)
     return TrainingStep(model, batch, make_optimizer("adam", model.parameters(), foreach=False))
 
 

@@ -129,9 +129,9 @@ def test_called_again_compiled():
 def test_no_method_keeps_a_copy_of_a_parameter(method, kept, saved_storages):
     """Called twice, a converted layer keeps what it says of its inputs, and no weight."""
     layer = nn.Linear(24, 16)
-    settings = {"sketch": "oporp"} if method == "rmm" else {}
-    case = Case(model="mlp", method=method, batch_size=20, rho=0.1, **settings)
-    methods.get(method).apply(layer, case, {})
+    settings = {"rmm": {"sketch": "oporp", "rho": 0.1}, "exact-rp": {"rho": 0.1}}.get(method, {})
+    case = Case(model="mlp", method=method, batch_size=20, **settings)
+    methods.stack(case.steps).apply(layer, {})
     with saved_storages(layer) as saved, autocast():
         outputs = [layer(torch.randn(20, 24)) for _ in range(2)]
     assert saved.total_bytes() == 2 * kept
@@ -160,6 +160,9 @@ def test_other_methods_leave_complex_numbers_exact(method):
     layer, x = nn.Linear(24, 16, dtype=torch.complex64), torch.randn(20, 24) * (1 + 2j)
     layer(x).abs().sum().backward()
     expected, layer.weight.grad = layer.weight.grad, None
-    methods.get(method).apply(layer, Case(model="mlp", method=method, batch_size=20, rho=0.1), {})
+    settings = {"rho": 0.1} if method == "exact-rp" else {}
+    methods.stack(Case(model="mlp", method=method, batch_size=20, **settings).steps).apply(
+        layer, {}
+    )
     layer(x).abs().sum().backward()
     assert torch.equal(layer.weight.grad, expected)

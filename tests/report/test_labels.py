@@ -11,7 +11,7 @@ from rmmbench.report.labels import (
     setting,
     throughput_interval,
 )
-from rmmbench.results.tidy import CELL, KIND, SETTINGS, read_rows
+from rmmbench.results.tidy import CELL, kind_columns, read_rows, setting_columns
 
 
 @pytest.fixture
@@ -67,22 +67,25 @@ def test_setting(row, settings, columns, text):
     assert setting(row(**settings), columns) == text
 
 
+BLOCKS = {"sketch": "gaussian", "block_rows": 128}
+
+
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
         ({}, "dct"),
         ({"where": "beneficial"}, "dct, beneficial layers"),
         ({"share": False}, "dct, unshared"),
-        ({"block_rows": 128}, "dct, blocks of 128"),
+        (BLOCKS, "gaussian, blocks of 128"),
         (
-            {"where": "beneficial", "share": False, "block_rows": 128, "include": ("a",)},
-            "dct include a, blocks of 128, beneficial layers, unshared",
+            BLOCKS | {"where": "beneficial", "share": False, "include": ("a",)},
+            "gaussian include a, blocks of 128, beneficial layers, unshared",
         ),
     ],
 )
 def test_what_is_unusual_is_said(row, settings, text):
     """Of a choice that most cases leave as it is a name has only the other one."""
-    case = row(method="rmm", sketch="dct", rho=0.5, **settings)
+    case = row(**{"method": "rmm", "sketch": "dct", "rho": 0.5} | settings)
     assert kind(case, ("include", "block_rows", "where", "share")) == text
 
 
@@ -90,7 +93,7 @@ def test_kind_and_rate_are_apart(row):
     """A kind says nothing of the rate, and a rate nothing of the kind."""
     case = row(method="rmm", sketch="dct", rho=0.5, exclude=("*.head", "*.tail"))
     assert kind(case) == "dct"
-    assert kind(case, KIND) == "dct proj_dim≥1 exclude *.head *.tail"
+    assert kind(case, kind_columns()) == "dct proj_dim≥1 exclude *.head *.tail"
     assert rate(case) == "ρ=0.5"
     assert rate(row()) == ""
 
@@ -139,7 +142,7 @@ def test_provenance_of_what_is_shown(row, make_record):
 def test_settings_tell_all(row):
     """Asked for everything, a name says everything that is set."""
     case = row(method="rmm", sketch="dct", rho=0.5, min_proj_dim=2, include=("a",))
-    assert setting(case, SETTINGS) == "dct proj_dim≥2 include a ρ=0.5"
+    assert setting(case, setting_columns()) == "dct proj_dim≥2 include a ρ=0.5"
 
 
 @pytest.mark.parametrize(

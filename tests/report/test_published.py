@@ -47,6 +47,7 @@ def row(make_record):
 
     def make(rho=None, sketch="dct", **settings):
         how = {"method": "rmm", "sketch": sketch, "rho": rho, "share": False} if rho else {}
+        how = how if settings.get("method", "rmm") == "rmm" else {"rho": rho}
         return read_rows([make_record(**how | settings)])[0]
 
     return make
@@ -67,7 +68,7 @@ def test_find(profile, row):
         {"batch_size": 32},
         {"task": "cola"},
         {"task": None},
-        {"rho": 0.2},
+        {"method": "rmm", "sketch": "dct", "rho": 0.2},
         {"method": "checkpoint"},
     ],
 )
@@ -100,7 +101,7 @@ def test_another_sketch_is_not_the_published_one(profile, row):
     [
         {"share": True},
         {"where": "beneficial"},
-        {"block_rows": 103},
+        {"sketch": "gaussian", "block_rows": 103},
         {"include": ("*.query",)},
         {"exclude": ("classifier.*",)},
     ],

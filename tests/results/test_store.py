@@ -109,12 +109,12 @@ def test_a_run_that_is_only_read_is_not_changed(run):
         (b"hello", "is not JSON; remove the line"),
         (b"\xff\xfe\x00", "is not JSON; remove the line"),
         (b'{"schema_version": 1, "colour": "red"}', "is not a record: "),
-        (b'{"schema_version": 2}', "must have schema_version 1, got 2"),
-        (b"[1, 2]", "must have schema_version 1, got None"),
+        (b'{"schema_version": 3}', "must have schema_version 1 or 2, got 3"),
+        (b"[1, 2]", "must have schema_version 1 or 2, got None"),
         (b"[" * 100_000, "is not JSON; remove the line"),
         (b'{"schema_version": ' * 100_000, "is not JSON; remove the line"),
         (b'{"schema_version": 1' + b"0" * 10_000 + b"}", "is not JSON; remove the line"),
-        (b'{"schema_version": true}', "must have schema_version 1, got True"),
+        (b'{"schema_version": true}', "must have schema_version 1 or 2, got True"),
         (b'{"schema_version": 1, "key": "\\ud800"}', "is not JSON; remove the line"),
         (b'{"schema_version": 1, "\\u001b[31m": "red"}', r"is not a record: "),
     ],
@@ -270,9 +270,9 @@ def test_another_commit_of_the_users_code_goes_on(run):
 def test_another_schema_is_refused(run, open_it):
     """A run that another version of the schema wrote is named with both versions."""
     file = run.path / RUN_FILE
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"schema_version": 2}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"schema_version": 3}))
     told = refused(lambda: Run.open(run.path) if open_it else Run.create(run.path, run.info))
-    assert told.startswith(f"{file} must have schema_version 1, got 2; measure again")
+    assert told.startswith(f"{file} must have schema_version 1 or 2, got 3; measure again")
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_another_schema_is_refused(run, open_it):
     [
         (None, "is not a run directory: it has no run.json"),
         ("{", "run.json is not JSON"),
-        ("[]", "must have schema_version 1, got None"),
+        ("[]", "must have schema_version 1 or 2, got None"),
         ('{"schema_version": 1}', "is not of a run: rmmbench: "),
     ],
 )

@@ -4,13 +4,13 @@ import pytest
 
 from rmmbench.results.tidy import (
     CELL,
-    KIND,
-    SETTINGS,
     differing,
     group,
     is_projection,
     kept,
+    kind_columns,
     read_rows,
+    setting_columns,
     shared,
     telling,
 )
@@ -72,16 +72,16 @@ def test_the_last_record_counts(make_record):
         {"method": "rmm", "sketch": "dct", "rho": 0.5, "max_proj_dim": 2},
         {"method": "rmm", "sketch": "dct", "rho": 0.5, "include": ("a",)},
         {"method": "rmm", "sketch": "dct", "rho": 0.5, "exclude": ("a",)},
-        {"method": "rmm", "sketch": "dct", "rho": 0.5, "block_rows": 2},
+        {"method": "rmm", "sketch": "gaussian", "rho": 0.5, "block_rows": 2},
         {"method": "rmm", "sketch": "dct", "rho": 0.5, "where": "beneficial"},
         {"method": "rmm", "sketch": "dct", "rho": 0.5, "share": False},
     ],
 )
 def test_every_setting_tells_rows_apart(make_record, settings):
-    """Two cases of one run differ in some column of CELL or SETTINGS."""
+    """Two cases of one run differ in some column of CELL or `setting_columns`."""
     plain = {k: v for k, v in settings.items() if k in ("method", "sketch", "rho")}
     rows = read_rows([make_record(**plain), make_record(**settings)])
-    assert len(group(rows, (*CELL, *SETTINGS))) == 2
+    assert len(group(rows, (*CELL, *setting_columns()))) == 2
 
 
 def test_telling_is_short(make_record):
@@ -98,15 +98,15 @@ def test_differing_is_all_that_differs(make_record):
     gaussian = {"method": "rmm", "sketch": "gaussian", "rho": 0.5, "share": False}
     oporp = {"method": "rmm", "sketch": "oporp", "rho": 0.5, "where": "beneficial"}
     rows = read_rows([make_record(**gaussian), make_record(**oporp)])
-    assert differing(rows, KIND) == ["sketch", "where", "share"]
-    assert differing(rows[:1], KIND) == []
+    assert differing(rows, kind_columns()) == ["sketch", "where", "share"]
+    assert differing(rows[:1], kind_columns()) == []
 
 
 def test_a_setting_differs_within_its_method(make_record):
     """What only the method rmm has does not differ from a method that lacks it."""
     rmm = make_record(method="rmm", sketch="dct", rho=0.5, share=False)
     rows = read_rows([rmm, make_record(method="checkpoint")])
-    assert differing(rows, SETTINGS) == ["method"]
+    assert differing(rows, setting_columns()) == ["method"]
 
 
 def test_flags_are_true_or_false(make_record):
@@ -130,7 +130,7 @@ def test_shared_has_values(make_record):
     rows = read_rows([make_record(), make_record(batch_size=8)])
     assert "model" in shared(rows, CELL)
     assert "batch_size" not in shared(rows, CELL)
-    assert shared(rows, KIND) == ["method", "min_proj_dim", "where", "share"]
+    assert shared(rows, kind_columns()) == ["method", "min_proj_dim", "where", "share"]
     assert shared([], CELL) == []
 
 

@@ -331,8 +331,10 @@ def test_the_record_says_what_the_model_was(measured, method, tmp_path, monkeypa
     """The parameters' dtypes are those found, and what a method had to leave has its reason."""
     (tmp_path / "own_model.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    settings = {"memory_device": "cpu", "exclude": ["third"], "group_size": 4}
-    settings |= {"rho": 0.5, "sketch": "oporp"} if method != "exact" else {}
+    size = {"rmm": {"rho": 0.5, "sketch": "oporp"}, "exact-rp": {"rho": 0.5}}
+    size |= {"velora": {"group_size": 4}}
+    settings = {"exclude": ["third"]} | size[method] if method != "exact" else {}
+    settings |= {"memory_device": "cpu"}
     record, _ = measured(model="import:own_model:half", method=method, **settings)
     assert record.outcome == "ok", record.reason
     assert record.parameter_dtypes == {"bfloat16": 8 * 8 + 8 + 8 * 8 + 8 + 8 * 4 + 4}

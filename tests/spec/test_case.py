@@ -7,7 +7,8 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from rmmbench.spec.case import METHOD_SETTINGS, Case
+from rmmbench.spec.case import Case
+from rmmbench.spec.known_settings import known
 from rmmbench.spec.measuring import TimingSettings
 
 SETTINGS = {
@@ -16,7 +17,7 @@ SETTINGS = {
     "batch_size": 16,
     "seq_len": 103,
     "method": "rmm",
-    "sketch": "dct",
+    "sketch": "rademacher",
     "rho": 0.5,
     "memory_device": "predict",
 }
@@ -87,7 +88,7 @@ def test_the_key_survives_json():
 @pytest.mark.parametrize("name", ["where", "share", "block_rows", "bits", "training", "timeline"])
 def test_a_record_of_before_a_setting_was_is_read(name):
     """A case that was written before a setting was there had what is now the default."""
-    written = json.loads(CASE.model_dump_json())
+    written = CASE.flat()
     del written[name]
     assert Case.model_validate(written) == CASE
 
@@ -112,8 +113,17 @@ OTHERS = {
     "dtype": "bfloat16",
     "optimizer": "sgd",
     "attention": "sdpa",
-    "method": "checkpoint",
-    "sketch": "dft",
+    "memory_device": "cpu",
+    "time_device": "cpu",
+    "seed": 1,
+    "timing": {"min_steps": 3},
+    "training": {"max_steps": 7},
+    "timeline": {"epoch_steps": 3},
+    "gradient_draws": 4,
+    "memory_limit_bytes": 2**30,
+}
+SETTING_OTHERS = {
+    "sketch": "gaussian",
     "rho": 0.25,
     "proj_dim": 7,
     "min_proj_dim": 2,
@@ -123,44 +133,77 @@ OTHERS = {
     "exclude": ("b",),
     "where": "beneficial",
     "share": False,
-    "memory_device": "cpu",
-    "time_device": "cpu",
-    "seed": 1,
-    "timing": {"min_steps": 3},
     "bits": 4,
-    "training": {"max_steps": 7},
-    "timeline": {"epoch_steps": 3},
     "group_size": 32,
     "activation_bits": 2,
-    "budget": 0.5,
-    "gradient_draws": 4,
-    "memory_limit_bytes": 2**30,
+    "budget": 0.25,
 }
+STACK = SETTINGS | {"method": "rmm+quantize+fewbit-activation+memory-budget"}
 
 
-def test_every_field_of_a_case_is_tried():
-    """The two tests below leave no field out."""
-    assert set(OTHERS) == set(Case.model_fields)
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_every_setting_is_in_the_key(name):
-    """Cases that differ in anything have different keys."""
-    assert Case.model_validate(SETTINGS | {name: OTHERS[name]}).key != CASE.key
+def test_everything_of_a_case_is_tried():
+    """The tests below leave no field and no setting out."""
+    assert {*OTHERS, "steps"} == set(Case.model_fields)
+    assert set(SETTING_OTHERS) == set(known())
 
 
 @pytest.mark.parametrize("name", OTHERS)
+def test_every_field_is_in_the_key_and_the_cell(name):
+    """Cases that differ in anything have different keys, and stand in different cells."""
+    other = Case.model_validate(SETTINGS | {name: OTHERS[name]})
+    assert other.key != CASE.key
+    assert other.cell != CASE.cell
+    assert other.as_exact().cell == other.cell
+
+
+@pytest.mark.parametrize("name", SETTING_OTHERS)
 def test_a_cell_is_all_but_the_methods_settings(name):
     """A case is compared with the exact one that ran on the same model, batch and device."""
-    other = Case.model_validate(SETTINGS | {name: OTHERS[name]})
-    assert (other.cell == CASE.cell) == (name in METHOD_SETTINGS)
-    assert other.as_exact().cell == other.cell
+    stack = Case.model_validate(STACK)
+    other = Case.model_validate(STACK | {name: SETTING_OTHERS[name]})
+    assert other.key != stack.key
+    assert other.cell == stack.cell == CASE.cell == other.as_exact().key
+
+
+def test_what_is_left_as_it_is_says_nothing():
+    """A key has what is not the default alone, so that a setting of a later day changes none."""
+    said = {"batch_size": 4, "optimizer": "adam", "method": "quantize"}
+    usual = {"bits": 8, "group_size": 256, "rho": None, "timing": {}, "share": True}
+    one, other = (Case.model_validate({"model": "mlp"} | said | more) for more in ({}, usual))
+    assert one == other
+    assert one.key == other.key
+    assert json.loads(one.model_dump_json())["steps"] == ["quantize"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"bits": 4}, "bits must not be given: it is a setting of exact-rp, quantize, and"),
+        ({"sketch": "dct", "block_rows": 4}, "of gaussian, rademacher, kronecker, and the case ha"),
+        ({"method": "quantise"}, "no method named 'quantise'; did you mean 'quantize'"),
+        ({"sketch": "dctt"}, "no sketch named 'dctt'; did you mean 'dct'"),
+        ({"shar": False}, "unknown setting 'shar'; did you mean 'share'"),
+        ({"steps": [["rmm", {"rhoo": 1}]]}, "rhoo"),
+        ({"steps": [7]}, "must be a name, or a name and its settings, got 7"),
+    ],
+)
+def test_what_no_method_takes_is_refused(settings, message):
+    """A setting that nothing in the stack has, and a name that nothing has, make no case."""
+    flat = {} if "steps" in settings else SETTINGS
+    with pytest.raises(ValidationError, match=message):
+        Case.model_validate({"model": "mlp", "batch_size": 4} | flat | settings)
+
+
+def test_settings_can_be_changed():
+    """A changed case has the other settings as they were, and what is None is as usual again."""
+    changed = Case.model_validate(STACK).with_settings(rho=None, proj_dim=3, bits=None)
+    assert changed == Case.model_validate(STACK | {"rho": None, "proj_dim": 3})
 
 
 def test_the_exact_case_has_nothing_of_the_method():
     """The reference of every case in a cell is one and the same."""
     exact = CASE.as_exact()
-    assert (exact.method, exact.sketch, exact.rho) == ("exact", None, None)
+    assert (exact.method, exact.steps) == ("exact", ())
     assert exact.as_exact() == exact
     assert exact.key != CASE.key
 
@@ -168,11 +211,11 @@ def test_the_exact_case_has_nothing_of_the_method():
 @pytest.mark.parametrize(
     ("settings", "label"),
     [
-        ({}, "dct ρ=0.5"),
-        ({"rho": None, "proj_dim": 64}, "dct proj_dim=64"),
+        ({}, "rademacher ρ=0.5"),
+        ({"rho": None, "proj_dim": 64}, "rademacher proj_dim=64"),
         ({"method": "exact", "sketch": None, "rho": None}, "exact"),
-        ({"where": "beneficial"}, "dct, beneficial layers ρ=0.5"),
-        ({"share": False, "block_rows": 103}, "dct, blocks of 103, unshared ρ=0.5"),
+        ({"where": "beneficial"}, "rademacher, beneficial layers ρ=0.5"),
+        ({"share": False, "block_rows": 103}, "rademacher, blocks of 103, unshared ρ=0.5"),
     ],
 )
 def test_a_label_names_the_method_as_people_do(settings, label):
@@ -180,22 +223,15 @@ def test_a_label_names_the_method_as_people_do(settings, label):
     assert Case.model_validate(SETTINGS | settings).label == label
 
 
-@pytest.mark.parametrize("name", ["bits", "training", "timeline"])
-def test_a_case_of_before_a_setting_was_keeps_its_name(name):
-    """A setting that came later and is not used changes no key, so that old records are found."""
-    assert name not in CASE._told()
-    assert CASE.key == "aab8d0c4a316"
-
-
 def test_a_title_tells_runs_of_training_apart():
     """Where a model is trained its title has the task and the seed."""
     trained = Case.model_validate(SETTINGS | {"training": {}, "seed": 3})
-    assert trained.title == "roberta-tiny mrpc 16×103 dct ρ=0.5 seed 3"
-    assert CASE.title == "roberta-tiny 16×103 dct ρ=0.5"
+    assert trained.title == "roberta-tiny mrpc 16×103 rademacher ρ=0.5 seed 3"
+    assert CASE.title == "roberta-tiny 16×103 rademacher ρ=0.5"
 
 
 def test_a_cell_is_named_after_its_exact_case():
     """The quick way to a cell's name gives what naming its exact case does, for every setting."""
-    for changes in ({}, {"seed": 3}, {"share": False}, {"method": "quantize", "bits": 4}):
+    for changes in ({}, {"seed": 3}, {"share": False}, {"rho": 0.1, "block_rows": 2}):
         case = Case.model_validate(SETTINGS | changes)
         assert case.cell == case.as_exact().key == case.as_exact().cell

@@ -4,7 +4,7 @@ import pytest
 
 from rmmbench.errors import ProfileError, UsageError
 from rmmbench.spec import profile
-from rmmbench.spec.case import METHOD_SETTINGS, Case
+from rmmbench.spec.known_settings import absent
 from rmmbench.spec.profile import Profile
 
 TEXT = {"model": ["decoder"], "task": ["text"], "rho": [0.5], "measure": ["memory", "training"]}
@@ -157,12 +157,7 @@ def test_a_method_takes_the_axes_that_it_has(axes, settings):
     methods = [axes["method"][0]] * len(settings) if settings[0] else axes["method"]
     assert [case.method for case in cases] == methods
     for case, expected in zip(cases, settings, strict=True):
-        usual = Case(model="roberta-tiny", batch_size=4)
-        found = {
-            name: getattr(case, name)
-            for name in METHOD_SETTINGS
-            if name != "method" and getattr(case, name) != getattr(usual, name)
-        }
+        found = {name: value for name, value in case.settings.items() if value != absent()[name]}
         assert found == expected
 
 
@@ -184,3 +179,50 @@ def test_comparing_gradients_needs_a_device():
     """A gradient has to be computed where a step could be timed."""
     with pytest.raises(ValueError, match="must have 'time' beside 'gradient'"):
         profile_of(STEP | {"measure": ["memory", "gradient"]})
+
+
+def file_of(tmp_path, lines):
+    """Write a profile of one grid, and return its path."""
+    file = tmp_path / "given.toml"
+    start = 'version = 1\ntitle = ""\n[[grid]]\nmodel = ["mlp"]\nbatch_size = [4]\n'
+    file.write_text(start + lines)
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ('method = ["rmm"]\nrho = [0.5]\nbits = [4]\n', "bits must not be given: it is a setting"),
+        ('method = ["quantize"]\nshare = false\n', "share must not be given: it is a setting"),
+        ('sketch = ["dct"]\nrho = [0.5]\nblock_rows = 2\n', "of gaussian, rademacher, kronecker"),
+        ('method = ["quantize"]\nbitts = [4]\n', "'bitts' in [grid]; did you mean 'bits'"),
+        ('method = ["quantize"]\nbits = [3]\n', "bits in [grid] must be 2, 4 or 8, got 3"),
+    ],
+)  # fmt: skip
+def test_a_setting_of_no_method_of_the_grid_is_refused(tmp_path, lines, told):
+    """What a grid says and nothing in it takes is told in one line, with the file."""
+    with pytest.raises(ProfileError) as caught:
+        profile.load(file_of(tmp_path, lines))
+    assert "given.toml" in str(caught.value)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_flag_holds_where_it_can():
+    """A flag changes the grids that have it and leaves the others; one that none has is refused."""
+    both = profile_of(STEP | {"rho": [0.5]}, STEP | {"method": ["quantize"]})
+    labels = [case.label for case in both.overridden({"rho": (0.1,)}).cases("predict", None)]
+    assert labels == ["exact", "gaussian ρ=0.1", "quantize, 8 bits, groups of 256"]
+    with pytest.raises(
+        UsageError, match=r"^--sketch must not be given: it is a setting of rmm, and"
+    ):
+        profile_of(STEP | {"method": ["quantize"]}).overridden({"sketch": ("dct",)})
+
+
+def test_methods_of_a_stack_share_what_both_have():
+    """Of one axis all methods of a stack take the same value, else each what is usual for it."""
+    stack = STEP | {"method": ["exact-rp+quantize"], "rho": [0.5]}
+    cases = profile_of(stack | {"bits": [2, 4]}).cases("predict", None)[1:]
+    assert [[step.settings.bits for step in case.steps] for case in cases] == [[2, 2], [4, 4]]
+    (usual,) = profile_of(stack).cases("predict", None)[1:]
+    assert [step.settings.bits for step in usual.steps] == [None, 8]

@@ -214,7 +214,7 @@ def test_a_method_without_settings_is_one_case():
     """Sketches and rates multiply the method rmm only."""
     cases = grid(method=["rmm", "checkpoint"], rho=[0.5, 0.1]).cases("predict", None)
     assert [case.method for case in cases] == ["exact", "rmm", "rmm", "checkpoint"]
-    assert cases[-1].rho is None
+    assert cases[-1].settings["rho"] is None
 
 
 def test_a_task_fills_the_shape_that_is_not_given():
@@ -328,19 +328,20 @@ def test_a_sketch_from_the_command_line_keeps_its_blocks(given, labels):
 def test_the_papers_profiles_are_of_its_own_choice(name):
     """Every linear layer is sketched, and Q, K and V each for themselves."""
     cases = profile.load(name).cases("predict", "cpu")
-    chosen = {(case.where, case.share, case.block_rows) for case in cases if case.sketch}
+    sketched = [case.settings for case in cases if case.method == "rmm"]
+    chosen = {(said["where"], said["share"], said["block_rows"]) for said in sketched}
     assert chosen == {("all", False, None)}
 
 
 def test_table3_is_measured_by_both_choices():
     """Each of the nine cells of Table 3 is there by the paper's own choice and by ours."""
-    cases = [case for case in profile.load("table3-fast").cases("predict", None) if case.sketch]
-    papers = [case for case in cases if not case.share]
-    ours = [case for case in cases if case.share]
-    assert {(case.sketch, case.where) for case in papers} == {("gaussian", "all")}
-    assert {(case.sketch, case.where) for case in ours} == {("oporp", "beneficial")}
+    cases = [case for case in profile.load("table3-fast").cases("predict", None) if case.steps]
+    papers = [case for case in cases if not case.settings["share"]]
+    ours = [case for case in cases if case.settings["share"]]
+    for half, how in ((papers, ("gaussian", "all")), (ours, ("oporp", "beneficial"))):
+        assert {(case.settings["sketch"], case.settings["where"]) for case in half} == {how}
     for half in (papers, ours):
-        cells = [(case.task, case.batch_size, case.seq_len, case.rho) for case in half]
+        cells = [(case.task, case.batch_size, case.seq_len, case.settings["rho"]) for case in half]
         assert len(cells) == len(set(cells)) == 9
     assert {case.cell for case in papers} == {case.cell for case in ours}
     expected = profile.load("table3-memory")
@@ -354,9 +355,10 @@ def test_figure2_is_measured_by_our_choice():
         profile.load(name).cases("predict", "cpu") for name in ("figure2-fast", "figure2")
     )
     assert {case.cell for case in fast} == {case.cell for case in papers}
-    chosen = {(c.sketch, c.where, c.share) for c in fast if c.sketch}
+    sketched = [case.settings for case in fast if case.steps]
+    chosen = {(said["sketch"], said["where"], said["share"]) for said in sketched}
     assert chosen == {("oporp", "beneficial", True)}
-    assert {case.rho for case in fast if case.time_device} == {None, 0.1, 0.2, 0.5, 0.9}
+    assert {case.settings["rho"] for case in fast if case.time_device} == {None, 0.1, 0.2, 0.5, 0.9}
 
 
 def test_a_rate_from_the_command_line_goes_before_a_fixed_size():

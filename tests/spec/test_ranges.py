@@ -7,10 +7,13 @@ from typing import Annotated, Any, get_args, get_origin
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from rmmbench.registry import open_set
 from rmmbench.results.record import Record
 from rmmbench.results.store import RunInfo
 from rmmbench.spec.case import Case
+from rmmbench.spec.grid import grid_class
 from rmmbench.spec.profile import Profile
+from rmmbench.spec.steps import settings_class
 
 CASE = {"model": "mlp", "batch_size": 4}
 
@@ -32,9 +35,14 @@ def parts(annotation: Any) -> Iterator[Any]:
             yield from parts(argument)
 
 
+SETTINGS = [
+    settings_class(folder, name)
+    for folder in ("methods", "sketches")
+    for name in open_set(folder).names()
+]
 BARE = [
     pytest.param(model, name, id=f"{model.__name__}.{name}")
-    for model in dict.fromkeys([*models(RunInfo), *models(Record)])
+    for model in dict.fromkeys([*models(RunInfo), *models(Record), grid_class(), *SETTINGS])
     for name, field in model.model_fields.items()
     if not field.metadata and {int, float, str, bool} & set(parts(field.annotation))
 ]
@@ -42,7 +50,8 @@ BARE = [
 
 def test_no_field_is_a_bare_number_or_text():
     """Each field says what range it has, in the type or by its allowed values."""
-    # What a grid changes of training is judged as the training settings that it makes.
+    # What a grid changes of training is judged as the training settings that it makes; what a step
+    # is told, as the settings of its method.
     assert [each.id for each in BARE] == ["Grid.training"]
 
 

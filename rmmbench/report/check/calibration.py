@@ -11,14 +11,16 @@ from rmmbench.errors import RunError
 from rmmbench.report.check import wording
 from rmmbench.report.check.evidence import detectable, spread
 from rmmbench.results import paired
+from rmmbench.results.migration import former_key
 from rmmbench.results.reading import content_of
 from rmmbench.results.record import Record
 from rmmbench.results.timing import Timing
+from rmmbench.spec.case import Case
 from rmmbench.spec.ranges import Line, Measured
 from rmmbench.spec.strict import Strict
 from rmmbench.units import format_percent
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 CALIBRATION_FILE: Final = "calibration.json"
 
 
@@ -37,11 +39,12 @@ class CalibrationRun(Strict):
 class Calibration(Strict):
     """Runs of the code of a run directory, besides the one that is in it."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     runs: tuple[CalibrationRun, ...] = ()
 
-    def logarithms(self, key: str) -> list[float]:
+    def logarithms(self, case: Case) -> list[float]:
         """Return the logarithm of a case's relative throughput in each run that has it."""
+        key = case.key if self.schema_version == SCHEMA_VERSION else former_key(case)
         found = (run.relative_throughput.get(key) for run in self.runs)
         return [math.log(value) for value in found if value is not None]
 
@@ -69,7 +72,7 @@ def summary(records: Iterable[Record], calibration: Calibration) -> Iterator[str
     ok = {record.key: record for record in records if record.outcome == "ok"}
     own = run_of(Path(), ok.values()).relative_throughput
     for key, value in own.items():
-        values = [math.log(value), *calibration.logarithms(key)]
+        values = [math.log(value), *calibration.logarithms(ok[key].case)]
         if len(values) > 1:
             differ, fall = math.expm1(spread(values)), detectable(values, len(own))
             yield (

@@ -39,7 +39,7 @@ def differences(baseline: RunInfo, run: RunInfo, pairs: Iterable[Pair]) -> list[
     for old, new in pairs:
         for name in ("gpu", "torch") if "cuda" in old.case.device else ("torch",):
             found |= dict.fromkeys(_differing(name, old.environment, new.environment))
-    if baseline.profile_hash != run.profile_hash:
+    if not baseline.measures_as(run):
         found[Difference("profile", _profile(baseline), _profile(run))] = None
     return list(found)
 

@@ -21,7 +21,7 @@ def write(report: Report) -> str:
         "cases": [
             {
                 "key": result.key,
-                "case": result.case.model_dump(mode="json"),
+                "case": result.case.flat(),
                 "verdict": result.verdict.value,
                 "findings": [_finding(finding) for finding in result.findings],
             }

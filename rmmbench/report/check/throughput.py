@@ -11,6 +11,7 @@ from rmmbench.report.check.evidence import ASSUMED_SPREAD, Evidence, between, be
 from rmmbench.report.check.report import Finding, Verdict, one_sided
 from rmmbench.results import paired
 from rmmbench.results.record import Record
+from rmmbench.spec.case import Case
 from rmmbench.units import format_percent
 
 WHAT: Final = "relative_throughput"
@@ -65,7 +66,7 @@ class Stored:
         verdict, excluded_fall = Verdict.NOT_COMPARABLE, None
         reason = refusal(timed_elsewhere(old, new), self.allow)
         if reason is None:
-            evidence, reason = self._evidence(old.key, before, now)
+            evidence, reason = self._evidence(old.case, before, now)
             verdict = evidence.verdict(self.tolerance) if evidence else Verdict.NOT_ENOUGH_EVIDENCE
             excluded_fall = evidence.excluded_fall if evidence else None
             if verdict is not Verdict.NOT_ENOUGH_EVIDENCE:
@@ -83,11 +84,11 @@ class Stored:
         )
 
     def _evidence(
-        self, key: str, before: paired.Median, now: paired.Median
+        self, case: Case, before: paired.Median, now: paired.Median
     ) -> tuple[Evidence | None, str]:
         """Return what the runs tell, if anything, and why it is no more than that."""
-        values = [math.log(before.value), *self.before.logarithms(key)]
-        values_now = [math.log(now.value), *self.now.logarithms(key)]
+        values = [math.log(before.value), *self.before.logarithms(case)]
+        values_now = [math.log(now.value), *self.now.logarithms(case)]
         error = (now.spread or 0.0) / _IN_ERRORS
         count = len(values) + len(values_now)
         if count > 2:

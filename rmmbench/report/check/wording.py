@@ -3,7 +3,8 @@
 import textwrap
 
 from rmmbench.report.check.report import FAILING, Finding, Report, Verdict
-from rmmbench.spec.case import CHOICES, Case
+from rmmbench.spec.case import Case
+from rmmbench.spec.known_settings import absent, choices
 from rmmbench.units import format_bytes, format_percent
 
 PROSE = {
@@ -17,21 +18,20 @@ PROSE = {
 }
 _UNSAID = {"timing", "training", "timeline", "memory_device", "time_device"}
 _IN_NAME = {"model", "task", "batch_size", "seq_len", "method", "sketch", "rho", "proj_dim"}
-_IN_NAME |= CHOICES.keys()
 
 
 def settings(case: Case) -> str:
     """Return the case as settings: "model=mlp batch_size=64 sketch=dct rho=0.1"."""
-    said = _given(case) | {"method": case.method}
-    if case.sketch:
+    said = _given(case)
+    if "sketch" in said:
         del said["method"]
-    keys = [key for key in Case.model_fields if key in said]
-    return " ".join(f"{key}={_value(said[key])}" for key in keys)
+    return " ".join(f"{key}={_value(value)}" for key, value in said.items())
 
 
 def name(case: Case) -> str:
     """Return the case as a table shows it: "roberta-base mrpc 128×98 gaussian ρ=0.5"."""
-    others = {key: value for key, value in _given(case).items() if key not in _IN_NAME}
+    in_name = {*_IN_NAME, *choices()}
+    others = {key: value for key, value in _given(case).items() if key not in in_name}
     rest = [f"{key}={_value(value)}" for key, value in others.items()]
     return " ".join(filter(None, [case.model, case.task, case.shape, case.label, *rest]))
 
@@ -67,10 +67,15 @@ def _doubt(finding: Finding) -> str:
 
 
 def _given(case: Case) -> dict[str, object]:
-    """Return the settings that are not as they are by default."""
-    fields = Case.model_fields
-    said = {name: getattr(case, name) for name in fields if name not in _UNSAID}
-    return {name: value for name, value in said.items() if value != fields[name].default}
+    """Return the method, and what of the case is not as it is by default."""
+    said: dict[str, object] = {}
+    for name, field in Case.model_fields.items():
+        if name == "steps":
+            own = {key: value for key, value in case.settings.items() if value != absent()[key]}
+            said |= {"method": case.method, **own}
+        elif name not in _UNSAID and getattr(case, name) != field.default:
+            said[name] = getattr(case, name)
+    return said
 
 
 def _value(value: object) -> str:

@@ -10,7 +10,7 @@ from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._style import COLORS, axis
 from rmmbench.report.figures._ways import EXACT, way_names
 from rmmbench.report.labels import place
-from rmmbench.results.tidy import PLACE, SETTINGS, Row, group, shared
+from rmmbench.results.tidy import PLACE, Row, group, setting_columns, shared
 from rmmbench.units import format_bytes
 
 SOURCES = {False: "measured", True: "predicted"}
@@ -93,7 +93,7 @@ def _results(rows: Iterable[Row]) -> list[list[Largest]]:
     limited = [row for row in rows if row["memory_limit_bytes"] is not None]
     names = way_names(limited)
     return [
-        [_largest(probes, names) for probes in group(alike, SETTINGS)]
+        [_largest(probes, names) for probes in group(alike, setting_columns())]
         for alike in group(limited, (*PLACE, "memory_limit_bytes"))
     ]
 

@@ -19,17 +19,20 @@ from rmmbench.report.figures._style import (
 from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import PAPERS_EXACT
 from rmmbench.report.published import matches
-from rmmbench.results.tidy import KIND, PLACE, SETTINGS, Row, group, kept
+from rmmbench.results.tidy import PLACE, Row, group, kept, kind_columns, setting_columns
 from rmmbench.units import GIB, byte_unit, gib
 
-LINE = (*PLACE, *SETTINGS)
 TOO_BIG, CROSS = "out of memory", "x-thin-open"
 FAR = 3  # times the highest mark; a limit beyond it would squeeze all lines into the bottom
 
 
+def _line_columns() -> tuple[str, ...]:
+    return (*PLACE, *setting_columns())
+
+
 def memory_rows(data: FigureData) -> list[Row]:
     """Return the cases of lines that have two or more batch sizes; none if no peak is known."""
-    lines = group([row for row in data.step_rows if row["memory_device"]], LINE)
+    lines = group([row for row in data.step_rows if row["memory_device"]], _line_columns())
     lines = [rows for rows in lines if len({row["batch_size"] for row in rows}) > 1]
     lines.sort(key=lambda rows: (rows[0]["method"] != "exact", [-x for x in kept(rows[0])]))
     rows = [row for rows in lines for row in sorted(rows, key=lambda row: row["batch_size"])]
@@ -78,7 +81,7 @@ class _Look:
             [r for r in rows if (r["method"] == "exact") is is_exact] for is_exact in (True, False)
         )
         self._kinds: dict[str, int] = {}
-        for members in (group(exact, PLACE), group(others, (*PLACE, *KIND))):
+        for members in (group(exact, PLACE), group(others, (*PLACE, *kind_columns()))):
             self._kinds |= {row["key"]: i for i, alike in enumerate(members) for row in alike}
 
     def of(self, row: Row) -> tuple[str, str, int]:
@@ -89,7 +92,7 @@ class _Look:
 
 def _lines(look: _Look, rows: Sequence[Row]) -> list[Any]:
     traces = []
-    for alike in group(rows, LINE):
+    for alike in group(rows, _line_columns()):
         points = [
             (row["batch_size"], row["peak_allocated_bytes"] / look.unit.size, hover(row))
             for row in alike
@@ -102,7 +105,7 @@ def _lines(look: _Look, rows: Sequence[Row]) -> list[Any]:
 
 def _hollow(look: _Look, rows: Sequence[Row], data: FigureData) -> list[Any]:
     traces = []
-    for alike in group(rows, LINE):
+    for alike in group(rows, _line_columns()):
         name, color, _ = look.of(alike[0])
         points = [
             (

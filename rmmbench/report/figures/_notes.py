@@ -10,16 +10,16 @@ from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import EXACT, kind, place, provenance, setting, throughput_interval
 from rmmbench.results.tidy import (
     CELL,
-    KIND,
-    SETTINGS,
     Row,
     differing,
     interval,
     is_projection,
+    kind_columns,
+    setting_columns,
     shared,
     telling,
 )
-from rmmbench.spec.case import CHOICES, in_words
+from rmmbench.spec.known_settings import choices, in_words
 from rmmbench.units import format_bytes, format_percent
 
 
@@ -31,13 +31,13 @@ def place_names(rows: Sequence[Row], columns: Sequence[str] = CELL) -> dict[str,
 
 def kind_names(rows: Sequence[Row]) -> dict[str, str]:
     """Return, by each case's key, its sketch and all else but the rate in which cases differ."""
-    told = differing(rows, KIND)
+    told = differing(rows, kind_columns())
     return {row["key"]: kind(row, told) for row in rows}
 
 
 def setting_names(rows: Sequence[Row], exact: str = EXACT) -> dict[str, str]:
     """Return, by each case's key, its rate and all else of its settings in which cases differ."""
-    told = differing([row for row in rows if row["method"] != "exact"], SETTINGS)
+    told = differing([row for row in rows if row["method"] != "exact"], setting_columns())
     return {row["key"]: exact if row["method"] == "exact" else setting(row, told) for row in rows}
 
 
@@ -65,7 +65,7 @@ def subtitle(rows: Sequence[Row]) -> str:
     # Of some that keep no sketch, or several, the names tell.
     if len({row["sketch"] for row in sketched}) != 1 or not sketched[0]["sketch"]:
         return place(rows[0], alike)
-    words = [in_words(name, sketched[0][name]) for name in shared(sketched, tuple(CHOICES))]
+    words = [in_words(name, sketched[0][name]) for name in shared(sketched, choices())]
     how = ", ".join(filter(None, [f"{sketched[0]['sketch']} sketch", *words]))
     return join(place(rows[0], alike), how)
 
@@ -78,7 +78,7 @@ def heading(rows: Sequence[Row], of: Sequence[Row]) -> str:
 
 def hover(row: Row) -> str:
     """Return all numbers of a case, a line each."""
-    lines = [f"<b>{setting(row, ('sketch', *CHOICES))}</b>", place(row, CELL)]
+    lines = [f"<b>{setting(row, ('sketch', *choices()))}</b>", place(row, CELL)]
     if row["outcome"] != "ok":
         lines.append(f"{_spoken(row['outcome'])}: {escape(row['reason'] or 'no reason given')}")
     if row["peak_allocated_bytes"] is not None:

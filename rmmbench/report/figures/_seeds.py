@@ -12,7 +12,7 @@ from rmmbench.report.figures._style import INK, key
 from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import EXACT, kind, place, rate, setting
 from rmmbench.report.scores import Line, Spread, threads_note
-from rmmbench.results.tidy import CELL, KIND, Row, differing
+from rmmbench.results.tidy import CELL, Row, differing, kind_columns
 from rmmbench.results.trained import Training
 
 BAND = "± standard deviation"
@@ -82,12 +82,12 @@ def spread_text(spread: Spread, *, digits: int = 3) -> str:
 
 def hover_title(line: Line) -> str:
     """Return the lines that begin every hover text: the setting, and where it was trained."""
-    return f"<b>{setting(line.row, KIND)}</b><br>{place(line.row, CELL[:4])}"
+    return f"<b>{setting(line.row, kind_columns())}</b><br>{place(line.row, CELL[:4])}"
 
 
 def kind_names(lines: Sequence[Line]) -> dict[int, str]:
     """Return, by a line's identity, its sketch and all else but the rate in which lines differ."""
-    told = differing([line.row for line in lines], KIND)
+    told = differing([line.row for line in lines], kind_columns())
     return {id(line): EXACT if line.is_exact else kind(line.row, told) for line in lines}
 
 

@@ -10,7 +10,7 @@ from rmmbench.report.figures._notes import setting_names
 from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._style import INK, Point, axis, line, marks, rate_colors
 from rmmbench.report.labels import PAPERS_EXACT
-from rmmbench.results.tidy import KIND, Row, group, kept
+from rmmbench.results.tidy import Row, group, kept, kind_columns
 from rmmbench.results.timeline import CATEGORIES, PHASES, Category, Phase, Timeline, TimePoint
 from rmmbench.units import byte_unit, format_bytes
 
@@ -43,7 +43,7 @@ class Look:
         self.narrow = 170 if is_small else 230
         self.unit = byte_unit(max(map(self.highest, rows)))
         self._colors = rate_colors(rows)
-        kinds = group([row for row in rows if row["method"] != "exact"], KIND)
+        kinds = group([row for row in rows if row["method"] != "exact"], kind_columns())
         self._kinds = {row["key"]: i for i, alike in enumerate(kinds) for row in alike}
 
     def highest(self, row: Row) -> int:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rmmbench.report.labels import has_exact_gradient, kind, rate
-from rmmbench.results.tidy import SETTINGS, Row, group, interval, is_projection
-from rmmbench.spec.case import in_words, stack_name
+from rmmbench.results.tidy import Row, group, interval, is_projection, setting_columns
+from rmmbench.spec.known_settings import amounts, in_words, known, stack_name
 
 EXACT, CHECKPOINT = "exact", "checkpoint"
 WAY = ("method", "sketch")
-AMOUNTS = ("rho", "proj_dim", "bits", "activation_bits", "budget")
 NO_MORE = 0.001
 """By how much a peak may be higher than another and count as the same: codes, keys and the like."""
 
@@ -122,7 +121,11 @@ def left_out(rows: Sequence[Row]) -> str:
     by_words: dict[str, list[str]] = {}
     for alike in group([row for row in rows if row["method"] != EXACT], WAY):
         row, told = alike[0], _told(alike)
-        untold = {*SETTINGS} - {*told, *AMOUNTS, *(["min_proj_dim"] * (row["min_proj_dim"] == 1))}
+        untold = {*setting_columns()} - {
+            *told,
+            *amounts(),
+            *(["min_proj_dim"] * (row["min_proj_dim"] == 1)),
+        }
         name = stack_name(row["method"], row["sketch"])
         words = kind(row, untold).removeprefix(name).strip(", ")
         if words:
@@ -132,13 +135,17 @@ def left_out(rows: Sequence[Row]) -> str:
 
 
 def _told(alike: Sequence[Row]) -> list[str]:
-    return [name for name in SETTINGS if name not in AMOUNTS and len(group(alike, [name])) > 1]
+    return [
+        name
+        for name in setting_columns()
+        if name not in amounts() and len(group(alike, [name])) > 1
+    ]
 
 
 def _amounts(row: Row) -> list[str]:
-    bits = [name for name in ("bits", "activation_bits") if row[name] is not None]
-    words = [f"{row[name]} bits" if len(bits) == 1 else in_words(name, row[name]) for name in bits]
-    words += [] if row["budget"] is None else [f"{row['budget']:g}"]
+    said = [name for name in amounts() if known()[name].said.words and row[name] is not None]
+    alone = known()[said[0]].said.alone if len(said) == 1 else ""
+    words = [alone.format(row[name]) if alone else in_words(name, row[name]) for name in said]
     return [*words, *filter(None, [rate(row)])]
 
 

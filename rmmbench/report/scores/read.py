@@ -6,7 +6,7 @@ from dataclasses import replace
 from rmmbench.report.scores.line import Line
 from rmmbench.report.scores.statistics import adjusted, difference
 from rmmbench.results.record import Record
-from rmmbench.results.tidy import KIND, SETTINGS, Row, kept, read_rows
+from rmmbench.results.tidy import Row, kept, kind_columns, read_rows, setting_columns
 
 
 def read_lines(records: Iterable[Record]) -> list[Line]:
@@ -35,7 +35,7 @@ def by_place(lines: Iterable[Line]) -> dict[str, list[Line]]:
 def _at_place(name: str, rows: Sequence[Row], runs: Mapping[str, Record]) -> list[Line]:
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault(tuple(row[column] for column in SETTINGS), []).append(row)
+        groups.setdefault(tuple(row[column] for column in setting_columns()), []).append(row)
     trained = [runs[row["key"]].training for row in rows]
     known = next((training for training in trained if training is not None), None)
     lines = []
@@ -59,7 +59,7 @@ def _in_order(lines: Sequence[Line]) -> list[Line]:
 
 
 def _kind(line: Line) -> tuple[object, ...]:
-    return tuple(line.row[name] for name in KIND)
+    return tuple(line.row[name] for name in kind_columns())
 
 
 def _compared(lines: Sequence[Line]) -> list[Line]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rmmbench.report.labels import place
 from rmmbench.report.tables.table import Column, Table, build
-from rmmbench.results.record import told_dtype
+from rmmbench.results.case_columns import case_row, told_dtype
 from rmmbench.results.tidy import CELL
 from rmmbench.spec.case import Case
 from rmmbench.units import format_bytes, format_percent
@@ -29,9 +29,11 @@ def advice_tables(case: Case, advice: Mapping[str, Any], *, fold: bool) -> list[
         tone=lambda line: "" if line["is_beneficial"] else "faint",
         warnings=tuple(left_out),
     )
-    shared = "one for layers that read one tensor" if case.share else "one for each layer"
-    row = case.model_dump() | {"dtype": told_dtype(case.dtype, advice["parameter_dtypes"])}
-    said = f"{place(row, CELL)} · sketch {case.sketch}, {shared}"
+    shared = (
+        "one for layers that read one tensor" if case.settings["share"] else "one for each layer"
+    )
+    row = case_row(case) | {"dtype": told_dtype(case.dtype, advice["parameter_dtypes"])}
+    said = f"{place(row, CELL)} · sketch {case.settings['sketch']}, {shared}"
     how = "Predicted on fake tensors; inputs are made up. MiB of a line are of all its layers."
     return [layers, build(list(_FIELDS), _totals(case, advice), notes=(said, how))]
 
@@ -44,7 +46,7 @@ def _columns(case: Case) -> list[Column[Layer]]:
         Column("layer", "layer", is_number=False),
         Column("count", "", write=lambda count: f"×{count}" if count > 1 else ""),
         Column("kept_bytes", "kept\nnow", write=size),
-        Column("sketched_bytes", f"at\nρ={case.rho:g}", write=size),
+        Column("sketched_bytes", f"at\nρ={case.settings['rho']:g}", write=size),
         Column("verdict", "verdict", _verdict, is_number=False),
     ]
 
@@ -69,7 +71,7 @@ def _totals(case: Case, advice: Mapping[str, Any]) -> list[Column[str]]:
     return [
         Column("what", "", lambda what: what, is_number=False),
         number("exact", "now"),
-        number("sketched", f"at ρ={case.rho:g}"),
+        number("sketched", f"at ρ={case.settings['rho']:g}"),
         change("sketched"),
         number("least", "the least that any ρ reaches"),
         change("least"),

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from rmmbench.report.labels import place, provenance, setting
 from rmmbench.report.tables.table import Column, Table, Tone, build, unseen
+from rmmbench.results.case_columns import case_row
 from rmmbench.results.record import Environment, Record
-from rmmbench.results.tidy import CELL, KIND, Row, differing, read_rows, shared, telling
+from rmmbench.results.tidy import CELL, Row, differing, kind_columns, read_rows, shared, telling
 from rmmbench.running.largest_batch import Line
-from rmmbench.spec.case import CHOICES, Case
+from rmmbench.spec.case import Case
+from rmmbench.spec.known_settings import choices
 from rmmbench.units import byte_unit, format_bytes
 
 WHERE = tuple(name for name in CELL if name != "batch_size")
@@ -38,29 +40,32 @@ def _tone(line: Line) -> Tone:
 
 
 def _names(lines: Sequence[Line]) -> list[Column[Line]]:
-    rows = [_row(line.case) for line in lines]
+    rows: list[Row] = [case_row(line.case) for line in lines]
     changed = [row for row in rows if row["method"] != "exact"]
     where = telling(rows, WHERE)
     # Every setting is told that is not left as it is, for there is no other column to tell it.
-    how = {"sketch", *CHOICES, *differing(changed, KIND)}
+    how = {"sketch", *choices(), *differing(changed, kind_columns())}
 
     def method(line: Line) -> str:
-        row = _row(line.case)
-        return setting(row, how)
+        return setting(case_row(line.case), how)
 
     return [
         Column(
             "",
             "",
-            text=lambda line: place(_row(line.case), where),
+            text=lambda line: place(case_row(line.case), where),
             is_number=False,
             is_said_once=True,
         ),
         Column("label", "method", lambda line: line.case.label, text=method, is_number=False),
-        unseen("case", lambda line: line.case.model_dump(mode="json", exclude={"batch_size"})),
+        unseen("case", lambda line: _without_size(line.case)),
         unseen("outcome", lambda line: line.trouble.outcome if line.trouble else "ok"),
         unseen("reason", lambda line: line.trouble.reason if line.trouble else None),
     ]
+
+
+def _without_size(case: Case) -> dict[str, object]:
+    return {name: value for name, value in case.flat().items() if name != "batch_size"}
 
 
 def _numbers(lines: Sequence[Line]) -> list[Column[Line]]:
@@ -103,11 +108,6 @@ def times_exact(line: Line, lines: Sequence[Line]) -> float | None:
 def per_second(samples: float) -> str:
     """Return a throughput as it is printed: "5,273" or "12.3"."""
     return f"{samples:,.0f}" if samples >= 1000 else f"{samples:.3g}"
-
-
-def _row(case: Case) -> Row:
-    patterns = {name: " ".join(getattr(case, name)) or None for name in ("include", "exclude")}
-    return case.model_dump() | patterns
 
 
 def _largest(line: Line) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rmmbench.report import published
 from rmmbench.report.labels import gradient_error, kind, throughput_interval
 from rmmbench.report.tables.table import Column, Tone, unseen
-from rmmbench.results.tidy import CELL, KIND, Row, differing, interval
+from rmmbench.results.tidy import CELL, Row, differing, interval, kind_columns
 from rmmbench.spec.profile import Profile
 from rmmbench.units import ByteUnit, format_percent
 
@@ -63,7 +63,7 @@ def names(rows: Sequence[Row]) -> list[Column[Row]]:
 
 def method(rows: Sequence[Row]) -> Column[Row]:
     """Return how memory is saved, with all in which the rows differ."""
-    told = differing([row for row in rows if row["method"] != "exact"], KIND)
+    told = differing([row for row in rows if row["method"] != "exact"], kind_columns())
     has_sketches = all(row["method"] in ("exact", "rmm") for row in rows)
     heading = "sketch" if has_sketches else "method"
     return Column("label", heading, lambda row: kind(row, told), is_number=False)

@@ -7,7 +7,7 @@ from rmmbench.report import published
 from rmmbench.report.scores import Line, by_place
 from rmmbench.report.tables import columns
 from rmmbench.report.tables.table import Column, Table, build, unseen
-from rmmbench.results.tidy import SETTINGS, Row
+from rmmbench.results.tidy import Row, setting_columns
 from rmmbench.spec.profile import Profile
 
 
@@ -45,7 +45,7 @@ def overview(lines: Sequence[Line], names: Mapping[str, str], profile: Profile) 
     """
     papers, settings = papers_score(profile), dict[tuple[object, ...], dict[str, Line]]()
     for line in lines:
-        key = tuple(line.row[column] for column in SETTINGS)
+        key = tuple(line.row[column] for column in setting_columns())
         settings.setdefault(key, {})[line.place] = line
     items = [_Scores(alike, is_paper) for alike in settings.values() for is_paper in (False, True)]
     items = [x for x in items if not x.is_paper or any(map(papers.cell, x.lines.values()))]

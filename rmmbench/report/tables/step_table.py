@@ -9,7 +9,7 @@ from rmmbench.report.tables import columns
 from rmmbench.report.tables.columns import happened, percent
 from rmmbench.report.tables.table import Column, Table, build, unseen
 from rmmbench.results.record import Environment
-from rmmbench.results.tidy import CELL, KIND, Row, is_projection, kept, telling
+from rmmbench.results.tidy import CELL, Row, is_projection, kept, kind_columns, telling
 from rmmbench.spec.profile import Profile
 from rmmbench.units import GIB, byte_unit
 
@@ -36,13 +36,18 @@ def step_table(
 def in_order(rows: Sequence[Row]) -> list[Row]:
     """Return the rows by place and size; in a cell exact first, then from most to least kept."""
     places: dict[str, int] = {}
+    cells: dict[str, int] = {}
     kinds: dict[str, int] = {}
 
     def order(row: Row) -> tuple[object, ...]:
         where = places.setdefault(place(row, WHERE), len(places))
         cell = (where, row["batch_size"], row["seq_len"] or 0)
-        how = (kinds.setdefault(kind(row, KIND), len(kinds)), [-size for size in kept(row)])
-        return (*cell, row["cell"], row["method"] != "exact", *how)
+        found = cells.setdefault(row["cell"], len(cells))
+        how = (
+            kinds.setdefault(kind(row, kind_columns()), len(kinds)),
+            [-size for size in kept(row)],
+        )
+        return (*cell, found, row["method"] != "exact", *how)
 
     return sorted(rows, key=order)
 

@@ -54,7 +54,7 @@ def preparing(wanted, device="cpu"):
         with torch.device(device):
             built = models.build(wanted)
             batch = built.make_batch()
-        methods.get(wanted.method).apply(built.model, wanted, batch)
+        methods.stack(wanted.steps).apply(built.model, batch)
         return TrainingStep(
             built.model.train(),
             batch,

@@ -45,7 +45,7 @@ def preparing(wanted, change=lambda model: None):
         built = models.build(wanted)
         change(built.model)
         batch = built.make_batch()
-        methods.get(wanted.method).apply(built.model, wanted, batch)
+        methods.stack(wanted.steps).apply(built.model, batch)
         return TrainingStep(
             built.model.train(),
             batch,
@@ -124,7 +124,7 @@ def test_a_sketched_layer_keeps_what_it_says(sketch, rows, rho):
     wanted = case("linear:96x64", sketch, rho, batch_size=rows)
     exact = predict_memory(preparing(wanted.as_exact())).saved_bytes
     found = predict_memory(preparing(wanted)).saved_bytes
-    kind = sketches.get(sketch, block_rows=wanted.block_rows)
+    kind = sketches.get(sketch, block_rows=wanted.settings["block_rows"])
     proj_dim = kind.size_from(rows, math.ceil(rho * rows))
     key = 16 * proj_dim if sketch == "norm-rows" else 8
     assert exact == rows * 96 * 4

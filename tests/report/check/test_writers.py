@@ -91,15 +91,16 @@ def test_line_of_a_finding(report):
 def test_line_of_a_small_case(make_record):
     """Where 2 MiB are the limit, the change is in bytes too; other settings are told by name."""
     settings = {"task": None, "model": "mlp", "seq_len": None, "include": ("a.*", "b")}
+    settings |= {"method": "velora"}
     (before, now) = (
         make_record(saved=size, memory_device="cpu", **settings) for size in (MIB, 4 * MIB)
     )
     (finding, *_) = compare([before], [now]).findings
     assert wording.line(finding) == (
         "saved_bytes rose 3.0 MiB (limit 2.0 MiB): "
-        "model=mlp batch_size=16 method=exact include=a.*,b"
+        "model=mlp batch_size=16 method=velora group_size=64 include=a.*,b"
     )
-    assert wording.name(now.case) == "mlp 16 exact include=a.*,b"
+    assert wording.name(now.case) == "mlp 16 velora, groups of 64 include=a.*,b"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,11 @@ def test_line_of_a_small_case(make_record):
     [
         ({"where": "beneficial"}, "dct, beneficial layers ρ=0.1", " where=beneficial"),
         ({"share": False}, "dct, unshared ρ=0.1", " share=false"),
-        ({"block_rows": 103}, "dct, blocks of 103 ρ=0.1", " block_rows=103"),
+        (
+            {"where": "beneficial", "share": False},
+            "dct, beneficial layers, unshared ρ=0.1",
+            " where=beneficial share=false",
+        ),
     ],
 )
 def test_choices_are_told_once(make_record, choice, words, setting):

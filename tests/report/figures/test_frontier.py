@@ -13,6 +13,7 @@ from rmmbench.report.figures._ways import left_out, read_cells, way_names
 from rmmbench.report.labels import has_exact_gradient
 from rmmbench.results.record import GradientError
 from rmmbench.results.tidy import read_rows
+from rmmbench.spec.case import Case
 from rmmbench.units import GIB
 
 OPORP = {"method": "rmm", "sketch": "oporp", "rho": 0.1}
@@ -188,7 +189,7 @@ def test_the_line_to_checkpointing(way, peak, ratio, side):
     """A case is above the line from exact to checkpointing, below or on it; or it says nothing."""
     records = [way(10, 1.0), way(2, 0.6, method="checkpoint"), way(peak, ratio, **OPORP)]
     # All three ask for both, whatever came of it.
-    case = records[0].case.model_copy(update=OPORP)
+    case = Case.model_validate(records[0].case.flat() | OPORP)
     records[2] = records[2].model_copy(update={"case": case, "key": case.key})
     cell, rows = cell_of(records)
     assert cell.side(rows["oporp ρ=0.1"]) == side
@@ -232,10 +233,11 @@ def test_names(make_record):
         "exact-rp 2 bits ρ=0.1",
         "memory-budget 0.5",
         "oporp + fewbit-activation 3 bits ρ=0.1",
-        "oporp + fewbit-activation + quantize 8 bits 3-bit activations ρ=0.1",
+        "oporp + fewbit-activation + quantize 3-bit activations 8 bits ρ=0.1",
     ]
     said = "oporp, oporp + fewbit-activation (beneficial layers)"
-    assert left_out(rows) == f"Settings that the names leave out: {said}."
+    groups = "quantize, oporp + fewbit-activation + quantize (groups of 256)"
+    assert left_out(rows) == f"Settings that the names leave out: {said}; {groups}."
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_layers_are_told_apart(draw, linear_cases):
 @pytest.mark.parametrize("choice", [{"where": "beneficial"}, {"share": False}])
 def test_choices_are_told_apart(draw, linear_cases, make_record, choice):
     """Two cases that differ in a choice alone are in two panels."""
-    case = saved_otherwise(make_record, 8 * MIB).case.model_dump() | choice
+    case = saved_otherwise(make_record, 8 * MIB).case.with_settings(**choice).model_dump()
     more = make_record(step_seconds=(1.0,) * 3, **case)
     seen = draw("linear", [*linear_cases(sizes=(4096,), sketches=("norm-rows",)), more])
     words = {"where": "norm-rows, beneficial layers", "share": "norm-rows, unshared"}

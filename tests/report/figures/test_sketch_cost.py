@@ -65,8 +65,8 @@ def test_no_two_dots_are_one(draw, projection_cases, make_record):
     blocked = [
         record.model_copy(update={"case": case, "key": case.key})
         for record in projection_cases(sketches=("gaussian",))
-        for case in [record.case.model_copy(update={"block_rows": 128})]
-        if case.sketch
+        if record.case.steps
+        for case in [record.case.with_settings(block_rows=128)]
     ]
     seen = draw("sketch-cost", projection_cases() + blocked)
     assert set(seen.drawing.layout.yaxis.ticktext) == {

@@ -1,0 +1,36 @@
+"""A case as columns of a flat row."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from rmmbench.spec.case import Case
+
+
+def case_row(case: Case) -> dict[str, object]:
+    """Return the columns of a case: its fields, with the method and every setting for its steps."""
+    row: dict[str, object] = {}
+    for name in _CASE_COLUMNS:
+        if name == "steps":
+            row |= {"method": case.method, **case.settings}
+        else:
+            row[name] = getattr(case, name)
+    return {k: " ".join(v) or None if isinstance(v, tuple) else v for k, v in row.items()}
+
+
+_CASE_COLUMNS: Final = tuple(
+    name for name in Case.model_fields if name not in ("timing", "training", "timeline")
+)
+
+
+def told_dtype(dtype: str, parameters: Mapping[str, int] | None) -> str:
+    """Return what a model computes in: the dtype asked for, or the parameters' where they differ.
+
+    Args:
+        dtype: "float32", or what autocast casts to.
+        parameters: How many numbers they have of each dtype; None if that is not known.
+    """
+    if not parameters or set(parameters) == {"float32"}:
+        return dtype
+    found = " and ".join(sorted(parameters, key=lambda name: -parameters[name]))
+    cast = "" if dtype == "float32" else f", autocast to {dtype}"
+    return f"{found} parameters{cast}"

@@ -1,0 +1,49 @@
+"""Records of schema version 1, in which a case had its method and settings side by side.
+
+They are read as what is written now: the case with steps, and the key that names such a case. What
+a version 1 key was is still told, as run.json of that version names its cases by them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rmmbench.spec.case import Case, digest
+from rmmbench.spec.known_settings import absent
+from rmmbench.spec.steps import values
+
+SCHEMA_VERSION: Final = 2
+READ: Final = (1, 2)
+"""The versions that are read on."""
+
+_FLAT: Final = {
+    *("sketch", "rho", "proj_dim", "min_proj_dim", "max_proj_dim", "block_rows"),
+    *("bits", "group_size", "activation_bits", "budget", "include", "exclude", "where", "share"),
+}
+"""The settings that every version 1 case had; one of a later day counts only where it is given."""
+
+_UNTOLD: Final = (
+    *("bits", "group_size", "activation_bits", "budget"),
+    *("training", "timeline", "gradient_draws", "memory_limit_bytes"),
+)
+"""What version 1 left out of a key where it was null."""
+
+
+def migrated(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a record of version 1 tells as one of version 2; others as they are.
+
+    Raises:
+        ValueError: If its case names a method or a setting that there is not.
+    """
+    if type(told.get("schema_version")) is not int or told["schema_version"] != 1:
+        return told
+    if "key" not in told or "case" not in told:
+        return {**told, "schema_version": SCHEMA_VERSION}
+    case = Case.model_validate(told["case"])
+    return {**told, "schema_version": SCHEMA_VERSION, "case": case, "key": case.key}
+
+
+def former_key(case: Case) -> str:
+    """Return the key that version 1 gave to a case."""
+    later = absent().keys() - _FLAT - values(case.steps).keys()
+    said = {name: value for name, value in case.flat().items() if name not in later}
+    return digest({k: v for k, v in said.items() if v is not None or k not in _UNTOLD})

@@ -1,0 +1,115 @@
+"""What is done to a model: methods in the order they are written, each with its own settings.
+
+Methods and sketches are plug-ins: they are found by name, in the registry of their folder.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+
+from rmmbench.registry import open_set
+from rmmbench.spec.printable import printable
+from rmmbench.spec.settings import Settings
+from rmmbench.spec.strict import shown
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing of an open set, and what it is set to."""
+
+    name: str
+    settings: Settings = Settings()  # noqa: RUF009 -- it is frozen
+
+
+@dataclass(frozen=True)
+class Of:
+    """Beside the type `Step`: the folder that it is of. In JSON it is a name, or [name, settings].
+
+    Of its settings only those are written that are not left as they are.
+    """
+
+    folder: str
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        """Return how pydantic reads and writes such a step."""
+        written = core_schema.plain_serializer_function_ser_schema(_written)
+        return core_schema.no_info_plain_validator_function(self.read, serialization=written)
+
+    def read(self, told: Any) -> Step:
+        """Return the step that JSON tells of.
+
+        Raises:
+            ValueError: If it tells of none, or its folder has none such.
+        """
+        if isinstance(told, Step):
+            return told
+        name, settings = told if isinstance(told, list | tuple) and len(told) == 2 else (told, {})
+        if not isinstance(name, str):
+            raise ValueError(f"must be a name, or a name and its settings, got {shown(told)}")
+        return Step(name, settings_class(self.folder, name).model_validate(settings))
+
+    def taking(self, name: str, given: Mapping[str, Any]) -> Step:
+        """Return the step called `name` with those of some settings that it has; None is none.
+
+        Raises:
+            ValueError: If the folder has none such, or a setting is out of its range.
+        """
+        kind, own = settings_class(self.folder, name), {}
+        for each, field in kind.model_fields.items():
+            inner = chosen_of(field)
+            if inner is not None:
+                usual = field.get_default(call_default_factory=True).name
+                own[each] = inner.taking(given.get(each) or usual, given)
+            elif given.get(each) is not None:
+                own[each] = given[each]
+        return Step(name, kind.model_validate(own))
+
+
+def _written(step: Step) -> Any:
+    settings = step.settings.model_dump(mode="json", exclude_defaults=True)
+    return [step.name, settings] if settings else step.name
+
+
+def settings_class(folder: str, name: str) -> type[Settings]:
+    """Return the class of what something is set to.
+
+    Raises:
+        UnknownNameError: A ValueError, if the folder has nothing of that name.
+    """
+    found: type[Settings] = open_set(folder).settings(printable(name, 100)) or Settings
+    return found
+
+
+def chosen_of(field: FieldInfo) -> Of | None:
+    """Return of which folder a setting chooses something; None for other settings."""
+    return next((each for each in field.metadata if isinstance(each, Of)), None)
+
+
+def chosen(steps: Iterable[Step], folder: str) -> list[Step]:
+    """Return what settings of some steps choose of a folder: the sketches of a stack, say."""
+    found = []
+    for step in steps:
+        for name, field in type(step.settings).model_fields.items():
+            inner = chosen_of(field)
+            if inner is not None and inner.folder == folder:
+                found.append(getattr(step.settings, name))
+    return found
+
+
+def values(steps: Iterable[Step]) -> dict[str, Any]:
+    """Return every setting of some steps by name, what they choose by its name and its settings.
+
+    Of several with a setting of one name the last counts that says anything.
+    """
+    found: dict[str, Any] = {}
+    for step in steps:
+        for name, value in step.settings:
+            if isinstance(value, Step):
+                found |= {name: value.name} | values([value])
+            elif value is not None or name not in found:
+                found[name] = value
+    return found
