@@ -144,9 +144,13 @@ def call(operator: Any, x: Tensor, *rest: Any) -> Any:
 
 
 def _is_watched(x: Tensor) -> bool:
-    """Tell whether operators on a tensor are seen by a mode, a subclass, a transform or a trace."""
+    """Tell whether operators on a tensor are seen by a mode, a subclass, a transform or a trace.
+
+    So they are, too, where a tensor has no numbers.
+    """
     return (
         type(x) is not Tensor
+        or not (x.is_cpu or x.is_cuda)
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._are_functorch_transforms_active()
         or torch._C._get_tracing_state() is not None
