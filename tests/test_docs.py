@@ -19,6 +19,7 @@ from rmmbench.sketches import SKETCHES
 from rmmbench.spec import profile as profiles
 from rmmbench.spec.grid import grid_class
 from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
+from rmmbench.spec.published import Published
 
 ROOT = Path(rmmbench.__file__).parents[1]
 DOCS = ROOT / "rmmbench" / "docs"
@@ -229,7 +230,7 @@ def test_every_key_of_a_profile_has_a_line():
     kinds |= {
         "[timeline]": TimelineSettings,
         "[[grid]]": grid_class(),
-        "[[published]]": profiles.Published,
+        "[[published]]": Published,
     }
     for heading, kind in kinds.items():
         assert first_cells(tables[heading]) == set(kind.model_fields), heading

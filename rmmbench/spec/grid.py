@@ -14,6 +14,7 @@ from pydantic import (
     ValidationError,
     create_model,
     field_validator,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 
@@ -27,10 +28,10 @@ from rmmbench.spec.steps import Of, chosen_of, settings_class
 from rmmbench.spec.strict import Strict, complaint
 from rmmbench.spec.tasks import TASKS
 
-WITHOUT_LENGTH = ("mlp", "linear", "projection", "import", "gcn2")
+WITHOUT_LENGTH = ("mlp", "linear", "import", "gcn2")
 """Models whose batches have no sequence unless one is given outright."""
 
-Measure = Literal["memory", "time", "gradient", "training", "timeline"]
+Measure = Literal["memory", "time", "gradient", "training", "timeline", "projection"]
 
 
 def _as_many(value: Any) -> Any:
@@ -75,7 +76,19 @@ class Grid(Strict):
             raise ValueError("must have 'time' or 'training', not both; make two grids")
         if "gradient" in names and "time" not in names:
             raise ValueError("must have 'time' beside 'gradient', which needs a device too")
+        if "projection" in names and len(names) > 1:
+            raise ValueError("must have 'projection' alone, which times no steps; make two grids")
         return names
+
+    @model_validator(mode="after")
+    def _projections_of_a_layer(self) -> "Grid":
+        models = [name for name in self.model if name.partition(":")[0] != "linear"]
+        others = [name for name in self.method if name not in ("rmm", EXACT)]
+        if "projection" in self.measure and (models or others):
+            got = f"model '{models[0]}'" if models else f"method '{others[0]}'"
+            need = "measure 'projection' must have models linear:INxOUT and method rmm"
+            raise ValueError(f"{need}, got {got}")
+        return self
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Yield what makes each case, the exact one of a cell before the others.
