@@ -154,11 +154,15 @@ def _is_watched(x: Tensor) -> bool:
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._are_functorch_transforms_active()
         or torch._C._get_tracing_state() is not None
-        or torch.autograd._profiler_enabled()
+        or torch._C._autograd._profiler_enabled()
     )
 
 
-_MAKES = {sketch: _sketch, project: _project, project_and_sum: _project_and_sum}
+_MAKES: dict[Any, Callable[..., Any]] = {
+    sketch: _sketch,
+    project: _project,
+    project_and_sum: _project_and_sum,
+}
 
 OPERATORS = [sketch, project, project_and_sum]
 """What torch dispatches on to sketch; each takes x, proj_dim and the sketch's text first."""
