@@ -18,10 +18,11 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from rmmbench.errors import ProfileError, UnknownNameError, UsageError
+from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_mean
 from rmmbench.spec.case import Case
 from rmmbench.spec.flat import EXACT
 from rmmbench.spec.known_settings import Known, known
+from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
 from rmmbench.spec.ranges import Count, Name, Seed
 from rmmbench.spec.steps import Of, chosen_of, settings_class
 from rmmbench.spec.strict import Strict, complaint
@@ -232,5 +233,16 @@ def case_from(data: Mapping[str, Any]) -> Case:
         return Case.model_validate(data)
     except ValidationError as error:
         fault = error.errors()[0]
-        name = "".join(map(str, fault["loc"]))
+        name = ".".join(map(str, fault["loc"]))
+        if fault["type"] == "extra_forbidden" and fault["loc"][0] in _TABLES:
+            known = list(_TABLES[fault["loc"][0]].model_fields)
+            hint = f"{did_you_mean(str(fault['loc'][-1]), known)}; keys are: {', '.join(known)}"
+            raise UsageError(f"unknown key '{name}'{hint}") from None
         raise UsageError(f"{name}{complaint(fault)}".removeprefix(": ")) from None
+
+
+_TABLES: dict[Any, type[Strict]] = {
+    "timing": TimingSettings,
+    "training": TrainingSettings,
+    "timeline": TimelineSettings,
+}
