@@ -15,9 +15,14 @@ must hold, what was given, what to do. They are caught once, in `rmmbench.cli`.
 """
 
 import difflib
+import functools
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Exit(IntEnum):
@@ -96,6 +101,19 @@ def check_arguments(given: Iterable[str], known: Iterable[str]) -> None:
         if name not in known:
             choice = f"{did_you_mean(name, known)}; choose from: {', '.join(known)}"
             raise TypeError(f"no argument named '{name}'{choice}")
+
+
+def arguments_checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that answers a wrong keyword with the nearest right one."""
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **keywords: P.kwargs) -> R:
+        check_arguments(keywords, names)
+        return function(*args, **keywords)
+
+    return checked
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

@@ -66,6 +66,13 @@ def test_import_is_light_and_names_resolve_on_demand():
             "no argument named 'tim_ing'; did you mean 'timing'",
         ),
         (lambda: rmmbench.predict(3), "model must be a name .* got int"),
+        (lambda: rmmbench.predict(rmmbench.RMMLinear(4, 4, rho=0.5)), "got a model itself"),
+        (lambda: rmmbench.compare("ci", "ci", alow=[]), "'alow'; did you mean 'allow'"),
+        (lambda: rmmbench.load(pth="ci"), "no argument named 'pth'; did you mean 'path'"),
+        (lambda: rmmbench.inspect(None, exmple=1), "'exmple'; did you mean 'example'"),
+        (lambda: rmmbench.unconvert(mdl=None), "no argument named 'mdl'"),
+        (lambda: rmmbench.plot("ci", figur="x"), "'figur'; did you mean 'figure'"),
+        (lambda: rmmbench.advise(None, None, sktch="x"), "'sktch'; did you mean 'sketch'"),
     ],
 )
 def test_wrong_arguments_are_told_in_a_line(call, said):

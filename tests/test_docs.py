@@ -17,8 +17,9 @@ from rmmbench.models import MODELS
 from rmmbench.results.record import Record
 from rmmbench.sketches import SKETCHES
 from rmmbench.spec import profile as profiles
-from rmmbench.spec.grid import Grid
+from rmmbench.spec.grid import grid_class
 from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
+from rmmbench.spec.published import Published
 
 ROOT = Path(rmmbench.__file__).parents[1]
 DOCS = ROOT / "rmmbench" / "docs"
@@ -195,6 +196,23 @@ def test_every_sketch_and_method_has_a_line():
     assert first_cells(page("methods")) == set(METHODS.names())
 
 
+@pytest.mark.parametrize("method", METHODS.names())
+def test_every_setting_of_a_method_has_a_word(method):
+    """A method's row names the settings that its class has, and no other; the list tells each."""
+    line = next(each for each in page("methods").splitlines() if each.startswith(f"| `{method}` |"))
+    kind = METHODS.settings(method)
+    settings = set(kind.declared()) if kind else set()
+    assert named(line.rstrip("|").rsplit("|", 1)[1]) == settings
+    assert settings - {"sketch"} <= named(page("methods").split("## Settings")[1].split("## ")[0])
+
+
+def test_every_setting_of_a_sketch_has_a_word():
+    """What a sketch can be set to by itself is told on its page."""
+    kinds = filter(None, map(SKETCHES.settings, SKETCHES.names()))
+    own = {name for kind in kinds for name in kind.declared()}
+    assert own <= set(re.findall(r"[*`](\w+)[*`]", page("sketches")))
+
+
 def test_every_column_has_a_line():
     """The columns of a row, and the fields of a record, are all told, and no other is."""
     columns = set(rmmbench.load("ci").frame().columns)
@@ -209,7 +227,11 @@ def test_every_key_of_a_profile_has_a_line():
     text = page("profiles")
     tables = dict(re.findall(r"## (.*?)\n(.*?)(?=\n## |\Z)", text, re.DOTALL))
     kinds = {"[timing]": TimingSettings, "[training]": TrainingSettings}
-    kinds |= {"[timeline]": TimelineSettings, "[[grid]]": Grid, "[[published]]": profiles.Published}
+    kinds |= {
+        "[timeline]": TimelineSettings,
+        "[[grid]]": grid_class(),
+        "[[published]]": Published,
+    }
     for heading, kind in kinds.items():
         assert first_cells(tables[heading]) == set(kind.model_fields), heading
     assert first_cells(tables["Models"]) == set(MODELS.names())

@@ -1,15 +1,12 @@
 """`rmmbench advise`: which linear layers of a model are worth a sketch, and what all would save."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from rmmbench.cli.options import AsJson, Axes, ModelName, single, takes_axes
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import note
-
-if TYPE_CHECKING:
-    from rmmbench.spec.case import Case
 
 
 @takes_axes("task", "batch_size", "seq_len", "dtype", "attention", "sketch", "rho")
@@ -35,9 +32,12 @@ def advise(
     from rmmbench.cli.drawn import print_tables
     from rmmbench.report.tables.advice_tables import advice_tables
     from rmmbench.running.advising import advise as advise_case
+    from rmmbench.running.one_case import case_of
 
     settings = single(axes, sketch="oporp", rho=0.5, dtype="float32", attention="eager")
-    case = _case(settings | {"model": model, "share": share})
+    task, *shape = (settings.pop(name, None) for name in ("task", "batch_size", "seq_len"))
+    about = {"where": "beneficial", "memory_device": "predict", "share": share}
+    case = case_of(model, task, shape[0], shape[1], settings | about)
     note(f"following a training step of {model}; nothing is allocated")
     advice = advise_case(case)
     if as_json:
@@ -46,18 +46,3 @@ def advise(
         write_json({"case": case.flat()} | advice)
         return
     print_tables(advice_tables(case, advice, fold=not every_layer))
-
-
-def _case(settings: dict[str, Any]) -> "Case":
-    from rmmbench.errors import UnknownNameError
-    from rmmbench.spec.grid import WITHOUT_LENGTH, case_from
-    from rmmbench.spec.tasks import TASKS
-
-    task = settings.get("task")
-    if task is not None and task not in TASKS:
-        raise UnknownNameError("task", task, TASKS)
-    length = None if settings["model"].partition(":")[0] in WITHOUT_LENGTH else 128
-    usual = {"batch_size": 32, "seq_len": length, "method": "rmm", "where": "beneficial"}
-    if task is not None:
-        usual |= {"batch_size": TASKS[task].batch_size, "seq_len": length and TASKS[task].seq_len}
-    return case_from(usual | {"memory_device": "predict"} | settings)

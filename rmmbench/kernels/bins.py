@@ -1,7 +1,6 @@
 """Signed sums of the rows of each bin: one pass over X, and no S."""
 
 import torch
-import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor
 
 from rmmbench.kernels import philox
@@ -9,6 +8,9 @@ from rmmbench.kernels.launch import kernel_or_twin
 
 # Elements of a float32 copy of some columns.
 _PIECE_ELEMENTS = 2**22
+
+# torch.embedding_bag's mode: torch.nn.functional's is slower by as much as the sums of a few rows.
+_SUM = 0
 
 
 def bin_sums(x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor) -> Tensor:
@@ -19,7 +21,7 @@ def bin_sums(x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor) -> Te
         order: The rows by bin, int32 or int64, shape (rows,).
         starts: Where each bin starts in `order`, of its type, shape (bins,); the first at 0, and
             the last ends with the rows.
-        sign_words: As `philox.sign_words` gives them.
+        sign_words: As `philox.sign_words` gives them; on a CPU a sign for each place in `order`.
     """
     return kernel_or_twin("_triton_bins:bin_sums", bin_sums_twin, x, order, starts, sign_words)
 
@@ -37,10 +39,12 @@ def bin_sums_twin(x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor) 
     """Return what `bin_sums` does, in PyTorch's own operators."""
     if x.dtype == torch.bfloat16:
         return _bin_sums_of_bfloat16(x, order, starts, sign_words)
-    signs = philox.unpack_signs(sign_words, x.shape[0], x.dtype)
-    weights = signs.index_select(0, order)
+    weights = sign_words
+    if not weights.is_floating_point():
+        weights = philox.unpack_signs(sign_words, x.shape[0], x.dtype).index_select(0, order)
     # A bag of embeddings is a bin: gathered, weighted and summed without a copy of X.
-    return F.embedding_bag(order, x, starts, mode="sum", per_sample_weights=weights)
+    sums: Tensor = torch.embedding_bag(x, order, starts, False, _SUM, False, weights)[0]
+    return sums
 
 
 def _bin_sums_of_bfloat16(x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor) -> Tensor:

@@ -60,17 +60,19 @@ def kernel_or_twin(
         else:
             _taken.add("triton")
             return result
-    if _are_real(*tensors):
+    if "torch" not in _taken and _are_real(*tensors):
         _taken.add("torch")
     return twin(*args, **kwargs)
 
 
 def usable(*tensors: Tensor) -> bool:
     """Return whether kernels can take these tensors: real ones, all on one GPU."""
+    if not tensors[0].is_cuda:
+        return False
     # A kernel reads what is in memory: of a negative view, numbers of the other sign.
     if not _are_real(*tensors) or any(tensor.is_neg() for tensor in tensors):
         return False
-    return tensors[0].is_cuda and len({tensor.device for tensor in tensors}) == 1
+    return len({tensor.device for tensor in tensors}) == 1
 
 
 def note_sketch(x: Tensor) -> None:

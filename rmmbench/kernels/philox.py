@@ -95,6 +95,14 @@ def host_generator(seed: Tensor, use: int) -> torch.Generator:
     return torch.Generator(seed.device).manual_seed(mixed >> 32 & WORD)
 
 
+def below(seed: Tensor, count: int, bound: int, use: int) -> Tensor:
+    """Return `count` numbers below a bound, int32; on a CPU torch's generator's."""
+    if seed.device.type == "cpu":
+        drawn = torch.empty(count, dtype=torch.int32, device=seed.device)
+        return drawn.random_(0, bound, generator=host_generator(seed, use))
+    return ((philox_stream(seed, count, use) * bound) >> 32).to(torch.int32)
+
+
 def sign_words(seed: Tensor, rows: int) -> Tensor:
     """Return a random bit a row, packed: bit i % 32 of word i // 32 is row i's; 1 is minus."""
     return stream(seed, -(-rows // 32), Use.SIGNS)
@@ -109,6 +117,10 @@ def unpack_signs(packed: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
 
 def signs(seed: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
     """Return a random sign a row, shape (rows,), +1 or −1."""
+    if seed.device.type == "cpu":
+        generator = host_generator(seed, Use.SIGNS)
+        bits = torch.empty(rows, dtype=dtype, device=seed.device).random_(0, 2, generator=generator)
+        return torch.rsub(bits, 1, alpha=2)
     return unpack_signs(sign_words(seed, rows), rows, dtype)
 
 

@@ -19,7 +19,6 @@ MODELS: Registry[Builder] = Registry(
         "roberta-tiny": Entry("roberta:tiny", "RoBERTa, 0.6 M parameters, for quick runs"),
         "mlp": Entry("mlp:mlp", "linear layers and GELU; mlp:IN-HIDDEN-…-OUT"),
         "linear": Entry("linear:linear", "one linear layer; linear:INxOUT"),
-        "projection": Entry("projection:projection", "a sketch timed alone; projection:INxOUT"),
         "decoder": Entry("decoder:decoder", "Llama's blocks; decoder:LAYERSxWIDTH[xVOCABULARY]"),
         "gcn2": Entry("gcn2:gcn2", "a graph network, GCN2; gcn2:IN-WIDTHxLAYERS-OUT"),
         "hf": Entry("huggingface:from_name", "any transformers model; hf:DIRECTORY-OR-CONFIG-NAME"),

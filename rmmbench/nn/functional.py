@@ -106,7 +106,7 @@ class Sketching(NamedTuple):
         settings = (estimator, x.dtype)
         found = None if shared is None else shared.find(input, settings)
         given = None if self.seed is None else seed_tensor(self.seed, torch.device("cpu"))
-        kept = Kept(*ops.sketch(x, *estimator, given, *(found or (None, None))))
+        kept = Kept(*ops.call(ops.sketch, x, *estimator, given, *(found or (None, None))))
         if shared is not None and found is None:
             shared.keep(input, settings, kept)
         return kept
@@ -129,7 +129,7 @@ class SketchedProduct(NamedTuple):
         """Return the gradients of weight and bias, from one pass over y where one can do."""
         (x_proj, key), sums = kept, None
         if has_bias:
-            y_proj, sums = ops.project_and_sum(y, *self, key)
+            y_proj, sums = ops.call(ops.project_and_sum, y, *self, key)
         else:
-            y_proj = ops.project(y, *self, key)
+            y_proj = ops.call(ops.project, y, *self, key)
         return y_proj.T @ x_proj, sums

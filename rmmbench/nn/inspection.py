@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from rmmbench.errors import arguments_checked
 from rmmbench.nn.analysis.rehearsal import Example, rehearsal
 from rmmbench.nn.compressed import Compression
 from rmmbench.nn.compressed_layers import Compressed, named_compressed
@@ -53,6 +54,7 @@ class Inspection(Listing[InspectedLayer]):
         }
 
 
+@arguments_checked
 def inspect(model: nn.Module, example: Example | None = None) -> Inspection:
     """Return the converted layers of a model with their settings, and what each of them keeps.
 

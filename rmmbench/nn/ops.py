@@ -131,6 +131,39 @@ rounding_words = _operator(
 )
 """Returns `count` random words of 16 bits, int16, of a seed; others for each piece."""
 
+
+def call(operator: Any, x: Tensor, *rest: Any) -> Any:
+    """Return what an operator returns; without torch's dispatcher where nothing could tell.
+
+    For a layer of few rows the way through the dispatcher and back takes as long as the sketch.
+    """
+    make = _MAKES.get(operator)
+    if make is None or torch.compiler.is_compiling() or _is_watched(x):
+        return operator(x, *rest)
+    return make(x, *rest)
+
+
+def _is_watched(x: Tensor) -> bool:
+    """Tell whether operators on a tensor are seen by a mode, a subclass, a transform or a trace.
+
+    So they are, too, where a tensor has no numbers.
+    """
+    return (
+        type(x) is not Tensor
+        or not (x.is_cpu or x.is_cuda)
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._autograd._profiler_enabled()
+    )
+
+
+_MAKES: dict[Any, Callable[..., Any]] = {
+    sketch: _sketch,
+    project: _project,
+    project_and_sum: _project_and_sum,
+}
+
 OPERATORS = [sketch, project, project_and_sum]
 """What torch dispatches on to sketch; each takes x, proj_dim and the sketch's text first."""
 

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from rmmbench.errors import arguments_checked
 from rmmbench.nn.compressed_layers import (
     Compressed,
     CompressedConv1D,
@@ -19,6 +20,7 @@ from rmmbench.nn.swap import change_class
 M = TypeVar("M", bound=nn.Module)
 
 
+@arguments_checked
 def unconvert(model: M) -> M:
     """Make the converted layers of a model linear ones again, and return the model.
 

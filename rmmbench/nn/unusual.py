@@ -26,8 +26,11 @@ def can_be_sketched(*tensors: Tensor | None) -> bool:
 def _is_plain(tensor: Tensor) -> bool:
     if not isinstance(tensor, Tensor) or tensor.is_nested or tensor.layout is not torch.strided:
         return False
-    value_and_tangent = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
-    return tensor.is_floating_point() and value_and_tangent.tangent is None
+    if not tensor.is_floating_point():
+        return False
+    if forward_ad._current_level < 0:
+        return True
+    return forward_ad.unpack_dual(tensor).tangent is None  # type: ignore[no-untyped-call]
 
 
 def is_jagged(input: Tensor) -> bool:

@@ -38,7 +38,7 @@ def place(row: Row, columns: Iterable[str]) -> str:
     if "batch_size" in parts and "seq_len" in parts:
         parts["batch_size"] = f"{row['batch_size']}×{row['seq_len']}"
         del parts["seq_len"]
-    elif "batch_size" in parts and row["model"].partition(":")[0] in ("linear", "projection"):
+    elif "batch_size" in parts and row["model"].partition(":")[0] == "linear":
         parts["batch_size"] = f"{row['batch_size']} rows"
     return " · ".join(parts.values())
 
@@ -109,15 +109,22 @@ def has_exact_gradient(row: Row) -> bool | None:
     return known
 
 
-def throughput_interval(row: Row) -> str:
-    """Return where the true relative throughput lies: "0.89–1.23"; "" where there is no noise."""
-    if row["relative_throughput"] is None:
+def ratio_interval(row: Row, name: str = "relative_throughput") -> str:
+    """Return where the true ratio lies: "0.89–1.23"; "" where there is no noise, or no ratio."""
+    if row[name] is None:
         return ""
-    low, high = interval(row)
+    low, high = interval(row, name)
     if low == high:
         return ""
     digits = max(2, -math.floor(math.log10(high - low)))
     return f"{low:.{digits}f}–{high:.{digits}f}"
+
+
+_WHERE = {
+    "memory": ("memory_device",),
+    "time": ("time_device", "projection_device"),
+    "training": ("time_device",),
+}
 
 
 def provenance(
@@ -136,8 +143,8 @@ def provenance(
     how |= {device: f"measured on {name}" for device, name in machine.items()}
     by_source: dict[str, list[str]] = {}
     for subject in subjects:
-        where = "time_device" if subject == "training" else f"{subject}_device"
-        for device in sorted({row[where] for row in rows} - {None}):
+        devices = {row[where] for row in rows for where in _WHERE[subject]}
+        for device in sorted(devices - {None}):
             if subject == "training":
                 by_source.setdefault(f"trained on {machine[device]}", [])
             else:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from rmmbench.errors import arguments_checked
 from rmmbench.report.check.two_runs import opened
 from rmmbench.report.figures import FIGURES, FigureData
 from rmmbench.report.tables import Table, markdown, tables_of
@@ -29,6 +30,7 @@ class Page(str):
         return str(self)
 
 
+@arguments_checked
 def summary(run: Run | str | Path) -> Page:
     """Return the page of a run in Markdown, made from its records alone.
 

@@ -28,6 +28,10 @@ _UNTOLD: Final = (
 """What version 1 left out of a key where it was null."""
 
 
+_PROJECTION: Final = "projection"
+"""The model that a sketch alone was timed as."""
+
+
 def migrated(told: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what a record of version 1 tells as one of version 2; others as they are.
 
@@ -38,7 +42,7 @@ def migrated(told: Mapping[str, Any]) -> Mapping[str, Any]:
         return told
     if "key" not in told or "case" not in told:
         return {**told, "schema_version": SCHEMA_VERSION}
-    case = Case.model_validate(told["case"])
+    case = Case.model_validate(_with_projection(told["case"]))
     return {**told, "schema_version": SCHEMA_VERSION, "case": case, "key": case.key}
 
 
@@ -46,4 +50,17 @@ def former_key(case: Case) -> str:
     """Return the key that version 1 gave to a case."""
     later = absent().keys() - _FLAT - values(case.steps).keys()
     said = {name: value for name, value in case.flat().items() if name not in later}
+    device = said.pop("projection_device")
+    if device is not None:
+        argument = case.model.partition(":")[1:]
+        said |= {"model": "".join([_PROJECTION, *argument]), "time_device": device}
     return digest({k: v for k, v in said.items() if v is not None or k not in _UNTOLD})
+
+
+def _with_projection(case: Any) -> Any:
+    """Return what is told of a case, with the measure that version 1 had as a model."""
+    name, *argument = str(case.get("model") if isinstance(case, Mapping) else "").partition(":")
+    if name != _PROJECTION:
+        return case
+    changes = {"model": "".join(["linear", *argument]), "time_device": None}
+    return {**case, **changes, "projection_device": case.get("time_device")}

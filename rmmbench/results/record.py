@@ -250,6 +250,11 @@ class Record(Strict):
                 row[name] = getattr(memory, name, None)
         for name in TIMING_COLUMNS:
             row[name] = getattr(timing, name, None)
+        for end in ("", "_low", "_high"):
+            row[f"product_ratio{end}"] = None
+            if case.projection_device is not None:
+                row[f"product_ratio{end}"] = row[f"relative_throughput{end}"]
+                row[f"relative_throughput{end}"] = None
         for name in Conditions.model_fields:
             row[name] = getattr(self.conditions, name, None)
         row["exact_gradient"] = self.exact_gradient

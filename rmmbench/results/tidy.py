@@ -93,15 +93,10 @@ def _count(rows: Iterable[Row], columns: Sequence[str]) -> int:
     return len({tuple([row[name] for name in columns]) for row in rows})
 
 
-def is_projection(row: Row) -> bool:
-    """Return whether a sketch alone was timed, and `relative_throughput` is product ÷ sketch."""
-    return str(row["model"]).partition(":")[0] == "projection"
-
-
-def interval(row: Row) -> tuple[float, float]:
-    """Return the ends of relative throughput's 95 % interval, both itself where there is none."""
-    ratio = float(row["relative_throughput"])
-    low, high = row["relative_throughput_low"], row["relative_throughput_high"]
+def interval(row: Row, name: str = "relative_throughput") -> tuple[float, float]:
+    """Return the ends of a ratio's 95 % interval, both the ratio itself where there is none."""
+    ratio = float(row[name])
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
     return (ratio, ratio) if low is None or high is None else (low, high)
 
 

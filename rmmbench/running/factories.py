@@ -35,9 +35,10 @@ def name_of(model: str | Factory) -> str:
     """
     if isinstance(model, str):
         return model
-    if not callable(model):
-        need = "a name of `rmmbench list models` or a function that makes a model"
-        raise TypeError(f"model must be {need}, got {type(model).__name__}")
+    if not callable(model) or hasattr(model, "named_parameters"):
+        need = "a name of `rmmbench list models` or a function that makes a model and its batches"
+        got = "a model itself" if callable(model) else type(model).__name__
+        raise TypeError(f"model must be {need}, got {got}; see `rmmbench docs own-model`")
     return f"import:{model.__module__ if _is_found(model) else _OWN}:{_word(model)}"
 
 

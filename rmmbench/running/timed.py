@@ -1,7 +1,7 @@
 """A case's steps in time, and what is measured beside them: conditions, energy, gradients."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Literal
 
@@ -16,6 +16,7 @@ from rmmbench.measures.nvml import Reading
 from rmmbench.measures.step import TrainingStep
 from rmmbench.measures.time.conditions import GpuWatch, Readings, conditions
 from rmmbench.measures.time.processors import ProcessorWatch
+from rmmbench.measures.time.projection import SYNTHETIC, Projection
 from rmmbench.measures.time.turns import Reference, ReferenceFailedError, time_steps
 from rmmbench.results.timing import Timing
 from rmmbench.running.draft import Draft, prepare, told
@@ -59,6 +60,20 @@ def measure_time(draft: Draft, device: TimeDevice) -> None:
             draft.lost("gradient", error)
 
 
+def measure_projection(draft: Draft, device: TimeDevice) -> None:
+    """Time a sketch alone, in turn with the product of its layer."""
+    case = draft.case
+    draft.stage("building the layer")
+    step = prepare(draft, device, foreach=False)
+    draft.synthetic = SYNTHETIC
+    exact: Reference = functools.partial(_exact, methods.stack(case.steps), step.model)
+    draft.stage("timing projections")
+    turns = None if case.method == "exact" else exact
+    draft.timing, readings = _timed(draft, Projection.of(step), device, turns)
+    draft.conditions, missing = conditions(readings, unread="not read beside a projection")
+    draft.missing |= missing
+
+
 @contextmanager
 def _exact(stack: methods.Stack, model: nn.Module) -> Iterator[None]:
     """Let a changed model be exact for a while, which may need more memory than there is."""
@@ -86,7 +101,10 @@ def _timed_alone(draft: Draft, step: TrainingStep, device: TimeDevice) -> tuple[
 
 
 def _timed(
-    draft: Draft, step: TrainingStep, device: TimeDevice, exact: Reference | None = None
+    draft: Draft,
+    step: Callable[[], object],
+    device: TimeDevice,
+    exact: Reference | None = None,
 ) -> tuple[Timing, Readings]:
     """Return the times of the case's steps, and the conditions that they were taken under."""
     case = draft.case

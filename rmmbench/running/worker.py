@@ -23,7 +23,7 @@ from rmmbench.measures.step import Prepare
 from rmmbench.results.out_of_memory import is_out_of_memory
 from rmmbench.results.record import Environment, Outcome, Record
 from rmmbench.running.draft import Announce, Draft, prepare, told
-from rmmbench.running.timed import measure_time
+from rmmbench.running.timed import measure_projection, measure_time
 from rmmbench.spec.case import Case, Device
 from rmmbench.spec.measuring import TimelineSettings
 from rmmbench.units import format_bytes
@@ -54,7 +54,7 @@ def _measure(draft: Draft, folder: Path) -> tuple[Outcome, str | None]:
     """Measure what the case asks for, and return its outcome, with the reason if it is not ok."""
     case = draft.case
     memory_device, time_device = _devices(draft)
-    if memory_device is None and time_device is None:
+    if memory_device is None and time_device is None and case.projection_device is None:
         reason = next(iter(draft.missing.values()))
         draft.explain_missing(reason)
         return "skipped", reason
@@ -78,6 +78,8 @@ def _measure(draft: Draft, folder: Path) -> tuple[Outcome, str | None]:
             diverged = train_model(draft, folder)
         elif time_device is not None:
             measure_time(draft, time_device)
+        elif case.projection_device is not None:
+            measure_projection(draft, case.projection_device)
     except Exception as error:
         draft.explain_missing("the case did not get so far")
         if is_out_of_memory(error):

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 
+import torch
 from torch import Tensor
 
 from rmmbench.kernels import philox
@@ -24,7 +25,12 @@ class Binned(Sketch):
 
     def _plan(self, x: Tensor, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         rows = x.shape[0]
-        return *self._bins(rows, proj_dim, seed), philox.sign_words(seed, rows)
+        order, starts = self._bins(rows, proj_dim, seed)
+        if not x.is_cpu:
+            return order, starts, philox.sign_words(seed, rows)
+        # A bag takes signs of its own dtype, and bfloat16 is summed by way of float32.
+        dtype = torch.float32 if x.dtype == torch.bfloat16 else x.dtype
+        return order, starts, philox.signs(seed, rows, dtype)
 
     @abstractmethod
     def _bins(self, rows: int, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor]:

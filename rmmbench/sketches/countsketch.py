@@ -16,8 +16,7 @@ class CountSketch(Binned):
     """Bins are independent, so that some hold many rows and some none."""
 
     def _bins(self, rows: int, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor]:
-        bins = (philox.stream(seed, rows, philox.Use.BINS) * proj_dim) >> 32
-        ordered, order = bins.to(torch.int32).sort()
+        ordered, order = philox.below(seed, rows, proj_dim, philox.Use.BINS).sort()
         first = torch.arange(proj_dim, device=seed.device, dtype=torch.int32)
         return order.to(torch.int32), torch.searchsorted(ordered, first, out_int32=True)
 

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
 from numbers import Integral
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 from rmmbench.sketches._text import written
 
@@ -220,8 +220,18 @@ class Sketch(ABC):
 
 
 def _seed_or_key(seed: "int | Tensor", device: "torch.device") -> "Tensor":
-    is_key = not isinstance(seed, int) and getattr(seed, "ndim", 0) == 2
-    return cast("Tensor", seed) if is_key else seed_tensor(seed, device)
+    import torch
+
+    # A key, or a seed that is as it must be: most are, and to look closer takes time.
+    if isinstance(seed, torch.Tensor) and (seed.ndim == 2 or _is_seed(seed)):
+        return seed
+    return seed_tensor(seed, device)
+
+
+def _is_seed(tensor: "Tensor") -> bool:
+    import torch
+
+    return tensor.ndim == 0 and tensor.dtype == torch.int64
 
 
 def seed_tensor(seed: "int | Tensor", device: "torch.device") -> "Tensor":

@@ -35,6 +35,8 @@ class Case(Strict):
         steps: The ways of saving memory, as they were written; none for the unchanged model.
         memory_device: Where memory is measured or predicted; None if it is not.
         time_device: Where steps are timed or trained; None if they are not.
+        projection_device: Where a sketch alone is timed beside the product of its layer; None if
+            it is not.
         seed: Of parameters, data order and sketches.
         training: How it is trained, on the task's data; None if it is not.
         timeline: What of memory over time is followed; None if nothing is.
@@ -52,6 +54,7 @@ class Case(Strict):
     steps: tuple[Annotated[Step, Of("methods")], ...] = ()
     memory_device: Device | None = None
     time_device: Literal["cuda", "cpu"] | None = None
+    projection_device: Literal["cuda", "cpu"] | None = None
     seed: Seed = 0
     timing: TimingSettings = TimingSettings()
     training: TrainingSettings | None = None
@@ -80,7 +83,8 @@ class Case(Strict):
     @property
     def device(self) -> str:
         """Where memory and time come from: "cuda", "cpu", "predict", or "predict+cpu"."""
-        return "+".join(dict.fromkeys(d for d in (self.memory_device, self.time_device) if d))
+        devices = (self.memory_device, self.time_device, self.projection_device)
+        return "+".join(dict.fromkeys(device for device in devices if device))
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -14,22 +14,24 @@ from pydantic import (
     ValidationError,
     create_model,
     field_validator,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 
-from rmmbench.errors import ProfileError, UnknownNameError, UsageError
+from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_mean
 from rmmbench.spec.case import Case
 from rmmbench.spec.flat import EXACT
 from rmmbench.spec.known_settings import Known, known
+from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
 from rmmbench.spec.ranges import Count, Name, Seed
 from rmmbench.spec.steps import Of, chosen_of, settings_class
 from rmmbench.spec.strict import Strict, complaint
 from rmmbench.spec.tasks import TASKS
 
-WITHOUT_LENGTH = ("mlp", "linear", "projection", "import", "gcn2")
+WITHOUT_LENGTH = ("mlp", "linear", "import", "gcn2")
 """Models whose batches have no sequence unless one is given outright."""
 
-Measure = Literal["memory", "time", "gradient", "training", "timeline"]
+Measure = Literal["memory", "time", "gradient", "training", "timeline", "projection"]
 
 
 def _as_many(value: Any) -> Any:
@@ -74,7 +76,19 @@ class Grid(Strict):
             raise ValueError("must have 'time' or 'training', not both; make two grids")
         if "gradient" in names and "time" not in names:
             raise ValueError("must have 'time' beside 'gradient', which needs a device too")
+        if "projection" in names and len(names) > 1:
+            raise ValueError("must have 'projection' alone, which times no steps; make two grids")
         return names
+
+    @model_validator(mode="after")
+    def _projections_of_a_layer(self) -> "Grid":
+        models = [name for name in self.model if name.partition(":")[0] != "linear"]
+        others = [name for name in self.method if name not in ("rmm", EXACT)]
+        if "projection" in self.measure and (models or others):
+            got = f"model '{models[0]}'" if models else f"method '{others[0]}'"
+            need = "measure 'projection' must have models linear:INxOUT and method rmm"
+            raise ValueError(f"{need}, got {got}")
+        return self
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Yield what makes each case, the exact one of a cell before the others.
@@ -219,5 +233,16 @@ def case_from(data: Mapping[str, Any]) -> Case:
         return Case.model_validate(data)
     except ValidationError as error:
         fault = error.errors()[0]
-        name = "".join(map(str, fault["loc"]))
+        name = ".".join(map(str, fault["loc"]))
+        if fault["type"] == "extra_forbidden" and fault["loc"][0] in _TABLES:
+            known = list(_TABLES[fault["loc"][0]].model_fields)
+            hint = f"{did_you_mean(str(fault['loc'][-1]), known)}; keys are: {', '.join(known)}"
+            raise UsageError(f"unknown key '{name}'{hint}") from None
         raise UsageError(f"{name}{complaint(fault)}".removeprefix(": ")) from None
+
+
+_TABLES: dict[Any, type[Strict]] = {
+    "timing": TimingSettings,
+    "training": TrainingSettings,
+    "timeline": TimelineSettings,
+}

@@ -15,7 +15,8 @@ from rmmbench.spec.grid import AnyGrid, Grid, case_from, grid_class
 from rmmbench.spec.known_settings import known
 from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
 from rmmbench.spec.printable import printable
-from rmmbench.spec.ranges import Count, Duration, Finite, Line, Name, NotNegative, Positive, Rho
+from rmmbench.spec.published import Published
+from rmmbench.spec.ranges import Count, Duration, Line, Name
 from rmmbench.spec.steps import settings_class
 from rmmbench.spec.strict import Strict, complaint
 from rmmbench.units import parse_bytes
@@ -24,23 +25,6 @@ PROFILE_VERSION = 1
 
 _HERE = Path(__file__).parents[1]
 _FOLDERS = (_HERE / "profiles", _HERE.parent / "profiles")
-
-
-class Published(Strict):
-    """A row that the paper prints, in its own units, to stand beside the measured one."""
-
-    model: Name
-    task: Name
-    batch_size: Count | None = None
-    method: Name | None = None
-    sketch: Name | None = None
-    rho: Rho | None = None
-    peak_gib: Positive | None = None
-    saved_percent: Finite | None = None
-    score: Finite | None = None
-    score_spread: NotNegative | None = None
-    minutes: Positive | None = None
-    source: Name
 
 
 class DeviceLimit(Strict):
@@ -169,6 +153,8 @@ class Profile(Strict):
             measures["timeline"] = self.timeline
         if time_device and asked & {"time", "training", "gradient"}:
             measures["time_device"] = time_device
+        if time_device and "projection" in asked:
+            measures["projection_device"] = time_device
         if time_device and "gradient" in asked:
             measures["gradient_draws"] = self.gradient_draws
         if time_device and "training" in asked:

@@ -95,9 +95,12 @@ def done(tmp_path_factory):
     """Return the directory of a sweep that is finished: four cases."""
     path = tmp_path_factory.mktemp("done")
     (path / "small.toml").write_text(SMALL)
-    command = [sys.executable, "-m", "rmmbench", "sweep", "small.toml", "--out", "run"]
-    finished = subprocess.run(command, cwd=path, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        patch.setattr(sys, "argv", ["rmmbench", "sweep", "small.toml", "--out", "run"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert not ended.value.code
     assert len((path / "run" / RECORDS_FILE).read_bytes().splitlines()) == 4
     return path / "run"
 

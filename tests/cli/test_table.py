@@ -131,7 +131,8 @@ def test_the_papers_choice_beside_ours(cells, make_record):
 
 def test_a_sketch_alone_has_a_column_of_its_own(cells, make_record):
     """What a projection gains on a product is not called the throughput of anything."""
-    timed = {"peak": None, "task": None, "seq_len": None, "model": "projection:8x4"}
+    timed = {"peak": None, "task": None, "seq_len": None, "model": "linear:8x4"}
+    timed |= {"time_device": None, "projection_device": "cpu"}
     rmm = {"step_seconds": (0.1,) * 3, "reference_step_seconds": (0.4,) * 3, **GAUSSIAN}
     seen = cells(make_record(step_seconds=(0.4,) * 3, **timed), make_record(**timed, **rmm))
     assert seen["product ÷ sketch"] == ["1.000", "4.000"]

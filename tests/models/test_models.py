@@ -139,7 +139,6 @@ def test_robertas_have_their_published_size(name, millions):
     [
         ("linear:3x5", 3 * 5 + 5),
         ("linear", 768 * 3072 + 3072),
-        ("projection:3x5", 3 * 5 + 5 + 1),
         ("mlp:3-4-5", 3 * 4 + 4 + 4 * 5 + 5),
         ("mlp", 256 * 1024 + 1024 * 1024 + 1024 * 10 + 2 * 1024 + 10),
     ],
@@ -149,7 +148,7 @@ def test_sizes_are_in_the_name(name, parameters):
     assert size(name) == parameters
 
 
-@pytest.mark.parametrize("name", ["linear:3x5", "mlp:3-5", "projection:3x5"])
+@pytest.mark.parametrize("name", ["linear:3x5", "mlp:3-5"])
 @pytest.mark.parametrize(("seq_len", "leading"), [(None, (2,)), (7, (2, 7))])
 def test_rows_are_samples_times_length(name, seq_len, leading):
     """A length is one more leading dimension where there are no tokens."""
@@ -311,11 +310,6 @@ def fault(model, **settings):
         ("linear:3x", {}, "linear must be given as linear:INxOUT, got 'linear:3x'"),
         ("linear:3x0", {}, "linear must be given as linear:INxOUT, got 'linear:3x0'"),
         ("linear:3-4", {}, "linear must be given as linear:INxOUT, got 'linear:3-4'"),
-        (
-            "projection:3-4",
-            {},
-            "projection must be given as projection:INxOUT, got 'projection:3-4'",
-        ),
         ("mlp:3", {}, "mlp must be given as mlp:IN-HIDDEN-OUT, got 'mlp:3'"),
         ("mlp:3-0-2", {}, "mlp must be given as mlp:IN-HIDDEN-OUT, got 'mlp:3-0-2'"),
         ("roberta-tiny:2", {"seq_len": 4}, "roberta-tiny takes no argument, got '2'"),

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import rmmbench
@@ -107,3 +108,34 @@ def test_a_shared_sketch_is_no_work():
     with FlopCounterMode(display=False) as counter:
         ops.sketch(x, *settings, None, *kept)
     assert counter.get_total_flops() == 0
+
+
+class Names(TorchDispatchMode):
+    """Notes the names of operators."""
+
+    def __init__(self):
+        """Begin with none."""
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Note it, and do it."""
+        self.found.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+@every_sketch
+def test_a_layer_goes_past_the_dispatcher_and_does_the_same(sketch):
+    """What is called directly gives what the operator gives; who watches sees the operator."""
+    x = torch.randn(30, 6)
+    x_proj, key = ops.call(ops.sketch, x, 12, sketch, torch.tensor(5), None, None)
+    expected = ops.sketch(x, 12, sketch, torch.tensor(5), None, None)
+    assert torch.equal(x_proj, expected[0])
+    assert torch.equal(key, expected[1])
+    found = ops.call(ops.project_and_sum, x, 12, sketch, key)
+    with Names() as names:
+        expected = ops.call(ops.project_and_sum, x, 12, sketch, key)
+    assert names.found[0] == "rmmbench::project_and_sum"
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+        assert not one.requires_grad

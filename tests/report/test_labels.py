@@ -8,8 +8,8 @@ from rmmbench.report.labels import (
     place,
     provenance,
     rate,
+    ratio_interval,
     setting,
-    throughput_interval,
 )
 from rmmbench.results.tidy import CELL, kind_columns, read_rows, setting_columns
 
@@ -36,8 +36,8 @@ def row(make_record):
          "roberta-tiny · batch 16"),
         ({"model": "linear:8x4", "task": None, "seq_len": None, "batch_size": 4096}, CELL,
          "linear:8x4 · 4096 rows · float32 · adam · seed 0"),
-        ({"model": "projection:8x4", "task": None, "seq_len": None, "batch_size": 4096},
-         ("model", "batch_size"), "projection:8x4 · 4096 rows"),
+        ({"model": "linear:8x4", "task": None, "seq_len": None, "batch_size": 4096},
+         ("model", "batch_size"), "linear:8x4 · 4096 rows"),
     ],
 )  # fmt: skip
 def test_place(row, settings, columns, text):
@@ -200,4 +200,4 @@ def test_a_stack_is_named_by_its_methods(row, settings, columns, text):
 def test_an_interval_has_the_digits_that_tell_its_ends_apart(low, high, text):
     """Two decimals, or as many as its width asks for; nothing where there is no width."""
     row = {"relative_throughput": 1.0, "relative_throughput_low": low}
-    assert throughput_interval(row | {"relative_throughput_high": high}) == text
+    assert ratio_interval(row | {"relative_throughput_high": high}) == text

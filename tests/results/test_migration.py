@@ -7,9 +7,9 @@ import pytest
 
 import rmmbench
 from rmmbench.errors import RunError
-from rmmbench.results.migration import former_key
+from rmmbench.results.migration import former_key, migrated
 from rmmbench.results.store import RECORDS_FILE, RUN_FILE, Run, hashes
-from rmmbench.spec.case import Case, text_digest
+from rmmbench.spec.case import Case, digest, text_digest
 
 BASELINES = sorted((Path(rmmbench.__file__).parents[1] / "profiles" / "baselines").iterdir())
 
@@ -54,7 +54,11 @@ def test_every_committed_record_is_read_on(folder):
     for before, record in zip(old, records, strict=True):
         if before["schema_version"] == 1:
             assert former_key(record.case) == before["key"]
-            assert before["case"].items() <= json.loads(json.dumps(record.case.flat())).items()
+            told = before["case"]
+            if told["model"].startswith("projection:"):
+                told |= {"model": told["model"].replace("projection", "linear")}
+                told |= {"time_device": None, "projection_device": told["time_device"]}
+            assert told.items() <= json.loads(json.dumps(record.case.flat())).items()
         assert record.key == record.case.key
     assert len({record.key for record in records}) == len({before["key"] for before in old})
 
@@ -112,3 +116,17 @@ def test_what_cannot_be_read_on_is_told(make_run, make_record, changes, message)
         Run.open(path).records()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_timed_a_sketch_is_read_as_a_measure():
+    """What version 1 had as the model "projection" is a case of one layer, under its old key."""
+    told = OLD | {"model": "projection:8x4", "memory_device": None, "time_device": "cpu"}
+    told |= {"block_rows": None, "exclude": []}
+    case = migrated({"schema_version": 1, "key": "0" * 12, "case": told})["case"]
+    assert (case.model, case.time_device, case.projection_device) == ("linear:8x4", None, "cpu")
+    former = {k: v for k, v in told.items() if v is not None or k in NULL_IN_KEYS}
+    assert former_key(case) == digest(former | {"timing": case.timing.model_dump(mode="json")})
+
+
+NULL_IN_KEYS = ("task", "seq_len", "sketch", "rho", "proj_dim", "max_proj_dim", "block_rows")
+NULL_IN_KEYS += ("memory_device", "time_device")

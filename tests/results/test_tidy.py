@@ -6,7 +6,6 @@ from rmmbench.results.tidy import (
     CELL,
     differing,
     group,
-    is_projection,
     kept,
     kind_columns,
     read_rows,
@@ -114,15 +113,6 @@ def test_flags_are_true_or_false(make_record):
     rows = read_rows([make_record(), make_record(method="rmm", rho=0.5, share=False)])
     assert [row["share"] for row in rows] == [True, False]
     assert {type(row["share"]) for row in rows} == {bool}
-
-
-@pytest.mark.parametrize(
-    ("model", "expected"), [("projection:8x4", True), ("projection", True), ("linear:8x4", False)]
-)
-def test_projections_are_known_by_their_model(make_record, model, expected):
-    """A sketch that was timed alone is told from a layer."""
-    (row,) = read_rows([make_record(model=model, task=None, seq_len=None)])
-    assert is_projection(row) == expected
 
 
 def test_shared_has_values(make_record):

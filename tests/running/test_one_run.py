@@ -178,3 +178,18 @@ def test_a_run_is_drawn_and_told():
         rmmbench.plot("ci", "figure9")
     page = rmmbench.summary("ci")
     assert page._repr_markdown_() == str(page)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"timing": {"max_secs": 1}}, "unknown key 'timing.max_secs'; did you mean 'max_seconds'"),
+        ({"timing": {"min_steps": 0}}, "timing.min_steps must be at least 1, got 0"),
+        ({"method": "checkpoint", "rho": 0.5}, "rho must not be given"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+    ],
+)
+def test_wrong_settings_of_a_case_are_told_by_their_place(settings, said):
+    """A setting that cannot be is named with the table it stands in, before anything runs."""
+    with pytest.raises(UsageError, match=said):
+        rmmbench.measure("mlp:8-8", **settings)

@@ -91,9 +91,11 @@ def test_the_batch_is_the_same_by_any_method(environment):
 
 def test_a_projection_is_timed_against_the_product(measured):
     """A sketch alone has its times and the product's in turn, and says what a step is."""
-    record, _ = measured(model="projection:8x16", time_device="cpu", **RMM)
+    record, _ = measured(model="linear:8x16", projection_device="cpu", **RMM)
     assert len(record.timing.reference_step_seconds) == len(record.timing.step_seconds) == 2
-    assert "one product without RMM" in record.synthetic
+    assert "one projection, or one product" in record.synthetic
+    assert record.row()["product_ratio"] == record.timing.relative_throughput
+    assert record.row()["relative_throughput"] is None
 
 
 def test_memory_alone(measured):

@@ -115,6 +115,7 @@ OTHERS = {
     "attention": "sdpa",
     "memory_device": "cpu",
     "time_device": "cpu",
+    "projection_device": "cpu",
     "seed": 1,
     "timing": {"min_steps": 3},
     "training": {"max_steps": 7},

@@ -74,6 +74,33 @@ def test_a_grid_times_or_trains():
         profile_of(TEXT | {"measure": ["time", "training"]})
 
 
+PROJECTION = {"model": ["linear:8x4"], "batch_size": [64], "sketch": ["dct"], "rho": [0.5]}
+
+
+def test_a_sketch_alone_has_a_device_of_its_own():
+    """A projection is timed beside a product, and is no step: exact's case asks for the product."""
+    grid = PROJECTION | {"measure": ["projection"]}
+    exact, dct = profile_of(grid).cases("predict", "cpu")
+    assert {case.projection_device for case in (exact, dct)} == {"cpu"}
+    assert {case.time_device or case.memory_device for case in (exact, dct)} == {None}
+    assert exact.cell == dct.cell
+    assert profile_of(grid).cases("predict", None) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"measure": ["projection", "time"]}, "must have 'projection' alone"),
+        ({"model": ["linear:8x4", "mlp"]}, "models linear:INxOUT and method rmm, got model 'mlp'"),
+        ({"method": ["velora"]}, "models linear:INxOUT and method rmm, got method 'velora'"),
+    ],
+)
+def test_a_sketch_alone_is_of_one_layer(change, fault):
+    """Only a linear layer has one product to compare with, and only rmm a sketch to time."""
+    with pytest.raises(ValueError, match=fault):
+        profile_of(PROJECTION | {"measure": ["projection"]} | change)
+
+
 def test_a_model_without_tokens_takes_no_length_of_the_task():
     """Digits are a vector to an MLP, and a sequence to a model of tokens."""
     grid = {"task": ["digits"], "method": ["exact"], "measure": ["training"]}

@@ -8,7 +8,6 @@ from typing import Literal
 
 import torch
 
-from rmmbench.measures.step import TrainingStep
 from rmmbench.results import paired
 from rmmbench.results.timing import Timing
 from rmmbench.spec.measuring import TimingSettings
@@ -17,12 +16,16 @@ Reference = Callable[[], AbstractContextManager[None]]
 """Gives a context in which the step's model is exact."""
 
 
+Clock = Callable[[Callable[[], object]], float]
+"""Returns the seconds that a call takes."""
+
+
 class ReferenceFailedError(RuntimeError):
     """Exact could not take a turn, at first or later; what it raised is the cause."""
 
 
 def time_steps(
-    step: TrainingStep,
+    step: Callable[[], object],
     batch_size: int,
     device: Literal["cuda", "cpu"],
     settings: TimingSettings,
@@ -32,7 +35,7 @@ def time_steps(
     """Time steps until there are enough for the settings' target, or their limits are reached.
 
     Args:
-        step: On `device`.
+        step: What is timed, on `device`.
         batch_size: Samples a step.
         device: Where the clock is: CUDA events, or the system's.
         settings: How long.
@@ -63,7 +66,7 @@ def time_steps(
     return _timing(samples, batch_size, device)
 
 
-def _turn(context: Reference, clock: Callable[[TrainingStep], float], step: TrainingStep) -> float:
+def _turn(context: Reference, clock: Clock, step: Callable[[], object]) -> float:
     """Return the seconds of one step in a context, telling exact's faults from the method's."""
     if context is nullcontext:
         return clock(step)
@@ -93,13 +96,13 @@ def _timing(samples: list[list[float]], batch_size: int, device: Literal["cuda",
     )
 
 
-def _cpu_seconds(step: TrainingStep) -> float:
+def _cpu_seconds(step: Callable[[], object]) -> float:
     start = time.perf_counter()
     step()
     return time.perf_counter() - start
 
 
-def _cuda_seconds(step: TrainingStep) -> float:
+def _cuda_seconds(step: Callable[[], object]) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     torch.cuda.synchronize()
     start.record()

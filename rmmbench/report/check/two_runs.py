@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from rmmbench.errors import UnknownNameError
+from rmmbench.errors import UnknownNameError, arguments_checked
 from rmmbench.report.check import baseline as baselines
 from rmmbench.report.check.compare import Tolerances
 from rmmbench.report.check.report import Report
@@ -11,6 +11,7 @@ from rmmbench.report.check.runs import compare_runs
 from rmmbench.results.store import Run
 
 
+@arguments_checked
 def load(path: str | Path) -> Run:
     """Open a run directory: `.records()` has its records, `.frame()` a row a case.
 
@@ -35,6 +36,7 @@ def opened(run: Run | str | Path) -> Run:
     return run if isinstance(run, Run) else load(run)
 
 
+@arguments_checked
 def compare(
     run: Run | str | Path,
     baseline: Run | str | Path,

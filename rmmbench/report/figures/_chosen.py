@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmmbench.errors import UsageError
+from rmmbench.errors import UsageError, arguments_checked
 from rmmbench.report.check.two_runs import opened
 from rmmbench.report.figures import FIGURES
 from rmmbench.report.figures.figure import FigureData
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure as Drawing
 
 
+@arguments_checked
 def plot(run: Run | str | Path, figure: str | None = None) -> "Drawing":
     """Return a figure of a run, which a notebook shows; its `show`, `write_html` … are plotly's.
 

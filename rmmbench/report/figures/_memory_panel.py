@@ -18,7 +18,7 @@ from rmmbench.report.figures._style import (
 )
 from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import PAPERS_EXACT
-from rmmbench.report.published import matches
+from rmmbench.report.papers_rows import matches
 from rmmbench.results.tidy import PLACE, Row, group, kept, kind_columns, setting_columns
 from rmmbench.units import GIB, byte_unit, gib
 

@@ -5,15 +5,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from rmmbench.report import published
+from rmmbench.report import papers_rows
 from rmmbench.report.figures.figure import FigureData
-from rmmbench.report.labels import EXACT, kind, place, provenance, setting, throughput_interval
+from rmmbench.report.labels import EXACT, kind, place, provenance, ratio_interval, setting
 from rmmbench.results.tidy import (
     CELL,
     Row,
     differing,
     interval,
-    is_projection,
     kind_columns,
     setting_columns,
     shared,
@@ -41,14 +40,16 @@ def setting_names(rows: Sequence[Row], exact: str = EXACT) -> dict[str, str]:
     return {row["key"]: exact if row["method"] == "exact" else setting(row, told) for row in rows}
 
 
-def fastest_first(rows: Iterable[Row], names: Mapping[str, str]) -> list[str]:
-    """Return the names of the rows, by each case's key, from most to least relative throughput.
+def fastest_first(
+    rows: Iterable[Row], names: Mapping[str, str], by: str = "relative_throughput"
+) -> list[str]:
+    """Return the names of the rows, by each case's key, from the largest ratio to the smallest.
 
     The median over all cases of a name counts; names without a time come last.
     """
     ratios: dict[str, list[float]] = {}
     for row in rows:
-        ratio = row["relative_throughput"]
+        ratio = row[by]
         ratios.setdefault(names[row["key"]], []).extend([] if ratio is None else [ratio])
     return sorted(ratios, key=lambda name: -statistics.median(ratios[name] or [0]))
 
@@ -85,19 +86,19 @@ def hover(row: Row) -> str:
         spared = f", {format_percent(row['saving'])} saved" if row["saving"] is not None else ""
         lines.append(f"peak {format_bytes(row['peak_allocated_bytes'])}{spared}")
         lines.append(f"kept for backward {format_bytes(row['saved_bytes'])}")
-    if row["relative_throughput"] is not None:
-        lines.append(_speed(row))
-        low, high = interval(row)
-        lines += [f"95 %: {low:.3f} to {high:.3f}"] if low < high else []
+    for name, (digits, of) in _RATIOS.items():
+        if row[name] is not None:
+            speed = f"{row['samples_per_second']:.4g} samples/s"
+            lines.append(f"{speed}, {row[name]:{digits}} × {of}")
+            low, high = interval(row, name)
+            lines += [f"95 %: {low:.3f} to {high:.3f}"] if low < high else []
     return "<br>".join(lines)
 
 
-def _speed(row: Row) -> str:
-    ratio = row["relative_throughput"]
-    times = f"{ratio:.3f} × {EXACT}"
-    if is_projection(row):
-        times = f"{ratio:.3g} × as fast as the product"
-    return f"{row['samples_per_second']:.4g} samples/s, {times}"
+_RATIOS = {
+    "relative_throughput": (".3f", EXACT),
+    "product_ratio": (".3g", "as fast as the product"),
+}
 
 
 def footnote(
@@ -127,10 +128,12 @@ def footnote(
     )
     said = [provenance(rows, data.environment, data.synthetic, subjects)]
     said.append(missing or (counts and f"Not drawn: {counts}."))
-    if "time" in subjects and any(throughput_interval(row) for row in drawn):
+    if "time" in subjects and any(ratio_interval(row, name) for row in drawn for name in _RATIOS):
         said.append("Error bars are 95 % confidence intervals.")
     if paper:
-        said.append(f"Hollow diamonds are the paper's numbers ({published.sources(data.profile)}).")
+        said.append(
+            f"Hollow diamonds are the paper's numbers ({papers_rows.sources(data.profile)})."
+        )
     return " ".join(filter(None, said))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rmmbench.report import published
+from rmmbench.report import papers_rows
 from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._seeds import (
     band,
@@ -84,7 +84,7 @@ def scores_of(data: FigureData, line: Line, exact: str = EXACT) -> Dots:
     """Return how lines become dots of the line's score."""
     return Dots(
         height=score_height,
-        published=lambda each: published.find(data.profile, each.row, "score"),
+        published=lambda each: papers_rows.find(data.profile, each.row, "score"),
         title=line.metric_name,
         digits=line.digits,
         is_score=True,

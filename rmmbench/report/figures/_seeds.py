@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rmmbench.report import published
+from rmmbench.report import papers_rows
 from rmmbench.report.figures._notes import footnote, subtitle
 from rmmbench.report.figures._style import INK, key
 from rmmbench.report.figures.figure import FigureData
@@ -111,7 +111,7 @@ def training_note(
     said = [about, threads_note(lines)]
     if paper:
         said.append(
-            f"Hollow diamonds are the paper's numbers ({published.sources(data.profile)}), from "
+            f"Hollow diamonds are the paper's numbers ({papers_rows.sources(data.profile)}), from "
             "its own hardware and weights; that of the unchanged model is at the right edge."
         )
     return " ".join(filter(None, said))

@@ -80,11 +80,13 @@ def around_one(rows: Iterable[Row]) -> list[float]:
     return [low - 0.06 * room, high + 0.12 * room]
 
 
-def error_bars(rows: Sequence[Row], color: str, *, inverse: bool = False) -> dict[str, Any]:
-    """Return bars from end to end of the intervals of relative throughput, or of 1 ÷ it."""
+def error_bars(
+    rows: Sequence[Row], color: str, *, inverse: bool = False, of: str = "relative_throughput"
+) -> dict[str, Any]:
+    """Return bars from end to end of the intervals of a ratio, or of 1 ÷ it."""
     above, below = [], []
     for row in rows:
-        ratio, (low, high) = row["relative_throughput"], interval(row)
+        ratio, (low, high) = row[of], interval(row, of)
         above.append(1 / low - 1 / ratio if inverse else high - ratio)
         below.append(1 / ratio - 1 / high if inverse else ratio - low)
     look = {"color": color, "thickness": 1, "width": 3}

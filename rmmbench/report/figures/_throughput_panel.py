@@ -8,13 +8,12 @@ from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._style import COLORS, around_one, axis, error_bars, line, pick
 from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import PAPERS_EXACT
-from rmmbench.results.tidy import Row, group, is_projection, kind_columns
+from rmmbench.results.tidy import Row, group, kind_columns
 
 
 def throughput_rows(data: FigureData) -> list[Row]:
     """Return the timed cases that have a ρ; none if no line has a number at two of them."""
     rows = [row for row in data.step_rows if row["time_device"] and row["rho"] is not None]
-    rows = [row for row in rows if not is_projection(row)]
     lines = group(filter(is_timed, rows), ("cell", *kind_columns()))
     return rows if any(len({row["rho"] for row in alike}) > 1 for alike in lines) else []
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rmmbench.report.labels import has_exact_gradient, kind, rate
-from rmmbench.results.tidy import Row, group, interval, is_projection, setting_columns
+from rmmbench.results.tidy import Row, group, interval, setting_columns
 from rmmbench.spec.known_settings import amounts, in_words, known, stack_name
 
 EXACT, CHECKPOINT = "exact", "checkpoint"
@@ -98,7 +98,7 @@ class Cell:
 
 def read_cells(rows: Iterable[Row]) -> list[Cell]:
     """Return the cells of rows, those with most ways to save first; not of limited memory."""
-    free = [row for row in rows if row["memory_limit_bytes"] is None and not is_projection(row)]
+    free = [row for row in rows if row["memory_limit_bytes"] is None]
     names = way_names(free)
     cells = [Cell(tuple(alike), names) for alike in group(free, ["cell"])]
     return sorted(cells, key=lambda cell: -len(cell.sized))

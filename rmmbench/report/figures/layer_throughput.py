@@ -166,6 +166,7 @@ def _alike(by_kind: Mapping[str, list[Row]], x: Callable[[Row], float]) -> list[
 
 def _rows(data: FigureData) -> list[Row]:
     rows = [row for row in data.step_rows if row["model"].partition(":")[0] == "linear"]
+    rows = [row for row in rows if not row["projection_device"]]
     return sorted((row for row in rows if row["rho"] is not None), key=kept, reverse=True)
 
 

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rmmbench.report import published
+from rmmbench.report import papers_rows
 from rmmbench.report.figures._notes import join
 from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._score_dots import Dots, Height, Look, dots, scored, scores_of
@@ -62,7 +62,7 @@ def _pair(
     scores = scores_of(data, lines[0])
     times = Dots(
         height=_time,
-        published=lambda line: _inverse(published.relative_throughput(data.profile, line.row)),
+        published=lambda line: _inverse(papers_rows.relative_throughput(data.profile, line.row)),
         title=f"time relative to {EXACT}",
         digits=2,
         levels=(Level(1),),

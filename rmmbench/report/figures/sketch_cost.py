@@ -10,12 +10,12 @@ from rmmbench.report.figures._sheet import LEFT, sheet
 from rmmbench.report.figures._style import SYMBOLS, axis, error_bars, marks, pick, rate_colors
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.labels import place, rate
-from rmmbench.results.tidy import Row, group, is_projection, kept, shared
+from rmmbench.results.tidy import Row, group, kept, shared
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as Drawing
 
-TITLE = "product time ÷ sketch time"
+TITLE, RATIO = "product time ÷ sketch time", "product_ratio"
 COLUMNS, WIDTH, ROW_HEIGHT, CHARACTER = 4, 250, 26, 7.2
 
 
@@ -26,14 +26,14 @@ class SketchCost(Figure):
         """Return what is needed for one dot."""
         if any(_is_timed(row) for row in _rows(data)):
             return None
-        return "times of a sketch alone, of a model projection:INxOUT with a ρ"
+        return "times of a sketch alone, of a grid whose measure is 'projection'"
 
     def draw(self, data: FigureData) -> "Drawing":
         """Return the panels, the kinds in all of them from cheapest to dearest."""
         rows = _rows(data)
         drawn = [row for row in rows if _is_timed(row)]
         names = kind_names(drawn)
-        kinds = fastest_first(drawn, names)
+        kinds = fastest_first(drawn, names, RATIO)
         cells = group(drawn, ["cell"])
         panels = [
             _panel(cell, drawn, names, kinds, index=index, is_last=index == _last(cells))
@@ -72,20 +72,20 @@ def _panel(
         step = rates.index(size)
         # One below the other, so that none is hidden.
         below = 0.5 * ((step + 0.5) / len(rates) - 0.5)
-        values = [row["relative_throughput"] for row in alike]
+        values = [row[RATIO] for row in alike]
         points = [
             (value, kinds.index(names[row["key"]]) + below, hover(row))
             for value, row in zip(values, alike, strict=True)
         ]
         trace = marks(points, rate(alike[0]), colors[size], pick(SYMBOLS, step))
         trace.update(marker_size=9, marker_line_width=0, showlegend=True)
-        traces.append(trace.update(error_x=error_bars(alike, colors[size])))
+        traces.append(trace.update(error_x=error_bars(alike, colors[size], of=RATIO)))
     return Panel(
         traces=traces,
         x=axis(TITLE, type="log", **_scale(rows)),
         y=axis("", **shown, **places),
         walls=(1,),
-        heading=heading(cell, rows).replace("projection:", ""),
+        heading=heading(cell, rows).replace("linear:", ""),
         legend="compression rate" if is_last else None,
         width=WIDTH,
         height=max(200, ROW_HEIGHT * len(kinds) + 20),
@@ -94,7 +94,7 @@ def _panel(
 
 def _scale(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the range of all panels, with 1 in it, and ticks at 1, 2 and 5 where there is room."""
-    ratios = [row["relative_throughput"] for row in rows] + [1.0]
+    ratios = [row[RATIO] for row in rows] + [1.0]
     low, high = math.log10(min(ratios)) - 0.15, math.log10(max(ratios)) + 0.15
     steps = (1, 2, 5) if high - low < 2 else (1,)
     powers = range(math.floor(low), math.ceil(high) + 1)
@@ -107,9 +107,9 @@ def _last(cells: Sequence[Sequence[Row]]) -> int:
 
 
 def _rows(data: FigureData) -> list[Row]:
-    rows = [row for row in data.step_rows if is_projection(row) and row["time_device"]]
+    rows = [row for row in data.step_rows if row["projection_device"]]
     return sorted((row for row in rows if rate(row)), key=kept, reverse=True)
 
 
 def _is_timed(row: Row) -> bool:
-    return row["relative_throughput"] is not None
+    return row[RATIO] is not None

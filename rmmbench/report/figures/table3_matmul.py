@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rmmbench.report import published
+from rmmbench.report import papers_rows
 from rmmbench.report.figures._bars import COLUMNS, Bars, bar_panels
 from rmmbench.report.figures._notes import footnote, kind_names, subtitle
 from rmmbench.report.figures._panel import Level
@@ -10,7 +10,7 @@ from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures._style import rate_colors
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.labels import PAPERS_EXACT, rate
-from rmmbench.results.tidy import Row, is_projection, kept
+from rmmbench.results.tidy import Row, kept
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as Drawing
@@ -28,14 +28,13 @@ class Table3Matmul(Figure):
     def draw(self, data: FigureData) -> "Drawing":
         """Return the bars, with published minutes ÷ those of No RMM as hollow marks."""
         rows = [row for row in data.step_rows if row["time_device"] and row["method"] != "exact"]
-        rows = [row for row in rows if not is_projection(row)]
         drawn = [row for row in rows if _is_timed(row)]
         names = {row["key"]: rate(row) or "no rate" for row in drawn}
         shades = rate_colors(drawn)
         ordered = sorted(drawn, key=kept, reverse=True)
         bars = Bars(
             value=lambda row: 1 / row["relative_throughput"],
-            published=lambda row: _inverse(published.relative_throughput(data.profile, row)),
+            published=lambda row: _inverse(papers_rows.relative_throughput(data.profile, row)),
             groups=kind_names(drawn),
             hues=names,
             colors={names[row["key"]]: shades[kept(row)] for row in ordered},
@@ -62,8 +61,8 @@ class Table3Matmul(Figure):
 
 
 def _is_timed(row: Row) -> bool:
-    is_layer = row["method"] != "exact" and not is_projection(row)
-    return row["relative_throughput"] is not None and row["time_device"] is not None and is_layer
+    is_timed = row["relative_throughput"] is not None and row["time_device"] is not None
+    return is_timed and row["method"] != "exact"
 
 
 def _inverse(ratio: float | None) -> float | None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rmmbench.report import published
+from rmmbench.report import papers_rows
 from rmmbench.report.figures._bars import COLUMNS, Bars, bar_panels
 from rmmbench.report.figures._notes import footnote, kind_names, subtitle
 from rmmbench.report.figures._sheet import sheet
@@ -34,7 +34,7 @@ class Table3Memory(Figure):
         exact = {row["cell"]: row for row in reversed(data.step_rows) if row["method"] == "exact"}
         bars = Bars(
             value=lambda row: 100 * row["saving"],
-            published=lambda row: _percent(published.saving(data.profile, row)),
+            published=lambda row: _percent(papers_rows.saving(data.profile, row)),
             groups={row["key"]: rate(row) or kind(row) for row in drawn},
             hues=hues,
             colors=name_colors(hues.values()),
@@ -65,7 +65,7 @@ def _has_saving(row: Row) -> bool:
 
 def _without(data: FigureData, exact: Row) -> str:
     """Return the peak of the unchanged model in a cell, measured and published."""
-    paper = published.find(data.profile, exact, "peak_gib")
+    paper = papers_rows.find(data.profile, exact, "peak_gib")
     beside = f" (published {paper:g})" if paper is not None else ""
     return f"{PAPERS_EXACT}: {format_bytes(exact['peak_allocated_bytes'])}{beside}"
 

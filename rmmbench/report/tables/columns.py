@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from rmmbench.report import published
-from rmmbench.report.labels import gradient_error, kind, throughput_interval
+from rmmbench.report import papers_rows
+from rmmbench.report.labels import gradient_error, kind, ratio_interval
 from rmmbench.report.tables.table import Column, Tone, unseen
 from rmmbench.results.tidy import CELL, Row, differing, interval, kind_columns
 from rmmbench.spec.profile import Profile
@@ -19,11 +19,14 @@ SAVED = Column[Row](
 RELATIVE_THROUGHPUT = Column[Row](
     "relative_throughput", "relative\nthroughput", write=lambda ratio: f"{ratio:.3f}"
 )
-INTERVAL = Column[Row](
-    "relative_throughput_interval",
-    "95 %\ninterval",
-    lambda row: None if row["relative_throughput"] is None else interval(row),
-    text=throughput_interval,
+INTERVAL, PRODUCT_INTERVAL = (
+    Column[Row](
+        f"{name}_interval",
+        "95 %\ninterval",
+        lambda row, name=name: None if row[name] is None else interval(row, name),  # type: ignore[misc]
+        text=lambda row, name=name: ratio_interval(row, name),  # type: ignore[misc]
+    )
+    for name in ("relative_throughput", "product_ratio")
 )
 GRADIENT_ERROR = Column[Row]("gradient_error", "gradient\nerror", text=gradient_error)
 CASE: list[Column[Row]] = [unseen(name) for name in ("key", *CELL, "method", "sketch", "outcome")]
@@ -51,7 +54,7 @@ def papers_relative(profile: Profile) -> Column[Row]:
     return Column(
         "papers_relative_throughput",
         "paper's\nrelative",
-        lambda row: published.relative_throughput(profile, row),
+        lambda row: papers_rows.relative_throughput(profile, row),
         RELATIVE_THROUGHPUT.write,
     )
 

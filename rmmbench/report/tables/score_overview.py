@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rmmbench.report import published
+from rmmbench.report import papers_rows
 from rmmbench.report.scores import Line, by_place
 from rmmbench.report.tables import columns
 from rmmbench.report.tables.table import Column, Table, build, unseen
@@ -15,7 +15,7 @@ def papers_score(profile: Profile) -> Column[Line]:
     """Return the score that is published for a line."""
 
     def value(line: Line) -> float | None:
-        found = published.find(profile, line.row, "score")
+        found = papers_rows.find(profile, line.row, "score")
         return None if found is None else found / line.scale
 
     def text(line: Line) -> str:

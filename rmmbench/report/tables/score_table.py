@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rmmbench.report import published
+from rmmbench.report import papers_rows
 from rmmbench.report.labels import place, provenance, shared_place
 from rmmbench.report.scores import WHERE, Line, Spread, by_place, place_names, threads_note
 from rmmbench.report.tables import columns
@@ -125,7 +125,7 @@ def _notes(lines: Sequence[Line], table: Table, profile: Profile) -> list[str]:
         said.append("Runs that failed count in no number.")
     notes = [" ".join(said)]
     if shown & {"papers_score", "papers_relative_throughput"}:
-        sources = published.sources(profile)
+        sources = papers_rows.sources(profile)
         notes.append(f"The paper's numbers: {sources}; of its own hardware and weights.")
     return notes
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rmmbench.report import published
+from rmmbench.report import papers_rows
 from rmmbench.report.labels import kind, place, provenance, shared_place
 from rmmbench.report.tables import columns
 from rmmbench.report.tables.columns import happened, percent
 from rmmbench.report.tables.table import Column, Table, build, unseen
 from rmmbench.results.record import Environment
-from rmmbench.results.tidy import CELL, Row, is_projection, kept, kind_columns, telling
+from rmmbench.results.tidy import CELL, Row, kept, kind_columns, telling
 from rmmbench.spec.profile import Profile
 from rmmbench.units import GIB, byte_unit
 
@@ -23,7 +23,7 @@ def step_table(
     rows = in_order(rows)
     notes = [shared_place(rows), provenance(rows, environment, synthetic)]
     if profile.published:
-        notes.append(f"The paper's numbers: {published.sources(profile)}.")
+        notes.append(f"The paper's numbers: {papers_rows.sources(profile)}.")
     return build(
         rows,
         [*_names(rows), *_numbers(rows, profile)],
@@ -72,7 +72,7 @@ def _names(rows: Sequence[Row]) -> list[Column[Row]]:
 
 
 def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column[Row]]:
-    has_papers = any(published.find(profile, row, "peak_gib") is not None for row in rows)
+    has_papers = any(papers_rows.find(profile, row, "peak_gib") is not None for row in rows)
     highest = max((row["peak_allocated_bytes"] or 0 for row in rows), default=0)
     unit = byte_unit(GIB if has_papers else highest)
     is_papers_kind = all(row["method"] in ("exact", "rmm") for row in rows)
@@ -82,36 +82,41 @@ def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column[Row]]:
         Column(
             "papers_peak_gib",
             "paper's\nGiB",
-            lambda row: published.find(profile, row, "peak_gib"),
+            lambda row: papers_rows.find(profile, row, "peak_gib"),
             lambda peak: f"{peak:g}",
         ),
         columns.SAVED,
         Column(
             "papers_saving",
             "paper's\nsaved",
-            lambda row: published.saving(profile, row),
+            lambda row: papers_rows.saving(profile, row),
             text=lambda row: (
-                "" if row["method"] == "exact" else percent(published.saving(profile, row))
+                "" if row["method"] == "exact" else percent(papers_rows.saving(profile, row))
             ),
         ),
         kept_bytes,
         replace(
             columns.RELATIVE_THROUGHPUT,
-            text=lambda row: "" if is_projection(row) else _ratio(row),
+            text=lambda row: _ratio(row, "relative_throughput", "time_device"),
         ),
         columns.INTERVAL,
-        Column("", "product ÷\nsketch", text=lambda row: _ratio(row) if is_projection(row) else ""),
+        Column(
+            "product_ratio",
+            "product ÷\nsketch",
+            text=lambda row: _ratio(row, "product_ratio", "projection_device"),
+        ),
+        columns.PRODUCT_INTERVAL,
         columns.papers_relative(profile),
         columns.GRADIENT_ERROR,
         Column("samples_per_second", "samples/s", write=per_second),
     ]
 
 
-def _ratio(row: Row) -> str:
-    if row["relative_throughput"] is not None:
-        return f"{row['relative_throughput']:.3f}"
+def _ratio(row: Row, name: str, device: str) -> str:
+    if row[name] is not None:
+        return f"{row[name]:.3f}"
     said_already = row["memory_device"] and row["peak_allocated_bytes"] is None
-    return happened(row) if row["time_device"] and not said_already else ""
+    return happened(row) if row[device] and not said_already else ""
 
 
 def per_second(value: float) -> str:

@@ -92,8 +92,8 @@ def projection_cases(make_record):
     """Sketches timed alone: 8 in the time of a product at ρ = 0.1, 2 at ρ = 0.5."""
 
     def make(sizes=(2048,), sketches=("gaussian", "oporp"), **settings):
-        settings = {"model": "projection:768x3072", "task": None, "seq_len": None} | settings
-        settings |= {"peak": None}
+        settings = {"model": "linear:768x3072", "task": None, "seq_len": None} | settings
+        settings |= {"peak": None, "time_device": None, "projection_device": "cpu"}
         exact = (1.0,) * 3
         return [
             record

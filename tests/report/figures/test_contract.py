@@ -45,7 +45,7 @@ def test_failures_alone_are_no_figure(name, outcome, make_run, make_record):
     """Records without a single number allow no figure, and break none."""
     failed = [
         make_record(outcome=outcome, model=model, batch_size=size, method="rmm", rho=rho)
-        for model in ("roberta-tiny", "linear:8x8", "projection:8x8")
+        for model in ("roberta-tiny", "linear:8x8")
         for size in (16, 32)
         for rho in (0.5, 0.1)
     ]
@@ -126,13 +126,14 @@ def test_a_case_without_a_number_is_counted(name, make_run, wide_run, make_recor
     is_layer = name in ("linear", "sketch-cost")
     failed = make_record(
         outcome="timeout",
-        model={"linear": "linear:768x3072", "sketch-cost": "projection:768x3072"}.get(
+        model={"linear": "linear:768x3072", "sketch-cost": "linear:768x3072"}.get(
             name, "roberta-tiny"
         ),
         task=None if is_layer else "cola",
         seq_len=None if is_layer else 47,
         batch_size=4096 if is_layer else 64,
         step_seconds=(1.0,),
+        **({"time_device": None, "projection_device": "cpu"} if name == "sketch-cost" else {}),
         method="rmm",
         sketch="dft",
         rho=0.5,

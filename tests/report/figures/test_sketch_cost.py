@@ -8,7 +8,9 @@ from rmmbench.report.figures import FigureData, get
 def test_dots(draw, projection_cases, make_record):
     """A dot is product time ÷ sketch time; the cheapest sketch is at the top."""
     slow = make_record(
-        model="projection:768x3072",
+        model="linear:768x3072",
+        time_device=None,
+        projection_device="cpu",
         task=None,
         seq_len=None,
         batch_size=2048,
@@ -47,7 +49,7 @@ def test_the_axis_is_its_own(draw, projection_cases):
 def test_a_panel_a_cell(draw, projection_cases):
     """Rows and widths have panels, to one scale, with one legend and the names at the left."""
     records = projection_cases(sizes=(2048, 16384))
-    records += projection_cases(sizes=(2048, 16384), model="projection:3072x768")
+    records += projection_cases(sizes=(2048, 16384), model="linear:3072x768")
     seen = draw("sketch-cost", records)
     assert [word for word in seen.words if word.startswith("<b>")] == [
         f"<b>{size} · {rows} rows</b>"
@@ -82,4 +84,4 @@ def test_no_two_dots_are_one(draw, projection_cases, make_record):
 def test_layers_are_no_sketches(make_run, timed_cases, linear_cases):
     """Whole steps of models and layers are not drawn as sketches alone."""
     need = get("sketch-cost").lacks(FigureData.of(make_run(*timed_cases(), *linear_cases())))
-    assert need == "times of a sketch alone, of a model projection:INxOUT with a ρ"
+    assert need == "times of a sketch alone, of a grid whose measure is 'projection'"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rmmbench.report.published import find, matches, relative_throughput, saving, sources
+from rmmbench.report.papers_rows import find, matches, relative_throughput, saving, sources
 from rmmbench.results.tidy import read_rows
 from rmmbench.spec.profile import Profile
 

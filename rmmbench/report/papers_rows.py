@@ -4,7 +4,8 @@ from collections.abc import Collection
 from typing import Final
 
 from rmmbench.results.tidy import Row
-from rmmbench.spec.profile import Profile, Published
+from rmmbench.spec.profile import Profile
+from rmmbench.spec.published import Published
 
 PAPERS_CHOICE: Final = {
     "where": "all",

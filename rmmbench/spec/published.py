@@ -1,0 +1,21 @@
+"""What the paper prints, as a profile holds it."""
+
+from rmmbench.spec.ranges import Count, Finite, Name, NotNegative, Positive, Rho
+from rmmbench.spec.strict import Strict
+
+
+class Published(Strict):
+    """A row that the paper prints, in its own units, to stand beside the measured one."""
+
+    model: Name
+    task: Name
+    batch_size: Count | None = None
+    method: Name | None = None
+    sketch: Name | None = None
+    rho: Rho | None = None
+    peak_gib: Positive | None = None
+    saved_percent: Finite | None = None
+    score: Finite | None = None
+    score_spread: NotNegative | None = None
+    minutes: Positive | None = None
+    source: Name
