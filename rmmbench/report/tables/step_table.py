@@ -38,13 +38,14 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
     places: dict[str, int] = {}
     cells: dict[str, int] = {}
     kinds: dict[str, int] = {}
+    told = kind_columns()
 
     def order(row: Row) -> tuple[object, ...]:
         where = places.setdefault(place(row, WHERE), len(places))
         cell = (where, row["batch_size"], row["seq_len"] or 0)
         found = cells.setdefault(row["cell"], len(cells))
         how = (
-            kinds.setdefault(kind(row, kind_columns()), len(kinds)),
+            kinds.setdefault(kind(row, told), len(kinds)),
             [-size for size in kept(row)],
         )
         return (*cell, found, row["method"] != "exact", *how)
