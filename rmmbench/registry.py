@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any, Generic, TypeVar, cast
 
@@ -85,6 +86,7 @@ class Registry(Generic[T]):
         return f"{self._package}.{self._entries[self.check(name)].target.split(':')[0]}"
 
 
+@cache
 def open_set(folder: str) -> "Registry[Any]":
     """Return the registry of one folder of the package, imported when it is first asked for.
 

@@ -23,7 +23,7 @@ from rmmbench.cli.streams import patient_streams
 from rmmbench.cli.summary_command import summary
 from rmmbench.cli.sweep_command import sweep
 from rmmbench.cli.table_command import table
-from rmmbench.cli.telling import listen, tell
+from rmmbench.cli.telling import printing, tell
 from rmmbench.cli.train_command import train
 from rmmbench.cli.variance_command import variance
 from rmmbench.cli.verify_command import verify
@@ -60,8 +60,8 @@ def _heard(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*, quiet: bool, verbose: int, **given: Any) -> None:
-        listen(quiet=quiet, verbose=verbose)
-        command(**given)
+        with printing(quiet=quiet, verbose=verbose):
+            command(**given)
 
     return with_parameters(run, {"quiet": (Quiet, False), "verbose": (Verbose, 0)})
 

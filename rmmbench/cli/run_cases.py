@@ -1,9 +1,7 @@
 """How a run is told: where it goes, its table, what failed and how to go on."""
 
-import re
 import shlex
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +51,9 @@ class Asked:
     @property
     def path(self) -> Path:
         """The run directory."""
-        name = re.sub(r"[:/\s]+", "-", self.folder or Path(self.name).stem)
-        return self.out or Path("runs") / f"{name}-{self.where}"
+        from rmmbench.running.execution import run_path
+
+        return self.out or run_path(self.folder or Path(self.name).stem, self.where)
 
     def begin(self, what: str) -> None:
         """Say what begins and where its records go, before torch is imported.
@@ -113,12 +112,10 @@ def carry_out(asked: Asked, *, retry: bool = False) -> "Run":
 
 def follow(events: "Iterator[Event]", cases: "Sequence[Case] | None" = None) -> None:
     """Go through the events of a run, and show them unless --quiet."""
-    from rmmbench.running.progress import show_progress
+    from rmmbench.running.progress import show_nothing, show_progress
 
-    if is_quiet():
-        deque(events, maxlen=0)
-    else:
-        show_progress(events, cases)
+    show = show_nothing if is_quiet() else show_progress
+    show(events, cases)
 
 
 def typed() -> str:

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rmmbench.errors import UsageError
@@ -34,8 +36,9 @@ def is_quiet() -> bool:
     return _is_quiet
 
 
-def listen(*, quiet: bool, verbose: int) -> None:
-    """Print as much as -q and -v ask for.
+@contextmanager
+def printing(*, quiet: bool, verbose: int) -> Iterator[None]:
+    """Within, print as much as -q and -v ask for.
 
     Args:
         quiet: Print results and errors only.
@@ -47,11 +50,17 @@ def listen(*, quiet: bool, verbose: int) -> None:
     global _is_quiet
     if quiet and verbose:
         raise UsageError("--quiet and --verbose exclude each other; give one of them")
-    _is_quiet = quiet
-    logger = logging.getLogger("rmmbench")
+    logger, handler = logging.getLogger("rmmbench"), _OnStderr()
+    before = logger.level
     logger.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
-    if not any(isinstance(each, _OnStderr) for each in logger.handlers):
-        logger.addHandler(_OnStderr())
+    logger.addHandler(handler)
+    _is_quiet = quiet
+    try:
+        yield
+    finally:
+        _is_quiet = False
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 class _OnStderr(logging.Handler):

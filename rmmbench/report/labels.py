@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from rmmbench.results.record import Environment
 from rmmbench.results.tidy import CELL, Row, interval, shared
-from rmmbench.spec.known_settings import choices, in_words, stack_name
+from rmmbench.spec.known_settings import in_words, stack_name
 from rmmbench.spec.tasks import TASKS
 
 EXACT, PAPERS_EXACT = "exact", "No RMM"
@@ -66,8 +66,7 @@ def kind(row: Row, columns: Collection[str] = ()) -> str:
             parts.append(f"proj_dim{sign}{row[name]}")
     patterns = [name for name in ("include", "exclude") if name in columns and row[name]]
     named = " ".join(parts + [f"{name} {row[name]}" for name in patterns])
-    words = [in_words(name, row[name]) for name in choices() if name in columns]
-    return ", ".join(filter(None, [named, *words]))
+    return ", ".join([named, *in_words(row, columns)])
 
 
 def setting(row: Row, columns: Collection[str] = ("sketch",)) -> str:

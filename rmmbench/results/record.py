@@ -4,6 +4,7 @@ Numbers are in SI units, named in the field. A number that is not there is null 
 why.
 """
 
+import math
 import statistics
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -158,7 +159,10 @@ class GradientError(Strict):
     @property
     def spread(self) -> float | None:
         """The standard deviation over draws; None for a single one."""
-        return statistics.stdev(self.errors) if len(self.errors) > 1 else None
+        count, mean = len(self.errors), self.error
+        if count < 2:
+            return None
+        return math.sqrt(math.fsum((error - mean) ** 2 for error in self.errors) / (count - 1))
 
 
 class Record(Strict):

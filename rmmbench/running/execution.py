@@ -1,5 +1,6 @@
 """How a plan is carried out: a run directory is made, held, and filled with records."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -54,6 +55,12 @@ def open_run(
         **hashes(cases),
     )
     return Run.create(path, info)
+
+
+def run_path(name: str, device: str) -> Path:
+    """Return where a run goes that nobody gave a directory: runs/NAME-DEVICE."""
+    plain = re.sub(r"[:/\s]+", "-", name)
+    return Path("runs") / f"{plain}-{device}"
 
 
 def execute(

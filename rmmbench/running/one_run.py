@@ -1,19 +1,16 @@
 """A whole profile, run from Python: what `rmmbench sweep` and `rmmbench train` do."""
 
 import shlex
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_origin
 
 from rmmbench.errors import UsageError, check_arguments
 from rmmbench.results.store import Run
-from rmmbench.running.events import Event
-from rmmbench.running.execution import execute, open_run
+from rmmbench.running.execution import execute, open_run, run_path
 from rmmbench.running.plan import make_plan
-from rmmbench.running.progress import show_progress
+from rmmbench.running.progress import show_nothing, show_progress
 from rmmbench.spec import profile as profiles
-from rmmbench.spec.case import Case
 from rmmbench.spec.grid import grid_class
 from rmmbench.spec.measuring import TrainingSettings
 from rmmbench.spec.profile import Profile
@@ -71,10 +68,10 @@ def run(
     asked = _read(profile, out).overridden(*_changes(axes))
     where = device or asked.device
     plan = make_plan(asked, where)
-    path = Path(out) if out is not None else Path("runs") / f"{Path(name).stem}-{where}"
+    path = run_path(Path(name).stem, where) if out is None else Path(out)
     command = _command(name, device, axes, is_trained=any(case.training for case in plan.cases))
     made = open_run(path, asked, plan.cases, plan.environment, name=name, command=command)
-    execute(made, plan.cases, retry=retry, follow=_silently if quiet else show_progress)
+    execute(made, plan.cases, retry=retry, follow=show_nothing if quiet else show_progress)
     return made
 
 
@@ -112,7 +109,3 @@ def _command(name: str, device: str | None, axes: Mapping[str, Any], *, is_train
         for one in values:
             words += [f"--{key.replace('_', '-')}", str(one)]
     return shlex.join(words)
-
-
-def _silently(events: Iterator[Event], cases: Sequence[Case] | None = None) -> None:
-    deque(events, maxlen=0)

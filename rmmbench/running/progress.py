@@ -3,6 +3,7 @@
 import functools
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -110,6 +111,11 @@ def show_progress(events: Iterator[Event], cases: "Sequence[Case] | None" = None
                 update(advance=1, left=f"about {format_seconds(left)} left" if left else "")
                 if cases is None or not is_seen:
                     print(_outcome(event.record), file=sys.stderr)  # noqa: T201
+
+
+def show_nothing(events: Iterator[Event], cases: "Sequence[Case] | None" = None) -> None:
+    """Follow events until they end, in silence."""
+    deque(events, maxlen=0)
 
 
 def _running(event: Working) -> str:

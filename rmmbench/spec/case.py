@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import model_validator
 
 from rmmbench.spec.flat import EXACT, steps_from, unflattened
-from rmmbench.spec.known_settings import absent, choices, in_words, stack_name
+from rmmbench.spec.known_settings import absent, in_words, stack_name
 from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
 from rmmbench.spec.ranges import Count, Name, Seed
 from rmmbench.spec.steps import Of, Step, values
@@ -112,8 +112,7 @@ class Case(Strict):
         said = self.settings
         size = f" ρ={said['rho']:g}" if said["rho"] is not None else ""
         size = f" proj_dim={said['proj_dim']}" if said["proj_dim"] is not None else size
-        words = [in_words(name, said[name]) for name in choices()]
-        return ", ".join(filter(None, [stack_name(self.method, said["sketch"]), *words])) + size
+        return ", ".join([stack_name(self.method, said["sketch"]), *in_words(said)]) + size
 
     @property
     def shape(self) -> str:

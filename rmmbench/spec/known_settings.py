@@ -1,6 +1,6 @@
 """Every setting that some method or sketch has, by name: columns of rows, keys of grids, words."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -75,10 +75,18 @@ def amounts() -> list[str]:
     return [name for name, each in known().items() if each.said.amount]
 
 
-def in_words(name: str, value: object) -> str:
-    """Return one of `choices` as people write it: "blocks of 128"; "" for what is the default."""
-    setting = known()[name]
-    return "" if value == setting.absent else setting.said.words.format(value)
+def in_words(said: Mapping[str, Any], names: Container[str] | None = None) -> list[str]:
+    """Return `choices` as people write them: "blocks of 128"; nothing for what is the default.
+
+    Args:
+        said: The settings by name, all there are: a row will do.
+        names: Those that are to be told; None for all.
+    """
+    return [
+        each.said.words.format(said[name])
+        for name, each in known().items()
+        if each.said.words and (names is None or name in names) and said[name] != each.absent
+    ]
 
 
 def stack_name(method: str, sketch: str | None) -> str:

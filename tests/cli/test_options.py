@@ -1,7 +1,6 @@
 """One set of options with one meaning, in every command; each command with its group and help."""
 
 import json
-import logging
 import re
 import subprocess
 import sys
@@ -37,8 +36,7 @@ def rmmbench(monkeypatch, capsys):
             cli.main()
         return raised.value.code, *capsys.readouterr()
 
-    yield run
-    logging.getLogger("rmmbench").setLevel(logging.NOTSET)
+    return run
 
 
 def options(name):

@@ -57,5 +57,5 @@ def test_settings_of_one_name_mean_the_same(name):
 @pytest.mark.parametrize("name", known())
 def test_a_row_without_a_setting_says_nothing(name):
     """What stands in the place of a setting that nothing has is told in no label."""
-    assert in_words(name, absent()[name]) == ""
+    assert in_words(absent(), [name]) == []
     assert known()[name].said.varies == (absent()[name] is None) or name.endswith(("_dim", "_rows"))

@@ -66,8 +66,8 @@ def subtitle(rows: Sequence[Row]) -> str:
     # Of some that keep no sketch, or several, the names tell.
     if len({row["sketch"] for row in sketched}) != 1 or not sketched[0]["sketch"]:
         return place(rows[0], alike)
-    words = [in_words(name, sketched[0][name]) for name in shared(sketched, choices())]
-    how = ", ".join(filter(None, [f"{sketched[0]['sketch']} sketch", *words]))
+    words = in_words(sketched[0], shared(sketched, choices()))
+    how = ", ".join([f"{sketched[0]['sketch']} sketch", *words])
     return join(place(rows[0], alike), how)
 
 

@@ -145,7 +145,7 @@ def _told(alike: Sequence[Row]) -> list[str]:
 def _amounts(row: Row) -> list[str]:
     said = [name for name in amounts() if known()[name].said.words and row[name] is not None]
     alone = known()[said[0]].said.alone if len(said) == 1 else ""
-    words = [alone.format(row[name]) if alone else in_words(name, row[name]) for name in said]
+    words = [alone.format(row[said[0]])] if alone else in_words(row, said)
     return [*words, *filter(None, [rate(row)])]
 
 
