@@ -2,7 +2,7 @@
 
 import json
 
-from rmmbench.report.tables import Column, as_json, build, data, markdown, tables_of
+from rmmbench.report.tables import Column, build, data, markdown, tables_of
 from rmmbench.report.tables.table import unseen
 from rmmbench.units import GIB
 
@@ -68,7 +68,7 @@ def test_tables_of_a_run(make_run, make_record, make_trained):
     """Training and single steps of one run have a table each, in values that JSON can hold."""
     failed = make_record(outcome="out_of_memory", method="checkpoint")
     found = tables_of(make_run(make_record(), failed, make_trained(0.5)))
-    scores, steps = json.loads(as_json(found.tables))
+    scores, steps = json.loads(json.dumps(data(found.tables)))
     assert scores["rows"][0]["score"] == 0.5
     assert [row["outcome"] for row in steps["rows"]] == ["ok", "out_of_memory"]
     assert steps["rows"][0]["peak_allocated_bytes"] == 10 * GIB

@@ -2,6 +2,6 @@
 
 from rmmbench.report.tables.run_tables import RunTables, tables_of
 from rmmbench.report.tables.table import Column, Table, build
-from rmmbench.report.tables.writers import as_json, data, markdown
+from rmmbench.report.tables.writers import data, markdown
 
-__all__ = ["Column", "RunTables", "Table", "as_json", "build", "data", "markdown", "tables_of"]
+__all__ = ["Column", "RunTables", "Table", "build", "data", "markdown", "tables_of"]

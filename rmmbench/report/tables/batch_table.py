@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rmmbench.report.labels import place, provenance, setting
+from rmmbench.report.tables.columns import per_second
 from rmmbench.report.tables.table import Column, Table, Tone, build, unseen
 from rmmbench.results.case_columns import case_row
 from rmmbench.results.record import Environment, Record
@@ -103,11 +104,6 @@ def times_exact(line: Line, lines: Sequence[Line]) -> float | None:
     if exact is None or any(each.trouble or not each.fits for each in (line, exact)):
         return None
     return line.fits / exact.fits
-
-
-def per_second(samples: float) -> str:
-    """Return a throughput as it is printed: "5,273" or "12.3"."""
-    return f"{samples:,.0f}" if samples >= 1000 else f"{samples:.3g}"
 
 
 def _largest(line: Line) -> str:

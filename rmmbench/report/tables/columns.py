@@ -85,3 +85,10 @@ def outcome_tone(row: Row) -> Tone:
 def percent(fraction: float | None) -> str:
     """Return a fraction as a percentage, "" for None."""
     return "" if fraction is None else format_percent(fraction)
+
+
+def per_second(value: float) -> str:
+    """Return a throughput as it is printed: "5,273", "12.3" or "1.23"."""
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.3g}"

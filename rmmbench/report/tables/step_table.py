@@ -6,7 +6,7 @@ from dataclasses import replace
 from rmmbench.report import papers_rows
 from rmmbench.report.labels import kind, place, provenance, shared_place
 from rmmbench.report.tables import columns
-from rmmbench.report.tables.columns import happened, percent
+from rmmbench.report.tables.columns import happened, per_second, percent
 from rmmbench.report.tables.table import Column, Table, build, unseen
 from rmmbench.results.record import Environment
 from rmmbench.results.tidy import CELL, Row, kept, kind_columns, telling
@@ -117,10 +117,3 @@ def _ratio(row: Row, name: str, device: str) -> str:
         return f"{row[name]:.3f}"
     said_already = row["memory_device"] and row["peak_allocated_bytes"] is None
     return happened(row) if row[device] and not said_already else ""
-
-
-def per_second(value: float) -> str:
-    """Return a throughput as it is printed: "5,273", "12.3" or "1.23"."""
-    if value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.3g}"

@@ -1,6 +1,5 @@
 """Tables written as Markdown and as data."""
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -25,11 +24,6 @@ def data(tables: Iterable[Table]) -> list[dict[str, Any]]:
         }
         for table in tables
     ]
-
-
-def as_json(tables: Iterable[Table]) -> str:
-    """Return the same `data` as text."""
-    return json.dumps(data(tables), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _markdown(table: Table) -> Iterable[str]:
