@@ -86,7 +86,7 @@ class SketchSettings(NamedTuple):
                 proj_dim is given, or a number is out of its range.
         """
         self._check_types()
-        _load(self.text)
+        _load(self.sketch, self.text)
         if (self.rho is None) == (self.proj_dim is None):
             given = f"rho={self.rho} and proj_dim={self.proj_dim}"
             raise ValueError(f"exactly one of rho and proj_dim must be given, got {given}")
@@ -129,7 +129,7 @@ class SketchSettings(NamedTuple):
         if not torch.compiler.is_compiling():
             return sketches.get(self.text)
         # A compiler cannot follow how settings are checked and sketches kept.
-        _load(self.text)
+        _load(self.sketch, self.text)
         return sketches.SKETCHES.get(self.sketch)(**dict(self.own))
 
     def proj_dim_for(self, rows: int) -> int:
@@ -161,8 +161,9 @@ def _shown(value: object) -> str:
 
 # What follows are constants to a compiler, which can follow neither imports nor pydantic.
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _load(text: str) -> bool:
-    """Import a sketch's file, and check its settings."""
+def _load(name: str, text: str) -> bool:
+    """Import a sketch's file, and check its name and its settings."""
+    sketches.SKETCHES.check(name)
     sketches.get(text)
     return True
 

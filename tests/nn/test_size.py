@@ -81,6 +81,10 @@ def test_inputs_that_are_no_blocks(settings, message):
         ({"rho": 0.5, "min_proj_dim": 0}, "min_proj_dim must be at least 1, got 0"),
         ({"rho": 0.5, "min_proj_dim": 9, "max_proj_dim": 3}, r"at least min_proj_dim \(9\), got 3"),
         ({"rho": 0.5, "sketch": "fft"}, "no sketch named 'fft'"),
+        (
+            {"rho": 0.5, "sketch": "gaussian:block_rows=4"},
+            "no sketch named 'gaussian:block",
+        ),
         ({"rho": 0.5, "sketch": "dct", "block_rows": 4}, "'dct' takes no block_rows, got 4"),
         ({"rho": 0.5, "block_rows": 0}, "block_rows must be at least 1, got 0"),
     ],

@@ -44,6 +44,8 @@ class Calibration(Strict):
 
     def logarithms(self, case: Case) -> list[float]:
         """Return the logarithm of a case's relative throughput in each run that has it."""
+        if not self.runs:
+            return []
         key = case.key if self.schema_version == SCHEMA_VERSION else former_key(case)
         found = (run.relative_throughput.get(key) for run in self.runs)
         return [math.log(value) for value in found if value is not None]

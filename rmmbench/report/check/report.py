@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -31,9 +32,10 @@ class Verdict(StrEnum):
     @property
     def gravity(self) -> int:
         """The place in the list above; 0 is the gravest."""
-        return list(Verdict).index(self)
+        return _GRAVITY[self]
 
 
+_GRAVITY = {verdict: place for place, verdict in enumerate(Verdict)}
 FAILING = frozenset({Verdict.FAILED, Verdict.MISSING, Verdict.REGRESSED})
 UNREMARKABLE = frozenset({Verdict.SAME, Verdict.NOT_JUDGED, Verdict.NOT_COMPARABLE})
 _ON_ONE_SIDE = frozenset({Verdict.MISSING, Verdict.NEW})
@@ -115,7 +117,7 @@ class CaseResult:
     case: Case
     findings: tuple[Finding, ...]
 
-    @property
+    @cached_property
     def verdict(self) -> Verdict:
         """The gravest of its findings'."""
         return min((finding.verdict for finding in self.findings), key=lambda one: one.gravity)
@@ -137,7 +139,7 @@ class Report:
     baseline: str = "the baseline"
     strict: bool = False
 
-    @property
+    @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """Every finding, the gravest first, those furthest beyond their limit before others."""
         found = [finding for case in self.cases for finding in case.findings]
