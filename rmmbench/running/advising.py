@@ -7,7 +7,7 @@ from typing import Any
 from rmmbench.errors import RmmbenchError, UsageError
 from rmmbench.models import MODELS
 from rmmbench.results.record import Memory
-from rmmbench.running import process
+from rmmbench.running.isolation import process
 from rmmbench.running.plan import check_models, check_names
 from rmmbench.spec.case import Case
 

@@ -11,8 +11,8 @@ from rmmbench.errors import Interrupted
 from rmmbench.results.record import Environment
 from rmmbench.results.store import Run, RunInfo, hashes
 from rmmbench.running.events import Event
-from rmmbench.running.fork_server import EndedError
 from rmmbench.running.interrupts import deferred
+from rmmbench.running.isolation.fork_server import EndedError
 from rmmbench.running.local import LocalLauncher
 from rmmbench.running.progress import show_progress
 from rmmbench.running.sweeping import remaining, sweep

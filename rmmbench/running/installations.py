@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rmmbench.errors import Exit, RunError, UsageError
 from rmmbench.results.store import Run
-from rmmbench.running.leftovers import Folder
+from rmmbench.running.isolation.leftovers import Folder
 from rmmbench.spec.printable import printable
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rmmbench.results.record import Environment
 from rmmbench.running import interrupts
 from rmmbench.running.events import Event, Finished, Started, Working
-from rmmbench.running.process import TICK_SECONDS, CaseProcess
+from rmmbench.running.isolation.process import TICK_SECONDS, CaseProcess
 from rmmbench.spec.case import Case
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from rmmbench.errors import UnknownNameError, UsageError, check_arguments
 from rmmbench.models import MODELS
 from rmmbench.results.record import Memory, Record
-from rmmbench.running import process
 from rmmbench.running.events import Finished
 from rmmbench.running.factories import Factory, importable, name_of
+from rmmbench.running.isolation import process
 from rmmbench.running.local import LocalLauncher
 from rmmbench.running.plan import (
     DEVICES,

@@ -10,7 +10,7 @@ from rmmbench.errors import RmmbenchError, UnknownNameError, UsageError
 from rmmbench.methods import check as check_stack
 from rmmbench.models import MODELS, check
 from rmmbench.results.record import Environment
-from rmmbench.running import process
+from rmmbench.running.isolation import process
 from rmmbench.spec.case import Case, Device
 from rmmbench.spec.profile import Profile
 

@@ -36,7 +36,6 @@ class Bars:
         colors: By a bar's name in the legend, its colour.
         text: How a height is written.
         title: Of the axis of heights.
-        legend: Title of the legend.
         levels: Dashed lines.
         note: What stands above a cell's panel, below its name.
         has_interval: Whether the height is 1 ÷ relative throughput, and shows its interval.
@@ -49,31 +48,28 @@ class Bars:
     colors: Mapping[str, str]
     text: Callable[[float], str]
     title: str
-    legend: str
     levels: tuple[Level, ...] = ()
     note: Callable[[Row], str] = lambda row: ""
     has_interval: bool = False
 
 
 def bar_panels(rows: Sequence[Row], bars: Bars) -> list[Panel]:
-    """Return a panel a cell, all to one scale; the last of the first row has the legend."""
+    """Return a panel a cell, all to one scale."""
     cells = group(rows, ["cell"])
     low, high = _extent(rows, bars)
     room, pixels = high - low, 38 if len(cells) == 1 else 27
     scale = [low - 0.06 * room * (low < 0), high + 0.1 * room]
     panels = []
     for index, cell in enumerate(cells):
-        is_first, is_last = index % COLUMNS == 0, index == min(COLUMNS, len(cells)) - 1
         groups, hues = _order(cell, bars)
         panels.append(
             Panel(
                 traces=_traces(cell, bars, least=0.1 * room),
                 x=_group_axis(groups),
-                y=axis(bars.title if is_first else "", range=scale),
+                y=axis(bars.title if index % COLUMNS == 0 else "", range=scale),
                 levels=bars.levels,
                 heading=heading(cell, rows),
                 subheading=bars.note(cell[0]),
-                legend=bars.legend if is_last else None,
                 width=max(230, round(len(groups) * len(hues) * pixels / FILLED)),
                 height=320,
             )

@@ -4,8 +4,13 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
+
+from plotly.graph_objects import Figure as Drawing
 
 from rmmbench.report import papers_rows
+from rmmbench.report.figures._panel import Panel
+from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import EXACT, kind, place, provenance, ratio_interval, setting
 from rmmbench.results.tidy import (
@@ -59,7 +64,40 @@ def join(*parts: str) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def subtitle(rows: Sequence[Row]) -> str:
+def case_sheet(
+    panels: Sequence[Panel],
+    data: FigureData,
+    rows: Iterable[Row],
+    drawn: Sequence[Row],
+    *,
+    subjects: Sequence[str],
+    subtitle: str = "",
+    note: str = "",
+    **layout: Any,
+) -> Drawing:
+    """Return the panels on a sheet, with a subtitle and a footnote about their cases.
+
+    Args:
+        panels: In reading order.
+        data: The run's.
+        rows: The cases that the figure is about.
+        drawn: Those of them that have a mark.
+        subjects: Which of "memory", "time" and "training" is drawn.
+        subtitle: By default what all drawn cases share.
+        note: Ends the footnote.
+        layout: Other arguments of `sheet`.
+    """
+    paper = any(panel.has_published for panel in panels)
+    measured = footnote(data, rows, drawn, subjects=subjects, paper=paper)
+    return sheet(
+        panels,
+        subtitle=subtitle or shared_words(drawn),
+        footnote=f"{measured} {note}".rstrip(),
+        **layout,
+    )
+
+
+def shared_words(rows: Sequence[Row]) -> str:
     """Return what all the rows share: "roberta-base · CoLA · adam · gaussian sketch, unshared"."""
     alike = shared(rows, ("model", "task", "batch_size", "seq_len", "attention", "optimizer"))
     sketched = [row for row in rows if row["method"] != "exact"]

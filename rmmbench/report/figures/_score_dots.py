@@ -132,9 +132,7 @@ class Look:
         return self.columns.index(self._columns[id(line)]) + FILLED * place
 
 
-def dots(
-    lines: Sequence[Line], how: Dots, look: Look, heading: str, *, legend: str | None = None
-) -> Panel:
+def dots(lines: Sequence[Line], how: Dots, look: Look, heading: str) -> Panel:
     """Return the panel of the lines of one place."""
     others = [line for line in lines if not line.is_exact and how.height(line) is not None]
     exact = [line for line in lines if line.is_exact and how.is_score]
@@ -149,7 +147,6 @@ def dots(
         y=axis(how.title, range=_range(others + exact, how)),
         levels=how.levels,
         heading=heading,
-        legend=legend,
         width=max(250, 24 * len(look.columns) * len(look.colors)),
         height=260,
     )

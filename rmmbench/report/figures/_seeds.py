@@ -1,21 +1,25 @@
 """What figures of training runs share: curves over seeds, bands about them, names and notes."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.graph_objects import Figure as Drawing
 
 from rmmbench.report import papers_rows
-from rmmbench.report.figures._notes import footnote, subtitle
+from rmmbench.report.figures._notes import footnote, join, shared_words
+from rmmbench.report.figures._panel import Panel
+from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures._style import INK, key
 from rmmbench.report.figures.figure import FigureData
-from rmmbench.report.labels import EXACT, kind, place, rate, setting
+from rmmbench.report.labels import EXACT, PAPERS_EXACT, kind, place, rate, setting
 from rmmbench.report.scores import Line, Spread, threads_note
 from rmmbench.results.tidy import CELL, Row, differing, kind_columns
 from rmmbench.results.trained import Training
 
 BAND = "± standard deviation"
+MANY = 12  # points of a curve; the marks of more would hide the line
 Curve = list[tuple[float, Spread]]
 
 
@@ -32,9 +36,42 @@ def curve(line: Line, series: Callable[[Training], Iterable[tuple[float, float]]
     return [(x, spread) for x, spread in spreads if spread is not None]
 
 
-def curve_traces(
-    points: Curve, name: str, color: str, text: Callable[[float, Spread], str]
-) -> Iterator[Any]:
+def curves(
+    lines: Sequence[Line],
+    points: Callable[[Line], Curve],
+    look: Callable[[Line], tuple[str, str]],
+    *,
+    x: str,
+    y: str,
+    digits: int = 3,
+) -> list[Any]:
+    """Return the curves of a panel, each with its band over seeds, and the legend's line for bands.
+
+    Args:
+        lines: Of one place.
+        points: Returns a line's curve.
+        look: Returns the name and colour of a line that is not exact.
+        x: The word for x in hover text.
+        y: That for y.
+        digits: Decimal places of y in hover text.
+    """
+    traces = []
+    for line in lines:
+        if found := points(line):
+            name, color = (PAPERS_EXACT, INK) if line.is_exact else look(line)
+            texts = [
+                f"{hover_title(line)}<br>{x} {at:g}<br>{y} {spread_text(spread, digits=digits)}"
+                for at, spread in found
+            ]
+            traces += _curve_traces(found, name, color, texts)
+    if any(len(line.finished) > 1 for line in lines):
+        traces.append(band_key())
+    return traces
+
+
+def _curve_traces(
+    points: Curve, name: str, color: str, hovertext: Sequence[str]
+) -> Iterator[go.Scatter]:
     """Yield the band of a curve, where there is more than one run, and its mean."""
     x = [x for x, _ in points]
     low, high = zip(*(spread.ends for _, spread in points), strict=True)
@@ -44,11 +81,7 @@ def curve_traces(
     trace = go.Scatter(x=x, y=[spread.mean for _, spread in points], mode="lines", line=look)
     if len(points) <= MANY:
         trace.update(mode="lines+markers", marker={"size": 6, "color": color})
-    hovertext = [text(x, spread) for x, spread in points]
     yield trace.update(name=name, legendgroup=name, hoverinfo="text", hovertext=hovertext)
-
-
-MANY = 12  # points of a curve; of more the marks would hide the line
 
 
 def band(
@@ -96,34 +129,45 @@ def rate_name(row: Row) -> str:
     return rate(row) or "no rate"
 
 
-def headline(lines: Sequence[Line]) -> str:
-    """Return what all lines share: "roberta-tiny · CoLA · 32×64 · adam · gaussian sketch"."""
-    return subtitle([line.row for line in lines])
+def training_sheet(
+    panels: Sequence[Panel],
+    data: FigureData,
+    lines: Sequence[Line],
+    drawn: Sequence[Line],
+    *,
+    subtitle: str,
+    **layout: Any,
+) -> Drawing:
+    """Return the panels on a sheet, with a footnote about where and on what the runs were trained.
 
-
-def training_note(
-    data: FigureData, lines: Sequence[Line], drawn: Iterable[Line], *, paper: bool = False
-) -> str:
-    """Return where runs were trained, on what that is made up, and what is not drawn."""
+    Args:
+        panels: In reading order.
+        data: The run's.
+        lines: Every line of the run.
+        drawn: Those of them that have a mark.
+        subtitle: Follows what all drawn lines share: "roberta-tiny · CoLA · 32×64 · adam".
+        layout: Other arguments of `sheet`.
+    """
     runs = [run for line in lines for run in line.records.values()]
-    rows = [run.row() for run in runs]
-    about = footnote(_about(data, runs), rows, _drawn_rows(drawn), subjects=["training"])
-    said = [about, threads_note(lines)]
-    if paper:
+    synthetic = "; ".join(dict.fromkeys(run.synthetic for run in runs if run.synthetic))
+    measured = footnote(
+        replace(data, synthetic=synthetic),
+        [run.row() for run in runs],
+        [run.row() for line in drawn for run in line.finished.values()],
+        subjects=["training"],
+    )
+    said = [measured, threads_note(lines)]
+    if any(panel.has_published for panel in panels):
         said.append(
             f"Hollow diamonds are the paper's numbers ({papers_rows.sources(data.profile)}), from "
             "its own hardware and weights; that of the unchanged model is at the right edge."
         )
-    return " ".join(filter(None, said))
-
-
-def _about(data: FigureData, runs: Sequence[Any]) -> FigureData:
-    synthetic = "; ".join(dict.fromkeys(run.synthetic for run in runs if run.synthetic))
-    return replace(data, synthetic=synthetic)
-
-
-def _drawn_rows(lines: Iterable[Line]) -> list[Mapping[str, Any]]:
-    return [run.row() for line in lines for run in line.finished.values()]
+    return sheet(
+        panels,
+        subtitle=join(shared_words([line.row for line in drawn]), subtitle),
+        footnote=" ".join(filter(None, said)),
+        **layout,
+    )
 
 
 def _faint(color: str) -> str:

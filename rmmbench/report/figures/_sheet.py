@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -33,9 +33,24 @@ def sheet(
     subtitle: str,
     footnote: str,
     left: int = LEFT,
+    legend: str | None = None,
 ) -> go.Figure:
-    """Return a figure of a fixed size with the panels in rows of `columns`; `left` is a margin."""
+    """Return a figure of a fixed size with the panels in rows of `columns`.
+
+    Args:
+        panels: In reading order.
+        columns: The most panels in a row.
+        title: The bold first line.
+        subtitle: The line below the title.
+        footnote: The text below the panels, wrapped to the figure's width.
+        left: The left margin, in pixels.
+        legend: Title of a legend that all panels share, to the right of the first row. Without
+            it, panels bring their own.
+    """
     columns = min(columns, len(panels))
+    if legend is not None:
+        corner = replace(panels[columns - 1], legend=legend)
+        panels = [*panels[: columns - 1], corner, *panels[columns:]]
     legends = _shared_legends(panels)
     widths = [
         _column_width(panels, legends, range(c, len(panels), columns)) for c in range(columns)

@@ -1,5 +1,6 @@
 """What all figures look like: colours that the colour-blind can tell apart, lines, marks, axes."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -91,3 +92,28 @@ def error_bars(
         below.append(1 / ratio - 1 / high if inverse else ratio - low)
     look = {"color": color, "thickness": 1, "width": 3}
     return {"type": "data", "symmetric": False, "array": above, "arrayminus": below} | look
+
+
+def log_scale(values: Iterable[float], room: float = 0.12) -> dict[str, Any]:
+    """Return the settings of a logarithmic axis, with ticks at 1, 2 and 5 where there is room.
+
+    `room` is what is free at both ends, in powers of 10.
+    """
+    known = [math.log10(value) for value in values]
+    low, high = min(known, default=0.0) - room, max(known, default=0.0) + room
+    steps = (1, 2, 5) if high - low < 2 else (1,)
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks = [(step, power) for power in powers for step in steps]
+    shown = {step * 10.0**power: _written(step, power) for step, power in ticks}
+    return {
+        "type": "log",
+        "range": [low, high],
+        "tickvals": list(shown),
+        "ticktext": list(shown.values()),
+    }
+
+
+def _written(step: int, power: int) -> str:
+    if -3 <= power <= 3:
+        return f"{step * 10.0**power:g}"
+    return f"{f'{step}·' if step > 1 else ''}10<sup>{power}</sup>"

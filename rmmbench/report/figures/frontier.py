@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Figure as Drawing
 
 from rmmbench.report.figures._frontier_labels import point_labels
 from rmmbench.report.figures._frontier_panel import HEIGHT, View, error_colors, frontier_panel
@@ -13,16 +15,13 @@ from rmmbench.report.figures._largest_batch_panel import (
     unanswered,
 )
 from rmmbench.report.figures._method_bars import margin
-from rmmbench.report.figures._notes import footnote, heading, join, subtitle
+from rmmbench.report.figures._notes import footnote, heading, join, shared_words
 from rmmbench.report.figures._peak_bars import peak_bars
 from rmmbench.report.figures._sheet import LEFT, sheet
 from rmmbench.report.figures._ways import NO_MORE, Cell, left_out, read_cells, way_names
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.results.record import Record
 from rmmbench.results.tidy import Row
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as Drawing
 
 __all__ = ["DEVICES", "NO_MORE", "Cell", "Frontier", "left_out", "read_cells"]
 
@@ -55,7 +54,7 @@ class Frontier(Figure):
             "or the largest batch that fits"
         )
 
-    def draw(self, data: FigureData) -> "Drawing":
+    def draw(self, data: FigureData) -> Drawing:
         """Return the panels below one another, names of points beside them."""
         cells, batches = _compared(data)[:MOST_CELLS], searches(data.step_rows)
         drawn = [row for cell in cells for row in _drawn(cell)]
@@ -78,7 +77,7 @@ class Frontier(Figure):
             panels,
             columns=1,
             title=_title(cells, batches),
-            subtitle=subtitle(drawn),
+            subtitle=shared_words(drawn),
             footnote=_footnote(data, cells, drawn, list(dict.fromkeys(unnamed))),
             left=max([LEFT, *(margin(panel.y.get("ticktext", ())) for panel in panels)]),
         )

@@ -2,27 +2,23 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Figure as Drawing
 
 from rmmbench.report.figures._notes import (
+    case_sheet,
     fastest_first,
-    footnote,
     hover,
     join,
     kind_names,
     place_names,
 )
-from rmmbench.report.figures._notes import subtitle as shared_by
 from rmmbench.report.figures._panel import Level, Panel
-from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures._style import around_one, axis, error_bars, line, rate_colors
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.labels import EXACT, rate
 from rmmbench.results.tidy import PLACE, Row, group, kept
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as Drawing
 
 COLUMNS = 4
 ALIKE = 0.01  # of exact's saved bytes; what differs by less is drawn once
@@ -43,21 +39,22 @@ class Linear(Figure):
             return None
         return "relative throughput or saved bytes of a model linear:INxOUT with a ρ"
 
-    def draw(self, data: FigureData) -> "Drawing":
+    def draw(self, data: FigureData) -> Drawing:
         """Return the panels, those of throughput before those of saved bytes."""
         rows = _rows(data)
         measures = [m for m in TITLES if any(_height(row, m) is not None for row in rows)]
         drawn = [row for row in rows if any(_height(row, m) is not None for m in measures)]
         made = _Panels(drawn)
         panels = [panel for measure in measures for panel in made.of(measure)]
-        corner = min(COLUMNS, len(panels)) - 1
-        panels[corner] = replace(panels[corner], legend="layer and ρ")
-        return sheet(
+        return case_sheet(
             panels,
+            data,
+            rows,
+            drawn,
+            subjects=[SUBJECTS[measure] for measure in measures],
             columns=COLUMNS,
             title="One linear layer",
-            subtitle=shared_by(drawn),
-            footnote=footnote(data, rows, drawn, subjects=[SUBJECTS[m] for m in measures]),
+            legend="layer and ρ",
         )
 
 

@@ -2,22 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
+from plotly.graph_objects import Figure as Drawing
 
-from rmmbench.report.figures._noise_series import Series, all_series, log_scale, watching_rows
-from rmmbench.report.figures._notes import footnote, subtitle
+from rmmbench.report.figures._noise_series import Series, all_series, watching_rows
+from rmmbench.report.figures._notes import case_sheet
 from rmmbench.report.figures._panel import Level, Panel
-from rmmbench.report.figures._sheet import sheet
-from rmmbench.report.figures._style import COLORS, MUTED, axis, line, pick
+from rmmbench.report.figures._style import COLORS, MUTED, axis, line, log_scale, pick
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.labels import place
 from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as Drawing
 
 ALIKE = 0.03  # of a closed form; sketches that differ by less at every ρ are one line
 
@@ -39,31 +35,30 @@ class Noise(Figure):
             return None
         return "sketches drawn at one point of training"
 
-    def draw(self, data: FigureData) -> "Drawing":
+    def draw(self, data: FigureData) -> Drawing:
         """Return the panels of each layer in a row."""
         drawn = _all_drawn(data)
         families = _families([noise for one in drawn for noise in one.noise])
         panels = [panel for one in drawn for panel in _panels(one, families)]
         columns = 2 if any(one.watched for one in drawn) else 1
-        panels[columns - 1] = replace(panels[columns - 1], legend="sketch, its closed form")
-        rows, draws = (
-            [one.series.row for one in drawn],
-            {n.draws for one in drawn for n in one.noise},
-        )
-        counts = f"{min(draws)}" if len(draws) == 1 else f"{min(draws)} to {max(draws)}"
-        return sheet(
+        draws = sorted({noise.draws for one in drawn for noise in one.noise})
+        counts = f"{draws[0]}" if len(draws) == 1 else f"{draws[0]} to {draws[-1]}"
+        return case_sheet(
             panels,
+            data,
+            watching_rows(data),
+            [one.series.row for one in drawn],
+            subjects=["training"],
+            note=(
+                "Lines are the variance that a formula predicts, marks the mean squared error (± "
+                f"its standard error) of {counts} random sketches, all of one step's layer input X "
+                "and output gradient Y. An inflation of 2 (dashed) means that the gradient is as "
+                "noisy as that of a batch of half as many samples: the sketch adds as much noise "
+                "as the choice of samples has."
+            ),
             columns=columns,
             title="Gradient noise of every sketch",
-            subtitle=subtitle(rows),
-            footnote=(
-                f"{footnote(data, watching_rows(data), rows, subjects=['training'])} Lines are the "
-                "variance that a formula predicts, marks the mean squared error (± its standard "
-                f"error) of {counts} random sketches, all of one step's layer input X and output "
-                "gradient Y. An inflation of 2 (dashed) means that the gradient is as noisy as "
-                "that of a batch of half as many samples: the sketch adds as much noise as the "
-                "choice of samples has."
-            ),
+            legend="sketch, its closed form",
         )
 
 

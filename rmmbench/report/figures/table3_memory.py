@@ -1,19 +1,15 @@
 """The left half of the paper's Table 3: how much of the peak memory is saved, by task and ρ."""
 
-from typing import TYPE_CHECKING
+from plotly.graph_objects import Figure as Drawing
 
 from rmmbench.report import papers_rows
 from rmmbench.report.figures._bars import COLUMNS, Bars, bar_panels
-from rmmbench.report.figures._notes import footnote, kind_names, subtitle
-from rmmbench.report.figures._sheet import sheet
+from rmmbench.report.figures._notes import case_sheet, kind_names
 from rmmbench.report.figures._style import name_colors
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.labels import PAPERS_EXACT, kind, rate
 from rmmbench.results.tidy import Row, kept
 from rmmbench.units import format_bytes
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as Drawing
 
 
 class Table3Memory(Figure):
@@ -25,7 +21,7 @@ class Table3Memory(Figure):
             return None
         return "peak memory with a sketch and without RMM in one cell"
 
-    def draw(self, data: FigureData) -> "Drawing":
+    def draw(self, data: FigureData) -> Drawing:
         """Return the bars, with the published saving as hollow marks."""
         rows = [row for row in data.step_rows if row["memory_device"] and row["method"] != "exact"]
         rows.sort(key=kept, reverse=True)
@@ -40,22 +36,17 @@ class Table3Memory(Figure):
             colors=name_colors(hues.values()),
             text=lambda percent: f"{percent:.1f}",
             title="peak memory saved, %",
-            legend="sketch",
             note=lambda row: _without(data, exact[row["cell"]]),
         )
-        panels = bar_panels(drawn, bars)
-        return sheet(
-            panels,
+        return case_sheet(
+            bar_panels(drawn, bars),
+            data,
+            rows,
+            drawn,
+            subjects=["memory"],
             columns=COLUMNS,
             title="Peak memory saved",
-            subtitle=subtitle(drawn),
-            footnote=footnote(
-                data,
-                rows,
-                drawn,
-                subjects=["memory"],
-                paper=any(panel.has_published for panel in panels),
-            ),
+            legend="sketch",
         )
 
 

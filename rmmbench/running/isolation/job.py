@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rmmbench.running.pipe import Sender
+from rmmbench.running.isolation.pipe import Sender
 
 Send = Callable[[object], None]
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rmmbench.results.record import Environment, Outcome, Record
-from rmmbench.running import fork_server, interrupts
-from rmmbench.running.child import Child
-from rmmbench.running.fork_server import EndedError as EndedError
-from rmmbench.running.job import Send
-from rmmbench.running.pipe import GarbageError
+from rmmbench.running import interrupts
+from rmmbench.running.isolation import fork_server
+from rmmbench.running.isolation.child import Child
+from rmmbench.running.isolation.fork_server import EndedError as EndedError
+from rmmbench.running.isolation.job import Send
+from rmmbench.running.isolation.pipe import GarbageError
 from rmmbench.spec.case import Case
 from rmmbench.spec.printable import printable
 from rmmbench.units import format_seconds

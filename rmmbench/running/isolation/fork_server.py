@@ -14,8 +14,8 @@ from pathlib import Path
 
 import rmmbench
 from rmmbench.errors import Exit, RmmbenchError
-from rmmbench.running.job import search_path
-from rmmbench.running.leftovers import MARK, Folder
+from rmmbench.running.isolation.job import search_path
+from rmmbench.running.isolation.leftovers import MARK, Folder
 
 WORKER = "rmmbench.running.worker"
 """What every case needs."""
@@ -31,7 +31,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 spec = spec_from_file_location("rmmbench", {package!r})
 sys.modules["rmmbench"] = package = module_from_spec(spec)
 spec.loader.exec_module(package)
-from rmmbench.running.server import main
+from rmmbench.running.isolation.server import main
 main(*{arguments!r})
 """
 
@@ -73,7 +73,7 @@ class ForkServer:
         """Fork a process for a job.
 
         Args:
-            job: See `rmmbench.running.job.packed`.
+            job: See `rmmbench.running.isolation.job.packed`.
             messages: Where its messages go.
             output: Where goes what it prints.
 

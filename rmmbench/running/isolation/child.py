@@ -10,11 +10,11 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import Any
 
-from rmmbench.running import fork_server
-from rmmbench.running.fork_server import EndedError, ForkServer
-from rmmbench.running.job import packed
-from rmmbench.running.pipe import Printed, Receiver
-from rmmbench.running.server import EXIT_CODE
+from rmmbench.running.isolation import fork_server
+from rmmbench.running.isolation.fork_server import EndedError, ForkServer
+from rmmbench.running.isolation.job import packed
+from rmmbench.running.isolation.pipe import Printed, Receiver
+from rmmbench.running.isolation.server import EXIT_CODE
 
 # How long a process that was killed, or has said all, may take to be gone.
 _END_SECONDS = 5.0

@@ -18,7 +18,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from rmmbench.running import job
+from rmmbench.running.isolation import job
 
 EXIT_CODE = struct.Struct("!i")
 
