@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rmmbench.report.check.two_runs import load as load
     from rmmbench.report.figures._chosen import plot as plot
     from rmmbench.report.frontier_frame import frontier as frontier
+    from rmmbench.report.largest_batches import max_batch as max_batch
     from rmmbench.report.summary import summary as summary
     from rmmbench.running.one_case import measure as measure
     from rmmbench.running.one_case import predict as predict
@@ -43,6 +44,7 @@ _HOMES = {
     "inspect": "nn.inspection",
     "load": "report.check.two_runs",
     "manual_seed": "nn",
+    "max_batch": "report.largest_batches",
     "measure": "running.one_case",
     "plot": "report.figures._chosen",
     "predict": "running.one_case",
@@ -66,6 +68,7 @@ __all__ = [
     "inspect",
     "load",
     "manual_seed",
+    "max_batch",
     "measure",
     "plot",
     "predict",
