@@ -68,17 +68,20 @@ def relative_throughput(
 
 def median(values: Sequence[float], confidence: float = CONFIDENCE) -> Median:
     """Return the median of at least one positive value, with its interval."""
-    count, middle = len(values), statistics.median(values)
-    ordered = sorted(map(math.log, values))
+    count, ordered = len(values), sorted(values)
+    middle = statistics.median(ordered)
     if count == 1:
         return Median(middle, None, None, 1)
     if count < fewest(confidence):
-        mean, deviation = _moments(ordered)
+        mean, deviation = _moments([math.log(value) for value in ordered])
         reach = _student(count - 1, confidence) * deviation / math.sqrt(count)
         return Median(middle, _end(mean - reach), _end(mean + reach), count)
     depth, inward = _depth(count, confidence)
-    low = ordered[depth - 1] + inward * (ordered[depth] - ordered[depth - 1])
-    high = ordered[-depth] - inward * (ordered[-depth] - ordered[-depth - 1])
+    lowest, next_low, next_high, highest = (
+        math.log(ordered[place]) for place in (depth - 1, depth, -depth - 1, -depth)
+    )
+    low = lowest + inward * (next_low - lowest)
+    high = highest - inward * (highest - next_high)
     return Median(middle, _end(low), _end(high), count)
 
 

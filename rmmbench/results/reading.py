@@ -1,11 +1,12 @@
 """What files of a run say, read strictly: whatever is wrong with one is told in a line."""
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from rmmbench.errors import RunError
@@ -74,31 +75,80 @@ def parsed(kind: type[M], data: bytes, where: object, hint: str) -> M:
     return model
 
 
-class Shared:
-    """Parts of models that are equal, each kept once: a long run has one machine, and few shapes.
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep Python's garbage collector from walking all that is read, again and again.
 
-    A model that was read holds what is shared in the place of its own.
+    What is read and compared makes no garbage that only the collector could find.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+class Shared(Generic[M]):
+    """Reads lines, and parts of them whose JSON is the same once: a long run has one machine.
+
+    A part's JSON is cut out of its line, and null is put in its place before the rest is read. No
+    model may take null for an object, so a part that was found in a wrong place is noticed.
     """
 
-    def __init__(self) -> None:
-        """Start with nothing."""
-        self._parts: dict[Any, BaseModel] = {}
-        self._sets: dict[frozenset[str], set[str]] = {}
+    def __init__(self, kind: type[M], parts: Collection[str], most: int) -> None:
+        """Share some fields of a model, which hold JSON objects; at most so many at a time."""
+        self._most = most
+        fields = list(kind.model_fields)
+        after = dict(zip(fields, fields[1:], strict=False))
+        self._kind = kind
+        self._parts = [
+            (name, f'"{name}":'.encode(), f',"{after[name]}":'.encode())
+            for name in fields
+            if name in parts
+        ]
+        self._adapters = {
+            name: TypeAdapter(kind.model_fields[name].annotation) for name in parts
+        }
+        self._known: dict[tuple[str, bytes], Any] = {}
+        self._given: dict[frozenset[str], set[str]] = {}
 
-    def share(self, model: M, equal: tuple[str, ...] = ()) -> M:
-        """Return `model` with its parts called `equal` shared, and the names of fields given."""
-        for name, part in model.__dict__.items():
-            if isinstance(part, BaseModel):
-                model.__dict__[name] = self._part(part) if name in equal else self.share(part)
+    def read(self, line: bytes) -> M | None:
+        """Return the model that a line is of; None where only the whole line can tell."""
+        try:
+            rest, parts = self._cut(line)
+            told = from_json(rest)
+            if told["schema_version"] not in READ or any(told[name] is not None for name in parts):
+                return None
+            # What is no model would be checked again, and is put in afterwards.
+            told |= {k: v if isinstance(v, BaseModel) else {} for k, v in parts.items()}
+            model = self._kind.model_validate(told)
+        except (ValueError, TypeError, KeyError):
+            return None
+        model.__dict__.update(parts)
         given = model.__pydantic_fields_set__
-        kept = self._sets.setdefault(frozenset(given), given)
+        kept = self._given.setdefault(frozenset(given), given)
         object.__setattr__(model, "__pydantic_fields_set__", kept)
         return model
 
-    def _part(self, part: BaseModel) -> BaseModel:
-        values = part.__dict__.values()
-        flat = (tuple(each.items()) if isinstance(each, dict) else each for each in values)
-        return self._parts.setdefault((type(part), *flat), part)
+    def _cut(self, line: bytes) -> tuple[bytes, dict[str, Any]]:
+        """Return a line with null for its parts, and the parts."""
+        pieces, parts, end = [], {}, 0
+        for name, before, after in self._parts:
+            start = line.find(before + b"{", end) + len(before)
+            stop = line.find(after, start)
+            if start < len(before) or stop < 0:
+                continue
+            text = line[start:stop]
+            if (name, text) not in self._known:
+                if len(self._known) >= self._most:
+                    self._known.clear()
+                self._known[name, text] = self._adapters[name].validate_json(text)
+            parts[name] = self._known[name, text]
+            pieces += [line[end:start], b"null"]
+            end = stop
+        return b"".join([*pieces, line[end:]]), parts
 
 
 def _same_schema(data: bytes, where: object) -> None:

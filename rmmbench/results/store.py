@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rmmbench.errors import RunError
 from rmmbench.results.migration import SCHEMA_VERSION, former_key
-from rmmbench.results.reading import Shared, content_of, lines_of, parsed
+from rmmbench.results.reading import Shared, content_of, lines_of, parsed, uncollected
 from rmmbench.results.record import Environment, Record
 from rmmbench.spec.case import Case, text_digest
 from rmmbench.spec.profile import Profile
@@ -67,6 +67,11 @@ def hashes(cases: Iterable[Case]) -> dict[str, Any]:
     return {name: text_digest("\n".join(sorted(each))) for name, each in keys.items()}
 
 
+def shared_records(*more: str, most: int = 1000) -> Shared[Record]:
+    """Return what reads records and shares what many have in common, and `more` fields."""
+    return Shared(Record, {"environment", "memory", "missing", *more}, most)
+
+
 class Run:
     """A run directory on disk."""
 
@@ -115,26 +120,30 @@ class Run:
             raise RunError(f"{path} is not a run directory: it has no {RUN_FILE}; {hint}")
         return cls(path, parsed(RunInfo, data, file, "; give another run"))
 
-    def records(self) -> list[Record]:
+    @uncollected()
+    def records(self, shared: Shared[Record] | None = None) -> list[Record]:
         """Return every case's last record, in the order of the first; a torn line is none.
+
+        Args:
+            shared: Parts that equal those of records read before are taken from there.
 
         Raises:
             RunError: If another line is no record.
         """
-        shared = Shared()
-        each = (shared.share(each, equal=("environment",)) for each in self.each_record())
-        return list({record.key: record for record in each}.values())
+        return list({record.key: record for record in self.each_record(shared)}.values())
 
-    def each_record(self) -> Iterator[Record]:
+    def each_record(self, shared: Shared[Record] | None = None) -> Iterator[Record]:
         """Yield the records one by one, as they were made, those that another replaced included.
 
         Raises:
             RunError: If a line is no record, the last aside if it is torn.
         """
         file = self.path / RECORDS_FILE
+        shared = shared or shared_records()
         for number, line in enumerate(lines_of(file), 1):
             if line.strip():
-                yield parsed(Record, line, f"{file}:{number}", "; remove the line")
+                record = shared.read(line)
+                yield record or parsed(Record, line, f"{file}:{number}", "; remove the line")
 
     def frame(self) -> "DataFrame":
         """Return a pandas DataFrame with a row a case and the columns of `rmmbench export`.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rmmbench.results.reading import uncollected
 from rmmbench.results.record import Record
 from rmmbench.spec.known_settings import known
 
@@ -23,6 +24,7 @@ def kind_columns() -> tuple[str, ...]:
     return tuple(name for name in setting_columns() if name not in ("rho", "proj_dim"))
 
 
+@uncollected()
 def read_rows(records: Iterable[Record]) -> list[Row]:
     """Return a row a case, with what only a look at its cell can tell.
 

@@ -40,7 +40,9 @@ class Timing(Strict):
     @classmethod
     def _without_spread(cls, told: Any) -> Any:
         """Drop what older records have in the place of intervals: a standard error, too small."""
-        return {k: v for k, v in told.items() if k != "spread"} if isinstance(told, dict) else told
+        if isinstance(told, dict) and "spread" in told:
+            return {name: value for name, value in told.items() if name != "spread"}
+        return told
 
     @model_validator(mode="after")
     def _reckoned(self) -> "Timing":

@@ -10,8 +10,11 @@ def printable(text: str, most: int = 500) -> str:
     written as its escape, such as \x1b, \u202e or \ud800: control and format characters, lone
     surrogates. What is cut off is told by "…". Printable text comes back as it is.
     """
+    text = text.strip()
+    if len(text) <= most and text.isprintable():
+        return text
     # Joining lines only shortens: four times the limit is enough, and bounds the work.
-    begun = text.strip()[: 4 * most + 1]
+    begun = text[: 4 * most + 1]
     shown = "".join(map(_visible, " ".join(filter(None, map(str.strip, begun.splitlines())))))
     if len(shown) <= most and len(begun) <= 4 * most:
         return shown

@@ -5,7 +5,7 @@ Methods and sketches are plug-ins: they are found by name, in the registry of th
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
@@ -50,7 +50,13 @@ class Of:
         name, settings = told if isinstance(told, list | tuple) and len(told) == 2 else (told, {})
         if not isinstance(name, str):
             raise ValueError(f"must be a name, or a name and its settings, got {shown(told)}")
-        return Step(name, settings_class(self.folder, name).model_validate(settings))
+        kind = settings_class(self.folder, name)
+        known = (name, kind, repr(settings))
+        if known not in _READ:
+            if len(_READ) >= _MOST_READ:
+                _READ.clear()
+            _READ[known] = Step(name, kind.model_validate(settings))
+        return _READ[known]
 
     def taking(self, name: str, given: Mapping[str, Any]) -> Step:
         """Return the step called `name` with those of some settings that it has; None is none.
@@ -67,6 +73,12 @@ class Of:
             elif given.get(each) is not None:
                 own[each] = given[each]
         return Step(name, kind.model_validate(own))
+
+
+_READ: Final[dict[tuple[str, type[Settings], str], Step]] = {}
+"""Steps by what was read: the cases of a long run share few of them."""
+
+_MOST_READ: Final = 10_000
 
 
 def _written(step: Step) -> Any:

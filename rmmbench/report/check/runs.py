@@ -9,11 +9,13 @@ from rmmbench.report.check.comparable import differences, require, timed_elsewhe
 from rmmbench.report.check.compare import Tolerances, compare, matched
 from rmmbench.report.check.report import Report, Verdict
 from rmmbench.report.check.throughput import Stored
-from rmmbench.results.store import Run
+from rmmbench.results.reading import uncollected
+from rmmbench.results.store import Run, shared_records
 
 _STEADY = frozenset({"outcome", "converted", "peak_allocated_bytes", "saved_bytes"})
 
 
+@uncollected()
 def compare_runs(
     baseline: Run,
     run: Run,
@@ -36,7 +38,8 @@ def compare_runs(
         NoBaselineError: If the baseline has no records.
         UsageError: If the run has none.
     """
-    before, now = baseline.records(), run.records()
+    shared = shared_records("case", most=1_000_000)
+    before, now = baseline.records(shared), run.records(shared)
     if not now:
         raise UsageError(f"{run.path} has no records; measure some with `rmmbench sweep`")
     if not before:
