@@ -213,7 +213,7 @@ def _tell(report: "Report", files: dict[str, str], *, every: bool, is_verdict: b
     stream = sys.stderr if "-" in files.values() else sys.stdout
     if stream is sys.stdout or not is_quiet():
         console = console_of(stream, WIDER)
-        console.print(drawn_report(report, console.width, every=every))
+        console.print(drawn_report(report, console.width, every=every), crop=False)
     for name, path in files.items():
         text = WRITERS.get(name)(report)
         if path == "-":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.segment import Segment
 from rich.table import Table as RichTable
@@ -28,7 +28,7 @@ def print_tables(tables: Sequence[Table], console: Console | None = None) -> Non
     is_wide = any(sum(_sizes(table)) + _GAP * len(table.shown) > WIDTH for table in tables)
     console = console or console_of(sys.stdout, WIDER if is_wide else WIDTH)
     console.print()
-    console.print(drawn(tables, console.width))
+    console.print(drawn(tables, console.width), crop=False)
 
 
 def console_of(stream: TextIO, width: int) -> Console:
@@ -103,16 +103,21 @@ def _sizes(table: Table, *, is_least: bool = False) -> list[int]:
     """Return how wide each column would be; at least, where words wrap and numbers do not."""
     sizes = []
     for column in table.shown:
-        texts = [*column.heading.split("\n"), *column.cells]
+        texts = {*column.heading.split("\n"), *column.cells}
         if is_least and not column.is_number:
-            texts = [word for text in texts for word in text.split()]
-        sizes.append(max(map(cell_len, texts), default=1))
+            texts = {word for text in texts for word in text.split()}
+        sizes.append(max(map(_cells, texts), default=1))
     return sizes
+
+
+def _cells(text: str) -> int:
+    """Return how wide a text is on paper; of plain letters rich need not be asked."""
+    return len(text) if text.isascii() and text.isprintable() else cell_len(text)
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """The same table, a line a row however long."""
+    """The same table, a line a row cut at the edge of the paper."""
 
     table: Table
 
@@ -122,19 +127,23 @@ class _Lines:
         bold = console.get_style("bold")
         styles = {tone: console.get_style(name) if name else None for tone, name in STYLES.items()}
         height = max(map(len, headings))
+        whole = sum(sizes) + _GAP * (len(sizes) - 1)
+        width = min(whole, options.max_width)
+        crop = None if width == whole else width
         padded = [[""] * (height - len(head)) + head for head in headings]
         for line in zip(*padded, strict=True):
-            yield Segment(self._line(line, sizes), bold)
-        yield Segment("─" * (sum(sizes) + _GAP * (len(sizes) - 1)) + "\n")
+            yield Segment(self._line(line, sizes, crop), bold)
+        yield Segment("─" * width + "\n")
         cells = [column.cells for column in table.shown]
         for index, row in enumerate(zip(*cells, strict=True)):
             if index in table.starts and index:
                 yield Segment("\n")
-            yield Segment(self._line(row, sizes), styles[table.tones[index]])
+            yield Segment(self._line(row, sizes, crop), styles[table.tones[index]])
 
-    def _line(self, cells: Sequence[str], sizes: Sequence[int]) -> str:
+    def _line(self, cells: Sequence[str], sizes: Sequence[int], crop: int | None) -> str:
         parts = []
         for column, cell, size in zip(self.table.shown, cells, sizes, strict=True):
-            blank = " " * (size - cell_len(cell))
+            blank = " " * (size - _cells(cell))
             parts.append(blank + cell if column.is_number else cell + blank)
-        return (" " * _GAP).join(parts) + "\n"
+        line = (" " * _GAP).join(parts)
+        return (line if crop is None else set_cell_size(line, crop)) + "\n"

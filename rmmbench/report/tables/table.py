@@ -50,9 +50,10 @@ class Column(Generic[Item]):
 
     def cell(self, item: Item) -> str:
         """Return what an item's cell says."""
-        if self.text:
-            return self.text(item)
-        value = self.known(item)
+        return self.text(item) if self.text else self.written(self.known(item))
+
+    def written(self, value: Any) -> str:
+        """Return what the cell of an item with this value says, where the value alone tells."""
         return "" if value is None else self.write(value)
 
 
@@ -159,11 +160,11 @@ def build(
     starts = {i for i, each in enumerate(sections) if i == 0 or each != sections[i - 1]}
     filled = []
     for column in columns:
-        cells = tuple(
-            "" if column.is_said_once and i not in starts else column.cell(item)
-            for i, item in enumerate(items)
-        )
         values = tuple(map(column.known, items)) if column.name else ()
+        is_told = column.text is not None or not values
+        cells = tuple(map(column.cell, items) if is_told else map(column.written, values))
+        if column.is_said_once:
+            cells = tuple(cell if i in starts else "" for i, cell in enumerate(cells))
         about_it = {"is_number": column.is_number, "is_shown": any(cells)}
         filled.append(Filled(column.name, column.heading, cells, values, **about_it))
     return Table(tuple(filled), tuple(map(tone, items)), frozenset(starts), **about)
