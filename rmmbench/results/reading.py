@@ -108,9 +108,7 @@ class Shared(Generic[M]):
             for name in fields
             if name in parts
         ]
-        self._adapters = {
-            name: TypeAdapter(kind.model_fields[name].annotation) for name in parts
-        }
+        self._adapters = {name: TypeAdapter(kind.model_fields[name].annotation) for name in parts}
         self._known: dict[tuple[str, bytes], Any] = {}
         self._given: dict[frozenset[str], set[str]] = {}
 
@@ -127,10 +125,17 @@ class Shared(Generic[M]):
         except (ValueError, TypeError, KeyError):
             return None
         model.__dict__.update(parts)
+        self._share_names(model, but=parts)
+        return model
+
+    def _share_names(self, model: BaseModel, but: Collection[str] = ()) -> None:
+        """Share the sets of names of the fields that were given, the model's and its parts'."""
+        for name, part in model.__dict__.items():
+            if isinstance(part, BaseModel) and name not in but:
+                self._share_names(part)
         given = model.__pydantic_fields_set__
         kept = self._given.setdefault(frozenset(given), given)
         object.__setattr__(model, "__pydantic_fields_set__", kept)
-        return model
 
     def _cut(self, line: bytes) -> tuple[bytes, dict[str, Any]]:
         """Return a line with null for its parts, and the parts."""
@@ -144,7 +149,9 @@ class Shared(Generic[M]):
             if (name, text) not in self._known:
                 if len(self._known) >= self._most:
                     self._known.clear()
-                self._known[name, text] = self._adapters[name].validate_json(text)
+                part = self._known[name, text] = self._adapters[name].validate_json(text)
+                if isinstance(part, BaseModel):
+                    self._share_names(part)
             parts[name] = self._known[name, text]
             pieces += [line[end:start], b"null"]
             end = stop

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from rmmbench.errors import Exit, RunError
-from rmmbench.results.store import LOCK_FILE, RECORDS_FILE, RUN_FILE, Run, RunInfo
+from rmmbench.results.record import Record
+from rmmbench.results.store import (
+    LOCK_FILE,
+    RECORDS_FILE,
+    RUN_FILE,
+    Run,
+    RunInfo,
+    shared_records,
+)
 
 
 def changed(info, **fields):
@@ -372,3 +380,20 @@ def test_a_copy_that_fails_leaves_what_was_there(run, records, make_run, make_re
         run.copy_to(older.path)
     there = Run.open(older.path)
     assert (there.info.profile_hash, there.records()) == ("older", [kept])
+
+
+def test_parts_that_are_cut_out_change_no_record(run):
+    """A record is the same whether its parts are read once or with every line."""
+    lines = (run.path / RECORDS_FILE).read_bytes().splitlines()
+    shared = shared_records("case")
+    for line in [*lines, *lines]:
+        assert shared.read(line) == Record.model_validate_json(line)
+
+
+def test_a_part_in_a_wrong_place_is_not_read(run):
+    """An environment that stands inside another part stays foreign there."""
+    line = (run.path / RECORDS_FILE).read_bytes().splitlines()[0]
+    start, stop = line.index(b'"environment":'), line.index(b',"memory":')
+    moved = line[:start] + b'"environment":null' + line[stop:]
+    moved = moved.replace(b'"case":{', b'"case":{' + line[start:stop] + b',"memory":null,', 1)
+    assert shared_records().read(moved) is None

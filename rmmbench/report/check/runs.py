@@ -40,6 +40,7 @@ def compare_runs(
     """
     shared = shared_records("case", most=1_000_000)
     before, now = baseline.records(shared), run.records(shared)
+    del shared  # and the text of all it knows
     if not now:
         raise UsageError(f"{run.path} has no records; measure some with `rmmbench sweep`")
     if not before:
