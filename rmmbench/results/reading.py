@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -101,14 +102,16 @@ class Shared(Generic[M]):
         """Share some fields of a model, which hold JSON objects; at most so many at a time."""
         self._most = most
         fields = list(kind.model_fields)
-        after = dict(zip(fields, fields[1:], strict=False))
+        after = dict(pairwise(fields))
         self._kind = kind
         self._parts = [
             (name, f'"{name}":'.encode(), f',"{after[name]}":'.encode())
             for name in fields
             if name in parts
         ]
-        self._adapters = {name: TypeAdapter(kind.model_fields[name].annotation) for name in parts}
+        self._adapters = {
+            name: TypeAdapter[Any](kind.model_fields[name].rebuild_annotation()) for name in parts
+        }
         self._known: dict[tuple[str, bytes], Any] = {}
         self._given: dict[frozenset[str], set[str]] = {}
 
