@@ -1,4 +1,4 @@
-"""What the figures of gradient noise share: a watched layer of a run, its names, its variances."""
+"""What the figures of gradient noise share: watched layers, their names and variances."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,11 +28,11 @@ class Series(NamedTuple):
     """One watched layer of one case.
 
     Attributes:
-        row: Of the case.
-        record: Of the case.
+        row, record: The case's.
         layer: Qualified name.
         noise: In order of steps.
-        heading, subheading: What tells it from the others; the layer, and ρ if it has none itself.
+        heading: What tells the case from the others.
+        subheading: The layer's short name; for exact also the ρ that its noise was computed at.
     """
 
     row: Row
@@ -44,7 +44,7 @@ class Series(NamedTuple):
 
 
 def watching_rows(data: FigureData) -> list[Row]:
-    """Return the cases that were to watch layers while they trained."""
+    """Return the cases that were asked to watch layers while they trained."""
     watching = {
         record.key
         for record in data.records
@@ -54,15 +54,13 @@ def watching_rows(data: FigureData) -> list[Row]:
 
 
 def all_series(data: FigureData) -> list[Series]:
-    """Return every watched layer of every case that has noise."""
+    """Return every watched layer of every case with measured noise."""
     rows = {row["key"]: row for row in watching_rows(data)}
     known = [record for record in data.records if record.key in rows and _noise(record)]
     names, drawn = setting_names(list(rows.values())), [rows[record.key] for record in known]
     series = []
-    for record in known:
-        row = rows[record.key]
-        several = len(known) > 1
-        told = join(heading([row], drawn), names[record.key]) if several else ""
+    for record, row in zip(known, drawn, strict=True):
+        told = join(heading([row], drawn), names[record.key]) if len(known) > 1 else ""
         for layer in dict.fromkeys(noise.layer for noise in _noise(record)):
             noise = tuple(one for one in _noise(record) if one.layer == layer)
             series.append(Series(row, record, layer, noise, told, _subheading(record, layer)))
@@ -70,15 +68,15 @@ def all_series(data: FigureData) -> list[Series]:
 
 
 def shortened(layer: str) -> str:
-    """Return a layer's name without what all blocks have before it: "7.output.dense"."""
+    """Return a layer's name from its block's number on: "7.output.dense"."""
     parts = layer.split(".")
     numbers = [index for index, part in enumerate(parts) if part.isdigit()]
-    # A number that ends a name says nothing alone.
+    # A number that ends a name says too little alone.
     return ".".join(parts[numbers[0] :]) if numbers and parts[numbers[0] + 1 :] else layer
 
 
 def hover_of(series: Series, noise: LayerNoise, *words: str) -> str:
-    """Return all that is known of a layer at a step, a line each."""
+    """Return all numbers of a layer at a step, one per line, after `words`."""
     training = series.record.training
     assert training is not None
     lines = [f"<b>{setting(series.row, ('sketch',))}</b>", place(series.row, CELL), series.layer]
@@ -95,9 +93,9 @@ def hover_of(series: Series, noise: LayerNoise, *words: str) -> str:
 def noise_sheet(
     data: FigureData, above: Sequence[Panel], series: Sequence[Series], title: str, note: str
 ) -> Drawing:
-    """Return a drawing of a panel for each series, with a panel of its variances below.
+    """Return a sheet with the panel `above` of each series and a panel of its variances below.
 
-    Of many series the two panels of each stand side by side.
+    If there are many series, the two panels of each stand side by side.
     """
     above = [
         replace(panel, heading=one.heading, subheading=one.subheading)
@@ -123,7 +121,7 @@ def noise_sheet(
 def panels_of(
     series: Sequence[Series], title: str, draw: Callable[[Series], list[Any]]
 ) -> list[Panel]:
-    """Return a panel for each series of what `draw` draws of it, all to one logarithmic scale."""
+    """Return a panel per series with the traces that `draw` returns, all to one log scale."""
     traces = [draw(one) for one in series]
     scale = log_scale([y for drawn in traces for trace in drawn for y in trace.y])
     return [

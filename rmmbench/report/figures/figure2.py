@@ -9,10 +9,10 @@ from rmmbench.report.figures.figure import Figure, FigureData
 
 
 class Figure2(Figure):
-    """Draws both panels, or the one that there are numbers for."""
+    """Draws both panels, or the one that has numbers."""
 
     def lacks(self, data: FigureData) -> str | None:
-        """Return what both panels lack, None if one of them has what it needs."""
+        """Return what is needed for one of the panels."""
         if memory_rows(data) or throughput_rows(data):
             return None
         return "peak memory at two or more batch sizes, or relative throughput at two or more ρ"

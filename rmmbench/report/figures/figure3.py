@@ -1,4 +1,4 @@
-"""The paper's Figure 3: the left side of its eq. 12 while a model trains, and the variances."""
+"""The paper's Figure 3: the left side of eq. 12 while a model trains, and the variances."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ RATIO, BOUND, BROKEN = "left side of eq. 12", "its bound (α + 1)/α", "eq. 12 d
 
 
 class Figure3(Figure):
-    """Draws two panels a watched layer; steps at which eq. 12 did not hold have a cross."""
+    """Draws two panels per watched layer, with a cross at steps at which eq. 12 did not hold."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one mark."""

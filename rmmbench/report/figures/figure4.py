@@ -1,23 +1,21 @@
-"""The paper's Figures 4 and 6: training and evaluation loss against step, one line a ρ."""
+"""The paper's Figures 4 and 6: training and evaluation loss against step, one line per ρ."""
 
 from collections.abc import Iterable, Sequence
 
 from plotly.graph_objects import Figure as Drawing
 
-from rmmbench.report.figures._notes import join
+from rmmbench.report.figures._notes import join, kind_names
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._seeds import (
     Curve,
     curve,
     curve_scale,
     curves,
-    kind_names,
-    rate_name,
     training_sheet,
 )
 from rmmbench.report.figures._style import axis, rate_colors
 from rmmbench.report.figures.figure import Figure, FigureData
-from rmmbench.report.labels import PAPERS_EXACT
+from rmmbench.report.labels import PAPERS_EXACT, rate_name
 from rmmbench.report.scores import Line, by_place, place_names, read_lines
 from rmmbench.results.tidy import kept
 from rmmbench.results.trained import Training
@@ -26,7 +24,7 @@ TITLES = {"training": "training loss, mean", "evaluation": "evaluation loss, mea
 
 
 class Figure4(Figure):
-    """Draws two panels a task and sketch, with exact in each, mean and spread over seeds."""
+    """Draws two panels per task and sketch: exact and every ρ, mean and spread over seeds."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one line."""
@@ -35,7 +33,7 @@ class Figure4(Figure):
         return "training runs with a loss at two or more steps"
 
     def draw(self, data: FigureData) -> Drawing:
-        """Return the panels: sketches below one another, tasks beside one another."""
+        """Return the panels: a row per sketch, tasks side by side."""
         lines = read_lines(data.records)
         drawn = [line for line in lines if _has_curve(line)]
         pairs = _pairs(drawn)
@@ -55,10 +53,10 @@ class Figure4(Figure):
 
 
 class _Panels:
-    """What the panels have in common: names, colours, and each place's scales."""
+    """The names, colours and scales that the panels share."""
 
     def __init__(self, lines: Sequence[Line]) -> None:
-        self._names, self._kinds = place_names(lines), kind_names(lines)
+        self._names, self._kinds = place_names(lines), kind_names([line.row for line in lines])
         self._colors = rate_colors([line.row for line in lines])
         self._scales = {
             (place, what): curve_scale(_curve(line, what) for line in members)
@@ -69,7 +67,7 @@ class _Panels:
     def panel(self, lines: Sequence[Line], what: str) -> Panel:
         """Return the panel of one kind of loss, named by `TITLES`, of one pair's lines."""
         others = [line for line in lines if not line.is_exact]
-        named = self._kinds[id(others[0])] if others else PAPERS_EXACT
+        named = self._kinds[others[0].row["key"]] if others else PAPERS_EXACT
         return Panel(
             traces=curves(
                 lines, lambda line: _curve(line, what), self._look, x="step", y=f"{what} loss"
@@ -86,16 +84,18 @@ class _Panels:
 
 
 def _pairs(lines: Sequence[Line]) -> list[list[Line]]:
-    """Return the lines of each kind and place, exact among each; kinds before places."""
-    kinds = kind_names(lines)
+    """Return the lines of each kind and place, with exact in each; by kind, then place."""
+    kinds = kind_names([line.row for line in lines])
     places = by_place(lines)
-    names = dict.fromkeys(kinds[id(line)] for line in lines if not line.is_exact)
+    names = dict.fromkeys(kinds[line.row["key"]] for line in lines if not line.is_exact)
     alone = [members for members in places.values() if all(line.is_exact for line in members)]
     pairs = []
     for name in names:
         for members in places.values():
-            if any(kinds[id(line)] == name for line in members):
-                pairs.append([line for line in members if line.is_exact or kinds[id(line)] == name])
+            if any(kinds[line.row["key"]] == name for line in members):
+                pairs.append(
+                    [line for line in members if line.is_exact or kinds[line.row["key"]] == name]
+                )
     return pairs + alone
 
 

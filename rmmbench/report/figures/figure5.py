@@ -18,7 +18,7 @@ ALPHA = "α"
 
 
 class Figure5(Figure):
-    """Draws two panels a watched layer."""
+    """Draws two panels per watched layer."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one mark."""

@@ -1,23 +1,21 @@
-"""The paper's Figure 7: the score on the evaluation set by epoch, one line a way to save memory."""
+"""The paper's Figure 7: the score on the evaluation set by epoch, one line per method."""
 
 from collections.abc import Iterable, Sequence
 
 from plotly.graph_objects import Figure as Drawing
 
-from rmmbench.report.figures._notes import join
+from rmmbench.report.figures._notes import join, kind_names
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._seeds import (
     Curve,
     curve,
     curve_scale,
     curves,
-    kind_names,
-    rate_name,
     training_sheet,
 )
 from rmmbench.report.figures._style import axis, name_colors, rate_colors
 from rmmbench.report.figures.figure import Figure, FigureData
-from rmmbench.report.labels import rate
+from rmmbench.report.labels import rate, rate_name
 from rmmbench.report.scores import Line, by_place, place_names, read_lines
 from rmmbench.results.tidy import kept
 from rmmbench.results.trained import Training
@@ -26,7 +24,7 @@ COLUMNS, MOST_COLUMNS = 3, 4
 
 
 class Figure7(Figure):
-    """Draws a panel a task and ρ, or a task where there is one sketch, with exact in each."""
+    """Draws a panel per task and ρ, or per task if there is one sketch; exact is in each."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one line."""
@@ -35,7 +33,7 @@ class Figure7(Figure):
         return "training runs with a score at two or more evaluations"
 
     def draw(self, data: FigureData) -> Drawing:
-        """Return the panels, those of a task to one scale and from most to least kept."""
+        """Return the panels, those of a task to one scale, from most to least kept."""
         lines = read_lines(data.records)
         drawn = [line for line in lines if _has_curve(line)]
         made = _Panels(drawn)
@@ -54,19 +52,19 @@ class Figure7(Figure):
 
 
 class _Panels:
-    """What the panels have in common: which lines are in one, their names, colours and scales."""
+    """Which lines each panel has, and their names, colours and scales."""
 
     def __init__(self, lines: Sequence[Line]) -> None:
-        kinds = kind_names(lines)
+        kinds = kind_names([line.row for line in lines])
         others = [line for line in lines if not line.is_exact]
         shades = rate_colors([line.row for line in others])
-        self.is_by_rate = len({kinds[id(line)] for line in others}) > 1
+        self.is_by_rate = len({kinds[line.row["key"]] for line in others}) > 1
         self._places = place_names(lines)
         if self.is_by_rate:
             self._hues = kinds
-            self._colors = name_colors(kinds[id(line)] for line in others)
+            self._colors = name_colors(kinds[line.row["key"]] for line in others)
         else:
-            self._hues = {id(line): rate_name(line.row) for line in others}
+            self._hues = {line.row["key"]: rate_name(line.row) for line in others}
             self._colors = {rate_name(line.row): shades[kept(line.row)] for line in others}
         self.groups = [self._split(members) for members in by_place(lines).values()]
 
@@ -83,7 +81,7 @@ class _Panels:
         ]
 
     def _split(self, lines: Sequence[Line]) -> list[list[Line]]:
-        """Return the lines of one place by panel, exact among each."""
+        """Return the lines of one place by panel, with exact in each."""
         exact = [line for line in lines if line.is_exact]
         others = [line for line in lines if not line.is_exact]
         if not self.is_by_rate or not others:
@@ -105,7 +103,7 @@ class _Panels:
         )
 
     def _look(self, line: Line) -> tuple[str, str]:
-        name = self._hues[id(line)]
+        name = self._hues[line.row["key"]]
         return name, self._colors[name]
 
 

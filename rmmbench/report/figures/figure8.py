@@ -1,4 +1,4 @@
-"""The paper's Figure 8: memory during training by task and ρ, and what the bytes are for."""
+"""The paper's Figure 8: memory during training by task and ρ, and by category."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,14 +12,14 @@ from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.results.tidy import Row, group, kept
 from rmmbench.results.timeline import Timeline
 
-FEW = 3  # cells that have a row each; of more there are two to a row
-FAR = 1.5  # times the highest mark; a limit beyond it would squeeze a step into the bottom
+FEW = 3  # cells; more than these share rows in pairs
+FAR = 1.5  # times the highest mark; a limit beyond it would flatten the lines
 
 
 class Figure8(Figure):
-    """Draws a row of panels a cell, or half a row.
+    """Draws four panels per cell.
 
-    They are a step with a line a setting, the same step by category without RMM and with the
+    They are a step with a line per setting, the same step by category without RMM and with the
     smallest sketch, and the peaks of an epoch's steps.
     """
 
@@ -30,7 +30,7 @@ class Figure8(Figure):
         return "memory over time, of a grid whose measure has 'timeline'"
 
     def draw(self, data: FigureData) -> Drawing:
-        """Return the panels of all cells, each cell to a scale of its own."""
+        """Return the panels of all cells, each cell to its own scale."""
         timelines = _timelines(data)
         asked = {record.key for record in data.records if record.case.timeline is not None}
         rows = [row for row in data.rows if row["key"] in asked]

@@ -1,4 +1,4 @@
-"""One linear layer by itself: relative throughput and saved bytes, against rows or against ρ."""
+"""One linear layer alone: relative throughput and saved bytes, against rows or ρ."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -21,16 +21,16 @@ from rmmbench.report.labels import EXACT, rate
 from rmmbench.results.tidy import PLACE, Row, group, kept
 
 COLUMNS = 4
-ALIKE = 0.01  # of exact's saved bytes; what differs by less is drawn once
+ALIKE = 0.01  # of exact's saved bytes; sketches that differ by less are drawn once
 THROUGHPUT, SAVED = "relative_throughput", "saved_bytes_saving"
 TITLES = {THROUGHPUT: f"throughput relative to {EXACT}", SAVED: "activation memory saved, %"}
 SUBJECTS = {THROUGHPUT: "time", SAVED: "memory"}
 
 
 class Linear(Figure):
-    """Draws a panel a sketch, fastest first, a line a layer and ρ; and one of saved bytes.
+    """Draws a panel of throughput per sketch, the fastest first, and panels of saved bytes.
 
-    Against rows; of one size, against ρ.
+    Lines are layers and ρ, against rows; if all have one size, layers, against ρ.
     """
 
     def lacks(self, data: FigureData) -> str | None:
@@ -59,7 +59,7 @@ class Linear(Figure):
 
 
 class _Panels:
-    """What the panels have in common: what x is, each measure's scale, each line's look."""
+    """The x axis, the scales and the looks of lines that the panels share."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = rows
@@ -83,7 +83,7 @@ class _Panels:
         return panels
 
     def _saved(self, names: Sequence[str], rows: Mapping[str, list[Row]], is_all: bool) -> Panel:
-        """Return the panel of sketches that save the same, drawn as the one with most cases."""
+        """Return the panel of sketches that save the same; the one with the most cases is drawn."""
         first = max(names, key=lambda name: len(rows[name]))
         others = [name for name in names if name != first]
         heading = f"{first} and {len(others)} more" if others else first
@@ -144,7 +144,7 @@ class _Panels:
 
 
 def _alike(by_kind: Mapping[str, list[Row]], x: Callable[[Row], float]) -> list[list[str]]:
-    """Return the kinds in groups that save the same, as far as both were measured."""
+    """Group the kinds that save the same wherever both were measured."""
     heights = {
         name: {(*(row[column] for column in PLACE), row["rho"], x(row)): row[SAVED] for row in rows}
         for name, rows in by_kind.items()

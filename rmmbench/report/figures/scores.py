@@ -15,7 +15,7 @@ from rmmbench.report.scores import Line, place_names, read_lines
 
 
 class Scores(Figure):
-    """Draws two panels a task: in a column a sketch a dot a ρ, with its spread over seeds."""
+    """Draws two panels per task: a column per sketch, a dot with its spread per ρ."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one dot."""
@@ -24,7 +24,7 @@ class Scores(Figure):
         return "training runs with a score of a way to save memory"
 
     def draw(self, data: FigureData) -> Drawing:
-        """Return the panels, a task a row."""
+        """Return the panels, a row per task; of many tasks two in a row."""
         lines = read_lines(data.records)
         drawn, places = scored(lines)
         look, names = Look(drawn), place_names(drawn)
@@ -48,7 +48,7 @@ class Scores(Figure):
 
 
 def _pair(data: FigureData, lines: Sequence[Line], look: Look, name: str) -> list[Panel]:
-    """Return the panel of scores and that of times."""
+    """Return the panels of scores and of times."""
     scores = scores_of(data, lines[0])
     times = Dots(
         height=_time,
@@ -61,7 +61,7 @@ def _pair(data: FigureData, lines: Sequence[Line], look: Look, name: str) -> lis
 
 
 def _time(line: Line) -> Height | None:
-    """Return the median of a run's time ÷ exact's, with the lowest and highest over seeds."""
+    """Return the median, lowest and highest of time ÷ exact's time over seeds."""
     ratios = sorted(1 / ratio for ratio in line.relative_throughputs)
     if not ratios:
         return None

@@ -1,4 +1,4 @@
-"""A sketch by itself beside the product of its layer: how many times cheaper it is, by kind."""
+"""How many times cheaper a sketch alone is than the product of its layer, by kind of sketch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,6 +20,7 @@ from rmmbench.report.figures._style import (
     error_bars,
     log_scale,
     marks,
+    name_axis,
     pick,
     rate_colors,
 )
@@ -32,7 +33,7 @@ COLUMNS, WIDTH, ROW_HEIGHT, CHARACTER = 4, 250, 26, 7.2
 
 
 class SketchCost(Figure):
-    """Draws a dot a sketch and rate on a logarithmic axis, and a panel a cell."""
+    """Draws one dot per sketch and rate on a logarithmic axis, one panel per cell."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one dot."""
@@ -41,7 +42,7 @@ class SketchCost(Figure):
         return "times of a sketch alone, of a grid whose measure is 'projection'"
 
     def draw(self, data: FigureData) -> Drawing:
-        """Return the panels, the kinds in all of them from cheapest to dearest."""
+        """Return the panels; all list the kinds from the cheapest to the dearest."""
         rows = _rows(data)
         drawn = [row for row in rows if _is_timed(row)]
         names = kind_names(drawn)
@@ -74,15 +75,14 @@ def _panel(
     has_names: bool,
 ) -> Panel:
     """Return the panel of a cell, with the names of the kinds to its left if `has_names`."""
-    shown = {"ticktext": list(kinds), "showticklabels": has_names, "ticks": ""}
-    places = {"tickvals": list(range(len(kinds))), "range": [len(kinds) - 0.5, -0.5]}
+    down = {"range": [len(kinds) - 0.5, -0.5], "showgrid": True}
     colors = rate_colors(rows)
     rates = sorted({kept(row) for row in rows}, reverse=True)
     traces = []
     for alike in group(cell, ["rho", "proj_dim"]):
         size = kept(alike[0])
         step = rates.index(size)
-        # One below the other, so that none is hidden.
+        # Rates of a kind lie below one another, so that none is hidden.
         below = 0.5 * ((step + 0.5) / len(rates) - 0.5)
         values = [row[RATIO] for row in alike]
         points = [
@@ -95,7 +95,7 @@ def _panel(
     return Panel(
         traces=traces,
         x=axis(TITLE, **log_scale([1.0, *(row[RATIO] for row in rows)], room=0.15)),
-        y=axis("", **shown, **places),
+        y=name_axis(kinds, showticklabels=has_names, **down),
         walls=(1,),
         heading=heading(cell, rows).replace("linear:", ""),
         width=WIDTH,

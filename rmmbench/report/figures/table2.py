@@ -1,4 +1,4 @@
-"""The paper's Table 2 drawn: the score by ρ, a panel a task."""
+"""The paper's Table 2 as dots: the score by ρ, one panel per task."""
 
 from plotly.graph_objects import Figure as Drawing
 
@@ -12,7 +12,7 @@ COLUMNS = 4
 
 
 class Table2(Figure):
-    """Draws a panel a task: in a column a ρ a dot a sketch, with its spread over seeds."""
+    """Draws a panel per task: a column per ρ, a dot with its spread per sketch."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for two panels."""

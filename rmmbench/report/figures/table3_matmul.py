@@ -8,12 +8,12 @@ from rmmbench.report.figures._notes import case_sheet, kind_names
 from rmmbench.report.figures._panel import Level
 from rmmbench.report.figures._style import rate_colors
 from rmmbench.report.figures.figure import Figure, FigureData
-from rmmbench.report.labels import PAPERS_EXACT, rate
+from rmmbench.report.labels import PAPERS_EXACT, rate_name
 from rmmbench.results.tidy import Row, kept
 
 
 class Table3Matmul(Figure):
-    """Draws a group of bars a sketch, in it a bar a rate, and a panel a cell."""
+    """Draws a panel per cell, a group of bars per sketch, and in it a bar per rate."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one bar."""
@@ -22,10 +22,10 @@ class Table3Matmul(Figure):
         return "step times with a sketch and without RMM in one cell"
 
     def draw(self, data: FigureData) -> Drawing:
-        """Return the bars, with published minutes ÷ those of No RMM as hollow marks."""
+        """Return the bars, with the published relative times as hollow marks."""
         rows = [row for row in data.step_rows if row["time_device"] and row["method"] != "exact"]
         drawn = [row for row in rows if _is_timed(row)]
-        names = {row["key"]: rate(row) or "no rate" for row in drawn}
+        names = {row["key"]: rate_name(row) for row in drawn}
         shades = rate_colors(drawn)
         ordered = sorted(drawn, key=kept, reverse=True)
         bars = Bars(

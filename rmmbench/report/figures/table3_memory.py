@@ -1,4 +1,4 @@
-"""The left half of the paper's Table 3: how much of the peak memory is saved, by task and ρ."""
+"""The left half of the paper's Table 3: the share of peak memory saved, by task and ρ."""
 
 from plotly.graph_objects import Figure as Drawing
 
@@ -13,7 +13,7 @@ from rmmbench.units import format_bytes
 
 
 class Table3Memory(Figure):
-    """Draws a group of bars a rate, in it a bar a sketch, and a panel a cell."""
+    """Draws a panel per cell, a group of bars per rate, and in it a bar per sketch."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one bar."""
@@ -22,7 +22,7 @@ class Table3Memory(Figure):
         return "peak memory with a sketch and without RMM in one cell"
 
     def draw(self, data: FigureData) -> Drawing:
-        """Return the bars, with the published saving as hollow marks."""
+        """Return the bars, with the published savings as hollow marks."""
         rows = [row for row in data.step_rows if row["memory_device"] and row["method"] != "exact"]
         rows.sort(key=kept, reverse=True)
         drawn = [row for row in rows if _has_saving(row)]
@@ -55,7 +55,7 @@ def _has_saving(row: Row) -> bool:
 
 
 def _without(data: FigureData, exact: Row) -> str:
-    """Return the peak of the unchanged model in a cell, measured and published."""
+    """Return the peak of the unchanged model, measured and published."""
     paper = papers_rows.find(data.profile, exact, "peak_gib")
     beside = f" (published {paper:g})" if paper is not None else ""
     return f"{PAPERS_EXACT}: {format_bytes(exact['peak_allocated_bytes'])}{beside}"
