@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rmmbench.report.frontier_frame import frontier as frontier
     from rmmbench.report.largest_batches import max_batch as max_batch
     from rmmbench.report.summary import summary as summary
+    from rmmbench.running.noise_run import variance as variance
     from rmmbench.running.one_case import measure as measure
     from rmmbench.running.one_case import predict as predict
     from rmmbench.running.one_run import run as run
@@ -54,6 +55,7 @@ _HOMES = {
     "summary": "report.summary",
     "unconvert": "nn.unconversion",
     "update": "nn.updating",
+    "variance": "running.noise_run",
     "verify": "running.verifying",
 }
 
@@ -78,6 +80,7 @@ __all__ = [
     "summary",
     "unconvert",
     "update",
+    "variance",
     "verify",
 ]
 

@@ -72,6 +72,10 @@ def test_import_is_light_and_names_resolve_on_demand():
         (lambda: rmmbench.inspect(None, exmple=1), "'exmple'; did you mean 'example'"),
         (lambda: rmmbench.unconvert(mdl=None), "no argument named 'mdl'"),
         (lambda: rmmbench.plot("ci", figur="x"), "'figur'; did you mean 'figure'"),
+        (lambda: rmmbench.frontier(runs="ci"), "'runs'; did you mean 'run'"),
+        (lambda: rmmbench.verify(nmes="work"), "'nmes'; did you mean 'names'"),
+        (lambda: rmmbench.variance("mlp:64-10", stps=3), "'stps'; did you mean 'steps'"),
+        (lambda: rmmbench.run("ci", devce="cpu"), "'devce'; did you mean 'device'"),
         (lambda: rmmbench.advise(None, None, sktch="x"), "'sktch'; did you mean 'sketch'"),
     ],
 )
