@@ -1,19 +1,17 @@
 """What a shell completes: the names that commands take, found without torch."""
 
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from pathlib import Path
 
 Names = Callable[[str], list[tuple[str, str]]]
 """Returns, for what was typed so far, the names that begin with it, each with half a line."""
 
 
-def _of_registry(place: str, *others: tuple[str, str]) -> Names:
-    module, registry = place.split(":")
-
+def _of_kind(kind: str, *others: tuple[str, str]) -> Names:
     def names(incomplete: str) -> list[tuple[str, str]]:
-        found: dict[str, str] = getattr(import_module(module), registry).summaries()
-        return _beginning(incomplete, [*found.items(), *others])
+        from rmmbench.report import known_names
+
+        return _beginning(incomplete, [*known_names.names(kind).items(), *others])
 
     return names
 
@@ -22,16 +20,16 @@ def _beginning(incomplete: str, names: Iterable[tuple[str, str]]) -> list[tuple[
     return [(name, text) for name, text in names if name.startswith(incomplete)]
 
 
-models = _of_registry(
-    "rmmbench.models:MODELS",
+models = _of_kind(
+    "models",
     ("hf:", "a config of transformers"),
     ("import:", "your own: MODULE:FACTORY"),
 )
-sketches = _of_registry("rmmbench.sketches:SKETCHES")
-tasks = _of_registry("rmmbench.data:DATA")
-claims = _of_registry("rmmbench.claims:CLAIMS")
-figures = _of_registry("rmmbench.report.figures:FIGURES")
-_methods = _of_registry("rmmbench.methods:METHODS")
+sketches = _of_kind("sketches")
+tasks = _of_kind("tasks")
+claims = _of_kind("claims")
+figures = _of_kind("figures")
+_methods = _of_kind("methods")
 
 
 def methods(incomplete: str) -> list[tuple[str, str]]:

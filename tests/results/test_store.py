@@ -390,6 +390,15 @@ def test_parts_that_are_cut_out_change_no_record(run):
         assert shared.read(line) == Record.model_validate_json(line)
 
 
+@pytest.mark.parametrize("name", ["sketch-cost-cpu", "ci", "digits-cpu"])
+def test_cut_lines_of_committed_runs_are_the_same_records(name):
+    """Records of the first schema version are migrated as wholes, parts that are shared or not."""
+    path = Path(__file__).parents[2] / "profiles" / "baselines" / name / RECORDS_FILE
+    shared = shared_records("case")
+    for line in path.read_bytes().splitlines():
+        assert shared.read(line) == Record.model_validate_json(line)
+
+
 def test_a_part_in_a_wrong_place_is_not_read(run):
     """An environment that stands inside another part stays foreign there."""
     line = (run.path / RECORDS_FILE).read_bytes().splitlines()[0]
