@@ -5,17 +5,28 @@ from importlib import import_module
 from pathlib import Path
 
 Names = Callable[[str], list[tuple[str, str]]]
-"""Returns, for what was typed so far, the names that begin with it, each with half a line."""
+"""Returns the names that begin with what was typed so far, each with a summary."""
+
+REGISTRIES = {
+    "models": "rmmbench.models:MODELS",
+    "sketches": "rmmbench.sketches:SKETCHES",
+    "methods": "rmmbench.methods:METHODS",
+    "tasks": "rmmbench.data:DATA",
+    "claims": "rmmbench.claims:CLAIMS",
+    "figures": "rmmbench.report.figures:FIGURES",
+}
+"""Where the names of each kind are registered."""
 
 
-def _of_registry(place: str, *others: tuple[str, str]) -> Names:
-    module, registry = place.split(":")
+def summaries(kind: str) -> dict[str, str]:
+    """Return the names of a kind with their summaries, without importing what is named."""
+    module, registry = REGISTRIES[kind].split(":")
+    found: dict[str, str] = getattr(import_module(module), registry).summaries()
+    return found
 
-    def names(incomplete: str) -> list[tuple[str, str]]:
-        found: dict[str, str] = getattr(import_module(module), registry).summaries()
-        return _beginning(incomplete, [*found.items(), *others])
 
-    return names
+def _of_registry(kind: str, *others: tuple[str, str]) -> Names:
+    return lambda incomplete: _beginning(incomplete, [*summaries(kind).items(), *others])
 
 
 def _beginning(incomplete: str, names: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -23,24 +34,23 @@ def _beginning(incomplete: str, names: Iterable[tuple[str, str]]) -> list[tuple[
 
 
 models = _of_registry(
-    "rmmbench.models:MODELS",
+    "models",
     ("hf:", "a config of transformers"),
     ("import:", "your own: MODULE:FACTORY"),
 )
-sketches = _of_registry("rmmbench.sketches:SKETCHES")
-tasks = _of_registry("rmmbench.data:DATA")
-claims = _of_registry("rmmbench.claims:CLAIMS")
-figures = _of_registry("rmmbench.report.figures:FIGURES")
-_methods = _of_registry("rmmbench.methods:METHODS")
+sketches = _of_registry("sketches")
+tasks = _of_registry("tasks")
+claims = _of_registry("claims")
+figures = _of_registry("figures")
 
 
 def methods(incomplete: str) -> list[tuple[str, str]]:
-    """Return methods, and of a stack such as "rmm+che" what its last one may be."""
-    return _last(_methods, incomplete, "+")
+    """Return methods; for a stack such as "rmm+che", those that complete its last one."""
+    return _last(_of_registry("methods"), incomplete, "+")
 
 
 def profiles(incomplete: str) -> list[tuple[str, str]]:
-    """Return the names of profiles, and files that may be one."""
+    """Return the names of profiles, and files that may be profiles."""
     from rmmbench.spec import profile
 
     files = [str(path) for path in _below(incomplete) if path.suffix == ".toml" or path.is_dir()]
@@ -48,7 +58,7 @@ def profiles(incomplete: str) -> list[tuple[str, str]]:
 
 
 def runs(incomplete: str) -> list[tuple[str, str]]:
-    """Return run directories: those in runs/, and those where the typed path leads."""
+    """Return run directories: those in runs/, and those in the folder of the typed path."""
     places = [*Path("runs").glob("*/"), *_below(incomplete)]
     found = (path for path in places if path.is_dir())
     return _beginning(incomplete, _plain(dict.fromkeys(map(str, found))))
@@ -62,7 +72,7 @@ def baselines(incomplete: str) -> list[tuple[str, str]]:
 
 
 def after_commas(names: Names) -> Names:
-    """Return what completes the last of names that are separated by commas."""
+    """Return a completion of the last of several names that are separated by commas."""
     return lambda incomplete: _last(names, incomplete, ",")
 
 
@@ -76,7 +86,7 @@ def _plain(names: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _below(incomplete: str) -> Iterable[Path]:
-    """Return what is in the folder that a path which is being typed leads to."""
+    """Return what is in the folder of a path that is being typed."""
     folder = Path(incomplete if incomplete.endswith("/") else Path(incomplete).parent)
     try:
         return [path for path in folder.iterdir() if not path.name.startswith(".")]
