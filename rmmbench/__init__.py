@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from rmmbench.report.check.two_runs import compare as compare
     from rmmbench.report.check.two_runs import load as load
     from rmmbench.report.figures._chosen import plot as plot
+    from rmmbench.report.frontier_frame import frontier as frontier
+    from rmmbench.report.largest_batches import max_batch as max_batch
     from rmmbench.report.summary import summary as summary
     from rmmbench.running.one_case import measure as measure
     from rmmbench.running.one_case import predict as predict
     from rmmbench.running.one_run import run as run
+    from rmmbench.running.verifying import verify as verify
 
 _HOMES = {
     "NoiseCallback": "measures.gradient.callback",
@@ -37,9 +40,11 @@ _HOMES = {
     "advise": "nn.layer_advice",
     "compare": "report.check.two_runs",
     "convert": "nn",
+    "frontier": "report.frontier_frame",
     "inspect": "nn.inspection",
     "load": "report.check.two_runs",
     "manual_seed": "nn",
+    "max_batch": "report.largest_batches",
     "measure": "running.one_case",
     "plot": "report.figures._chosen",
     "predict": "running.one_case",
@@ -49,6 +54,7 @@ _HOMES = {
     "summary": "report.summary",
     "unconvert": "nn.unconversion",
     "update": "nn.updating",
+    "verify": "running.verifying",
 }
 
 __all__ = [
@@ -58,9 +64,11 @@ __all__ = [
     "advise",
     "compare",
     "convert",
+    "frontier",
     "inspect",
     "load",
     "manual_seed",
+    "max_batch",
     "measure",
     "plot",
     "predict",
@@ -70,6 +78,7 @@ __all__ = [
     "summary",
     "unconvert",
     "update",
+    "verify",
 ]
 
 

@@ -55,6 +55,11 @@ def rate(row: Row) -> str:
     return f"ρ={row['rho']:g}" if row["rho"] is not None else ""
 
 
+def rate_name(row: Row) -> str:
+    """Return how much is kept, or "no rate"."""
+    return rate(row) or "no rate"
+
+
 def kind(row: Row, columns: Collection[str] = ()) -> str:
     """Return the sketch, or the methods by name, and what else of the settings `columns` name.
 

@@ -52,9 +52,14 @@ def saving(profile: Profile, row: Row) -> float | None:
     return None if ratio is None or row["method"] == "exact" else 1 - ratio
 
 
+def relative_time(profile: Profile, row: Row) -> float | None:
+    """Return the published time of this case ÷ that of the unchanged model."""
+    return _relative(profile, row, "minutes")
+
+
 def relative_throughput(profile: Profile, row: Row) -> float | None:
-    """Return the published time without RMM ÷ the published time of this case."""
-    ratio = _relative(profile, row, "minutes")
+    """Return the published time of the unchanged model ÷ that of this case."""
+    ratio = relative_time(profile, row)
     return 1 / ratio if ratio else None
 
 

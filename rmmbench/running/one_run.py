@@ -1,7 +1,7 @@
 """A whole profile, run from Python: what `rmmbench sweep` and `rmmbench train` do."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -19,6 +19,9 @@ _FLAGS = {"model", "task", "batch_size", "seq_len", "dtype", "attention", "optim
     *("rho", "sketch", "method", "seed")
 }
 """Axes that the command line has too."""
+
+
+_OWN = ("out", "device", "retry", "quiet")
 
 
 def run(
@@ -65,7 +68,9 @@ def run(
         True
     """
     name = str(profile) if isinstance(profile, str | Path) else "python"
-    asked = _read(profile, out).overridden(*_changes(axes))
+    changes = axes_of(axes, others=[*TrainingSettings.model_fields, *_OWN])
+    training = {each: value for each, value in axes.items() if each not in changes}
+    asked = _read(profile, out).overridden(changes, training)
     where = device or asked.device
     plan = make_plan(asked, where)
     path = run_path(Path(name).stem, where) if out is None else Path(out)
@@ -84,28 +89,45 @@ def _read(profile: str | Path | Mapping[str, Any], out: str | Path | None) -> Pr
     return profiles.validated(usual | dict(profile), "the profile")
 
 
-def _changes(axes: Mapping[str, Any]) -> tuple[dict[str, tuple[Any, ...]], dict[str, Any]]:
-    """Return the changes to every grid, and those to training."""
+def axes_of(
+    given: Mapping[str, Any], *, but: Collection[str] = (), others: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the values that arguments give to a grid's axes.
+
+    Args:
+        given: One value or several by the name of each argument.
+        but: Axes that cannot be given.
+        others: Arguments that are no axes.
+
+    Raises:
+        TypeError: If an argument is neither an axis nor one of the others.
+    """
     keys = {name: field.annotation for name, field in grid_class().model_fields.items()}
-    own = [name for name in keys if name not in ("measure", "training")]
-    check_arguments(axes, [*own, *TrainingSettings.model_fields])
-    changes = {name: value for name, value in axes.items() if name in own}
-    for name, value in changes.items():
-        is_many = isinstance(value, Sequence) and not isinstance(value, str)
+    own = [name for name in keys if name not in ("measure", "training", *but)]
+    check_arguments(given, [*own, *others])
+    found = {}
+    for name in filter(own.__contains__, given):
+        value = found[name] = given[name]
         if get_origin(keys[name]) is tuple:
-            changes[name] = tuple(value) if is_many else (value,)
-    return changes, {name: value for name, value in axes.items() if name not in own}
+            is_many = isinstance(value, Sequence) and not isinstance(value, str)
+            found[name] = tuple(value) if is_many else (value,)
+    return found
 
 
 def _command(name: str, device: str | None, axes: Mapping[str, Any], *, is_trained: bool) -> str:
     """Return the command line that does the same, or the Python call if there is none."""
     given = ({"device": device} if device else {}) | dict(axes)
     if not set(axes) <= _FLAGS or not (name in profiles.names() or Path(name).is_file()):
-        arguments = [repr(name), *(f"{key}={value!r}" for key, value in given.items())]
-        return f"rmmbench.run({', '.join(arguments)})"
+        return as_call("run", name, **given)
     words = ["rmmbench", "train" if is_trained else "sweep", name]
     for key, value in given.items():
         values = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
         for one in values:
             words += [f"--{key.replace('_', '-')}", str(one)]
     return shlex.join(words)
+
+
+def as_call(function: str, name: str, **given: Any) -> str:
+    """Return the call of a public function, as a person would type it again."""
+    told = [repr(name), *(f"{key}={value!r}" for key, value in given.items())]
+    return f"rmmbench.{function}({', '.join(told)})"

@@ -6,7 +6,7 @@ from rmmbench.report.figures import FigureData
 from rmmbench.report.figures.frontier import DEVICES, NO_MORE, Cell, left_out, read_cells
 from rmmbench.report.labels import place, provenance, shared_place
 from rmmbench.report.tables import columns
-from rmmbench.report.tables.table import Column, Table, build
+from rmmbench.report.tables.table import Column, Table, build, unseen
 from rmmbench.results.tidy import CELL, Row, telling
 from rmmbench.units import byte_unit
 
@@ -51,8 +51,15 @@ def _columns(cell: Cell) -> list[Column[Row]]:
         columns.INTERVAL,
         columns.GRADIENT_ERROR,
         Column("best", "no other\nis better", lambda row: best.get(row["key"])),
+        unseen("is_best_of_exact", lambda row: _is_among(row, cell.exact_best)),
+        unseen("is_best_of_all", lambda row: _is_among(row, cell.best)),
         Column("side", "line exact to\ncheckpoint", lambda row: cell.side(row) or None),
     ]
+
+
+def _is_among(row: Row, rows: Sequence[Row]) -> bool | None:
+    """Return whether a row is one of those; None if its speed is unknown."""
+    return None if row["relative_throughput"] is None else row in rows
 
 
 def plain(name: str) -> str:

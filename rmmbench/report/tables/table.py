@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Item = TypeVar("Item")
 Other = TypeVar("Other")
@@ -112,6 +115,22 @@ class Table:
         """Return the rows for programs: by the names of columns, numbers in SI units or None."""
         named = [column for column in self.columns if column.name]
         return [{each.name: each.values[i] for each in named} for i in range(len(self))]
+
+    def frame(self) -> "DataFrame":
+        """Return a pandas DataFrame of `data()`; each setting of a case is a column of its own."""
+        from pandas import DataFrame
+
+        return DataFrame([row | row.pop("case", {}) for row in self.data()])
+
+    def __repr__(self) -> str:
+        from rmmbench.report.tables.writers import plain
+
+        return plain(self)
+
+    def _repr_markdown_(self) -> str:
+        from rmmbench.report.tables.writers import markdown
+
+        return markdown([self])
 
     def part(self, rows: slice, title: str) -> "Table":
         """Return some of the rows as a table with the same columns."""

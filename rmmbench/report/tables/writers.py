@@ -1,4 +1,4 @@
-"""Tables written as Markdown and as data."""
+"""Tables written as Markdown, as plain text and as data."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -24,6 +24,22 @@ def data(tables: Iterable[Table]) -> list[dict[str, Any]]:
         }
         for table in tables
     ]
+
+
+def plain(table: Table) -> str:
+    """Return a table with what it says of itself as text whose columns stand below one another."""
+    columns = [(column, " ".join(column.heading.split())) for column in table.shown]
+    widths = [max(map(len, [heading, *column.cells])) for column, heading in columns]
+    rows = [[heading for _, heading in columns], *zip(*(c.cells for c, _ in columns), strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column.is_number else cell.ljust(width)
+            for cell, width, (column, _) in zip(row, widths, columns, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    title = [table.title] if table.title else []
+    return "\n".join([*title, *table.lead, *lines, *table.warnings, *table.notes])
 
 
 def _markdown(table: Table) -> Iterable[str]:
