@@ -1,6 +1,6 @@
 """What a data set consists of: examples to train and to evaluate on, and a scoring of models."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from rmmbench.spec.case import Case
@@ -54,7 +54,7 @@ class TrainingData(NamedTuple):
 
     train: Examples
     evaluation: Examples
-    collate: "Callable[[Sequence[Example]], dict[str, Tensor]]"
+    collate: "Callable[[list[Example]], dict[str, Tensor]]"
     scoring: Scoring
     note: str = ""
 
