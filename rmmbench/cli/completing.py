@@ -1,52 +1,39 @@
 """What a shell completes: the names that commands take, found without torch."""
 
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from pathlib import Path
 
 Names = Callable[[str], list[tuple[str, str]]]
 """Returns the names that begin with what was typed so far, each with a summary."""
 
-REGISTRIES = {
-    "models": "rmmbench.models:MODELS",
-    "sketches": "rmmbench.sketches:SKETCHES",
-    "methods": "rmmbench.methods:METHODS",
-    "tasks": "rmmbench.data:DATA",
-    "claims": "rmmbench.claims:CLAIMS",
-    "figures": "rmmbench.report.figures:FIGURES",
-}
-"""Where the names of each kind are registered."""
 
+def _of_kind(kind: str, *others: tuple[str, str]) -> Names:
+    def names(incomplete: str) -> list[tuple[str, str]]:
+        from rmmbench.report import known_names
 
-def summaries(kind: str) -> dict[str, str]:
-    """Return the names of a kind with their summaries, without importing what is named."""
-    module, registry = REGISTRIES[kind].split(":")
-    found: dict[str, str] = getattr(import_module(module), registry).summaries()
-    return found
+        return _beginning(incomplete, [*known_names.names(kind).items(), *others])
 
-
-def _of_registry(kind: str, *others: tuple[str, str]) -> Names:
-    return lambda incomplete: _beginning(incomplete, [*summaries(kind).items(), *others])
+    return names
 
 
 def _beginning(incomplete: str, names: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(name, text) for name, text in names if name.startswith(incomplete)]
 
 
-models = _of_registry(
+models = _of_kind(
     "models",
     ("hf:", "a config of transformers"),
     ("import:", "your own: MODULE:FACTORY"),
 )
-sketches = _of_registry("sketches")
-tasks = _of_registry("tasks")
-claims = _of_registry("claims")
-figures = _of_registry("figures")
+sketches = _of_kind("sketches")
+tasks = _of_kind("tasks")
+claims = _of_kind("claims")
+figures = _of_kind("figures")
 
 
 def methods(incomplete: str) -> list[tuple[str, str]]:
     """Return methods; for a stack such as "rmm+che", those that complete its last one."""
-    return _last(_of_registry("methods"), incomplete, "+")
+    return _last(_of_kind("methods"), incomplete, "+")
 
 
 def profiles(incomplete: str) -> list[tuple[str, str]]:

@@ -4,7 +4,6 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from rmmbench.cli import completing
 from rmmbench.cli.options import AsJson
 from rmmbench.cli.streams import write_json
 
@@ -23,7 +22,9 @@ def list_names(
       rmmbench list
       rmmbench list sketches
     """
-    summaries = {each: _summaries(each) for each in ([kind] if kind else get_args(Kind))}
+    from rmmbench.report.known_names import names
+
+    summaries = {each: names(each) for each in ([kind] if kind else get_args(Kind))}
     if as_json:
         write_json(summaries[kind] if kind else summaries)
         return
@@ -37,11 +38,3 @@ def _print(summaries: dict[str, str], indent: str) -> None:
     width = max(map(len, summaries), default=0)
     for name, summary in summaries.items():
         typer.echo(f"{indent}{typer.style(name.ljust(width), bold=True)}  {summary}")
-
-
-def _summaries(kind: Kind) -> dict[str, str]:
-    if kind != "profiles":
-        return completing.summaries(kind)
-    from rmmbench.spec import profile
-
-    return {name: profile.load(name).title for name in profile.names()}

@@ -11,7 +11,7 @@ import typer
 
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import is_quiet, note, tell
-from rmmbench.errors import Exit, UsageError
+from rmmbench.errors import Exit
 
 if TYPE_CHECKING:
     from rmmbench.cli.options import Device
@@ -74,9 +74,8 @@ class Asked:
         """
         from rmmbench.running.plan import make_plan
 
-        plan = make_plan(self.profile, self.where, import_models=import_models)
-        if self.trains and not any(case.training for case in plan.cases):
-            raise UsageError(f"device '{self.where}' cannot train; use cuda, cpu or auto")
+        about = {"import_models": import_models, "trains": self.trains}
+        plan = make_plan(self.profile, self.where, **about)
         if plan.left_out:
             note(f"{plan.left_out} timed cases are left out: a prediction has no time")
         return plan

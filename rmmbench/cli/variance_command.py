@@ -22,23 +22,9 @@ from rmmbench.cli.options import (
 from rmmbench.cli.run_cases import Asked, carry_out, end, report
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import print_path
-from rmmbench.errors import UsageError
 
 if TYPE_CHECKING:
     from rmmbench.results.store import Run
-    from rmmbench.spec.profile import Profile
-
-# To draw a dense S this often at a larger ρ takes longer than to train the model.
-_RATES = (0.05, 0.1, 0.2, 0.5)
-_FIGURES = ("figure3", "figure5", "noise")
-# The paper's layer if the model has it, else one in the middle.
-_LAYERS = {
-    "roberta-base": "*.layer.7.output.dense",
-    "roberta-large": "*.layer.7.output.dense",
-    "roberta-tiny": "*.layer.1.output.dense",
-    "decoder": "*.layers.1.mlp.down_proj",
-    "mlp": "layers.1",
-}
 
 
 @takes_axes("task", "batch_size", "seq_len", "sketch", "rho")
@@ -80,30 +66,13 @@ def variance(
     from rmmbench.cli.drawn import print_tables
     from rmmbench.report.tables import data as as_data
     from rmmbench.report.tables.noise_table import noise_tables
+    from rmmbench.running.noise_run import noise_profile
 
-    family = model.partition(":")[0]
     sketches = axes.pop("sketch", ("gaussian",))
-    usual = {"task": "text" if family == "decoder" else "digits", "batch_size": 64, "rho": 0.5}
-    asked = single(axes, **usual)
-    patterns = words(layer) or tuple(filter(None, [_LAYERS.get(family)]))
-    if not patterns:
-        raise UsageError(f"--layer must be given for model '{model}', such as '*.output.dense'")
-    grid = {"model": (model,), "sketch": sketches, "measure": ("memory", "training")}
-    grid |= {name: (value,) for name, value in asked.items()}
-    training: dict[str, Any] = {
-        "max_steps": 100 if steps is None else steps,
-        "eval_every": 100 if steps is None else steps,
-        "log_every": every,
-        "learning_rate": learning_rate,
-        "data": data,
-        "checkpoint": checkpoint,
-        "draws": draws,
-        "draw_rho": sorted({*_RATES, asked["rho"]}),
-        "watch": patterns,
-        "watch_every": every,
-        "watch_rho": asked["rho"],
-    }
-    profile = _profile(model, grid, training)
+    training: dict[str, Any] = {"steps": 100 if steps is None else steps, "every": every}
+    training |= {"draws": draws, "learning_rate": learning_rate}
+    training |= {"data": data, "checkpoint": checkpoint}
+    profile = noise_profile(model, words(layer), sketches, single(axes), training)
     run = carry_out(Asked("variance", profile, device, out, f"variance-{model}", trains=True))
     drawn = _draw(run, file_format or "html")
     tables = noise_tables(run)
@@ -118,41 +87,13 @@ def variance(
     end(run)
 
 
-def _profile(model: str, grid: dict[str, Any], training: dict[str, Any]) -> "Profile":
-    from pydantic import ValidationError
-
-    from rmmbench.spec.profile import Profile
-    from rmmbench.spec.strict import complaint
-
-    data: dict[str, Any] = {"version": 1, "title": f"Gradient noise of {model} while it trains"}
-    data |= {"figures": _FIGURES, "time_limit_seconds": 86400.0, "grid": (grid,)}
-    try:
-        return Profile.model_validate(data | {"training": training})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        name = next(part for part in reversed(fault["loc"]) if isinstance(part, str))
-        flag = _FLAGS.get(name, name).replace("_", "-")
-        raise UsageError(f"--{flag}{complaint(fault)}") from None
-
-
-_FLAGS = {
-    "max_steps": "steps",
-    "eval_every": "steps",
-    "log_every": "every",
-    "watch_every": "every",
-    "watch": "layer",
-    "watch_rho": "rho",
-    "draw_rho": "rho",
-}
-"""The options that set a setting of training of another name."""
-
-
 def _draw(run: "Run", file_format: str) -> list[Path]:
     """Draw the figures that the records allow, and return their paths."""
     from rmmbench.report import figures
+    from rmmbench.running.noise_run import FIGURES
 
     data = figures.FigureData.of(run)
-    able = [name for name in _FIGURES if figures.get(name).lacks(data) is None]
+    able = [name for name in FIGURES if figures.get(name).lacks(data) is None]
     drawings = {run.path / f"{name}.{file_format}": figures.get(name).draw(data) for name in able}
     figures.write(drawings, file_format)
     return list(drawings)

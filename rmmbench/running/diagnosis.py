@@ -1,7 +1,9 @@
 """Which of the things that rmmbench can use are here, what that allows, and how to get the rest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from rmmbench.results.listing import Listing
 
 
 @dataclass(frozen=True)
@@ -18,9 +20,24 @@ class Finding:
     note: str = ""
 
 
-def diagnose() -> list[Finding]:
-    """Look for everything that rmmbench can use, and return what was found."""
-    return [_examined(name, probe) for name, probe in _PROBES.items()]
+class Findings(Listing[Finding]):
+    """What was looked for, a row each."""
+
+    def cells(self, item: Finding) -> Mapping[str, str]:
+        """Return the text of each column by its heading."""
+        return {"what": item.name, "found": item.found or "–", "what to know": item.note}
+
+
+def doctor() -> Findings:
+    """Look for everything that rmmbench can use, and return what was found.
+
+    Examples:
+        >>> import rmmbench
+        >>> found = {finding.name: finding.found for finding in rmmbench.doctor()}
+        >>> found["rmmbench"] == rmmbench.__version__
+        True
+    """
+    return Findings(_examined(name, probe) for name, probe in _PROBES.items())
 
 
 def _examined(name: str, probe: Callable[[], tuple[str | None, str]]) -> Finding:

@@ -72,9 +72,37 @@ def run(
     training = {each: value for each, value in axes.items() if each not in changes}
     asked = _read(profile, out).overridden(changes, training)
     where = device or asked.device
-    plan = make_plan(asked, where)
     path = run_path(Path(name).stem, where) if out is None else Path(out)
-    command = _command(name, device, axes, is_trained=any(case.training for case in plan.cases))
+    is_trained = where != "predict" and any("training" in grid.measure for grid in asked.grid)
+    command = _command(name, device, axes, is_trained=is_trained)
+    how = {"retry": retry, "quiet": quiet}
+    return run_profile(asked, where, path, name=name, command=command, **how)
+
+
+def run_profile(
+    asked: Profile,
+    device: str,
+    path: Path,
+    *,
+    name: str,
+    command: str,
+    retry: bool = False,
+    quiet: bool = False,
+    trains: bool = False,
+) -> Run:
+    """Measure, or train, what the run directory at `path` does not have yet; return the run.
+
+    Args:
+        asked: With all changes in it.
+        device: "auto", "cuda", "cpu" or "predict".
+        path: The run directory.
+        name: The profile's, for run.json.
+        command: What gets there again, for run.json.
+        retry: Measure cases again that failed or took too long.
+        quiet: Tell nothing while it runs.
+        trains: Whether models must be trained.
+    """
+    plan = make_plan(asked, device, trains=trains)
     made = open_run(path, asked, plan.cases, plan.environment, name=name, command=command)
     execute(made, plan.cases, retry=retry, follow=show_nothing if quiet else show_progress)
     return made

@@ -32,17 +32,20 @@ class Plan(NamedTuple):
     left_out: int
 
 
-def make_plan(profile: Profile, device: str, *, import_models: bool = True) -> Plan:
+def make_plan(
+    profile: Profile, device: str, *, import_models: bool = True, trains: bool = False
+) -> Plan:
     """Look at the machine, and return what a sweep of `profile` does on `device`.
 
     Args:
         profile: With the command line's changes applied.
         device: "cuda", "cpu", "predict", or "auto".
         import_models: Import the user's own models too, to check now whether they can be made.
+        trains: Whether models must be trained.
 
     Raises:
-        UsageError: If the device is not here, a name is unknown, a model cannot be made, or there
-            is nothing to measure.
+        UsageError: If the device is not here or cannot train, a name is unknown, a model cannot be
+            made, or there is nothing to measure.
     """
     if device not in DEVICES:
         raise UnknownNameError("device", device, DEVICES)
@@ -58,6 +61,8 @@ def make_plan(profile: Profile, device: str, *, import_models: bool = True) -> P
         raise UsageError(
             f"device '{device}' has nothing to measure here: this profile asks for time"
         )
+    if trains and not any(case.training for case in cases):
+        raise UsageError(f"device '{device}' cannot train; use cuda, cpu or auto")
     looked_at = [case for case in cases if import_models or not case.model.startswith("import:")]
     check_models(looked_at, profile.time_limit_seconds)
     return Plan(cases, environment, len(every_case) - len(cases))

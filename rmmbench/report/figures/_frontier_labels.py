@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from rmmbench.report.figures._frontier_panel import View
 from rmmbench.report.figures._method_bars import wrapped
 from rmmbench.report.figures._style import INK, MUTED
-from rmmbench.report.figures._ways import EXACT, Cell
+from rmmbench.report.ways import EXACT, Cell
 from rmmbench.results.tidy import Row
 
 SIZE, CHARACTER, LINE_HEIGHT = 11.5, 5.9, 14.0

@@ -11,8 +11,8 @@ from plotly.colors import sample_colorscale
 from rmmbench.report.figures._notes import hover
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._style import INK, MUTED, RATES, around_one, axis, error_bars
-from rmmbench.report.figures._ways import Cell
 from rmmbench.report.labels import EXACT, ROUNDING, gradient_error, has_exact_gradient
+from rmmbench.report.ways import Cell
 from rmmbench.results.tidy import Row, interval
 from rmmbench.units import ByteUnit, byte_unit, format_bytes
 

@@ -8,8 +8,8 @@ from rmmbench.report.figures._method_bars import WIDTH, Bar, bar_axis, bars, hei
 from rmmbench.report.figures._notes import join
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._style import COLORS, axis
-from rmmbench.report.figures._ways import EXACT, way_names
 from rmmbench.report.labels import place
+from rmmbench.report.ways import EXACT, way_names
 from rmmbench.results.tidy import PLACE, Row, group, setting_columns, shared
 from rmmbench.units import format_bytes
 

@@ -4,7 +4,7 @@ from rmmbench.report.figures._frontier_panel import full_hover
 from rmmbench.report.figures._method_bars import WIDTH, Bar, bar_axis, bars, height
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._style import COLORS, GRID, MUTED, axis
-from rmmbench.report.figures._ways import EXACT, Cell
+from rmmbench.report.ways import EXACT, Cell
 from rmmbench.results.tidy import Row
 from rmmbench.units import byte_unit, format_percent
 

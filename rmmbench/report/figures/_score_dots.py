@@ -21,6 +21,7 @@ from rmmbench.report.figures._style import (
     MUTED,
     PUBLISHED,
     axis,
+    bars_of,
     key,
     marks,
     name_axis,
@@ -173,12 +174,15 @@ def _by_hue(lines: Sequence[Line], how: Dots, look: Look) -> Iterator[Any]:
             f"{hover_title(line)}<br>{how.title}: {height.text}"
             for line, height in zip(alike, heights, strict=True)
         ]
+        above = [height.high - height.middle for height in heights]
+        below = [height.middle - height.low for height in heights]
+        errors = bars_of(above, below, color, thickness=1.2) | {"visible": any(above + below)}
         trace = go.Scatter(
             x=[look.x(line) for line in alike],
             y=[height.middle for height in heights],
             mode="markers",
             marker={"color": color, "size": 10, "line": {"width": 2, "color": color}},
-            error_y=_errors(heights, color),
+            error_y=errors,
         )
         if _are_shown(how, look):
             verdicts = [_verdict(line) for line in alike]
@@ -187,19 +191,6 @@ def _by_hue(lines: Sequence[Line], how: Dots, look: Look) -> Iterator[Any]:
             symbols = ["circle" if each is False else SYMBOLS[each] for each in verdicts]
             trace.update(marker_symbol=symbols, marker_color=inside)
         yield trace.update(name=name, legendgroup=name, hoverinfo="text", hovertext=words)
-
-
-def _errors(heights: Sequence[Height], color: str) -> dict[str, Any]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [height.high - height.middle for height in heights],
-        "arrayminus": [height.middle - height.low for height in heights],
-        "color": color,
-        "thickness": 1.2,
-        "width": 3,
-        "visible": any(height.high > height.low for height in heights),
-    }
 
 
 def _reference(exact: Sequence[Line], how: Dots, look: Look) -> Iterator[Any]:

@@ -144,7 +144,7 @@ def training_sheet(
     if any(panel.has_published for panel in panels):
         said.append(
             f"Hollow diamonds are the paper's numbers ({papers_rows.sources(data.profile)}), from "
-            "its own hardware and weights; that of the unchanged model is at the right edge."
+            "its own hardware and weights; the unchanged model's is at the right edge."
         )
     return sheet(
         panels,

@@ -1,7 +1,7 @@
 """The look of all figures: colours that colour-blind readers can tell apart, lines, marks, axes."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import plotly.graph_objects as go
@@ -26,6 +26,18 @@ PUBLISHED, HOLLOW = "published", "diamond-open"
 def pick(choices: Sequence[T], index: int) -> T:
     """Return the choice at an index, which wraps around at the end."""
     return choices[index % len(choices)]
+
+
+def grouped(items: Iterable[T], are_alike: Callable[[T, T], bool]) -> list[list[T]]:
+    """Return the items in groups, each like the first of its group, in the order they come."""
+    groups: list[list[T]] = []
+    for item in items:
+        group = next((each for each in groups if are_alike(each[0], item)), None)
+        if group is None:
+            groups.append([item])
+        else:
+            group.append(item)
+    return groups
 
 
 def rate_colors(rows: Iterable[Row]) -> dict[tuple[float, int], str]:
@@ -97,7 +109,14 @@ def error_bars(
         ratio, (low, high) = row[of], interval(row, of)
         above.append(1 / low - 1 / ratio if inverse else high - ratio)
         below.append(1 / ratio - 1 / high if inverse else ratio - low)
-    look = {"color": color, "thickness": 1, "width": 3}
+    return bars_of(above, below, color)
+
+
+def bars_of(
+    above: Sequence[float], below: Sequence[float], color: str, thickness: float = 1
+) -> dict[str, Any]:
+    """Return error bars that reach so far above and below their points."""
+    look = {"color": color, "thickness": thickness, "width": 3}
     return {"type": "data", "symmetric": False, "array": above, "arrayminus": below} | look
 
 

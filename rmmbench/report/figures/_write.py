@@ -63,7 +63,7 @@ def _images(drawings: "Mapping[Path, Drawing]", file_format: str) -> dict[Path, 
         hint = "install one or use --format html"
         raise UsageError(f"{needs} a Chrome or Chromium, and none was found; {hint}") from None
     except BrowserFailedError:
-        hint = "mend it or use --format html"
+        hint = "repair it or use --format html"
         raise UsageError(f"{needs} a Chrome or Chromium, and it did not start; {hint}") from None
 
 

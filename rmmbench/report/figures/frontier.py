@@ -18,12 +18,10 @@ from rmmbench.report.figures._method_bars import margin
 from rmmbench.report.figures._notes import footnote, heading, join, shared_words
 from rmmbench.report.figures._peak_bars import peak_bars
 from rmmbench.report.figures._sheet import LEFT, sheet
-from rmmbench.report.figures._ways import NO_MORE, Cell, left_out, read_cells, way_names
 from rmmbench.report.figures.figure import Figure, FigureData
+from rmmbench.report.ways import DEVICES, Cell, left_out, read_cells, way_names
 from rmmbench.results.record import Record
 from rmmbench.results.tidy import Row
-
-__all__ = ["DEVICES", "NO_MORE", "Cell", "Frontier", "left_out", "read_cells"]
 
 HOW_TO_READ = (
     "Each point is one way of saving memory: further left needs less, further up is faster. "
@@ -35,7 +33,6 @@ LINE = (
 )
 MOST_CELLS = 3
 LOW = 350  # the height in pixels of one of several panels
-DEVICES = {"predict": "predicted", "cpu": "measured on the CPU", "cuda": "measured on the GPU"}
 
 
 class Frontier(Figure):
@@ -126,7 +123,7 @@ def _footnote(
     said += [LINE] if any(cell.line for cell in cells) else []
     said.append(footnote(data, rows, drawn, subjects=subjects, missing=_absent(data, rows, drawn)))
     more = len(_compared(data)) - len(cells)
-    said.append(f"Left out, for want of space: {more} more panels." if more > 0 else "")
+    said.append(f"Left out for lack of space: {more} more panels." if more > 0 else "")
     said.append(
         f"Points without a name, from the lowest peak up: {', '.join(unnamed)}." if unnamed else ""
     )

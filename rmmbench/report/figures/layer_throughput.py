@@ -15,7 +15,14 @@ from rmmbench.report.figures._notes import (
     place_names,
 )
 from rmmbench.report.figures._panel import Level, Panel
-from rmmbench.report.figures._style import around_one, axis, error_bars, line, rate_colors
+from rmmbench.report.figures._style import (
+    around_one,
+    axis,
+    error_bars,
+    grouped,
+    line,
+    rate_colors,
+)
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.labels import EXACT, rate
 from rmmbench.results.tidy import PLACE, Row, group, kept
@@ -149,16 +156,12 @@ def _alike(by_kind: Mapping[str, list[Row]], x: Callable[[Row], float]) -> list[
         name: {(*(row[column] for column in PLACE), row["rho"], x(row)): row[SAVED] for row in rows}
         for name, rows in by_kind.items()
     }
-    groups: list[list[str]] = []
-    for name, mine in heights.items():
-        for members in groups:
-            theirs = heights[members[0]]
-            if all(abs(mine[at] - theirs[at]) < ALIKE for at in mine.keys() & theirs.keys()):
-                members.append(name)
-                break
-        else:
-            groups.append([name])
-    return groups
+
+    def are_alike(one: str, other: str) -> bool:
+        mine, theirs = heights[one], heights[other]
+        return all(abs(mine[at] - theirs[at]) < ALIKE for at in mine.keys() & theirs.keys())
+
+    return grouped(heights, are_alike)
 
 
 def _rows(data: FigureData) -> list[Row]:

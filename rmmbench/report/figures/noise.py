@@ -10,7 +10,16 @@ from plotly.graph_objects import Figure as Drawing
 from rmmbench.report.figures._noise_series import Series, all_series, watching_rows
 from rmmbench.report.figures._notes import case_sheet
 from rmmbench.report.figures._panel import Level, Panel
-from rmmbench.report.figures._style import COLORS, MUTED, axis, line, log_scale, pick
+from rmmbench.report.figures._style import (
+    COLORS,
+    MUTED,
+    axis,
+    bars_of,
+    grouped,
+    line,
+    log_scale,
+    pick,
+)
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.labels import place
 from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
@@ -86,17 +95,13 @@ def _families(noise: Sequence[DrawnNoise]) -> list[list[str]]:
     for one in noise:
         at = one.layer, one.step, one.exact, one.rho
         forms.setdefault(one.sketch, {})[at] = one.predicted
-    families: list[list[str]] = []
-    for name, mine in forms.items():
-        for family in families:
-            theirs = forms[family[0]]
-            both = mine.keys() & theirs.keys()
-            if both and all(abs(math.log(mine[at] / theirs[at])) < ALIKE for at in both):
-                family.append(name)
-                break
-        else:
-            families.append([name])
-    return families
+
+    def are_alike(one: str, other: str) -> bool:
+        mine, theirs = forms[one], forms[other]
+        both = mine.keys() & theirs.keys()
+        return bool(both) and all(abs(math.log(mine[at] / theirs[at])) < ALIKE for at in both)
+
+    return grouped(forms, are_alike)
 
 
 def _panels(drawn: _Drawn, families: Sequence[Sequence[str]]) -> list[Panel]:
@@ -136,19 +141,14 @@ def _panels(drawn: _Drawn, families: Sequence[Sequence[str]]) -> list[Panel]:
 def _marks(drawn: _Drawn, marks: Sequence[tuple[DrawnNoise, str]]) -> go.Scatter:
     """Return the measured errors as marks in their sketches' colours."""
     colors = [color for _, color in marks]
+    errors = [one.standard_error / one.exact for one, _ in marks]
     return go.Scatter(
         x=[one.rho for one, _ in marks],
         y=[one.measured / one.exact for one, _ in marks],
         hovertext=[_hover(drawn, one) for one, _ in marks],
         mode="markers",
         marker={"symbol": "circle-open", "size": 8, "color": colors, "line": {"width": 1.6}},
-        error_y={
-            "type": "data",
-            "array": [one.standard_error / one.exact for one, _ in marks],
-            "color": MUTED,
-            "thickness": 1,
-            "width": 3,
-        },
+        error_y=bars_of(errors, errors, MUTED),
         name="S drawn, ± standard error",
         hoverinfo="text",
     )

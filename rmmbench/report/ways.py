@@ -10,6 +10,8 @@ from rmmbench.spec.known_settings import amounts, in_words, known, stack_name
 
 EXACT, CHECKPOINT = "exact", "checkpoint"
 WAY = ("method", "sketch")
+DEVICES = {"predict": "predicted", "cpu": "measured on the CPU", "cuda": "measured on the GPU"}
+"""How memory was found, by device."""
 NO_MORE = 0.001
 """Peaks that differ by no more than this fraction count as equal: codes, keys and the like."""
 
