@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 Names = Callable[[str], list[tuple[str, str]]]
-"""Returns, for what was typed so far, the names that begin with it, each with half a line."""
+"""Returns the names that begin with what was typed so far, each with a summary."""
 
 
 def _of_kind(kind: str, *others: tuple[str, str]) -> Names:
@@ -29,16 +29,15 @@ sketches = _of_kind("sketches")
 tasks = _of_kind("tasks")
 claims = _of_kind("claims")
 figures = _of_kind("figures")
-_methods = _of_kind("methods")
 
 
 def methods(incomplete: str) -> list[tuple[str, str]]:
-    """Return methods, and of a stack such as "rmm+che" what its last one may be."""
-    return _last(_methods, incomplete, "+")
+    """Return methods; for a stack such as "rmm+che", those that complete its last one."""
+    return _last(_of_kind("methods"), incomplete, "+")
 
 
 def profiles(incomplete: str) -> list[tuple[str, str]]:
-    """Return the names of profiles, and files that may be one."""
+    """Return the names of profiles, and files that may be profiles."""
     from rmmbench.spec import profile
 
     files = [str(path) for path in _below(incomplete) if path.suffix == ".toml" or path.is_dir()]
@@ -46,7 +45,7 @@ def profiles(incomplete: str) -> list[tuple[str, str]]:
 
 
 def runs(incomplete: str) -> list[tuple[str, str]]:
-    """Return run directories: those in runs/, and those where the typed path leads."""
+    """Return run directories: those in runs/, and those in the folder of the typed path."""
     places = [*Path("runs").glob("*/"), *_below(incomplete)]
     found = (path for path in places if path.is_dir())
     return _beginning(incomplete, _plain(dict.fromkeys(map(str, found))))
@@ -60,7 +59,7 @@ def baselines(incomplete: str) -> list[tuple[str, str]]:
 
 
 def after_commas(names: Names) -> Names:
-    """Return what completes the last of names that are separated by commas."""
+    """Return a completion of the last of several names that are separated by commas."""
     return lambda incomplete: _last(names, incomplete, ",")
 
 
@@ -74,7 +73,7 @@ def _plain(names: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _below(incomplete: str) -> Iterable[Path]:
-    """Return what is in the folder that a path which is being typed leads to."""
+    """Return what is in the folder of a path that is being typed."""
     folder = Path(incomplete if incomplete.endswith("/") else Path(incomplete).parent)
     try:
         return [path for path in folder.iterdir() if not path.name.startswith(".")]

@@ -1,4 +1,4 @@
-"""`rmmbench doctor`: what is here, what that allows, and what to do about the rest."""
+"""`rmmbench doctor`: what is installed here, what that allows, and how to get the rest."""
 
 from typing import TYPE_CHECKING
 

@@ -1,29 +1,18 @@
 """`rmmbench list`: the names that profiles and flags take."""
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from rmmbench.cli.options import AsJson
 from rmmbench.cli.streams import write_json
 
-
-class Kind(StrEnum):
-    """What names are of."""
-
-    MODELS = "models"
-    SKETCHES = "sketches"
-    METHODS = "methods"
-    TASKS = "tasks"
-    CLAIMS = "claims"
-    FIGURES = "figures"
-    PROFILES = "profiles"
+Kind = Literal["models", "sketches", "methods", "tasks", "claims", "figures", "profiles"]
 
 
 def list_names(
     kind: Annotated[
-        Kind | None, typer.Argument(metavar="KIND", help="Of what; everything if not given.")
+        Kind | None, typer.Argument(metavar="KIND", help="What to list; by default everything.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,9 +24,9 @@ def list_names(
     """
     from rmmbench.report.known_names import names
 
-    summaries = {each.value: names(each.value) for each in ([kind] if kind else Kind)}
+    summaries = {each: names(each) for each in ([kind] if kind else get_args(Kind))}
     if as_json:
-        write_json(summaries[kind.value] if kind else summaries)
+        write_json(summaries[kind] if kind else summaries)
         return
     for name, of in summaries.items():
         if kind is None:

@@ -35,11 +35,11 @@ def variance(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Layers to watch, such as '*.output.dense'."),
     ] = None,
-    every: Annotated[int, typer.Option(metavar="N", help="Of how many steps one is watched.")] = 5,
+    every: Annotated[int, typer.Option(metavar="N", help="Watch one step in N.")] = 5,
     draws: Annotated[
         int, typer.Option(metavar="N", help="How often each S is drawn at the last step.")
     ] = 200,
-    learning_rate: Annotated[float, typer.Option(metavar="RATE", help="At its highest.")] = 3e-4,
+    learning_rate: Annotated[float, typer.Option(metavar="RATE", help="Its highest value.")] = 3e-4,
     steps: Steps = None,
     data: Data = None,
     checkpoint: Checkpoint = None,
@@ -48,15 +48,15 @@ def variance(
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model, tell the gradient noise of a layer, and draw the paper's Figures 3 and 5.
+    """Train a model, measure the gradient noise of a layer, and draw the paper's Figures 3 and 5.
 
-    D²_SGD is the noise that the batch has of its own, by rows as in the paper's eq. 9 and by whole
-    samples; D²_RMM is what a sketch adds, as in eq. 11 and as it is. At the last step every sketch
-    is drawn many times, beside its closed form.
+    D²_SGD is the batch's own noise, by rows as in the paper's eq. 9 and by whole samples. D²_RMM is
+    the noise that a sketch adds, as in eq. 11 and in its exact form. At the last step every sketch
+    is drawn many times, to compare it with its closed form.
 
     The record and the figures go to runs/variance-MODEL-DEVICE, unless --out names another folder.
-    Several sketches can be given, and one value of the rest. Without them: gaussian at ρ 0.5, 100
-    steps of 64 samples; decoders train on text and the others on digits.
+    Several sketches can be given, and one value for each other option. The defaults are gaussian at
+    ρ 0.5 and 100 steps of 64 samples; decoders train on text, other models on digits.
 
     Examples:
       rmmbench variance roberta-tiny
@@ -74,7 +74,7 @@ def variance(
     training |= {"data": data, "checkpoint": checkpoint}
     profile = noise_profile(model, words(layer), sketches, single(axes), training)
     run = carry_out(Asked("variance", profile, device, out, f"variance-{model}", trains=True))
-    drawn = _draw(run, file_format.value if file_format else "html")
+    drawn = _draw(run, file_format or "html")
     tables = noise_tables(run)
     if as_json:
         drawings = {path.stem: str(path) for path in drawn}
@@ -88,7 +88,7 @@ def variance(
 
 
 def _draw(run: "Run", file_format: str) -> list[Path]:
-    """Draw what the records allow, and return the paths."""
+    """Draw the figures that the records allow, and return their paths."""
     from rmmbench.report import figures
     from rmmbench.running.noise_run import FIGURES
 

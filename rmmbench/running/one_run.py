@@ -18,7 +18,7 @@ from rmmbench.spec.profile import Profile
 _FLAGS = {"model", "task", "batch_size", "seq_len", "dtype", "attention", "optimizer"} | {
     *("rho", "sketch", "method", "seed")
 }
-"""Axes that the command line has, too."""
+"""Axes that the command line has too."""
 
 
 _OWN = ("out", "device", "retry", "quiet")
@@ -33,11 +33,11 @@ def run(
     quiet: bool = False,
     **axes: Any,
 ) -> Run:
-    """Measure, or train, all that a profile asks for, and return the run with its records.
+    """Measure or train all that a profile asks for, and return the run with its records.
 
-    Each case runs in a process of its own. What `out` has records of already is not measured again:
-    the same call, made once more, goes on where it stopped. A bar tells how far it is, in a
-    terminal and in a notebook with ipywidgets; elsewhere a line a case on stderr.
+    Each case runs in a process of its own. Cases that `out` has records of are not measured again:
+    the same call, made once more, goes on where it stopped. A bar shows the progress in a terminal
+    and in a notebook with ipywidgets; elsewhere each case prints a line to stderr.
 
     Args:
         profile: A name of `rmmbench list profiles`, the path of a TOML file, or its content as a
@@ -45,16 +45,16 @@ def run(
         out: The run directory; runs/PROFILE-DEVICE if not given. A dict needs one.
         device: "auto", "cuda", "cpu" or "predict"; the profile's own if not given, mostly "auto".
         retry: Measure cases again that failed or took too long.
-        quiet: Tell nothing while it runs.
-        axes: Take the place of an axis of every grid: model, task, batch_size, seq_len, dtype,
-            method, sketch, rho, seed, where …, one value or several; and settings of training:
+        quiet: Show no progress.
+        axes: Replace an axis of every grid: model, task, batch_size, seq_len, dtype, method,
+            sketch, rho, seed, where …, by one value or several; or a setting of training:
             max_steps, data, checkpoint ….
 
     Raises:
-        TypeError: If an argument has no such name.
-        UnknownNameError: If no profile, model, method, sketch or device has a name.
-        ProfileError: If the profile does not say what it must.
-        UsageError: If a value cannot be, or nothing is left to measure.
+        TypeError: If there is no argument of that name.
+        UnknownNameError: If there is no profile, model, method, sketch or device of that name.
+        ProfileError: If the profile is not valid.
+        UsageError: If a value is not possible, or there is nothing to measure.
         RunError: If `out` holds another run, is in use or cannot be written.
 
     Examples:
@@ -120,7 +120,7 @@ def _read(profile: str | Path | Mapping[str, Any], out: str | Path | None) -> Pr
 def axes_of(
     given: Mapping[str, Any], *, but: Collection[str] = (), others: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return what arguments say of a grid's axes, each with several values.
+    """Return the values that arguments give to a grid's axes.
 
     Args:
         given: One value or several by the name of each argument.
@@ -128,7 +128,7 @@ def axes_of(
         others: Arguments that are no axes.
 
     Raises:
-        TypeError: If one is neither an axis nor one of the others.
+        TypeError: If an argument is neither an axis nor one of the others.
     """
     keys = {name: field.annotation for name, field in grid_class().model_fields.items()}
     own = [name for name in keys if name not in ("measure", "training", *but)]
@@ -143,12 +143,12 @@ def axes_of(
 
 
 def _command(name: str, device: str | None, axes: Mapping[str, Any], *, is_trained: bool) -> str:
-    """Return the command line that does the same, or the call where there is none."""
-    given = {"device": device} if device else {}
+    """Return the command line that does the same, or the Python call if there is none."""
+    given = ({"device": device} if device else {}) | dict(axes)
     if not set(axes) <= _FLAGS or not (name in profiles.names() or Path(name).is_file()):
-        return as_call("run", name, **given, **axes)
+        return as_call("run", name, **given)
     words = ["rmmbench", "train" if is_trained else "sweep", name]
-    for key, value in {**given, **axes}.items():
+    for key, value in given.items():
         values = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
         for one in values:
             words += [f"--{key.replace('_', '-')}", str(one)]
