@@ -1,4 +1,4 @@
-"""Every way of saving memory of some runs, compared as `rmmbench frontier` does."""
+"""`rmmbench.frontier`: the ways of saving memory of some runs, compared."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +20,11 @@ _HINT = "run `rmmbench sweep frontier`"
 
 
 def read_methods(runs: Sequence[Run]) -> FigureData:
-    """Return what some runs tell of ways of saving memory, or of the largest batch of each.
+    """Return the data of some runs on ways of saving memory, or on the largest batch of each.
 
     Raises:
-        UsageError: If they tell of neither.
-        NotComparableError: If they are of several models, versions or machines.
+        UsageError: If they have neither.
+        NotComparableError: If their models, versions or machines differ.
     """
     data = joined(runs)
     need = figures.get(NAME).lacks(data)
@@ -38,19 +38,19 @@ def read_methods(runs: Sequence[Run]) -> FigureData:
 def frontier(run: Run | str | Path | Sequence[Run | str | Path]) -> "DataFrame":
     """Return every way of saving memory: what it saves, its speed, its gradient error.
 
-    A row is a case; in each cell exact is first, then from the highest peak to the lowest.
-    `is_best_of_exact` says that no other way with exact gradients beats it in both memory and
-    speed, `is_best_of_all` that no way at all with as small an error does; None where speed is not
-    known. `side` says on which side of the line from exact to checkpointing it is.
+    A row is a case. Each cell has exact first, then the others from the highest peak to the lowest.
+    `is_best_of_exact` is true if no other way with exact gradients beats it in both memory and
+    speed, `is_best_of_all` if no way with as small an error does; None if its speed is unknown.
+    `side` is its side of the line from exact to checkpointing.
 
     Args:
         run: What `load` or `run` returned, a path, or the name of a run that ships with rmmbench;
-            or several of one model, measured by one machine, to be compared as one.
+            or several of these, of one model and one machine, to be compared as one.
 
     Raises:
-        UsageError: If there are not two or more ways to save memory beside exact in one cell.
-        NotComparableError: If several runs do not go together.
-        RunError: If one is no run directory.
+        UsageError: If no cell has exact and two or more other ways to save memory.
+        NotComparableError: If the models, versions or machines of several runs differ.
+        RunError: If one is not a run directory.
 
     Examples:
         >>> import rmmbench

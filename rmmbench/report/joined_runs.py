@@ -7,14 +7,13 @@ from rmmbench.errors import NotComparableError
 from rmmbench.report.figures.figure import FigureData
 from rmmbench.results.record import Environment, Record
 from rmmbench.results.store import Run
-from rmmbench.results.tidy import read_rows
 
 
 def joined(runs: Sequence[Run]) -> FigureData:
-    """Return what the runs have together; of a case in several, the last run's record.
+    """Return the cases of all runs; of a case in several, the last run's record counts.
 
     Raises:
-        NotComparableError: If they are of several models, versions or machines.
+        NotComparableError: If their models, versions or machines differ.
     """
     if len(runs) == 1:
         return FigureData.of(runs[0])
@@ -22,15 +21,11 @@ def joined(runs: Sequence[Run]) -> FigureData:
     _require_one("model", {p: {each.case.model for each in of} for p, of in by_run.items()})
     environment = _environment(runs[0].info.environment, by_run)
     records = [record for of in by_run.values() for record in of]
-    synthetic = "; ".join(dict.fromkeys(filter(None, (record.synthetic for record in records))))
-    latest = tuple({record.key: record for record in records}.values())
-    return FigureData(
-        tuple(read_rows(records)), runs[0].info.profile, environment, synthetic, latest
-    )
+    return FigureData.of_records(records, runs[0].info.profile, environment)
 
 
 def _environment(first: Environment, by_run: Mapping[Path, Sequence[Record]]) -> Environment:
-    """Return the versions and the machine of all numbers; a prediction is of no machine."""
+    """Return the common environment of all numbers; a prediction depends on no machine."""
     for name in ("torch", "transformers"):
         _require_one(name, {p: _of(name, of) for p, of in by_run.items()})
     machine: dict[str, str] = {}
@@ -43,13 +38,13 @@ def _environment(first: Environment, by_run: Mapping[Path, Sequence[Record]]) ->
 
 
 _MACHINE = {"cpu": ("processor", "torch_threads"), "cuda": ("gpu", "driver")}
-"""By device what its times are of: its name first."""
+"""By device, what its times depend on; the name of the device is first."""
 
 
 def _of(name: str, records: Sequence[Record], device: str | None = None) -> set[str]:
-    """Return what the records with a number, or one measured on a device, say of their machine.
+    """Return the values of a field in the environments of records with a number from a device.
 
-    Builds of one torch version count as the same.
+    Without a device, any number counts. Builds of one torch version count as the same.
     """
     told = set()
     for record in records:
@@ -61,7 +56,7 @@ def _of(name: str, records: Sequence[Record], device: str | None = None) -> set[
 
 
 def _require_one(name: str, found: Mapping[Path, set[str]]) -> str | None:
-    """Return what the runs agree on, None if none says anything."""
+    """Return the value that all runs share; None if none has any."""
     values = set[str]().union(*found.values())
     if len(values) > 1:
         told = "; ".join(f"{', '.join(sorted(of))} in {path}" for path, of in found.items() if of)

@@ -1,4 +1,4 @@
-"""The largest batch that fits, searched for from Python as `rmmbench max-batch` does."""
+"""`rmmbench.max_batch`: the search for the largest batch that fits."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,28 +31,28 @@ def max_batch(
 ) -> Table:
     """Find the largest batch that fits in a given memory, for each way of saving.
 
-    Each batch that is tried runs in a process of its own; on "predict" nothing is allocated, and no
-    GPU is needed. The result shows itself as a table. Its `frame()` has a row a method, with
-    `largest_batch_size` and `largest_peak_bytes`, and what of the next larger batch is known.
+    Each batch that is tried runs in its own process; "predict" allocates nothing and needs no GPU.
+    The result prints as a table. Its `frame()` has a row per method, with `largest_batch_size`,
+    `largest_peak_bytes`, and what is known of the smallest batch that does not fit.
 
     Args:
         model: As `predict` takes it.
-        memory: How much there is: "24GiB".
-        device: "cuda", "cpu", "predict", or "auto": the GPU where there is one, else "predict".
-        profile: A name of `rmmbench list profiles`, or the path of a TOML file: the methods and
-            their settings are its own.
-        time: Whether to time the largest batches; on a GPU alone if not given.
-        out: A run directory that keeps what was tried; the same call, made once more, goes on where
-            it stopped. Nothing is kept if not given.
-        retry: Measure batches again that failed.
-        quiet: Tell nothing while it runs.
-        axes: Take the place of an axis of the profile: method, sketch, rho, task, seq_len, dtype …,
-            one value or several.
+        memory: The memory to fit in: "24GiB".
+        device: "cuda", "cpu", "predict", or "auto": the GPU if there is one, else "predict".
+        profile: The methods and their settings: a name of `rmmbench list profiles`, or the path of
+            a TOML file.
+        time: Whether to time the largest batches; by default only on a GPU.
+        out: A run directory that keeps the records; the same call goes on where it stopped. By
+            default nothing is kept.
+        retry: Whether to measure failed batches again.
+        quiet: Whether to show no progress.
+        axes: Replace axes of the profile: method, sketch, rho, task, seq_len, dtype …, each one
+            value or several.
 
     Raises:
-        TypeError: If an argument has no such name.
-        UnknownNameError: If no model, method, sketch, profile or device has a name.
-        UsageError: If a value cannot be, or the memory does not even hold the model's parameters.
+        TypeError: If there is no argument of a name.
+        UnknownNameError: If there is no model, method, sketch, profile or device of a name.
+        UsageError: If a value is invalid, or the memory does not even hold the model's parameters.
         RunError: If `out` holds another run, is in use or cannot be written.
 
     Examples:

@@ -164,7 +164,6 @@ def _range(lines: Sequence[Line], how: Dots) -> list[float]:
 
 
 def _by_hue(lines: Sequence[Line], how: Dots, look: Look) -> Iterator[Any]:
-    """Yield the dots of each colour."""
     for name, color in look.colors.items():
         alike = [line for line in lines if look.hue(line) == name]
         heights = [height for line in alike if (height := how.height(line)) is not None]

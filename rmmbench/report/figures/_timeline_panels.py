@@ -81,7 +81,7 @@ def step_panel(
         highest.append(max(points, key=lambda point: point[1]))
     dots = marks(highest, PEAK, INK, "circle").update(showlegend=True)
     dots.update(marker={"size": 7, "line_width": 0, "color": [look.color(row) for row in cell]})
-    _entitle(traces[0], "compression rate")
+    _set_group_title(traces[0], "compression rate")
     return Panel(
         traces=[*traces, dots],
         x=_phases(),
@@ -98,7 +98,7 @@ def category_panel(row: Row | None, look: Look, scale: float) -> Panel:
     """Return live bytes through a case's step as areas stacked by category."""
     traces = list(_stack(row, look)) if row else []
     if traces:
-        _entitle(traces[0], "by category")
+        _set_group_title(traces[0], "by category")
     return Panel(
         traces=traces,
         x=_phases(),
@@ -137,8 +137,7 @@ def epoch_panel(cell: Sequence[Row], look: Look, scale: float) -> Panel:
     )
 
 
-def _entitle(trace: Any, title: str) -> None:
-    """Put a title above a trace's group in the legend."""
+def _set_group_title(trace: Any, title: str) -> None:
     trace.update(legendgrouptitle={"text": title, "font": {"size": 12}})
 
 

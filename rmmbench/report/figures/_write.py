@@ -60,11 +60,10 @@ def _images(drawings: "Mapping[Path, Drawing]", file_format: str) -> dict[Path, 
     try:
         return asyncio.run(_drawn_by_browser(drawings, file_format))
     except ChromeNotFoundError:
-        hint = "install one or use --format html"
-        raise UsageError(f"{needs} a Chrome or Chromium, and none was found; {hint}") from None
+        fault = "none was found; install one"
     except BrowserFailedError:
-        hint = "repair it or use --format html"
-        raise UsageError(f"{needs} a Chrome or Chromium, and it did not start; {hint}") from None
+        fault = "it did not start; repair it"
+    raise UsageError(f"{needs} a Chrome or Chromium, and {fault} or use --format html")
 
 
 async def _drawn_by_browser(

@@ -1,6 +1,7 @@
 """The interface of a figure: what it needs of a run's records, and the drawing."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,12 +35,16 @@ class FigureData:
     @classmethod
     def of(cls, run: Run) -> "FigureData":
         """Read a run directory."""
-        records = run.records()
-        notes = dict.fromkeys(record.synthetic for record in records)
-        synthetic = "; ".join(filter(None, notes))
+        return cls.of_records(run.records(), run.info.profile, run.info.environment)
+
+    @classmethod
+    def of_records(
+        cls, records: Sequence[Record], profile: Profile, environment: Environment
+    ) -> "FigureData":
+        """Take records of one profile and machine."""
+        synthetic = "; ".join(dict.fromkeys(filter(None, (each.synthetic for each in records))))
         latest = tuple({record.key: record for record in records}.values())
-        about = (run.info.profile, run.info.environment, synthetic, latest)
-        return cls(tuple(read_rows(records)), *about)
+        return cls(tuple(read_rows(records)), profile, environment, synthetic, latest)
 
     @property
     def step_rows(self) -> list[Row]:

@@ -100,15 +100,11 @@ def _pairs(lines: Sequence[Line]) -> list[list[Line]]:
 
 
 def _curve(line: Line, what: str) -> Curve:
-    return curve(line, _training_loss if what == "training" else _evaluation_loss)
+    def series(training: Training) -> Iterable[tuple[float, float]]:
+        points = training.losses if what == "training" else training.evaluations
+        return ((point.step, point.loss) for point in points)
 
-
-def _training_loss(training: Training) -> Iterable[tuple[float, float]]:
-    return ((point.step, point.loss) for point in training.losses)
-
-
-def _evaluation_loss(training: Training) -> Iterable[tuple[float, float]]:
-    return ((point.step, point.loss) for point in training.evaluations)
+    return curve(line, series)
 
 
 def _has_curve(line: Line) -> bool:

@@ -145,6 +145,5 @@ def _absent(data: FigureData, rows: Sequence[Row], drawn: Sequence[Row]) -> str:
 
 
 def _reason(record: Record) -> str:
-    """Return why a case has no mark."""
     absent = [record.missing.get(name) for name in ("memory", "timing")]
     return record.reason or next(filter(None, absent), "no reason given")

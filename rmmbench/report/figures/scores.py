@@ -48,7 +48,6 @@ class Scores(Figure):
 
 
 def _pair(data: FigureData, lines: Sequence[Line], look: Look, name: str) -> list[Panel]:
-    """Return the panels of scores and of times."""
     scores = scores_of(data, lines[0])
     times = Dots(
         height=_time,

@@ -63,7 +63,6 @@ def _is_among(row: Row, rows: Sequence[Row]) -> bool | None:
 
 
 def _spaced(name: str) -> str:
-    """Return a name of a figure with plain spaces."""
     return name.replace("\N{NO-BREAK SPACE}", " ")
 
 
