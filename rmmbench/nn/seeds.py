@@ -38,7 +38,8 @@ class _Stream:
         """Return the next seed on a device."""
         seed = torch.initial_seed() if self.seed is None else self.seed
         if is_host(device):
-            return torch.tensor(_hash(seed, next(self.counter)))
+            number = _hash(seed, next(self.counter))
+            return torch.full((), number, dtype=torch.int64, device=device)
         return self.last(device, seed).add_(1).clone()
 
     def last(self, device: torch.device, seed: int) -> Tensor:
@@ -67,7 +68,7 @@ _stream = _Stream()
 
 def next_seed(device: torch.device | str = "cpu") -> Tensor:
     """Return a seed that no other draw of this process has had: one int64 number on `device`."""
-    return _stream.next(torch.device(device))
+    return _stream.next(torch.device(device) if isinstance(device, str) else device)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
