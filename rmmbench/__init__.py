@@ -26,10 +26,16 @@ if TYPE_CHECKING:
     from rmmbench.report.check.two_runs import compare as compare
     from rmmbench.report.check.two_runs import load as load
     from rmmbench.report.figures._chosen import plot as plot
+    from rmmbench.report.frontier_frame import frontier as frontier
+    from rmmbench.report.known_names import names as names
+    from rmmbench.report.largest_batches import max_batch as max_batch
     from rmmbench.report.summary import summary as summary
+    from rmmbench.running.diagnosis import doctor as doctor
+    from rmmbench.running.noise_run import variance as variance
     from rmmbench.running.one_case import measure as measure
     from rmmbench.running.one_case import predict as predict
     from rmmbench.running.one_run import run as run
+    from rmmbench.running.verifying import verify as verify
 
 _HOMES = {
     "NoiseCallback": "measures.gradient.callback",
@@ -37,10 +43,14 @@ _HOMES = {
     "advise": "nn.advice",
     "compare": "report.check.two_runs",
     "convert": "nn",
+    "doctor": "running.diagnosis",
+    "frontier": "report.frontier_frame",
     "inspect": "nn.inspection",
     "load": "report.check.two_runs",
     "manual_seed": "nn",
+    "max_batch": "report.largest_batches",
     "measure": "running.one_case",
+    "names": "report.known_names",
     "plot": "report.figures._chosen",
     "predict": "running.one_case",
     "rmm_linear": "nn",
@@ -49,6 +59,8 @@ _HOMES = {
     "summary": "report.summary",
     "unconvert": "nn.unconversion",
     "update": "nn.updating",
+    "variance": "running.noise_run",
+    "verify": "running.verifying",
 }
 
 __all__ = [
@@ -58,10 +70,14 @@ __all__ = [
     "advise",
     "compare",
     "convert",
+    "doctor",
+    "frontier",
     "inspect",
     "load",
     "manual_seed",
+    "max_batch",
     "measure",
+    "names",
     "plot",
     "predict",
     "rmm_linear",
@@ -70,6 +86,8 @@ __all__ = [
     "summary",
     "unconvert",
     "update",
+    "variance",
+    "verify",
 ]
 
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import rmmbench
+from rmmbench.spec import profile
 
 CALLABLES = [name for name in rmmbench.__all__ if name not in ("__version__", "sketches")]
 
@@ -72,6 +73,11 @@ def test_import_is_light_and_names_resolve_on_demand():
         (lambda: rmmbench.inspect(None, exmple=1), "'exmple'; did you mean 'example'"),
         (lambda: rmmbench.unconvert(mdl=None), "no argument named 'mdl'"),
         (lambda: rmmbench.plot("ci", figur="x"), "'figur'; did you mean 'figure'"),
+        (lambda: rmmbench.frontier(runs="ci"), "'runs'; did you mean 'run'"),
+        (lambda: rmmbench.names(knd="models"), "'knd'; did you mean 'kind'"),
+        (lambda: rmmbench.verify(nmes="work"), "'nmes'; did you mean 'names'"),
+        (lambda: rmmbench.variance("mlp:64-10", stps=3), "'stps'; did you mean 'steps'"),
+        (lambda: rmmbench.run("ci", devce="cpu"), "'devce'; did you mean 'device'"),
         (lambda: rmmbench.advise(None, None, sktch="x"), "'sktch'; did you mean 'sketch'"),
     ],
 )
@@ -79,3 +85,10 @@ def test_wrong_arguments_are_told_in_a_line(call, said):
     """An argument that is none is refused with the nearest that is."""
     with pytest.raises(TypeError, match=said):
         call()
+
+
+def test_a_kind_of_names_that_is_none_is_told():
+    """What has no names is refused with the nearest kind that has."""
+    with pytest.raises(ValueError, match="no kind named 'sketchs'; did you mean 'sketches'"):
+        rmmbench.names("sketchs")
+    assert set(rmmbench.names("profiles")) == set(profile.names())

@@ -16,7 +16,7 @@ from rmmbench.cli.export_command import export
 from rmmbench.cli.frontier_command import frontier
 from rmmbench.cli.list_command import list_names
 from rmmbench.cli.max_batch_command import max_batch
-from rmmbench.cli.misuse import MISUSE, told
+from rmmbench.cli.misuse import MISUSE, message_of
 from rmmbench.cli.options import Quiet, Verbose, with_parameters
 from rmmbench.cli.plot_command import plot
 from rmmbench.cli.streams import patient_streams
@@ -46,7 +46,8 @@ def _show_version(is_asked: bool) -> None:
 @app.callback()
 def _about(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Tell how many bytes each way of saving memory in training saves, and what it costs.
@@ -55,8 +56,8 @@ def _about(
     """
 
 
-def _heard(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command that has -q and -v too."""
+def _with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that also has -q and -v."""
 
     @functools.wraps(command)
     def run(*, quiet: bool, verbose: int, **given: Any) -> None:
@@ -82,11 +83,11 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
 
 for _group, _commands in _GROUPS.items():
     for _name, _command in _commands.items():
-        app.command(_name, rich_help_panel=_group)(_heard(_command))
+        app.command(_name, rich_help_panel=_group)(_with_verbosity(_command))
 
 
 def main() -> None:
-    """Run a command; say in one line what is wrong where a person can mend it."""
+    """Run a command; print an error that the user can fix in one line."""
     with patient_streams():
         code = _run()
     raise SystemExit(code)
@@ -104,9 +105,9 @@ def _run() -> int:
     except RmmbenchError as error:
         return _refused(str(error), error.exit_code)
     except MISUSE as error:
-        return _refused(told(error), Exit.USAGE)
+        return _refused(message_of(error), Exit.USAGE)
     except OSError as error:
-        # A path of the person's, or stdout; what names no file is a fault of ours.
+        # The user's path, or stdout. An error that names no file is a fault of ours.
         if error.filename is None:
             raise
         return _refused(f"{error.filename} cannot be used: {error.strerror}", Exit.USAGE)
@@ -114,7 +115,7 @@ def _run() -> int:
 
 
 def _refused(message: str, code: Exit) -> Exit:
-    # Without a message it was told already: `rmmbench` alone has shown its help.
+    # There is no message where help was shown instead, as by `rmmbench` alone.
     if message:
         tell(f"error: {message}")
     return code

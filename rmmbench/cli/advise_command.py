@@ -13,17 +13,19 @@ from rmmbench.cli.telling import note
 def advise(
     model: ModelName,
     axes: Axes,
-    share: Annotated[bool, typer.Option(help="One sketch for Q, K and V; for gate and up.")] = True,
+    share: Annotated[
+        bool, typer.Option(help="Q, K and V share a sketch; so do gate and up.")
+    ] = True,
     every_layer: Annotated[
-        bool, typer.Option("--every-layer", help="Print a line a layer, not one for all alike.")
+        bool, typer.Option("--every-layer", help="Print a line for each layer, not for each kind.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tell which linear layers gain by a sketch of their input, and who else keeps the others'.
+    """Show which linear layers gain by a sketch of their input, and what else keeps the others'.
 
-    One training step is followed on fake tensors; nothing is allocated. Each option takes one
-    value. Without them: oporp at ρ 0.5, float32, eager attention, and the shape of the task, or
-    else 32 samples of 128 tokens.
+    One training step runs on fake tensors; nothing is allocated. Each option takes one value. The
+    defaults are oporp at ρ 0.5, float32, eager attention, and the shape of the task or else 32
+    samples of 128 tokens.
 
     Examples:
       rmmbench advise roberta-base --task mrpc

@@ -1,4 +1,4 @@
-"""What `rmmbench check` measures itself: two codes in turn, or one code several times."""
+"""What `rmmbench check` measures itself: two codes in turn, or the same code several times."""
 
 import os
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def compare_in_turn(run: "Run", other: str, tolerances: "Tolerances", minutes: float) -> "Report":
-    """Measure what `run` measured with the code here and another in turn; return what that tells.
+    """Measure a run's cases with the code here and another code in turn, and return the report.
 
     Args:
         run: Written by a sweep.
         other: The baseline's code: the Python of an installation, or a git revision.
         tolerances: How much worse a case may become.
-        minutes: For all runs; the first four are measured in any case.
+        minutes: Limit for all runs; the first four are always measured.
 
     Raises:
         UsageError: If `other` is neither, or `run` is not of a sweep.
@@ -57,11 +57,11 @@ def compare_in_turn(run: "Run", other: str, tolerances: "Tolerances", minutes: f
 
 
 def calibrate(run: "Run", count: int) -> None:
-    """Measure what `run` measured `count` times more, and keep in it how much the runs differ.
+    """Measure a run's cases `count` times more, and store in it how much the runs differ.
 
     Raises:
         UsageError: If `run` is not of a sweep, or has no relative throughput.
-        NotComparableError: If the code or the machine is another than that of `run`.
+        NotComparableError: If the code or the machine is not the run's.
     """
     from rmmbench.report.check import calibration
     from rmmbench.report.check.runs import require_same_code
@@ -92,7 +92,7 @@ def _code(other: str) -> "Iterator[Code]":
     if python.is_file():
         if not os.access(python, os.X_OK):
             raise UsageError(f"--rerun must be a Python or a git revision, got the file {other}")
-        # A virtual environment is known by its link: that must not be followed.
+        # The link to Python names its virtual environment, so it must not be resolved.
         yield Code(python=str(python.absolute()))
     else:
         with revision(other, Path.cwd()) as code:
@@ -107,7 +107,7 @@ def _new_folder(run: "Run", purpose: str) -> Path:
 
 @contextmanager
 def _kept(folder: Path) -> Iterator[None]:
-    """Say what is kept of runs that are interrupted."""
+    """Add to an interrupt's message where the finished runs are."""
     try:
         yield
     except Interrupted as error:

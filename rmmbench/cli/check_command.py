@@ -11,7 +11,7 @@ import typer
 
 from rmmbench.cli import completing
 from rmmbench.cli.options import AsJson, RunPath
-from rmmbench.cli.streams import write_data
+from rmmbench.cli.streams import write_data, write_file
 from rmmbench.cli.telling import is_quiet, note, tell
 from rmmbench.errors import NoBaselineError, RmmbenchError, UsageError
 
@@ -38,15 +38,15 @@ def check(
         typer.Option(
             metavar="BASELINE",
             autocompletion=completing.baselines,
-            help="A run directory, or the name of a baseline that comes with rmmbench.",
+            help="A run directory, or the name of a baseline that rmmbench ships.",
         ),
     ] = None,
     rerun: Annotated[
         str | None,
         typer.Option(
             metavar="REVISION|PYTHON",
-            help="Measure RUN's cases anew, with the code here and, in turn, that of a git "
-            "revision or of another installation.",
+            help="Measure RUN's cases again, in turn with the code here and that of a git revision "
+            "or of another installation.",
         ),
     ] = None,
     max_minutes: Annotated[
@@ -57,27 +57,27 @@ def check(
         typer.Option(
             metavar="N",
             min=1,
-            help="Measure RUN's cases N times more, and keep in RUN how much runs differ.",
+            help="Measure RUN's cases N times more, and store in RUN how much runs differ.",
         ),
     ] = None,
     memory_tolerance: Annotated[
         str,
         typer.Option(
-            metavar="PERCENT", help="How much memory may rise; if measured, 2 MiB in any case."
+            metavar="PERCENT", help="How much memory may rise; measured memory always by 2 MiB."
         ),
     ] = "1%",
     throughput_tolerance: Annotated[
-        str, typer.Option(metavar="PERCENT", help="The fall in throughput to find.")
+        str, typer.Option(metavar="PERCENT", help="The fall in throughput to detect.")
     ] = "5%",
     strict: Annotated[
-        bool, typer.Option("--strict", help="Fail where there is not enough evidence.")
+        bool, typer.Option("--strict", help="Fail if there is not enough evidence.")
     ] = False,
     allow: Annotated[
         list[MayDiffer] | None,
-        typer.Option(metavar="|".join(MayDiffer), help="Compare though this differs; repeatable."),
+        typer.Option(metavar="|".join(MayDiffer), help="Compare even if this differs; repeatable."),
     ] = None,
     save: Annotated[
-        bool, typer.Option("--save", help="Make RUN the baseline, whatever it says.")
+        bool, typer.Option("--save", help="Make RUN the baseline, even if it is worse.")
     ] = False,
     every: Annotated[
         bool, typer.Option("--all", help="Show every case, not only those that changed.")
@@ -92,13 +92,13 @@ def check(
 ) -> None:
     """Compare a run with a baseline; fail if memory or relative throughput got worse.
 
-    Runs of one code differ in speed by several percent. Two records alone show only what is beyond
-    doubt; --calibrate measures how much runs of the baseline differ, and --rerun measures both
-    codes in turn until the answer is clear. One check in a hundred of the same code may fail.
+    Runs of the same code differ in speed by several percent. Two records alone show only large
+    changes; --calibrate measures how much runs of the baseline differ, and --rerun measures both
+    codes in turn until the answer is clear. One in a hundred checks of unchanged code may fail.
 
     Under GitHub Actions, also annotate the commit and add to the summary of the step.
 
-    The table goes to stderr where something else has stdout.
+    The table goes to stderr if something else is written to stdout.
 
     Exit codes:
       0 fine
@@ -148,7 +148,7 @@ def check(
 def _compared(
     run: "Run", against: str, tolerances: "Tolerances", allow: Collection[str], save: bool
 ) -> "Report | None":
-    """Return the report; None, with a word on why, where saving does not need one."""
+    """Return the report; if RUN is to be saved and cannot be compared, say why and return None."""
     from rmmbench.report.check import baseline as baselines
     from rmmbench.report.check.runs import compare_runs
 
@@ -184,7 +184,7 @@ def _exactly_one(**modes: object) -> None:
 
 
 def _files(**paths: str | None) -> dict[str, str]:
-    """Return the files that were asked for, by format."""
+    """Return the requested files by format."""
     files = {name: path for name, path in paths.items() if path is not None}
     if list(files.values()).count("-") > 1:
         raise UsageError("only one of --junit -, --markdown - and --json can have stdout")
@@ -201,9 +201,9 @@ def _fraction(flag: str, text: str) -> float:
 
 
 def _tell(report: "Report", files: dict[str, str], *, every: bool, is_verdict: bool) -> None:
-    """Write the files that were asked for, and the table; one that goes to stdout has it alone.
+    """Write the requested files and the table; only one of them goes to stdout.
 
-    A verdict is told to GitHub too, and ends the command.
+    A verdict also goes to GitHub, and ends the command.
     """
     from rmmbench.cli.drawn import WIDER, console_of
     from rmmbench.cli.drawn_report import drawn_report
@@ -219,20 +219,12 @@ def _tell(report: "Report", files: dict[str, str], *, every: bool, is_verdict: b
         if path == "-":
             write_data([text.encode()])
         else:
-            _write(f"--{name}", Path(path), text)
+            write_file(Path(path), [text.encode()], f"--{name}")
     if not is_verdict:
         return
-    # The verdict matters more than where it is shown.
+    # The verdict counts even if GitHub's files cannot be written.
     if unwritten := github.tell(report, stream):
         tell(f"warning: {unwritten}")
     if report.exit_code:
         tell(f"error: {failure(report)}")
         raise typer.Exit(report.exit_code)
-
-
-def _write(flag: str, path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{flag} {path} cannot be written: {error.strerror}") from error

@@ -1,19 +1,17 @@
 """What a shell completes: the names that commands take, found without torch."""
 
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from pathlib import Path
 
 Names = Callable[[str], list[tuple[str, str]]]
-"""Returns, for what was typed so far, the names that begin with it, each with half a line."""
+"""Returns the names that begin with what was typed so far, each with a summary."""
 
 
-def _of_registry(place: str, *others: tuple[str, str]) -> Names:
-    module, registry = place.split(":")
-
+def _of_kind(kind: str, *others: tuple[str, str]) -> Names:
     def names(incomplete: str) -> list[tuple[str, str]]:
-        found: dict[str, str] = getattr(import_module(module), registry).summaries()
-        return _beginning(incomplete, [*found.items(), *others])
+        from rmmbench.report import known_names
+
+        return _beginning(incomplete, [*known_names.names(kind).items(), *others])
 
     return names
 
@@ -22,25 +20,24 @@ def _beginning(incomplete: str, names: Iterable[tuple[str, str]]) -> list[tuple[
     return [(name, text) for name, text in names if name.startswith(incomplete)]
 
 
-models = _of_registry(
-    "rmmbench.models:MODELS",
+models = _of_kind(
+    "models",
     ("hf:", "a config of transformers"),
     ("import:", "your own: MODULE:FACTORY"),
 )
-sketches = _of_registry("rmmbench.sketches:SKETCHES")
-tasks = _of_registry("rmmbench.data:DATA")
-claims = _of_registry("rmmbench.claims:CLAIMS")
-figures = _of_registry("rmmbench.report.figures:FIGURES")
-_methods = _of_registry("rmmbench.methods:METHODS")
+sketches = _of_kind("sketches")
+tasks = _of_kind("tasks")
+claims = _of_kind("claims")
+figures = _of_kind("figures")
 
 
 def methods(incomplete: str) -> list[tuple[str, str]]:
-    """Return methods, and of a stack such as "rmm+che" what its last one may be."""
-    return _last(_methods, incomplete, "+")
+    """Return methods; for a stack such as "rmm+che", those that complete its last one."""
+    return _last(_of_kind("methods"), incomplete, "+")
 
 
 def profiles(incomplete: str) -> list[tuple[str, str]]:
-    """Return the names of profiles, and files that may be one."""
+    """Return the names of profiles, and files that may be profiles."""
     from rmmbench.spec import profile
 
     files = [str(path) for path in _below(incomplete) if path.suffix == ".toml" or path.is_dir()]
@@ -48,7 +45,7 @@ def profiles(incomplete: str) -> list[tuple[str, str]]:
 
 
 def runs(incomplete: str) -> list[tuple[str, str]]:
-    """Return run directories: those in runs/, and those where the typed path leads."""
+    """Return run directories: those in runs/, and those in the folder of the typed path."""
     places = [*Path("runs").glob("*/"), *_below(incomplete)]
     found = (path for path in places if path.is_dir())
     return _beginning(incomplete, _plain(dict.fromkeys(map(str, found))))
@@ -62,7 +59,7 @@ def baselines(incomplete: str) -> list[tuple[str, str]]:
 
 
 def after_commas(names: Names) -> Names:
-    """Return what completes the last of names that are separated by commas."""
+    """Return a completion of the last of several names that are separated by commas."""
     return lambda incomplete: _last(names, incomplete, ",")
 
 
@@ -76,7 +73,7 @@ def _plain(names: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _below(incomplete: str) -> Iterable[Path]:
-    """Return what is in the folder that a path which is being typed leads to."""
+    """Return what is in the folder of a path that is being typed."""
     folder = Path(incomplete if incomplete.endswith("/") else Path(incomplete).parent)
     try:
         return [path for path in folder.iterdir() if not path.name.startswith(".")]

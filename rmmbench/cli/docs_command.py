@@ -23,7 +23,7 @@ def docs(
         typer.Argument(
             metavar="TOPIC",
             autocompletion=lambda: list(TOPICS),
-            help="A page; the list of all if not given.",
+            help="A page; by default the list of pages.",
         ),
     ] = None,
 ) -> None:
@@ -49,12 +49,12 @@ def docs(
     from rich.markdown import Markdown
 
     console = Console(highlight=False)
-    # Longer lines than these are hard to read.
+    # Longer lines are hard to read.
     console.print(Markdown(text), width=min(console.width, 110))
 
 
 def page(topic: str) -> str:
-    """Return a page's Markdown, without what is for tests alone."""
+    """Return a page's Markdown, without the comments that tests read."""
     text = (_FOLDER / f"{topic}.md").read_text(encoding="utf-8")
     lines = text.splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith("<!--"))

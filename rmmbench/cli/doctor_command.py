@@ -1,4 +1,4 @@
-"""`rmmbench doctor`: what is here, what that allows, and what to do about the rest."""
+"""`rmmbench doctor`: what is installed here, what that allows, and how to get the rest."""
 
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,9 @@ def doctor(as_json: AsJson = False) -> None:
       rmmbench doctor --json
     """
     note("looking at torch, the GPU and what else can be used")
-    from rmmbench.running.diagnosis import diagnose
+    from rmmbench.running import diagnosis
 
-    findings = diagnose()
+    findings = diagnosis.doctor()
     if as_json:
         found = {finding.name: finding.found for finding in findings}
         devices = found.pop("devices") or ""

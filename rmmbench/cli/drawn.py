@@ -18,7 +18,7 @@ from rmmbench.report.tables.table import Table
 STYLES = {"": "", "failed": "red", "doubtful": "yellow", "good": "green", "faint": "dim"}
 WIDTH, WIDER = 100, 120
 MANY = 1000
-"""Of more rows rich takes minutes, which measures and wraps each cell: they are set as lines."""
+"""Tables of more rows are printed as plain lines; rich, which wraps each cell, takes minutes."""
 
 _GAP = 2  # characters from one column to the next
 
@@ -32,8 +32,8 @@ def print_tables(tables: Sequence[Table], console: Console | None = None) -> Non
 
 
 def console_of(stream: TextIO, width: int) -> Console:
-    """Return what prints for people: as wide as the terminal; `width` for a file or a pipe."""
-    # Rich takes 80 columns for what is no terminal; a file or a pipe has room for the table.
+    """Return a console as wide as the terminal, or of `width` for a file or a pipe."""
+    # Rich would take 80 columns for a file or a pipe, which have room for the table.
     is_told = stream.isatty() or "COLUMNS" in os.environ
     return Console(file=stream, width=None if is_told else width, highlight=False)
 
@@ -41,8 +41,8 @@ def console_of(stream: TextIO, width: int) -> Console:
 def drawn(tables: Sequence[Table], width: int) -> RenderableType:
     """Return the tables below one another, each with its warnings and its notes.
 
-    Tables with the same columns get columns of the same widths. Numbers are not wrapped where
-    words can be. Of more than `MANY` rows no cell is wrapped.
+    Tables with the same columns get the same widths. Words are wrapped before numbers are. With
+    more than `MANY` rows no cell is wrapped.
     """
     parts: list[RenderableType] = []
     for table in tables:
@@ -83,7 +83,7 @@ def _rich_table(table: Table, alike: Sequence[Table], width: int) -> RichTable:
 
 
 def _widths(alike: Sequence[Table], width: int) -> list[int]:
-    """Return how wide each column is to be, so that the tables fit."""
+    """Return the width of each column that makes the tables fit."""
     sizes, least = (
         [max(of) for of in zip(*(_sizes(table, is_least=each) for table in alike), strict=True)]
         for each in (False, True)
@@ -91,7 +91,7 @@ def _widths(alike: Sequence[Table], width: int) -> list[int]:
     left = width - _GAP * len(sizes) - sum(least)
     if left < 0:
         least, left = [1] * len(sizes), width - (_GAP + 1) * len(sizes)
-    # That which lacks least comes first: each has what it lacks, or its share of what is left.
+    # The column that lacks least comes first; each gets what it lacks, or its share of the rest.
     lacking = sorted(range(len(sizes)), key=lambda i: sizes[i] - least[i])
     for count, i in enumerate(lacking):
         more = min(sizes[i] - least[i], max(0, left) // (len(sizes) - count))
@@ -100,7 +100,7 @@ def _widths(alike: Sequence[Table], width: int) -> list[int]:
 
 
 def _sizes(table: Table, *, is_least: bool = False) -> list[int]:
-    """Return how wide each column would be; at least, where words wrap and numbers do not."""
+    """Return each column's full width, or its least one, where words wrap and numbers do not."""
     sizes = []
     for column in table.shown:
         texts = [*column.heading.split("\n"), *column.cells]
@@ -112,7 +112,7 @@ def _sizes(table: Table, *, is_least: bool = False) -> list[int]:
 
 @dataclass(frozen=True)
 class _Lines:
-    """The same table, a line a row however long."""
+    """A table with one line for each row, however long."""
 
     table: Table
 

@@ -5,14 +5,12 @@ import io
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from rmmbench.cli.options import Out, RunPath
-from rmmbench.cli.streams import write_data
+from rmmbench.cli.streams import write_data, write_file
 from rmmbench.errors import RunError, UsageError
 
 FIRST = [
@@ -22,26 +20,18 @@ FIRST = [
 ]
 
 
-class Format(StrEnum):
-    """What a table is written as."""
-
-    CSV = "csv"
-    JSON = "json"
-    MARKDOWN = "markdown"
-    PARQUET = "parquet"
+Format = Literal["csv", "json", "markdown", "parquet"]
 
 
 def export(
     run: RunPath,
-    file_format: Annotated[
-        Format, typer.Option("--format", help="Format of the table.")
-    ] = Format.CSV,
+    file_format: Annotated[Format, typer.Option("--format", help="Format of the table.")] = "csv",
     out: Out = None,
 ) -> None:
     """Write a run's records as a table, one row a case, in SI units.
 
-    The table goes to stdout, unless --out names a file. A number that is missing is empty, or
-    null. In CSV a text that a spreadsheet would take for a formula has an apostrophe before it.
+    The table goes to stdout, unless --out names a file. A missing number is empty, or null. In CSV
+    an apostrophe precedes text that a spreadsheet would take for a formula.
 
     Examples:
       rmmbench export runs/quick-auto > quick.csv
@@ -50,28 +40,28 @@ def export(
     from rmmbench.results.store import Run
     from rmmbench.results.tidy import read_rows
 
-    if file_format is Format.PARQUET and out is None:
+    if file_format == "parquet" and out is None:
         raise UsageError("--format parquet is not text and needs a file; give --out")
     rows = read_rows(Run.open(run).each_record())
     if not rows:
         raise RunError(f"{run} must have records to export, and has none; run its sweep first")
     names = [*FIRST, *(name for name in rows[0] if name not in FIRST)]
     table = ([_plain(row[name]) for name in names] for row in rows)
-    if file_format is Format.PARQUET:
+    if file_format == "parquet":
         from rmmbench.cli.parquet import parquet
 
         content: Iterable[bytes] = [parquet(names, table)]
     else:
-        write = {Format.CSV: _csv, Format.JSON: _json, Format.MARKDOWN: _markdown}[file_format]
+        write = {"csv": _csv, "json": _json, "markdown": _markdown}[file_format]
         content = (text.encode() for text in write(names, table))
     if out is None:
         write_data(content)
     else:
-        _write(out, content)
+        write_file(out, content, "--out")
 
 
 def _plain(value: Any) -> Any:
-    """Return a value, a list as one text: "none", or "sw_power_cap;hw_slowdown"."""
+    """Return a value; a list becomes one text, such as "none" or "sw_power_cap;hw_slowdown"."""
     return (";".join(value) or "none") if isinstance(value, tuple) else value
 
 
@@ -86,7 +76,7 @@ def _csv(names: Sequence[str], table: Iterable[list[Any]]) -> Iterator[str]:
 
 
 def _inert(value: Any) -> Any:
-    """Return a value; text that a spreadsheet would take for a formula with "'" before it."""
+    """Return a value, with "'" before text that a spreadsheet would take for a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
@@ -108,12 +98,3 @@ def _markdown(names: Sequence[str], table: Iterable[list[Any]]) -> Iterator[str]
     yield f"{markdown_row(names)}\n{markdown_row(['---'] * len(names))}\n"
     for row in table:
         yield markdown_row("" if value is None else str(value) for value in row) + "\n"
-
-
-def _write(path: Path, content: Iterable[bytes]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            file.writelines(content)
-    except OSError as error:
-        raise UsageError(f"--out {path} cannot be written: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Where figures are written, and in what format, as a command's --format and --out say."""
+"""The format and the paths of figures, from a command's --format and --out."""
 
 from pathlib import Path
 
@@ -7,36 +7,35 @@ from rmmbench.errors import UnknownNameError, UsageError
 
 
 def chosen_format(asked: FigureFormat | None, out: Path | None) -> str:
-    """Return --format, or what --out ends in, or html.
+    """Return --format, or the ending of --out, or html.
 
     Raises:
-        UnknownNameError: If that is no format.
+        UnknownNameError: If --out ends in no format.
         UsageError: If the two differ.
     """
     from rmmbench.report.figures import FORMATS
 
-    given = asked.value if asked else None
     ending = out.suffix.removeprefix(".") if out else ""
     if ending not in FORMATS:
-        # A folder may be called runs-1.2, but one called figure.gif is not what was meant.
+        # A folder may be called runs-1.2, but figure.gif is not meant as a folder.
         if out is not None and ending.isalpha() and not out.is_dir():
             raise UnknownNameError("format", ending, FORMATS)
-        return given or FORMATS[0]
-    if given not in (None, ending):
-        raise UsageError(f"--out must end in .{given} for --format {given}, got '{out}'")
+        return asked or FORMATS[0]
+    if asked not in (None, ending):
+        raise UsageError(f"--out must end in .{asked} for --format {asked}, got '{out}'")
     return ending
 
 
 def figure_paths(
     names: list[str], file_format: str, run: Path, out: Path | None
 ) -> dict[str, Path]:
-    """Return where each figure goes: `out` is a file if it ends in the format.
+    """Return the path of each figure; `out` is a file if it ends in the format, else a folder.
 
-    Without it they go below runs/, where sweeps write, and not into the run: to read one, which may
-    be a baseline that others rely on, changes nothing.
+    By default they go to runs/RUN-figures and not into the run, which may be a shared baseline:
+    reading it must not change it.
 
     Raises:
-        UsageError: If it is, and there are more figures than one.
+        UsageError: If `out` is a file, and there is more than one figure.
     """
     if out is None or out.suffix != f".{file_format}":
         folder = out or Path("runs") / f"{run.resolve().name}-figures"

@@ -1,6 +1,6 @@
 """`rmmbench max-batch`: the largest batch that fits in a given memory, by method."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,13 +18,11 @@ from rmmbench.cli.options import (
 from rmmbench.cli.run_cases import Asked, follow, tell_how_to_retry, typed
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import note, tell
-from rmmbench.errors import Exit, UsageError
+from rmmbench.errors import Exit
 
 if TYPE_CHECKING:
+    from rmmbench.results.record import Record
     from rmmbench.results.store import Run
-    from rmmbench.running.largest_batch import Line
-    from rmmbench.spec.case import Case
-    from rmmbench.spec.profile import Profile
 
 
 @takes_axes(*(name for name in AXES if name not in ("model", "batch_size")))
@@ -63,95 +61,32 @@ def max_batch(
     """
     from rmmbench.cli.drawn import print_tables
     from rmmbench.report.tables.batch_table import batch_table
-    from rmmbench.running.largest_batch import find, found
+    from rmmbench.running.batch_search import Search, search_profile, unfinished
+    from rmmbench.running.execution import open_run
 
-    limit = _limit(memory)
-    chosen = _profile(profile, model, axes, memory)
+    chosen = search_profile(profile, model, memory, axes)
     asked = Asked(profile, chosen, device, out, f"max-batch-{model}-{memory}")
     asked.begin(f"the largest batch of {model} in {memory}")
-    from rmmbench.running.execution import holding, launcher_of, open_run
-
     plan = asked.plan()
-    cases = _cases(plan.cases, limit)
-    _check_limit(memory, limit, cases[0])
-    place = str(cases[0].memory_device)
-    time_device = _time_device(place, is_asked=place == "cuda" if time is None else time)
-    run = open_run(asked.path, chosen, cases, plan.environment, name=profile, command=typed())
-    with holding(run, "probes"):
-        if before := len(run.records()):
-            note(f"{run.path} has {before} probes already")
-        follow(find(run, cases, launcher_of(run), time_device, retry=retry))
-    lines = found(run.records(), cases, time_device)
+    search = Search.of(plan, memory, is_timed=time)
+    about = {"name": profile, "command": typed()}
+    run = open_run(asked.path, chosen, search.cases, plan.environment, **about)
+    if before := len(run.records()):
+        note(f"{run.path} has {before} probes already")
+    lines = search.carry_out(run, retry=retry, follow=follow)
     table = batch_table(lines, run.info.environment)
     if as_json:
-        about = {"model": model, "memory_limit_bytes": limit, "device": place}
-        write_json(about | {"methods": table.data()})
+        one = search.cases[0]
+        limit, place = one.memory_limit_bytes, one.memory_device
+        of = {"model": model, "memory_limit_bytes": limit, "device": place}
+        write_json(of | {"methods": table.data()})
     else:
         print_tables([table])
-    _end(lines, run)
+    _end(unfinished(lines), run)
 
 
-def _limit(memory: str) -> int:
-    from rmmbench.units import parse_bytes
-
-    try:
-        limit = parse_bytes(memory)
-    except ValueError as error:
-        raise UsageError(f"--memory: {error}") from None
-    if limit == 0:
-        raise UsageError(f"--memory must be above 0, got '{memory}'")
-    return limit
-
-
-def _profile(name: str, model: str, axes: Axes, memory: str) -> "Profile":
-    """Return a profile whose every grid is about memory alone, and about this model."""
-    from rmmbench.running.largest_batch import FIRST
-    from rmmbench.spec import profile as profiles
-    from rmmbench.spec.grid import WITHOUT_LENGTH
-
-    chosen = profiles.load(name)
-    # A length goes with its task, and not with every model.
-    has_other_length = "task" in axes or model.partition(":")[0] in WITHOUT_LENGTH
-    changes: dict[str, Any] = {"seq_len": ()} if has_other_length else {}
-    changes |= {"task": axes["task"]} if "task" in axes else {}
-    about = {
-        "title": f"The largest batch of {model} that fits in {memory}",
-        "device_limit": profiles.DeviceLimit(name="limit", memory=memory),
-        "grid": tuple(grid.model_copy(update=changes) for grid in chosen.grid),
-    }
-    asked = {"model": (model,), "batch_size": (FIRST,), "measure": ("memory",)}
-    return chosen.model_copy(update=about).overridden(axes | asked)
-
-
-def _cases(cases: "list[Case]", limit: int) -> "list[Case]":
-    """Return each case that is another but for its batch size, at batch size 1, with the limit."""
-    changes = {"batch_size": 1, "memory_limit_bytes": limit}
-    limited = [case.model_copy(update=changes) for case in cases]
-    cells = list(dict.fromkeys(case.cell for case in limited))
-    by_key = {case.key: case for case in limited}
-    return sorted(by_key.values(), key=lambda case: cells.index(case.cell))
-
-
-def _check_limit(memory: str, limit: int, case: "Case") -> None:
-    from rmmbench.running.largest_batch import parameter_bytes
-    from rmmbench.units import format_bytes
-
-    needed = parameter_bytes(case)
-    if needed is not None and limit <= needed:
-        least = f"the {format_bytes(needed)} of {case.model}'s own parameters"
-        raise UsageError(f"--memory must be above {least}, got '{memory}'")
-
-
-def _time_device(device: str, *, is_asked: bool) -> Literal["cuda", "cpu"] | None:
-    if not is_asked:
-        return None
-    return "cuda" if device == "cuda" else "cpu"
-
-
-def _end(lines: "list[Line]", run: "Run") -> None:
+def _end(ended: "list[Record]", run: "Run") -> None:
     """Say what ended before its end, and leave with the exit code of that, if anything failed."""
-    ended = [record for line in lines for record in (line.trouble, line.timed) if record]
-    ended = [record for record in ended if record.outcome != "ok"]
     for record in ended:
         tell(f"{record.outcome}: {record.case.title}, while {record.stage}: {record.reason}")
     tell_how_to_retry(ended)

@@ -1,4 +1,4 @@
-"""A wrong command line, told in one line."""
+"""One-line messages about a wrong command line."""
 
 import re
 
@@ -6,12 +6,12 @@ import typer
 
 from rmmbench.errors import did_you_mean
 
-# Typer brings Click's errors under several names; what an option raises is one of them.
+# Click's base class of errors, of the copy of Click that Typer uses.
 MISUSE: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
 
 
-def told(error: typer.BadParameter) -> str:
-    """Return what was wrong with the command line, "" if the help tells already."""
+def message_of(error: typer.BadParameter) -> str:
+    """Return in one line what was wrong with the command line, "" if help was shown instead."""
     message = error.format_message().removesuffix(".").replace("Value error, ", "")
     choice = re.search(r"'([^']*)' is not one of ('.*)", message, re.DOTALL)
     if choice and error.param:
@@ -19,9 +19,8 @@ def told(error: typer.BadParameter) -> str:
         must = f"{error.param.opts[0]} must be one of {', '.join(known)}"
         message = f"{must}, got '{choice[1]}'{did_you_mean(choice[1], known)}"
     if unknown := getattr(error, "option_name", None):
-        known = (
-            [flag for each in error.ctx.command.params for flag in each.opts] if error.ctx else []
-        )
+        params = error.ctx.command.params if error.ctx else []
+        known = [flag for each in params for flag in each.opts]
         message = f"no option named '{unknown}'{did_you_mean(unknown, known)}"
     command = error.ctx.command_path if error.ctx else "rmmbench"
     return message and f"{message}; see `{command} --help`"

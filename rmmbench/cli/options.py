@@ -1,59 +1,25 @@
 """Every option that commands share, declared once: one name, one meaning, one help text.
 
-What a method or a sketch can be set to (--bits, --budget …) is no option yet: it belongs in `AXES`,
-generated from their Settings.
+Settings of methods and sketches (--bits, --budget …) are no options yet; they would be generated
+into `AXES` from their Settings.
 """
 
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from rmmbench.cli import completing
 from rmmbench.errors import UsageError, did_you_mean
 
-
-class Device(StrEnum):
-    """Where a command measures."""
-
-    AUTO = "auto"
-    CUDA = "cuda"
-    CPU = "cpu"
-    PREDICT = "predict"
-
-
+Device = Literal["auto", "cuda", "cpu", "predict"]
+FigureFormat = Literal["html", "png", "svg", "pdf"]
 DTYPES = ("float32", "bfloat16")
 
-
-class Attention(StrEnum):
-    """How transformers computes attention."""
-
-    EAGER = "eager"
-    SDPA = "sdpa"
-
-
-class Optimizer(StrEnum):
-    """What takes the steps."""
-
-    ADAM = "adam"
-    ADAMW = "adamw"
-    SGD = "sgd"
-
-
-class FigureFormat(StrEnum):
-    """What figures are written as."""
-
-    HTML = "html"
-    PNG = "png"
-    SVG = "svg"
-    PDF = "pdf"
-
-
-_WHAT, _TOLD = "What is measured", "What is printed"
+_WHAT, _PRINTED = "What is measured", "What is printed"
 
 
 def _argument(metavar: str, names: completing.Names, text: str) -> Any:
@@ -61,7 +27,7 @@ def _argument(metavar: str, names: completing.Names, text: str) -> Any:
 
 
 def _many(metavar: str, text: str, names: completing.Names | None = None) -> Any:
-    """Return the option of an axis: it is repeated, or its values are separated by commas."""
+    """Return the option of an axis, which may be repeated or have values separated by commas."""
     complete = completing.after_commas(names) if names else None
     option = typer.Option(
         metavar=metavar, autocompletion=complete, rich_help_panel=_WHAT, help=text
@@ -71,14 +37,14 @@ def _many(metavar: str, text: str, names: completing.Names | None = None) -> Any
 
 ProfileName = Annotated[
     str,
-    _argument("PROFILE", completing.profiles, "A name of `rmmbench list profiles`, or a file."),
+    _argument("PROFILE", completing.profiles, "A name from `rmmbench list profiles`, or a file."),
 ]
 ModelName = Annotated[
     str,
     _argument(
         "MODEL",
         completing.models,
-        "A name of `rmmbench list models`, or hf:, or import:.",
+        "A name from `rmmbench list models`, or hf:, or import:.",
     ),
 ]
 RunPath = Annotated[
@@ -91,40 +57,41 @@ RunPaths = Annotated[
 
 AXES: dict[str, Any] = {
     "model": _many(
-        "NAME", "Names of `rmmbench list models`, or hf:, or import:.", completing.models
+        "NAME", "Names from `rmmbench list models`, or hf:, or import:.", completing.models
     ),
-    "task": _many("NAME", "Names of `rmmbench list tasks`; a task sets shapes.", completing.tasks),
+    "task": _many("NAME", "Names from `rmmbench list tasks`; they set shapes.", completing.tasks),
     "batch_size": _many("N", "Samples in a step."),
-    "seq_len": _many("N", "Tokens in a sample, with its padding."),
-    "dtype": _many("|".join(DTYPES), "Data types; bfloat16 is by autocast."),
+    "seq_len": _many("N", "Tokens in a sample, padding included."),
+    "dtype": _many("|".join(DTYPES), "Data types; bfloat16 is autocast."),
     "attention": Annotated[
-        Attention | None,
+        Literal["eager", "sdpa"] | None,
         typer.Option(
             rich_help_panel=_WHAT,
-            help="How transformers computes attention; eager keeps its probabilities.",
+            help="How transformers computes attention; eager keeps the probabilities.",
         ),
     ],
     "optimizer": Annotated[
-        Optimizer | None, typer.Option(rich_help_panel=_WHAT, help="What takes the steps.")
+        Literal["adam", "adamw", "sgd"] | None,
+        typer.Option(rich_help_panel=_WHAT, help="The optimizer."),
     ],
     "method": _many(
-        "NAME", "Names of `rmmbench list methods`, or stacks such as a+b.", completing.methods
+        "NAME", "Names from `rmmbench list methods`, or stacks such as a+b.", completing.methods
     ),
-    "sketch": _many("NAME", "Names of `rmmbench list sketches`.", completing.sketches),
+    "sketch": _many("NAME", "Names from `rmmbench list sketches`.", completing.sketches),
     "rho": _many("RATE", "Compression rates ρ, in (0, 1]; smaller saves more."),
     "seed": _many("N", "Seeds of the random numbers."),
 }
-"""The axes of a grid. Several values of one are separated by commas: --rho 0.5,0.1."""
+"""The axes of a grid. Commas separate several values: --rho 0.5,0.1."""
 
 Devices = Annotated[
     Device | None,
     typer.Option(
-        help="Where to measure. auto is the GPU, or without one a prediction of the memory, and "
-        "the time on the CPU."
+        help="Where to measure. auto is the GPU; without one, memory is predicted and time is "
+        "measured on the CPU."
     ),
 ]
 Steps = Annotated[int | None, typer.Option(metavar="N", help="Optimizer steps of each run.")]
-Data = Annotated[str | None, typer.Option(metavar="DIR", help="Where the data of the task is.")]
+Data = Annotated[str | None, typer.Option(metavar="DIR", help="Directory with the task's data.")]
 Checkpoint = Annotated[
     str | None, typer.Option(metavar="NAME|DIR", help="Pretrained weights to start from.")
 ]
@@ -133,27 +100,27 @@ Figures = Annotated[
     typer.Option(
         metavar="NAME",
         autocompletion=completing.figures,
-        help="Names of `rmmbench list figures`; repeatable.",
+        help="Names from `rmmbench list figures`; repeatable.",
     ),
 ]
 FigureFormats = Annotated[
     FigureFormat | None,
-    typer.Option("--format", help="Format of the figures; html if --out does not tell."),
+    typer.Option("--format", help="Format of the figures; by default that of --out, or html."),
 ]
 Out = Annotated[Path | None, typer.Option(metavar="PATH", help="Where to write.")]
 Retry = Annotated[
-    bool, typer.Option("--retry", help="Measure the cases again that failed or took too long.")
+    bool, typer.Option("--retry", help="Measure cases again that failed or took too long.")
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="List the cases, and measure none of them.")
 ]
 AsJson = Annotated[
     bool,
-    typer.Option("--json", rich_help_panel=_TOLD, help="Print JSON and nothing else to stdout."),
+    typer.Option("--json", rich_help_panel=_PRINTED, help="Print JSON and nothing else to stdout."),
 ]
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", rich_help_panel=_TOLD, help="Print results and errors only."),
+    typer.Option("--quiet", "-q", rich_help_panel=_PRINTED, help="Print results and errors only."),
 ]
 Verbose = Annotated[
     int,
@@ -162,20 +129,17 @@ Verbose = Annotated[
         "-v",
         count=True,
         show_default=False,
-        rich_help_panel=_TOLD,
+        rich_help_panel=_PRINTED,
         help="Log what happens; -vv logs more.",
     ),
 ]
 
 Axes = dict[str, Any]
-"""What options say of a grid's axes, by their names there; nothing of those not given."""
+"""Values of a grid's axes by name; axes that were not given are absent."""
 
 
 def takes_axes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Let a command have the options of some `AXES`, where it has the parameter `axes`.
-
-    The command is given `Axes`.
-    """
+    """Give a command the options of some `AXES` in place of its parameter `axes: Axes`."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
@@ -196,7 +160,7 @@ def with_parameters(
     Args:
         run: A wrapper of a command.
         added: Annotation and default by name.
-        at: The parameter whose place they take; they come last if not given.
+        at: The parameter that they replace; by default they come last.
     """
     new = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=of)
@@ -214,17 +178,17 @@ def with_parameters(
 
 
 def single(axes: Axes, **defaults: Any) -> dict[str, Any]:
-    """Return one value for each axis, of a command that takes no more: the given, or the default.
+    """Return one value for each axis: the given one, or the default.
 
     Raises:
-        UsageError: If several are given of one.
+        UsageError: If several values are given for an axis.
     """
     found = dict(defaults)
     for name, given in axes.items():
         values = given if isinstance(given, tuple) else (given,)
         if len(values) > 1:
-            told = ", ".join(map(str, values))
-            raise UsageError(f"{_flag(name)} must be one value for this command, got {told}")
+            got = ", ".join(map(str, values))
+            raise UsageError(f"{_flag(name)} must be one value for this command, got {got}")
         found[name] = values[0]
     return found
 
@@ -243,15 +207,15 @@ _NUMBERS: dict[str, type[int] | type[float]] = {
 
 
 def _axes(given: Mapping[str, Any]) -> Axes:
-    """Return what options say of a grid's axes.
+    """Return the values that options give to a grid's axes.
 
     Raises:
-        UsageError: If one that must be a number is none.
+        UsageError: If a value that must be a number is none, or there is no such dtype.
     """
     found: Axes = {}
     for name, value in given.items():
-        if isinstance(value, StrEnum):
-            found[name] = value.value
+        if isinstance(value, str):
+            found[name] = value
         elif value and name in _NUMBERS:
             found[name] = _numbers(name, value)
         elif value:

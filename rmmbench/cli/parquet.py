@@ -1,4 +1,4 @@
-"""Rows as Parquet, each column of a type that does not depend on what is missing in a run."""
+"""Rows as Parquet; the type of a column does not depend on what a run lacks."""
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,11 @@ from rmmbench.spec.known_settings import known
 
 
 def parquet(names: Sequence[str], table: Iterable[Sequence[Any]]) -> bytes:
-    """Return a table, a list of plain values a row, as a file; `names` are of its columns.
+    """Return the bytes of a Parquet file.
+
+    Args:
+        names: Of the columns.
+        table: Rows of plain values.
 
     Raises:
         UsageError: If the package that writes it is not installed.
@@ -38,7 +42,7 @@ _FRACTIONS |= {"train_loss", "eval_loss", "train_seconds", "train_samples_per_se
 
 
 def _type(column: str) -> str:
-    """Return pandas' name for the type of a column: that of the field it is called after."""
+    """Return pandas' name for the type of a column, which is that of the field of its name."""
     if column in _FRACTIONS:
         return "Float64"
     if column == "train_steps":
@@ -51,13 +55,13 @@ def _type(column: str) -> str:
 
 
 def _kinds(annotation: Any) -> Iterator[type]:
-    """Yield the plain types that a field may have, None aside."""
+    """Yield the plain types that a field may have, except None."""
     if get_origin(annotation) is Literal:
         yield from map(type, get_args(annotation))
     elif arguments := get_args(annotation):
-        # Of `Annotated` the rest is what the field is judged by.
-        is_judged = hasattr(annotation, "__metadata__")
-        for argument in arguments[:1] if is_judged else arguments:
+        # The other arguments of `Annotated` are constraints.
+        is_annotated = hasattr(annotation, "__metadata__")
+        for argument in arguments[:1] if is_annotated else arguments:
             yield from _kinds(argument)
     elif annotation is not type(None):
         yield annotation

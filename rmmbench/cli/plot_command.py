@@ -20,7 +20,7 @@ def plot(
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw the figures that a run's records allow, or those asked for; print their paths.
+    """Draw the figures that a run's records allow, or those named; print their paths.
 
     They go to runs/RUN-figures, unless --out names another folder or a file; RUN itself stays as it
     is. HTML is one page that needs no network. Images need a Chrome or Chromium.

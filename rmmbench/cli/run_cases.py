@@ -1,4 +1,4 @@
-"""How a run is told: where it goes, its table, what failed and how to go on."""
+"""What commands that run cases share: they plan, measure, and report tables and failures."""
 
 import shlex
 import sys
@@ -11,7 +11,7 @@ import typer
 
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import is_quiet, note, tell
-from rmmbench.errors import Exit, UsageError
+from rmmbench.errors import Exit
 
 if TYPE_CHECKING:
     from rmmbench.cli.options import Device
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be measured, and where its records go.
+    """What to measure, and where its records go.
 
     Attributes:
-        name: The profile's, as it was asked for.
-        profile: With the command line's changes in it.
-        device: From --device; the profile's if it was not given.
-        out: From --out; below runs/ if it was not given.
-        folder: What the run directory is called there; after the profile if not given.
-        trains: Whether models are to be trained.
+        name: The profile's, as the user gave it.
+        profile: With the command line's changes applied.
+        device: From --device; by default the profile's.
+        out: From --out; by default below runs/.
+        folder: Name of the run directory below runs/; by default the profile's.
+        trains: Whether models are trained.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Asked:
     @property
     def where(self) -> str:
         """The device, which may be "auto"."""
-        return self.device.value if self.device else self.profile.device
+        return self.device or self.profile.device
 
     @property
     def path(self) -> Path:
@@ -67,27 +67,36 @@ class Asked:
         note(f"{what}: records go to {self.path}")
 
     def plan(self, *, import_models: bool = True) -> "Plan":
-        """Return the cases, on this machine.
+        """Return the plan for this machine.
 
         Raises:
-            UsageError: If one cannot be measured here as it is asked for.
+            UsageError: If a case cannot be measured here.
         """
         from rmmbench.running.plan import make_plan
 
-        plan = make_plan(self.profile, self.where, import_models=import_models)
-        if self.trains and not any(case.training for case in plan.cases):
-            raise UsageError(f"device '{self.where}' cannot train; use cuda, cpu or auto")
+        about = {"import_models": import_models, "trains": self.trains}
+        plan = make_plan(self.profile, self.where, **about)
         if plan.left_out:
             note(f"{plan.left_out} timed cases are left out: a prediction has no time")
         return plan
 
 
+def run_or_list(asked: Asked, *, retry: bool, dry_run: bool, as_json: bool) -> None:
+    """Measure the cases, report them, and exit with code 7 if any failed; or only list them."""
+    if dry_run:
+        _list_cases(asked, as_json=as_json)
+        return
+    run = carry_out(asked, retry=retry)
+    report(run, as_json=as_json)
+    end(run)
+
+
 def carry_out(asked: Asked, *, retry: bool = False) -> "Run":
-    """Measure what the run directory does not have yet, show how far it is, and return the run.
+    """Measure the cases that the run directory lacks, show the progress, and return the run.
 
     Args:
-        asked: What, and where to.
-        retry: Measure cases anew that failed.
+        asked: What to measure, and where to.
+        retry: Measure failed cases again.
 
     Raises:
         RunError: If the directory is of other cases, in use, or cannot be written.
@@ -124,12 +133,12 @@ def typed() -> str:
 
 
 def end(run: "Run") -> None:
-    """Leave with the exit code of what failed, if anything did."""
+    """Exit with code 7 if any case failed."""
     if any(record.has_failed for record in run.records()):
         raise typer.Exit(Exit.SOME_FAILED)
 
 
-def list_cases(asked: Asked, *, as_json: bool) -> None:
+def _list_cases(asked: Asked, *, as_json: bool) -> None:
     """Print the cases, a line each, or as JSON."""
     cases = asked.plan(import_models=False).cases
     if as_json:
@@ -141,14 +150,14 @@ def list_cases(asked: Asked, *, as_json: bool) -> None:
 
 
 def tell_how_to_retry(records: "Iterable[Record]") -> None:
-    """Say, if any of the records is of a case that failed, how to measure it again."""
+    """If any record is of a failed case, say how to measure it again."""
     count = sum(record.has_failed for record in records)
     if count:
         note(f"cases that failed: {count}; the same command with --retry measures them again")
 
 
 def report(run: "Run", *, as_json: bool) -> None:
-    """Print the records as a table, or as JSON; on stderr what did not go well."""
+    """Print the records as a table or as JSON, and failures and warnings to stderr."""
     from rmmbench.cli.drawn import print_tables
     from rmmbench.report.tables import tables_of
     from rmmbench.results.tidy import read_rows
@@ -169,7 +178,7 @@ def report(run: "Run", *, as_json: bool) -> None:
 
 
 def _warnings(records: "list[Record]") -> dict[str, list[str]]:
-    """Return the titles of the cases that each warning is of."""
+    """Return by warning the titles of the cases that have it."""
     titles: dict[str, list[str]] = {}
     for record in records:
         for warning in record.warnings:

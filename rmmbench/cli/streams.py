@@ -1,8 +1,7 @@
-"""The standard streams, such that neither a letter, nor a reader that left, ends a command.
+"""Standard streams that neither an odd character nor a closed pipe can break, and written files.
 
-Letters that a stream's encoding does not have are written as escapes. What a reader no longer wants
-is dropped, so that a command ends as it would have, with its own exit code. A full disk is told
-once.
+Characters that a stream's encoding lacks are written as escapes. Once a reader has gone, output is
+dropped, so that a command ends with its own exit code. A full disk is reported once.
 """
 
 import io
@@ -11,11 +10,14 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TextIO
+
+from rmmbench.errors import UsageError
 
 
 class _Patient(io.FileIO):
-    """A standard stream's descriptor, silent once it could not be written."""
+    """A standard stream's descriptor that drops all output after a failed write."""
 
     _is_lost = False
 
@@ -24,7 +26,7 @@ class _Patient(io.FileIO):
         self._is_data = is_data
 
     def write(self, data: Any) -> int:
-        """Write data, or drop it; raise the first time that data finds no room."""
+        """Write data, or drop it; raise the first time that stdout has no room."""
         if not self._is_lost:
             try:
                 return super().write(data)
@@ -37,7 +39,7 @@ class _Patient(io.FileIO):
 
 @contextmanager
 def patient_streams() -> Iterator[None]:
-    """Use such streams in the place of the process's own; another's, such as a test's, stay."""
+    """Replace the process's stdout and stderr by such streams; a test's own streams stay."""
     _open_closed()
     before = sys.stdout, sys.stderr
     if sys.stdout is sys.__stdout__:
@@ -54,7 +56,7 @@ def patient_streams() -> Iterator[None]:
 
 
 def write_data(content: Iterable[bytes]) -> None:
-    """Write what programs read to stdout, as it is, whatever a terminal's letters are."""
+    """Write bytes for programs to stdout, whatever the terminal's encoding."""
     sys.stdout.flush()
     sys.stdout.buffer.writelines(content)
 
@@ -64,8 +66,28 @@ def write_json(data: object) -> None:
     write_data([json.dumps(data, indent=2, ensure_ascii=False).encode(), b"\n"])
 
 
+def write_file(path: Path, content: Iterable[bytes], flag: str = "") -> None:
+    """Write a file, and make the folders around it.
+
+    Args:
+        path: Of the file.
+        content: Its bytes, in pieces.
+        flag: The option that named the path, for the message.
+
+    Raises:
+        UsageError: If it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.writelines(content)
+    except OSError as error:
+        where = f"{flag} {path}".strip()
+        raise UsageError(f"{where} cannot be written: {error.strerror}") from error
+
+
 def _open_closed() -> None:
-    """Give closed standard streams their descriptors, or the next file opened would be one."""
+    """Open closed standard descriptors, so that no other file gets their numbers."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

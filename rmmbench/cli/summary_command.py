@@ -1,13 +1,12 @@
-"""`rmmbench summary`: a run told in one page of Markdown."""
+"""`rmmbench summary`: a run in one page of Markdown."""
 
 from typing import Annotated
 
 import typer
 
 from rmmbench.cli.options import RunPaths
-from rmmbench.cli.streams import write_data
+from rmmbench.cli.streams import write_data, write_file
 from rmmbench.cli.telling import print_path
-from rmmbench.errors import UsageError
 
 
 def summary(
@@ -16,25 +15,21 @@ def summary(
         bool, typer.Option("--write", help="Write README.md into each RUN; print the paths.")
     ] = False,
 ) -> None:
-    """Tell a run in one page of Markdown: how it was made, its tables, warnings and pictures.
+    """Describe a run in one page of Markdown: how it was made, its tables, warnings and pictures.
 
-    What you have to say of it stands in RUN/notes.md, and pictures are RUN's PNG files.
+    Your own notes come from RUN/notes.md; the pictures are RUN's PNG files.
 
     Examples:
       rmmbench summary runs/quick-auto
       rmmbench summary runs/* --write
     """
-    from rmmbench.report.summary import PAGE
-    from rmmbench.report.summary import summary as told
+    from rmmbench.report import summary as pages
     from rmmbench.results.store import Run
 
-    pages = {path / PAGE: told(Run.open(path)) for path in dict.fromkeys(runs)}
-    for path, text in pages.items():
-        if not write:
+    texts = {path / pages.PAGE: pages.summary(Run.open(path)) for path in dict.fromkeys(runs)}
+    for path, text in texts.items():
+        if write:
+            write_file(path, [text.encode()])
+            print_path(path)
+        else:
             write_data([text.encode()])
-            continue
-        try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}") from error
-        print_path(path)

@@ -11,7 +11,7 @@ from rmmbench.cli.options import (
     Retry,
     takes_axes,
 )
-from rmmbench.cli.run_cases import Asked, carry_out, end, list_cases, report
+from rmmbench.cli.run_cases import Asked, run_or_list
 
 
 @takes_axes(*AXES)
@@ -26,15 +26,14 @@ def sweep(
 ) -> None:
     """Measure memory and time over a grid of models, batch sizes, ρ and sketches.
 
-    Options take the place of what the profile says. Several values of one are separated by
-    commas.
+    Options replace what the profile says. Commas separate several values.
 
-    Each case runs in a process of its own and leaves a record in the run directory. That is
-    runs/PROFILE-DEVICE, unless --out names another.
+    Each case runs in a process of its own and leaves a record in the run directory, by default
+    runs/PROFILE-DEVICE.
 
     The same command, run again, goes on where it stopped.
 
-    Exit code 7 says that some cases failed.
+    Exit code 7 means that some cases failed.
 
     Examples:
       rmmbench sweep quick
@@ -45,9 +44,4 @@ def sweep(
     from rmmbench.spec import profile as profiles
 
     asked = Asked(profile, profiles.load(profile).overridden(axes), device, out)
-    if dry_run:
-        list_cases(asked, as_json=as_json)
-        return
-    run = carry_out(asked, retry=retry)
-    report(run, as_json=as_json)
-    end(run)
+    run_or_list(asked, retry=retry, dry_run=dry_run, as_json=as_json)

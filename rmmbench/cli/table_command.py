@@ -1,4 +1,4 @@
-"""`rmmbench table`: a run as the paper's Tables 2 and 3 have it."""
+"""`rmmbench table`: a run as tables like the paper's Tables 2 and 3."""
 
 from rmmbench.cli.options import AsJson, RunPath
 from rmmbench.cli.streams import write_json

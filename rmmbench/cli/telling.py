@@ -1,4 +1,4 @@
-"""What commands tell people on stderr, a line each, and how much of it: -q and -v."""
+"""Messages to people on stderr, one line each, as many as -q and -v ask for."""
 
 import logging
 import sys
@@ -10,13 +10,13 @@ from rmmbench.errors import UsageError
 from rmmbench.spec.printable import printable
 
 LONGEST = 4000
-"""Most characters of a line, so that no list of all that there is gets cut."""
+"""Most characters of a line; a list of all names has room in it."""
 
 _is_quiet = False
 
 
 def tell(text: str) -> None:
-    """Print what people must know to stderr: an error, or what did not go well."""
+    """Print to stderr what people must know: an error, or what did not go well."""
     print(printable(text, LONGEST), file=sys.stderr)  # noqa: T201 -- the command line prints
 
 
@@ -27,7 +27,7 @@ def note(text: str) -> None:
 
 
 def print_path(path: Path) -> None:
-    """Print where a file was written to stdout."""
+    """Print the path of a written file to stdout."""
     print(printable(str(path), LONGEST))  # noqa: T201 -- the command line prints
 
 
@@ -64,7 +64,7 @@ def printing(*, quiet: bool, verbose: int) -> Iterator[None]:
 
 
 class _OnStderr(logging.Handler):
-    """Prints to the stderr of the moment, which a progress bar may have taken the place of."""
+    """Prints to the current sys.stderr, which a progress bar may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
         lines = self.format(record).splitlines()

@@ -14,7 +14,7 @@ from rmmbench.cli.options import (
     Steps,
     takes_axes,
 )
-from rmmbench.cli.run_cases import Asked, carry_out, end, list_cases, report
+from rmmbench.cli.run_cases import Asked, run_or_list
 from rmmbench.errors import UsageError
 
 
@@ -33,15 +33,14 @@ def train(
 ) -> None:
     """Train models, exact and with each method, over several seeds; compare their scores.
 
-    Options take the place of what the profile says. Several values of one are separated by
-    commas.
+    Options replace what the profile says. Commas separate several values.
 
-    Each training leaves a record of its loss, scores, time and peak memory in the run directory.
-    That is runs/PROFILE-DEVICE, unless --out names another.
+    Each training leaves a record of its loss, scores, time and peak memory in the run directory, by
+    default runs/PROFILE-DEVICE.
 
-    The same command, run again, goes on where it stopped, in the middle of a training too.
+    The same command, run again, goes on where it stopped, also in the middle of a training.
 
-    A training whose loss is no number is stopped and recorded. Exit code 7 says that some failed.
+    A training whose loss is not finite is stopped and recorded. Exit code 7 means that some failed.
 
     Examples:
       rmmbench train digits
@@ -55,9 +54,4 @@ def train(
     if not any("training" in grid.measure for grid in chosen.grid):
         raise UsageError(f"profile '{profile}' trains nothing; measure it with `rmmbench sweep`")
     asked = Asked(profile, chosen, device, out, trains=True)
-    if dry_run:
-        list_cases(asked, as_json=as_json)
-        return
-    run = carry_out(asked, retry=retry)
-    report(run, as_json=as_json)
-    end(run)
+    run_or_list(asked, retry=retry, dry_run=dry_run, as_json=as_json)

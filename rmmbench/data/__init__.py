@@ -1,4 +1,4 @@
-"""What models are trained on, one file a kind of data, one name a task of `rmmbench.spec.tasks`.
+"""Data to train on: one file for each kind of data, one name for each of `rmmbench.spec.tasks`.
 
 To add one: add its file, its line here, and its shape in `rmmbench.spec.tasks`.
 """
@@ -36,18 +36,18 @@ def names() -> list[str]:
 
 
 def hub_answers() -> bool:
-    """Return whether the Hugging Face hub can be reached; asked once a call, for some seconds."""
+    """Return whether the Hugging Face hub can be reached, within some seconds."""
     from rmmbench.data._hub import answers
 
     return answers()
 
 
 def load(case: Case) -> TrainingData:
-    """Return what the case's model is trained on; the same for every seed.
+    """Return the data that the case's model is trained on, the same for every seed.
 
     Raises:
         ValueError: If the case has no task, or (UnknownNameError) one without data.
-        DataError: If the data is not there, is not what it must be, or does not suit the model.
+        DataError: If the data is missing, not valid, or does not suit the model.
     """
     if case.task is None:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""GLUE's tables as they are handed around: TSV files with the names GLUE gave, or Parquet files."""
+"""Reads GLUE's tables from TSV files, named as GLUE names them, or from the hub's Parquet files."""
 
 import re
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from rmmbench.errors import DataError
 
 @dataclass(frozen=True)
 class Layout:
-    """What one task's tables hold.
+    """The columns and splits of one task's tables.
 
     Attributes:
         texts: Columns of the texts, as the hub names them.
-        classes: Names of the classes, in the hub's order; none where the label is a number.
+        classes: Names of the classes, in the hub's order; none if the label is a number.
         evaluation: The split to score on, as the hub names it.
-        tsv_names: The hub's name by the TSV file's, where they differ.
-        header: The columns of TSV files that do not say them.
+        tsv_names: From the TSV file's name of a column to the hub's, where they differ.
+        header: The columns of a TSV file that has no header.
     """
 
     texts: tuple[str, ...]
@@ -48,7 +48,7 @@ class Table:
     Attributes:
         texts: Its columns of texts.
         labels: int64 classes, or float32 numbers.
-        left_out: How many rows had no label or no text.
+        left_out: How many rows had no label or no text, and were left out.
     """
 
     texts: tuple[list[str], ...]
@@ -57,7 +57,7 @@ class Table:
 
 
 def folder_of(task: str, data: str) -> Path:
-    """Return the folder in `data` that is called like a task, such as "SST-2", or `data` itself.
+    """Return the folder in `data` that is named after a task, such as "SST-2", or `data` itself.
 
     Raises:
         DataError: If `data` is no directory.
@@ -73,10 +73,10 @@ def folder_of(task: str, data: str) -> Path:
 
 
 def read(folder: Path, split: str, layout: Layout) -> Table:
-    """Return one split from a folder, of a TSV file or of Parquet files.
+    """Read one split from a TSV file or from Parquet files in a folder.
 
     Raises:
-        DataError: If it is not there, or is not what the layout says.
+        DataError: If it is missing, or not as the layout says.
     """
     tsv = folder / f"{layout.tsv_stems[split]}.tsv"
     if tsv.is_file():
@@ -95,15 +95,15 @@ def read(folder: Path, split: str, layout: Layout) -> Table:
 
 
 def checked(frame: pd.DataFrame, layout: Layout, where: str) -> Table:
-    """Return a table of a frame, without rows that have no label or no text at all.
+    """Return a frame as a table, without rows that have no label or no text at all.
 
     Raises:
-        DataError: If a column or every row is missing, or a label is none of the task's.
+        DataError: If a column is missing, there are no rows, or a label is none of the task's.
     """
     _has_columns(frame, layout, where)
     frame = frame[[*layout.columns]]
-    # A row that breaks off has "" where its fields are missing. One of two texts may be empty: the
-    # hub has such pairs.
+    # A truncated row has "" for its missing fields. One of two texts may be empty: the hub has
+    # such pairs.
     given = frame.notna() & (frame != "")
     whole = frame.notna().all(axis=1) & given["label"] & given[[*layout.texts]].any(axis=1)
     if not whole.any():
@@ -129,7 +129,7 @@ def _from_tsv(file: Path, layout: Layout) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         why = str(error).strip().splitlines()[0]
         raise DataError(f"{file} must be a TSV file in UTF-8: {why}; give GLUE's own") from None
-    # Where every row has more fields than the header, pandas takes the first for names of rows.
+    # If every row has more fields than the header, pandas takes the first as the row's name.
     if not isinstance(frame.index, pd.RangeIndex):
         raise DataError(f"{file} must be a TSV file whose rows have as many fields as its header")
     if not layout.header:

@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub answers, asked once and briefly: its own clients try for minutes."""
+"""Checks briefly whether the Hugging Face hub answers; its own clients try for minutes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +11,17 @@ _SECONDS = 5.0
 
 
 def answers() -> bool:
-    """Return whether the hub answers at all, within seconds; not where it is told to be offline."""
+    """Return whether the hub answers within seconds; False in its offline mode."""
     try:
         huggingface_hub.get_session().head(constants.ENDPOINT, timeout=_SECONDS)
-    except Exception:  # the library that carries the request differs between versions
+    except Exception:  # the HTTP library differs between versions, and so does its error
         return False
     return True
 
 
 @contextmanager
 def without() -> Iterator[None]:
-    """Keep `datasets` to what it has stored; it would go on asking a hub that does not answer."""
+    """Let `datasets` use only its cache; else it keeps asking a hub that does not answer."""
     before = datasets.config.HF_HUB_OFFLINE
     datasets.config.HF_HUB_OFFLINE = True
     try:

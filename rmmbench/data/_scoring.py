@@ -1,7 +1,7 @@
 """Scores of classifiers and regressions, as scikit-learn and SciPy give them.
 
-A score that has no value is left out: of predictions that are not all finite every one, which
-would else pass for the first class, and a correlation where one side is constant.
+A score without a value is left out: a correlation if one side is constant, and every score if a
+prediction is not finite, as NaN would count as the first class.
 """
 
 import math
@@ -16,26 +16,26 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from rmmbench.data.data import Scoring
 
 Score = Callable[[np.ndarray, np.ndarray], float]
-"""Makes a score of labels and what was predicted, one a sample."""
+"""Computes a score from labels and predictions, one of each per sample."""
 
 
 def of_classes(**scores: Score) -> Scoring:
-    """Return the scoring of logits, shape (samples, classes), by `scores`; the first counts."""
+    """Return a scoring of logits, shape (samples, classes), by `scores`; the first counts."""
     return _scoring(scores, lambda logits: logits.argmax(-1))
 
 
 def of_values(**scores: Score) -> Scoring:
-    """Return the scoring of values, shape (samples, 1), by `scores`; the first counts."""
+    """Return a scoring of values, shape (samples, 1), by `scores`; the first counts."""
     return _scoring(scores, lambda values: values.reshape(len(values)))
 
 
 def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the fraction that is right."""
+    """Return the fraction of right predictions."""
     return float(accuracy_score(labels, predicted))
 
 
 def f1(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Return F1 of class 1; NaN where it is neither there nor predicted."""
+    """Return F1 of class 1; NaN if no label and no prediction is class 1."""
     return float(f1_score(labels, predicted, zero_division=np.nan))
 
 
@@ -45,12 +45,12 @@ def matthews(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def pearson(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Return Pearson's correlation; NaN where one side is constant."""
+    """Return Pearson's correlation; NaN if one side is constant."""
     return _correlation(stats.pearsonr, labels, predicted)
 
 
 def spearman(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Return Spearman's rank correlation; NaN where one side is constant."""
+    """Return Spearman's rank correlation; NaN if one side is constant."""
     return _correlation(stats.spearmanr, labels, predicted)
 
 
@@ -76,6 +76,6 @@ def _correlation(
 ) -> float:
     if len(labels) < 2:
         return math.nan
-    # SciPy says of constants by a warning what NaN says already.
+    # SciPy warns of constants, which NaN already shows.
     with warnings.catch_warnings(action="ignore"):
         return float(correlate(labels, predicted).statistic)

@@ -1,4 +1,4 @@
-"""Texts as tokens: by the tokenizer of pretrained weights, or else as bytes."""
+"""Turns texts into tokens, with the tokenizer of pretrained weights or as bytes."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,19 +19,19 @@ _SPECIAL = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask":
 
 
 def pretrained(checkpoint: str) -> Any:
-    """Return the tokenizer that belongs to pretrained weights, of a directory or by name.
+    """Return the tokenizer of pretrained weights, given by directory or by name.
 
     Raises:
-        DataError: If there is none, or it cannot fill up short texts.
+        DataError: If there is none, or it cannot pad short texts.
     """
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             checkpoint, local_files_only=Path(checkpoint).is_dir() or not _hub.answers()
         )
-    except Exception as error:  # each kind of tokenizer has its own for a file that is not right
+    except Exception as error:  # each kind of tokenizer raises its own for a bad file
         why = str(error).strip().splitlines()[0].rstrip(".")
         raise DataError(f"checkpoint '{checkpoint}' must have a tokenizer: {why}") from None
-    # Of a directory without one, transformers makes one of no words.
+    # From a directory without a tokenizer, transformers makes one with no words.
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise DataError(
             f"checkpoint '{checkpoint}' must have a tokenizer, found none; "
@@ -46,7 +46,7 @@ def pretrained(checkpoint: str) -> Any:
 
 
 def of_bytes() -> Any:
-    """Return a tokenizer of bytes, laid out as RoBERTa's: <s> a </s>, or <s> a </s></s> b </s>.
+    """Return a tokenizer of bytes in RoBERTa's format: <s> a </s>, or <s> a </s></s> b </s>.
 
     Its ids are 0 for <s>, 1 for padding, 2 for </s> and 5 to 260 for bytes.
     """
@@ -61,7 +61,7 @@ def of_bytes() -> Any:
     return wrapped(
         tokenizer_object=tokenizer,
         model_input_names=["input_ids", "attention_mask"],
-        split_special_tokens=True,  # a text that spells <pad> has no padding
+        split_special_tokens=True,  # "<pad>" within a text is text
         **{f"{name}_token": token for name, token in _SPECIAL.items()},
     )
 
@@ -69,13 +69,13 @@ def of_bytes() -> Any:
 def tokenised(
     texts: Sequence[Sequence[str]], labels: np.ndarray, tokenizer: Any, seq_len: int
 ) -> datasets.Dataset:
-    """Return examples of one text, or two, cut to seq_len tokens, the longer text first.
+    """Return examples of one text or two, cut to seq_len tokens, the longer text first.
 
     Args:
-        texts: One column, or two.
-        labels: One an example.
-        tokenizer: Of transformers.
-        seq_len: Special tokens count.
+        texts: One column or two.
+        labels: One for each example.
+        tokenizer: From transformers.
+        seq_len: The limit, special tokens included.
 
     Raises:
         DataError: If seq_len leaves no room for a text.
@@ -98,7 +98,7 @@ def tokenised(
 
 
 def padded(examples: Sequence[Example], tokenizer: Any) -> dict[str, Tensor]:
-    """Return a batch of tokenised examples, filled up to the longest of them."""
+    """Return a batch of tokenised examples, padded to the longest of them."""
     collate = transformers.DataCollatorWithPadding(tokenizer)
     return dict(collate([dict(example) for example in examples]))
 

@@ -1,6 +1,6 @@
-"""What a data set gives: examples to train and to evaluate on, and how its models are scored."""
+"""What a data set consists of: examples to train and to evaluate on, and a scoring of models."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from rmmbench.spec.case import Case
@@ -27,11 +27,11 @@ class Scoring(NamedTuple):
     """How a model is scored on the evaluation set.
 
     Attributes:
-        metric: The name of the score that counts, of those that `score` returns.
-        score: Returns scores by name, from the mean loss, and from what the model returned beside
-            the loss (logits, shape (samples, ...)) and the labels where `needs_predictions`; both
-            None elsewhere.
-        higher_is_better: Of the score that counts.
+        metric: The name of the main score among those that `score` returns.
+        score: Returns scores by name, from the mean loss, from what the model returned beside it
+            (logits, shape (samples, ...)), and from the labels. Unless `needs_predictions`, the
+            last two are None.
+        higher_is_better: Whether a higher main score is better.
         needs_predictions: Whether `score` reads predictions and labels.
     """
 
@@ -47,21 +47,21 @@ class TrainingData(NamedTuple):
     Attributes:
         train: Examples to train on.
         evaluation: Examples to score on.
-        collate: Makes a batch, the keyword arguments of one call, of some examples.
+        collate: Makes a batch, the keyword arguments of one call, from some examples.
         scoring: How a model is scored.
-        note: What of the data is made up, or changed, in half a sentence; "" for nothing.
+        note: What is made up or changed in the data, in half a sentence; "" for nothing.
     """
 
     train: Examples
     evaluation: Examples
-    collate: "Callable[[Sequence[Example]], dict[str, Tensor]]"
+    collate: "Callable[[list[Example]], dict[str, Tensor]]"
     scoring: Scoring
     note: str = ""
 
 
 Loader = Callable[[Case], TrainingData]
-"""Makes what a case trains on.
+"""Returns the data that a case trains on.
 
-Models of tokens (`case.seq_len` is given) get `input_ids`, of at most seq_len tokens; others get
-`input`, floats. Raises DataError where the data is not there or is not what it must be.
+Models of tokens (`case.seq_len` is given) get `input_ids`, at most seq_len tokens; others get
+`input`, floats. Raises DataError if the data is missing or not valid.
 """

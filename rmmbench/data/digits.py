@@ -4,13 +4,12 @@ E. Alpaydin, C. Kaynak (1998), Optical Recognition of Handwritten Digits, UCI Ma
 Repository. Small enough to train on in seconds on a CPU, and real.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from rmmbench.data import _scoring
 from rmmbench.data.data import Example, TrainingData
@@ -26,10 +25,10 @@ _SPLIT_SEED = 0
 
 
 def load(case: Case) -> TrainingData:
-    """Return 1347 images to train on and 450 to score on, as many of each digit as in all.
+    """Return 1347 images to train on and 450 to score on, with all digits in equal shares.
 
     Models of tokens get the 64 pixel values as tokens, from `FIRST_TOKEN` on; others get floats
-    in [0, 1], shape (64).
+    in [0, 1], shape (64,).
 
     Raises:
         DataError: If seq_len is given and not 64.
@@ -48,7 +47,7 @@ def load(case: Case) -> TrainingData:
     return TrainingData(
         train=_examples(name, read(train), train_labels),
         evaluation=_examples(name, read(evaluation), evaluation_labels),
-        collate=_collate,
+        collate=default_collate,
         scoring=_scoring.of_classes(accuracy=_scoring.accuracy),
         note="pixel values divided by 16" if case.seq_len is None else "pixel values as tokens",
     )
@@ -65,7 +64,3 @@ def _tokens(images: np.ndarray) -> Tensor:
 def _examples(name: str, inputs: Tensor, labels: np.ndarray) -> list[Example]:
     targets = torch.from_numpy(labels).long()
     return [{name: input, "labels": label} for input, label in zip(inputs, targets, strict=True)]
-
-
-def _collate(examples: Sequence[Example]) -> dict[str, Tensor]:
-    return {name: torch.stack([example[name] for example in examples]) for name in examples[0]}

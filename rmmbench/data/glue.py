@@ -1,22 +1,22 @@
 """GLUE's nine tasks [Wang et al. 2018, arXiv 1804.07461], from the hub or from a directory.
 
 Without a directory the data comes from the Hugging Face hub, dataset `nyu-mll/glue`, and stays in
-its cache. With one (`--data DIR`, `data` in a profile's [training]) nothing is fetched. DIR has a
-folder for each task, or is the folder of one:
+its cache. With one (`--data DIR`, `data` in a profile's [training]) nothing is downloaded. DIR has
+a folder for each task, or is the folder of one task:
 
-    DIR/CoLA/  SST-2/  MRPC/  STS-B/  QQP/  MNLI/  QNLI/  RTE/  WNLI/    in whatever case
+    DIR/CoLA/  SST-2/  MRPC/  STS-B/  QQP/  MNLI/  QNLI/  RTE/  WNLI/    in any case
         train.tsv  dev.tsv                       as GLUE gives them, or
         train-*.parquet  validation-*.parquet    as the hub has them;
                                                  for MNLI dev_matched and validation_matched
 
-TSV files have GLUE's own columns (CoLA's has no header) or the hub's. A row that has no label or no
-text, as one that breaks off, is left out; the note says how many were. Scores are of the
-development sets, as the test sets have no labels; of MNLI's two it is the matched one.
+TSV files have GLUE's own columns (CoLA's has no header) or the hub's. A row without label or text,
+such as a truncated one, is left out; the note says how many were. Scores are of the development
+sets, as the test sets have no labels; for MNLI of the matched one.
 
-The score that counts is Matthews' correlation for CoLA, Pearson's for STS-B and accuracy for the
-others; F1 for MRPC and QQP and Spearman's for STS-B, GLUE's second scores, are given beside it. The
-paper does not name its scores. It follows Fairseq's recipe, which chooses by accuracy and reports
-90.2 for MRPC and 91.9 for QQP, close to the paper's 89.30 and 91.69.
+The main score is Matthews' correlation for CoLA, Pearson's for STS-B and accuracy for the others.
+GLUE's second scores, F1 for MRPC and QQP and Spearman's for STS-B, are recorded too. The paper does
+not name its scores. It follows Fairseq's recipe, which chooses by accuracy and reports 90.2 for
+MRPC and 91.9 for QQP, close to the paper's 89.30 and 91.69.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ _MRPC_NAMES = {"Quality": "label", "#1 String": "sentence1", "#2 String": "sente
 _MNLI_NAMES = {"gold_label": "label", "sentence1": "premise", "sentence2": "hypothesis"}
 
 _FOLDERS = {"sst2": "SST-2"}
-"""What GLUE calls a task's folder, where the paper spells its name otherwise."""
+"""GLUE's name of a task's folder, where the paper spells it otherwise."""
 
 LAYOUTS = {
     "cola": files.Layout(("sentence",), header=("source", "label", "star", "sentence")),
@@ -71,12 +71,12 @@ SCORINGS = {
 
 
 def load(case: Case) -> TrainingData:
-    """Return the case's GLUE task, its texts as tokens of the checkpoint's tokenizer, or as bytes.
+    """Return the case's GLUE task, its texts as tokens of the checkpoint's tokenizer or as bytes.
 
-    Texts are cut to seq_len tokens and filled up to the longest of their batch.
+    Texts are cut to seq_len tokens and padded to the longest of their batch.
 
     Raises:
-        DataError: If the data or the tokenizer is not there, or not what it must be.
+        DataError: If the data or the tokenizer is missing or not valid.
     """
     task = case.task or ""
     if case.seq_len is None:
@@ -118,7 +118,7 @@ def _fetched(task: str, splits: Sequence[str]) -> list[pd.DataFrame]:
     try:
         with nullcontext() if online else _hub.without():
             loaded = [datasets.load_dataset(REPOSITORY, task, split=split) for split in splits]
-    except Exception as error:  # of the request, of the stored files, or of the disk
+    except Exception as error:  # from the request, the cache or the disk
         why = f"gave no data ({type(error).__name__})" if online else "cannot be reached"
         stem = LAYOUTS[task].evaluation
         folder = _FOLDERS.get(task, TASKS[task].label)

@@ -1,8 +1,8 @@
-"""Graphs whose nodes are classified: one that is made, and the citations of OGBN-arxiv.
+"""Graphs whose nodes are classified: a random one, and the citations of OGBN-arxiv.
 
-A graph is one example, so an epoch is one step. Labels are −100 where a node does not count: all
-but the training nodes in the one example, all but the test nodes in the other. Edges are weighted
-D^−½ (A + I) D^−½, for all layers once.
+A graph is one example, so an epoch is one step. Nodes that do not count have the label −100: all
+but the training nodes in the training example, all but the test nodes in the other. Edges are
+weighted D^−½ (A + I) D^−½, once for all layers.
 
 Hu, Fey, Zitnik, Dong, Ren, Liu, Catasta, Leskovec (2020): Open Graph Benchmark. NeurIPS 2020.
 """
@@ -31,12 +31,12 @@ except ModuleNotFoundError as error:
     raise DataError(f"graphs need PyTorch Geometric, got: {error}; {remedy}") from error
 
 IGNORED = -100
-"""The label of a node that does not count, as torch's cross-entropy has it."""
+"""The label of a node that does not count, as in torch's cross-entropy."""
 
 BLOCK_MODEL_FEATURES = 32
 ARXIV_FEATURES = 128
 
-# Chosen so that a graph network is right of most nodes, by no means of all, and needs the edges.
+# Chosen so that a graph network needs the edges, and is right for most nodes but not for all.
 _WITHIN, _BETWEEN = 0.02, 0.005
 _NOISE = 3.0
 _TRAINED, _TESTED = 1000, 600
@@ -55,7 +55,7 @@ class _Graph(NamedTuple):
         features: Shape (nodes, features).
         edge_index: In both directions, shape (2, edges).
         labels: Shape (nodes,).
-        train, test: Numbers of nodes.
+        train, test: Indices of nodes.
     """
 
     features: Tensor
@@ -68,8 +68,8 @@ class _Graph(NamedTuple):
 def block_model(case: Case) -> TrainingData:
     """Return a graph of 2000 nodes in 8 classes, the same for every case.
 
-    Nodes of one class are linked four times as often as others; the 32 features of a node are its
-    class's, and more noise. 1000 nodes are trained on, 600 others scored on.
+    Nodes of one class are linked four times as often as others. A node's 32 features are its
+    class's plus stronger noise. 1000 nodes are for training, 600 others for scoring.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_GRAPH_SEED)
@@ -80,11 +80,11 @@ def block_model(case: Case) -> TrainingData:
 def arxiv(case: Case) -> TrainingData:
     """Return OGBN-arxiv from the directory `case.training.data`, laid out as ogb unpacks it.
 
-    169,343 papers in 40 subjects, 128 features each: trained on are those up to 2017, scored on
-    those from 2019 on. A citation is an edge in both directions.
+    It has 169,343 papers in 40 subjects, with 128 features each. Papers up to 2017 are for
+    training, those from 2019 on for scoring. A citation is an edge in both directions.
 
     Raises:
-        DataError: If no directory is given, or its files are not there or not what they must be.
+        DataError: If no directory is given, or its files are missing or not valid.
     """
     given = case.training.data if case.training else None
     if given is None:
@@ -103,7 +103,7 @@ def arxiv(case: Case) -> TrainingData:
 
 
 class _Files(NamedTuple):
-    """The tables of a graph in `folder`: compressed, of comma-separated values, without names."""
+    """The tables of a graph in `folder`: compressed CSV files without headers."""
 
     folder: Path
 
@@ -114,7 +114,7 @@ class _Files(NamedTuple):
         """Return a table of at least one row.
 
         Raises:
-            DataError: If there is none, it has other columns, or what is in it is no number.
+            DataError: If there is none, its columns are others, or a value is no number.
         """
         file = self.path(name)
         if not file.is_file():
@@ -135,7 +135,7 @@ class _Files(NamedTuple):
         """Return a table of integers below `limit`.
 
         Raises:
-            DataError: If one is out of range, or as `table` has it.
+            DataError: If one is out of range, or as for `table`.
         """
         read = self.table(name, columns, np.int64)
         outside = read[(read < 0) | (read >= limit)]
@@ -146,7 +146,7 @@ class _Files(NamedTuple):
 
 
 def _draw_block_model(nodes: int, classes: int) -> _Graph:
-    """Return a graph of classes of one size, from torch's generator."""
+    """Return a random graph of classes of equal size, from torch's generator."""
     labels = torch.arange(classes).repeat_interleave(nodes // classes)
     chances = torch.full((classes, classes), _BETWEEN).fill_diagonal_(_WITHIN)
     edge_index = stochastic_blockmodel_graph(torch.bincount(labels), chances)
@@ -176,12 +176,12 @@ def _labels_of(graph: _Graph, part: Tensor) -> Tensor:
 
 
 def _only(examples: Sequence[Example]) -> dict[str, Tensor]:
-    """Return the one graph there is."""
+    """Return the batch of the one graph."""
     (graph,) = examples
     return dict(graph)
 
 
 def _accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the fraction of the nodes that count which is right."""
+    """Return the fraction of right predictions, of the nodes that count."""
     counted = labels != IGNORED
     return _scoring.accuracy(labels[counted], predicted[counted])

@@ -1,32 +1,32 @@
-"""English that every Python carries: the reference pages behind `help()`, as bytes.
+"""English that comes with every Python: the reference pages behind `help()`, as bytes.
 
-The pages quote one another at length, so that text held out by page would be trained on in three
-places of four. Each paragraph is therefore taken once, wherever it stands and however it is
-wrapped, and evaluation has the last ones: none of them is trained on.
+The pages quote one another at length: if whole pages were held out, three quarters of their text
+would also be trained on. So each paragraph is taken once, whatever its line breaks, and the last
+ones, none of which is trained on, are for evaluation.
 """
 
 import math
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pydoc_data.topics import topics
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch.utils.data import default_collate
 
 from rmmbench.data.data import Example, Scoring, TrainingData
 from rmmbench.errors import DataError
 from rmmbench.spec.case import Case
 
 EVALUATION_BYTES = 8192
-"""Held out at least, whatever seq_len is: 64 windows of 128, which are quickly evaluated."""
+"""The least that is held out, whatever seq_len is: 64 windows of 128, quick to evaluate."""
 
 
 def load(case: Case) -> TrainingData:
-    """Return windows of seq_len bytes, each with its bytes as labels too.
+    """Return windows of seq_len bytes; the labels of a window are its bytes.
 
-    Causal models of transformers shift the labels themselves, so a window's first byte is read and
-    not predicted. What is left at the end of each part and fills no window is dropped.
+    Causal models of transformers shift the labels themselves, so a window's first byte is not
+    predicted. Bytes at the end of each part that fill no window are dropped.
 
     Raises:
         DataError: If seq_len is missing, 1, or more than what is held out.
@@ -42,7 +42,7 @@ def load(case: Case) -> TrainingData:
     return TrainingData(
         train=_windows(train, case.seq_len),
         evaluation=_windows(evaluation, case.seq_len),
-        collate=_collate,
+        collate=default_collate,
         scoring=Scoring("bits_per_byte", _score, higher_is_better=False, needs_predictions=False),
         note=f"{size} bytes of the help texts of Python {version}, bytes as tokens",
     )
@@ -51,7 +51,7 @@ def load(case: Case) -> TrainingData:
 def split(pages: Iterable[str]) -> tuple[bytes, bytes]:
     """Return the text to train on, and the paragraphs after it to evaluate on.
 
-    A paragraph that comes again is left out, even where its lines are broken elsewhere.
+    A repeated paragraph is left out, even if its line breaks differ.
     """
     unique: dict[str, str] = {}
     for page in pages:
@@ -74,10 +74,6 @@ def _windows(text: bytes, seq_len: int) -> list[Example]:
         {"input_ids": window, "labels": window}
         for window in torch.from_numpy(tokens).view(count, seq_len)
     ]
-
-
-def _collate(examples: Sequence[Example]) -> dict[str, Tensor]:
-    return {name: torch.stack([example[name] for example in examples]) for name in examples[0]}
 
 
 def _score(

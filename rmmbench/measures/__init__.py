@@ -1,1 +1,1 @@
-"""Memory, time, the machine and its counters: each measured apart, as plain numbers in SI units."""
+"""Measures memory, time, gradients and the machine, each apart, as plain numbers in SI units."""

@@ -13,7 +13,7 @@ import rmmbench
 from rmmbench.measures.repository import code_state
 from rmmbench.results.record import Environment
 
-# Of torch, by their names there: what changes numbers, or how long they take.
+# Settings below `torch` that change numbers or times.
 _FLAGS = (
     "are_deterministic_algorithms_enabled",
     "backends.cuda.matmul.fp32_precision",
@@ -23,7 +23,7 @@ _FLAGS = (
     "backends.mkldnn.matmul.fp32_precision",
 )
 
-# What changes memory or times without a trace elsewhere; the number of threads has a field.
+# Variables that change memory or times and show nowhere else; the number of threads has a field.
 _VARIABLES = (
     "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
@@ -46,11 +46,11 @@ _VARIABLES = (
 
 
 def environment() -> Environment:
-    """Return what this process runs on; where there is a GPU, CUDA is initialised in it.
+    """Return what this process runs on; if there is a GPU, this initialises CUDA.
 
-    The user's code is that of the working directory.
+    The state of the user's code is that of the working directory.
     """
-    # Here, so that the rest can be asked for where torch or pynvml is broken.
+    # Imported here, so that the rest of this file works where torch or pynvml is broken.
     import torch
 
     from rmmbench.measures.nvml import driver_version
@@ -80,11 +80,11 @@ def environment() -> Environment:
 
 
 def as_left(found: Environment, model: str) -> Environment:
-    """Return an environment as a case's own code has left it, with the state of that code.
+    """Return an environment with the settings as the case's code left them, and that code's state.
 
     Args:
         found: Of this machine.
-        model: The case's; of "import:package.module:factory" the module's repository counts.
+        model: The case's; for "import:package.module:factory" the module's repository counts.
     """
     import torch
 
@@ -102,7 +102,7 @@ def as_left(found: Environment, model: str) -> Environment:
 
 
 def torch_flags() -> dict[str, str]:
-    """Return torch's settings at this moment, by their names below torch."""
+    """Return torch's current settings, by their names below `torch`."""
     import torch
 
     flags = {name: attrgetter(name)(torch) for name in _FLAGS}
@@ -153,7 +153,8 @@ def memory_bytes(root: Path = Path("/")) -> int | None:
         ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
-    return min([ram, *_group_limits(root)])
+    limits = (numbers(each / "memory.max", "limit ").get("limit") for each in control_groups(root))
+    return min([ram, *(limit for limit in limits if limit is not None)])
 
 
 def control_groups(root: Path = Path("/")) -> Iterator[Path]:
@@ -167,11 +168,11 @@ def control_groups(root: Path = Path("/")) -> Iterator[Path]:
         yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(top))
 
 
-def _group_limits(root: Path) -> Iterator[int]:
-    """Yield the memory limit of each control group."""
-    for folder in control_groups(root):
-        limit = folder / "memory.max"
-        if limit.is_file():
-            text = limit.read_text(encoding="utf-8").strip()
-            if text.isdecimal():  # else "max"
-                yield int(text)
+def numbers(file: Path, before: str = "") -> dict[str, int]:
+    """Return by name the numbers in a file of lines "NAME NUMBER"; none if it cannot be read."""
+    try:
+        lines = (before + file.read_text(encoding="utf-8")).splitlines()
+    except (OSError, ValueError):
+        return {}
+    words = [line.split() for line in lines]
+    return {each[0]: int(each[1]) for each in words if len(each) > 1 and each[1].isdecimal()}

@@ -1,10 +1,9 @@
-"""What NVML tells of one GPU at this moment, in SI units. The only place that knows pynvml.
+"""Reads the state of one GPU from NVML, in SI units. Only this file knows pynvml.
 
-A reading is a pair (value, reason): where NVML cannot tell, the value is None and the reason says
-why.
+A reading is a pair (value, reason): if NVML cannot tell, the value is None and the reason says why.
 
-NVML counts every GPU of the machine, torch only those that CUDA_VISIBLE_DEVICES leaves, in its
-order. So torch's device is found again by its UUID, or by its address on the PCI bus.
+NVML numbers all GPUs of the machine, torch only those in CUDA_VISIBLE_DEVICES, in its order. So
+torch's device is found by its UUID, or by its address on the PCI bus.
 """
 
 import os
@@ -17,7 +16,7 @@ import pynvml
 T = TypeVar("T")
 Reading = tuple[T | None, str | None]
 
-# NVML's nvmlClocksEventReason bits. Idling, bit 0, holds nothing back and is left out.
+# NVML's nvmlClocksEventReason bits. Idling, bit 0, does not slow anything and is left out.
 _IDLE = 0x1
 _THROTTLE_REASONS = {
     0x002: "applications_clocks_setting",
@@ -37,7 +36,7 @@ class Gpu:
     """One GPU as NVML knows it; without one, every reading is None with the same reason."""
 
     def __init__(self, handle: Any, absent: str | None = None) -> None:
-        """Stand for the GPU of an NVML `handle`, or for none because of `absent`."""
+        """Wrap the NVML `handle` of a GPU; `absent` says why there is none."""
         self._handle = handle
         self.absent = absent
 
@@ -55,7 +54,7 @@ class Gpu:
         value, reason = self._number(1.0, "nvmlDeviceGetTemperatureV", sensor)
         if reason is None:
             return value, None
-        # Older drivers have only the function that this one replaces.
+        # Older drivers have only the older function.
         return self._number(1.0, "nvmlDeviceGetTemperature", sensor)
 
     def power_watts(self) -> Reading[float]:
@@ -67,9 +66,9 @@ class Gpu:
         return self._number(1e-3, "nvmlDeviceGetTotalEnergyConsumption")
 
     def throttle_reasons(self) -> Reading[tuple[str, ...]]:
-        """Return what holds the clocks down at this moment, in NVML's words."""
+        """Return what holds the clocks down now, in NVML's words."""
         bits, reason = self._ask("nvmlDeviceGetCurrentClocksEventReasons")
-        if reason is not None:  # older drivers have only the name before it
+        if reason is not None:  # older drivers have only the older name
             bits, reason = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons")
         return (None, reason) if reason is not None else (_decode(bits), None)
 
@@ -94,7 +93,7 @@ class Gpu:
 
 @contextmanager
 def open_gpu(index: int = 0) -> Iterator[Gpu]:
-    """Open NVML for the GPU that torch calls `index`; if there is none, yield one that says so."""
+    """Open NVML for the GPU that torch calls `index`; without one, all readings are None."""
     reason = _start()
     if reason is not None:
         yield Gpu(None, reason)
@@ -117,9 +116,9 @@ def driver_version() -> Reading[str]:
 
 
 def process_bytes(index: int = 0) -> Reading[int]:
-    """Return what NVML says that this process holds on the GPU that torch calls `index`.
+    """Return the bytes that NVML says this process holds on the GPU that torch calls `index`.
 
-    Unlike the caching allocator's figure it has the CUDA context and the loaded kernels in it.
+    Unlike the caching allocator's figure, they include the CUDA context and the loaded kernels.
     """
     with open_gpu(index) as gpu:
         processes, reason = gpu.processes()
@@ -133,7 +132,7 @@ def process_bytes(index: int = 0) -> Reading[int]:
 
 
 def unseen() -> str:
-    """Return why NVML's list of processes says nothing where this one is not on it."""
+    """Return why NVML's list of processes is of no use if this process is not on it."""
     return (
         f"NVML does not list this process ({os.getpid()}) on the GPU, as in containers with "
         "process ids of their own"
@@ -141,7 +140,7 @@ def unseen() -> str:
 
 
 def _find(index: int) -> Gpu:
-    # Here, so that the driver can be asked for where torch is broken.
+    # Imported here, so that the driver's version can be read where torch is broken.
     import torch
 
     if not torch.cuda.is_available():
@@ -177,7 +176,7 @@ def _stop() -> None:
 def _call(function: Callable[..., Any], *args: Any) -> tuple[Any, str | None]:
     try:
         return function(*args), None
-    except Exception as error:  # a reading may not cost what was measured beside it
+    except Exception as error:  # a failed reading must not end what is measured beside it
         named = "" if isinstance(error, pynvml.NVMLError) else f"{type(error).__name__}: "
         return None, f"NVML: {named}{error}"
 

@@ -1,11 +1,11 @@
-"""Which state of a git repository some code is in."""
+"""The state of the git repository that some code is in."""
 
 import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
-# git must change nothing, run no program of the repository's, and not keep a case waiting.
+# git must change nothing, run no program that the repository names, and not keep a case waiting.
 _GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false")
 _LIMIT_SECONDS = 10.0
 
@@ -15,10 +15,10 @@ def code_state(folder: Path, file: Path | None = None) -> dict[str, Any]:
 
     Args:
         folder: Of the code.
-        file: A file there that must be in the commit, or it differs; None if none must.
+        file: A file in it; if the commit does not have it, the state counts as dirty.
 
     Returns:
-        Of an environment, `commit` and `dirty`; both None where there is no commit, or no git.
+        The fields `commit` and `dirty` of an environment; both None without a commit or git.
     """
     status = _ask(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
     lines = (status or "").splitlines()
@@ -31,8 +31,8 @@ def code_state(folder: Path, file: Path | None = None) -> dict[str, Any]:
 
 
 def _ask(folder: Path, *args: str) -> str | None:
-    """Return what git says in a folder, None if it fails or is not there."""
-    # Within a hook git names the repository that it runs for, which need not be this one.
+    """Return what git prints in a folder; None if it fails or is not installed."""
+    # In a hook, git's variables name the repository of the hook, which need not be this one.
     plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(

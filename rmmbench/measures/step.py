@@ -15,11 +15,11 @@ LEARNING_RATE = 1e-5
 
 @dataclass
 class TrainingStep:
-    """A model, a batch and an optimizer; called, it does one whole training step.
+    """A model, a batch and an optimizer; a call does one whole training step.
 
     Attributes:
-        batch: The model's keyword arguments: tensors, what holds tensors, or anything else.
-        autocast: The dtype of autocast; None runs in the parameters' own.
+        batch: The model's keyword arguments: tensors, containers of tensors, or anything else.
+        autocast: The dtype of autocast; None runs in the parameters' own dtype.
     """
 
     model: nn.Module
@@ -31,7 +31,7 @@ class TrainingStep:
         """Return the loss.
 
         Raises:
-            TypeError: If the model gives none.
+            TypeError: If the model returns no loss.
         """
         with autocast(self.model, self.autocast):
             output = self.model(**self.batch)
@@ -43,27 +43,27 @@ class TrainingStep:
         return loss
 
     def __call__(self) -> None:
-        """Do forward and backward pass, let the optimizer step, and drop the gradients."""
+        """Do a forward pass, a backward pass and an optimizer step, and drop the gradients."""
         self.forward().backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.drop_gradients()
 
     def drop_gradients(self) -> None:
-        """Let go of all gradients, those of the batch too."""
+        """Drop all gradients, also those of the batch."""
         self.optimizer.zero_grad(set_to_none=True)
         for tensor in tensors_of(self.batch):
             tensor.grad = None
 
 
 def tensors_of(batch: Any) -> list[Tensor]:
-    """Return the tensors of a batch, however deep they lie in it."""
+    """Return the tensors of a batch, however deeply they are nested."""
     return [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor)]
 
 
 def placed(batch: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """Return a batch whose tensors, however deep, are on a kind of device.
+    """Return a batch whose tensors, however deeply nested, are on a type of device.
 
-    Those that are there already are the same objects; of the others leaves of autograd stay leaves.
+    Tensors that are there already stay the same objects; copies are leaves of autograd.
     """
 
     def moved(tensor: Tensor) -> Tensor:
@@ -76,21 +76,21 @@ def placed(batch: Mapping[str, Any], device: str) -> dict[str, Any]:
 
 
 def autocast(model: nn.Module, dtype: torch.dtype | None) -> AbstractContextManager[None]:
-    """Return autocast to `dtype` where the model is, or a context that does nothing for None."""
+    """Return autocast to `dtype` on the model's device, or for None a context that does nothing."""
     if dtype is None:
         return nullcontext()
     return torch.autocast(next(model.parameters()).device.type, dtype=dtype)
 
 
 AUTOCAST = {"float32": None, "bfloat16": torch.bfloat16}
-"""What a case's dtype means."""
+"""The dtype of autocast for a case's dtype."""
 
 Prepare = Callable[[], TrainingStep]
-"""Builds everything for a training step on the device that is current."""
+"""Builds everything for a training step on the current device."""
 
 
 def make_optimizer(name: str, parameters: Iterable[nn.Parameter], *, foreach: bool) -> Optimizer:
-    """Return the optimizer called `name`, on the parameters that are trained.
+    """Return the optimizer called `name` for the parameters that are trained.
 
     Args:
         name: "adam", "adamw" or "sgd" (plain).

@@ -1,8 +1,8 @@
-"""Training a model on data with transformers' Trainer, and what comes of it.
+"""Trains a model on data with transformers' Trainer, and returns its losses, scores and times.
 
-A run that was stopped goes on from its last checkpoint as if it had not been: the Trainer restores
-parameters, optimizer, schedule, order of the data and torch's generators, and the sketches of each
-step are a function of the seed and the step.
+A training that was interrupted goes on from its last checkpoint with the same result: the Trainer
+restores parameters, optimizer, schedule, order of the data and torch's generators, and the sketches
+of each step depend on the seed and the step alone.
 """
 
 import json
@@ -27,16 +27,16 @@ from rmmbench.results.trained import Evaluation, LossPoint, Training
 from rmmbench.spec.case import Case
 from rmmbench.spec.measuring import TrainingSettings
 
-_EVAL_BATCHES = 4  # an evaluation keeps nothing for a backward pass, so it takes larger batches
+_EVAL_BATCHES = 4  # an evaluation keeps nothing for a backward pass, so its batches can be larger
 _STEPS_A_SEED = 2**32
 
 
 class Trained(NamedTuple):
-    """A run of training.
+    """The result of a training.
 
     Attributes:
-        training: What came of it, up to where it was stopped.
-        diverged: Why it was stopped; None if it was not.
+        training: Its losses, scores and times, up to where it stopped.
+        diverged: Why it was stopped early; None if it was not.
     """
 
     training: Training
@@ -52,15 +52,15 @@ def train(
     announce: Callable[[str], None] = lambda stage: None,
     callbacks: Iterable[transformers.TrainerCallback] = (),
 ) -> Trained:
-    """Train a model on the current thread and return what came of it.
+    """Train a model on the current thread, and return the result.
 
     Args:
-        model: Returns its loss first, or as `loss`, and what is scored next.
+        model: Returns its loss first, or as `loss`, and then what is scored.
         data: As the model reads it.
-        case: Its `training`, batch size, optimizer, dtype, seed and time_device count.
-        folder: For checkpoints; where it has one, training goes on from there.
-        announce: Told how far it is.
-        callbacks: Further ones of transformers' Trainer.
+        case: Its `training`, batch size, optimizer, dtype, seed and time_device are used.
+        folder: For checkpoints; if it has one, training goes on from there.
+        announce: Called with the progress.
+        callbacks: Further callbacks for transformers' Trainer.
 
     Raises:
         ValueError: If the settings contradict each other, or ranks sketch differently.
@@ -89,7 +89,7 @@ def train(
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """Return the last checkpoint that was written to its end, and remove those that were not."""
+    """Return the last complete checkpoint, and remove incomplete ones."""
     while folder.is_dir():
         last: str | None = get_last_checkpoint(str(folder))  # type: ignore[no-untyped-call]
         if last is None or _is_whole(Path(last)):
@@ -99,7 +99,7 @@ def _last_checkpoint(folder: Path) -> str | None:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    # The Trainer writes its state last, and removes the checkpoint before only then.
+    # The Trainer writes its state last, and only then removes the checkpoint before.
     try:
         json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -108,9 +108,9 @@ def _is_whole(checkpoint: Path) -> bool:
 
 
 class _Recorder(transformers.TrainerCallback):
-    """Seeds the sketches of each step, times steps, and stops a run that has diverged.
+    """Seeds the sketches of each step, times steps, and stops a training that diverges.
 
-    What must outlive a checkpoint stands in the Trainer's own log.
+    The Trainer's own log holds what must survive an interruption.
     """
 
     def __init__(self, seed: int, scoring: Scoring, announce: Callable[[str], None]) -> None:
@@ -160,7 +160,7 @@ class _Recorder(transformers.TrainerCallback):
         control.should_evaluate = control.should_save = False
 
     def last_evaluation(self, state: Any) -> int:
-        """Return the step of the last evaluation; −1 if there is none."""
+        """Return the step of the last evaluation; −1 if there was none."""
         return max((entry["step"] for entry in _entries(state, "eval_loss")), default=-1)
 
 
@@ -223,7 +223,7 @@ def _metrics(scoring: Scoring) -> Callable[[Any], dict[str, float]] | None:
 def _training(
     trainer: transformers.Trainer, recorder: _Recorder, data: TrainingData, case: Case
 ) -> Training:
-    """Return what the Trainer's log says, as far as it is of numbers."""
+    """Return the results from the Trainer's log; entries that are not finite are left out."""
     state: Any = trainer.state
     losses = [LossPoint(step=e["step"], loss=e["loss"]) for e in _entries(state, "loss")]
     seconds = max((e["train_seconds"] for e in _entries(state, "train_seconds")), default=0.0)
@@ -246,13 +246,13 @@ def _training(
 
 
 def _samples(steps: int, size: int, batch_size: int) -> int:
-    """Return how many samples so many steps read; the last batch of an epoch may be short."""
+    """Return how many samples `steps` steps read; the last batch of an epoch may be smaller."""
     epochs, rest = divmod(steps, -(-size // batch_size))
     return epochs * size + min(rest * batch_size, size)
 
 
 def _entries(state: Any, name: str) -> list[dict[str, Any]]:
-    """Return the entries of the log that have a number called `name`."""
+    """Return the entries of the log that have a finite number called `name`."""
     return [entry for entry in state.log_history if name in entry and math.isfinite(entry[name])]
 
 

@@ -33,7 +33,7 @@ def names() -> list[str]:
 
 
 def build(case: Case) -> Built:
-    """Return the case's model and its batch maker.
+    """Return the case's model and the maker of its batches.
 
     Raises:
         UnknownNameError: If no family has the name.
@@ -44,7 +44,7 @@ def build(case: Case) -> Built:
 
 
 def check(case: Case) -> None:
-    """Raise what `build` would, as far as it shows without memory and without the user's factory.
+    """Raise what `build` would raise, without memory and without calling a user's factory.
 
     Raises:
         ValueError: If the family cannot make what the case asks for.

@@ -1,4 +1,4 @@
-"""The heads of transformers that can be trained on made inputs, and what each of them reads."""
+"""The heads of transformers that can be trained on random inputs, and the batches of each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,11 +19,10 @@ class Head:
     """One kind of head.
 
     Attributes:
-        automatic: transformers' class that makes a model with it from a config.
-        endings: Of the names of such models.
+        automatic: transformers' class that makes a model with this head from a config.
+        endings: Endings of the names of such models.
         make_batch: Makes the keyword arguments of one step, for a config and a case.
-        reads_tokens: Whether a sample is a sequence of tokens, so that the case must say of how
-            many.
+        reads_tokens: Whether a sample is a sequence of tokens, so that the case must give seq_len.
     """
 
     automatic: Any
@@ -32,23 +31,24 @@ class Head:
     reads_tokens: bool = True
 
     def suits(self, config: Any) -> bool:
-        """Tell whether there is a model with this head for a config's kind."""
+        """Return whether there is a model with this head for a config's kind."""
         return type(config) in self.automatic._model_mapping
 
 
 def head_of(config: Any) -> Head:
     """Return the head that a config's `architectures` name, or else the usual one of its kind.
 
-    That is a language model for decoders and encoder-decoders, and a classifier for encoders.
+    The usual head is a language model for decoders and encoder-decoders, and a classifier for
+    encoders.
 
     Raises:
-        ValueError: If its kind has none of these heads, or the named one is not among them.
+        ValueError: If the config's kind has none of these heads, or names another.
     """
     for architecture in config.architectures or ():
         for head in HEADS:
             if architecture.endswith(head.endings) and head.suits(config):
                 return head
-        # What was pre-trained is trained further under the usual head of its kind.
+        # A model under its pre-training head is trained with the usual head of its kind.
         if "For" in architecture and not architecture.endswith("ForPreTraining"):
             raise ValueError(_no_head(f"'{architecture}' is none of these"))
     for head in _usual(config):
@@ -74,7 +74,7 @@ def _no_head(fact: str) -> str:
 
 def _tokens(config: Any, case: Case, *more: int) -> Tensor:
     vocabulary = config.get_text_config().vocab_size
-    # The first tokens have special meanings (padding, end) that would change the computation.
+    # The first tokens are special (padding, end) and would change the computation.
     first = min(10, vocabulary // 2)
     return torch.randint(first, vocabulary, (case.batch_size, *more, case.seq_len or 0))
 
@@ -130,7 +130,7 @@ def _seen(config: Any, case: Case) -> Batch:
 
 
 def _heard(config: Any, case: Case) -> Batch:
-    # Raw sound at 16 kHz; a sequence of so many numbers, or one second.
+    # Raw sound at 16 kHz, of seq_len numbers or one second.
     sound = torch.randn(case.batch_size, case.seq_len or 16_000)
     return {"input_values": sound, "labels": _class_labels(config, case.batch_size)}
 
@@ -166,4 +166,4 @@ HEADS = (
     Head(transformers.AutoModelForTokenClassification, ("ForTokenClassification",), _tagged),
     Head(transformers.AutoModelForMultipleChoice, ("ForMultipleChoice",), _chosen),
 )
-"""In the order in which an encoder's are tried."""
+"""In the order in which they are tried for an encoder."""

@@ -1,8 +1,8 @@
-"""GCN2: graph convolutions that return to their first features and stay near the identity.
+"""GCN2: graph convolutions that mix in the first features and stay near the identity.
 
-Chen, Wei, Huang, Ding, Li (2020): Simple and Deep Graph Convolutional Networks. ICML 2020. Between
-the layers it is built as Fey, Lenssen, Weichert, Leskovec (2021), GNNAutoScale, have it for the
-citations of arXiv. PyTorch Geometric passes the messages; it comes with the extra `graph`.
+Chen, Wei, Huang, Ding, Li (2020): Simple and Deep Graph Convolutional Networks. ICML 2020. Norms,
+activations and dropout between the layers follow Fey, Lenssen, Weichert, Leskovec (2021),
+GNNAutoScale, for the citations of arXiv. PyTorch Geometric, in the extra `graph`, passes messages.
 """
 
 import re
@@ -23,11 +23,11 @@ except ModuleNotFoundError as error:
     raise UsageError(f"gcn2 needs PyTorch Geometric, got: {error}; {remedy}") from error
 
 ALPHA, THETA, DROPOUT = 0.2, 0.5, 0.3
-"""The share of the first features, the strength of the product, and of what is dropped."""
+"""The share of the first features, the strength of the product, and the share that is dropped."""
 
 SYNTHETIC = "graph, features and labels are random"
 
-# Edges a node has on the average in the undirected graph of arXiv's citations.
+# The average number of edges at a node in the undirected graph of arXiv's citations.
 _DEGREE = 14
 
 
@@ -49,8 +49,8 @@ class LinearGCN2Conv(GCN2Conv):  # type: ignore[misc]  # ships no types
 
         Args:
             x: Shape (nodes, channels).
-            first: What the network's first layer made, of the same shape.
-            edge_index: From where and to where, shape (2, edges).
+            first: Output of the network's first layer, of the same shape.
+            edge_index: Source and target nodes, shape (2, edges).
             edge_weight: Shape (edges,).
         """
         spread = self.propagate(edge_index, x=x, edge_weight=edge_weight)
@@ -77,8 +77,8 @@ class GCN2(nn.Module):
 
         Args:
             input: Features, shape (nodes, features).
-            edge_index: From where and to where, shape (2, edges), each node to itself as well.
-            edge_weight: Of the edges, normalised, shape (edges,).
+            edge_index: Source and target nodes, self-loops included, shape (2, edges).
+            edge_weight: Normalised weights, shape (edges,).
             labels: Classes of the nodes, shape (nodes,); −100 for nodes that do not count.
         """
         x = first = F.relu(self.input(input))
@@ -93,7 +93,7 @@ class GCN2(nn.Module):
 
 
 def gcn2(argument: str, case: Case) -> Built:
-    """Build "gcn2:IN-WIDTHxLAYERS-OUT", 32-64x4-8 where no sizes are given; batch_size is nodes.
+    """Build "gcn2:IN-WIDTHxLAYERS-OUT", by default 32-64x4-8; batch_size is the number of nodes.
 
     Raises:
         ValueError: If the argument is not four sizes, or the case has a seq_len.

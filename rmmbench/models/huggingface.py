@@ -1,4 +1,4 @@
-"""Any transformers model, made from its config with random weights; nothing is fetched."""
+"""Any transformers model, made from its config with random weights; nothing is downloaded."""
 
 import functools
 import logging
@@ -18,14 +18,14 @@ from rmmbench.spec.tasks import TASKS
 
 
 def from_name(argument: str, case: Case) -> Built:
-    """Build "hf:DIRECTORY" (one with a config.json) or "hf:CONFIG-NAME" (a model type, "gpt2").
+    """Build "hf:DIRECTORY" (with a config.json) or "hf:CONFIG-NAME" (a model type, such as "gpt2").
 
-    The head is the one the config's `architectures` names; else a language model for decoders and
-    encoder-decoders, and a classifier for encoders.
+    The head is the one that the config's `architectures` name; else a language model for decoders
+    and encoder-decoders, and a classifier for encoders.
 
     Raises:
         ValueError: If there is no such config, it names quantised weights, the model has no head
-            that this can train, or seq_len is missing or too long for it.
+            that can be trained here, or seq_len is missing or too long.
     """
     config = _config(argument)
     _refuse_quantised(config, case)
@@ -35,9 +35,9 @@ def from_name(argument: str, case: Case) -> Built:
 def from_config(config: Any, head: Head, case: Case) -> Built:
     """Build the model of `config` with the given head, and batches of random inputs."""
     text_config = config.get_text_config()
-    text_config.use_cache = False  # keys and values are kept for generating, not for training
+    text_config.use_cache = False  # only generation needs cached keys and values
     if head is CLASSES and text_config.pad_token_id is None:
-        # Classifiers look for the padding after a text, though no batch here has any.
+        # Classifiers look for padding, though no batch here has any.
         text_config.pad_token_id = 0
     if head is CLASSES and case.task:
         config.num_labels, config.problem_type = TASKS[case.task].num_labels, None
@@ -53,7 +53,7 @@ def from_config(config: Any, head: Head, case: Case) -> Built:
 
 
 def _other_head(config: Any, model: Any) -> tuple[str, ...]:
-    """Return a warning where the config names another model than this."""
+    """Return a warning if the config names another model than the one built."""
     asked, built = list(config.architectures or ()), type(model).__name__
     if not asked or built in asked:
         return ()
@@ -76,7 +76,7 @@ def _refuse_quantised(config: Any, case: Case) -> None:
 
 
 def _name_problem(config: Any) -> None:
-    """Say what classifiers find out at their first batch; some look at its labels for that."""
+    """Set the problem type, which classifiers would otherwise guess from their first batch."""
     if config.problem_type is None:
         is_number = config.num_labels == 1
         config.problem_type = "regression" if is_number else "single_label_classification"
@@ -103,11 +103,11 @@ def _config(argument: str) -> Any:
 
 def _longest(config: Any, model: Any) -> int | None:
     longest: int | None = getattr(config, "max_position_embeddings", None)
-    # Whisper's text has a limit of its own; XLNet says -1 for none.
+    # Whisper's text has a limit of its own; XLNet has -1 for none.
     longest = getattr(config, "max_target_positions", longest)
     if longest is None or longest < 1:
         return None
-    # RoBERTa and its kin count positions from the one after the padding token's.
+    # RoBERTa and similar models count positions from the one after the padding token's.
     reserved = [
         module.padding_idx + 1
         for name, module in model.named_modules()
@@ -117,14 +117,14 @@ def _longest(config: Any, model: Any) -> int | None:
 
 
 def _with_head(config: Any, head: Any, case: Case) -> Any:
-    # Configs may name another dtype; the case's is float32, or autocast from it.
+    # Configs may name another dtype; a case has float32 parameters, with or without autocast.
     settings = {"attn_implementation": case.attention, "dtype": torch.float32}
     if not isinstance(torch.empty(0), FakeTensor):
         checkpoint = case.training.checkpoint if case.training else None
         if checkpoint is not None:
             return _pretrained(checkpoint, config, head, settings)
         return head.from_config(config, **settings)
-    # Some initialisations ask for values, which fake tensors do not have.
+    # Some initialisations read values, which fake tensors do not have.
     with no_init_weights():
         model = head.from_config(config, **settings)
     model.tie_weights()
@@ -132,9 +132,9 @@ def _with_head(config: Any, head: Any, case: Case) -> Any:
 
 
 def _pretrained(checkpoint: str, config: Any, head: Any, settings: dict[str, Any]) -> Any:
-    """Return the model with the checkpoint's weights; a head that it does not have is random."""
+    """Return the model with the checkpoint's weights; a head that it lacks is random."""
     verbosity = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity(logging.ERROR)  # it warns of every head that is made anew
+    transformers.logging.set_verbosity(logging.ERROR)  # it warns of every random head
     settings |= {"trust_remote_code": False, "output_loading_info": True}
     try:
         model, loaded = head.from_pretrained(checkpoint, config=config, **settings)

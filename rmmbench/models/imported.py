@@ -1,4 +1,4 @@
-"""A model of the user's own, from a factory that can be imported."""
+"""A user's own model, from a factory that can be imported."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -20,16 +20,16 @@ def from_path(argument: str, case: Case) -> Built:
     The factory returns (model, make_batch); see `rmmbench.models.model.Built`.
 
     Raises:
-        ValueError: If it cannot be imported, or what it returns is not that pair.
+        ValueError: If it cannot be imported, or does not return that pair.
     """
     return made_by(find_factory(argument), f"import:{argument}", case)
 
 
 def made_by(factory: Callable[..., Any], where: str, case: Case) -> Built:
-    """Return what factory(batch_size=…, seq_len=…) makes; `where` is its name in messages.
+    """Return what factory(batch_size=…, seq_len=…) makes; messages call it `where`.
 
     Raises:
-        ValueError: If what it returns is not (model, make_batch).
+        ValueError: If it does not return (model, make_batch).
     """
     made = factory(batch_size=case.batch_size, seq_len=case.seq_len)
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module)):
@@ -42,9 +42,9 @@ def made_by(factory: Callable[..., Any], where: str, case: Case) -> Built:
 
 
 def find_factory(argument: str) -> Callable[..., Any]:
-    """Import "package.module:factory"; the working directory can be imported from.
+    """Import "package.module:factory", also from the working directory.
 
-    What the module makes as it is imported is real and on the CPU, wherever this is called.
+    Tensors that the module makes during its import are real and on the CPU.
 
     Raises:
         ValueError: If it cannot be imported, for whatever reason, or cannot be called.
@@ -69,9 +69,9 @@ def find_factory(argument: str) -> Callable[..., Any]:
 
 @contextmanager
 def _here_first() -> Iterator[None]:
-    """Find modules in the working directory first, as a script there would, and afterwards last.
+    """Find modules in the working directory first within, and last afterwards.
 
-    So what a library imports only later is never a file there that has its name.
+    So a file there never stands in for a module that a library imports later.
     """
     sys.path.insert(0, "")
     try:
@@ -83,7 +83,7 @@ def _here_first() -> Iterator[None]:
 
 
 def _batch(make_batch: Callable[[], Any], where: str) -> Mapping[str, Any]:
-    """Return a batch, of fake tensors where the model's are."""
+    """Return a batch, of fake tensors if the model's tensors are fake."""
     batch = _made(make_batch)
     if not isinstance(batch, Mapping):
         need = "the model's keyword arguments by name"
@@ -100,6 +100,6 @@ def _made(make_batch: Callable[[], Any]) -> Any:
     except Exception as error:
         if why_not_fake(error) is None:
             raise
-    # Data that is read has values, and a batch of it is there anyway.
+    # The batch is read from data, whose values fake tensors do not have.
     with real_tensors():
         return make_batch()

@@ -1,4 +1,4 @@
-"""One linear layer by itself, in the place it has in a network: its input is an activation."""
+"""One linear layer by itself, computed as inside a network: its input is an activation."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from rmmbench.spec.case import Case
 
 
 class OneLinear(nn.Module):
-    """A linear layer whose input and output gradients are both asked for, as inside a network."""
+    """A linear layer that gets an output gradient and computes its input's, as in a network."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         """Make the layer."""
@@ -27,7 +27,7 @@ class OneLinear(nn.Module):
 
 
 class _Begin(torch.autograd.Function):
-    """A copy, which keeps nothing: the layer alone decides what is held of its input."""
+    """A copy that keeps nothing, so that the layer alone decides what is kept of its input."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor) -> Tensor:
@@ -39,11 +39,11 @@ class _Begin(torch.autograd.Function):
 
 
 class _End(torch.autograd.Function):
-    """A loss with a given gradient, which takes no time beside the layer's."""
+    """A loss with a given gradient, whose own time is negligible."""
 
     @staticmethod
     def forward(ctx: Any, output: Tensor, gradient: Tensor) -> Tensor:
-        # Part of the batch, and nothing that the layer keeps: autograd need not know of it.
+        # It is part of the batch, and must not count as kept by the layer: it bypasses autograd.
         ctx.gradient = gradient
         return output.new_zeros(())
 
@@ -54,7 +54,7 @@ class _End(torch.autograd.Function):
 
 
 def linear(argument: str, case: Case) -> Built:
-    """Build "linear:INxOUT", 768x3072 where no size is given; batch_size × seq_len are the rows.
+    """Build "linear:INxOUT", by default 768x3072; the rows are batch_size × seq_len.
 
     Raises:
         ValueError: If the argument is not two sizes.

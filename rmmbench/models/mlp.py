@@ -15,7 +15,7 @@ class MLP(nn.Module):
     """Linear layers of the given widths with GELU between them, trained on cross-entropy."""
 
     def __init__(self, widths: list[int]) -> None:
-        """Make a layer for each two widths in a row."""
+        """Make a layer for each pair of adjacent widths."""
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
         self.activation = nn.GELU()
@@ -29,7 +29,7 @@ class MLP(nn.Module):
 
 
 def mlp(argument: str, case: Case) -> Built:
-    """Build "mlp:IN-HIDDEN-…-OUT", 256-1024-1024-10 where no widths are given.
+    """Build "mlp:IN-HIDDEN-…-OUT", by default 256-1024-1024-10.
 
     Raises:
         ValueError: If the argument is not at least two widths.

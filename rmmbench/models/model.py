@@ -1,4 +1,4 @@
-"""What a model family gives: a model and a maker of batches that it can be called with."""
+"""What a model family returns: a model, and a function that makes its batches."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,8 +16,8 @@ class Built(NamedTuple):
     Attributes:
         model: Called as model(**batch), it returns a scalar loss, or something whose `loss` is one.
         make_batch: Makes the keyword arguments of one step: tensors, and whatever else it takes.
-        synthetic: What of the batches is made up.
-        warnings: How the model is not quite what was asked for.
+        synthetic: Which part of the batches is made up.
+        warnings: How the model differs from what was asked for.
     """
 
     model: "nn.Module"
@@ -27,7 +27,7 @@ class Built(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a model of our own returns.
+    """What rmmbench's own models return.
 
     Attributes:
         loss: A scalar.
@@ -39,4 +39,4 @@ class Output(NamedTuple):
 
 
 Builder = Callable[[str, Case], Built]
-"""Makes a model from the argument behind its name ("" where there is none) and the case."""
+"""Makes a model from the argument behind its name ("" if there is none) and the case."""

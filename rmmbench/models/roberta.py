@@ -3,7 +3,7 @@
 from typing import Any
 
 import transformers
-import transformers.models.roberta.modeling_roberta  # it would be loaded only when it is used
+import transformers.models.roberta.modeling_roberta  # else transformers loads it only at first use
 
 from rmmbench.models._heads import CLASSES
 from rmmbench.models.huggingface import from_config
@@ -24,7 +24,7 @@ def large(argument: str, case: Case) -> Built:
 
 
 def tiny(argument: str, case: Case) -> Built:
-    """Build a RoBERTa of 2 blocks of width 128 and 1000 tokens, which no paper has."""
+    """Build a RoBERTa of 2 blocks of width 128 and 1000 tokens, for quick runs."""
     size = {"num_hidden_layers": 2, "hidden_size": 128, "intermediate_size": 512}
     return _roberta(argument, case, num_attention_heads=2, vocab_size=1000, **size)
 

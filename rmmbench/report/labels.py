@@ -1,4 +1,4 @@
-"""How cases are named for people: the name has what tells them apart, the caption the rest."""
+"""Names of cases for people: names have what tells cases apart, captions have the rest."""
 
 import math
 from collections.abc import Collection, Iterable, Sequence
@@ -9,9 +9,9 @@ from rmmbench.spec.known_settings import in_words, stack_name
 from rmmbench.spec.tasks import TASKS
 
 EXACT, PAPERS_EXACT = "exact", "No RMM"
-"""The name of the unchanged model, and that in redrawn figures of the paper."""
+"""The name of the unchanged model, and its name in redrawn figures of the paper."""
 ROUNDING = 1e-4
-"""The gradient error that rounding alone can make, float32's of sums in another order."""
+"""The gradient error that rounding alone can cause: that of float32 sums in another order."""
 
 _WORDS = {
     "batch_size": "batch {}",
@@ -28,7 +28,7 @@ def task(name: str) -> str:
 
 
 def place(row: Row, columns: Iterable[str]) -> str:
-    """Return what is measured, as far as `columns` say: "roberta-base · MRPC · 128×98"."""
+    """Return what is measured, limited to `columns`: "roberta-base · MRPC · 128×98"."""
     names = [name for name in columns if row[name] is not None]
     if row["seq_len"] is None and "attention" in names:
         names.remove("attention")
@@ -44,7 +44,7 @@ def place(row: Row, columns: Iterable[str]) -> str:
 
 
 def shared_place(rows: Sequence[Row]) -> str:
-    """Return as much of the place as all rows share; their dtype is told by `provenance`."""
+    """Return the part of the place that all rows share, but for dtype, which `provenance` has."""
     return place(rows[0], shared(rows, [name for name in CELL if name not in ("dtype", "seed")]))
 
 
@@ -55,10 +55,16 @@ def rate(row: Row) -> str:
     return f"ρ={row['rho']:g}" if row["rho"] is not None else ""
 
 
-def kind(row: Row, columns: Collection[str] = ()) -> str:
-    """Return the sketch, or the methods by name, and what else of the settings `columns` name.
+def rate_name(row: Row) -> str:
+    """Return how much is kept, or "no rate"."""
+    return rate(row) or "no rate"
 
-    Of what is mostly left as it is only the unusual is said: "oporp, beneficial layers".
+
+def kind(row: Row, columns: Collection[str] = ()) -> str:
+    """Return the sketch, or the methods by name, and the settings in `columns`.
+
+    Settings that mostly keep their default are named only if they differ: "oporp, beneficial
+    layers".
     """
     parts = [stack_name(row["method"], row["sketch"])]
     for name, sign in _LIMITS.items():
@@ -72,7 +78,7 @@ def kind(row: Row, columns: Collection[str] = ()) -> str:
 def setting(row: Row, columns: Collection[str] = ("sketch",)) -> str:
     """Return how memory is saved: "gaussian ρ=0.5", "exact".
 
-    The kind is left out where no column asks for it and there is a rate to tell the case by.
+    The kind is left out if `columns` do not ask for it and there is a rate.
     """
     if row["method"] == "exact":
         return EXACT
@@ -81,7 +87,7 @@ def setting(row: Row, columns: Collection[str] = ("sketch",)) -> str:
 
 
 def gradient_error(row: Row) -> str:
-    """Return how far weight gradients are from exact's: "0.55 ± 0.02", "0" if by rounding alone."""
+    """Format the error of weight gradients: "0.55 ± 0.02"; "0" if it is only rounding."""
     error, spread = row["gradient_error"], row["gradient_error_spread"]
     if error is None:
         return ""
@@ -90,16 +96,16 @@ def gradient_error(row: Row) -> str:
     most = 2 - math.floor(math.log10(error))
     if not spread or round(spread, most) == 0:
         return f"{error:.{max(most, 0)}f}"
-    # As many digits as the spread allows, but no more than three of the error's own.
+    # As many digits as the spread justifies, but no more than three significant ones.
     digits = max(0, min(most, -math.floor(math.log10(spread))))
     return f"{error:.{digits}f} ± {spread:.{digits}f}"
 
 
 def has_exact_gradient(row: Row) -> bool | None:
-    """Return whether a case's gradient is exact's, but for rounding; None where nothing tells.
+    """Return whether a case's gradient is exact but for rounding; None if unknown.
 
-    It is measured, or else what the method is known for. Below float32 rounding alone makes errors
-    as large as some methods do, so there only the latter tells.
+    In float32 the measured error decides, if there is one. In lower precision rounding errors are
+    as large as those of some methods, so the method's own claim decides.
     """
     if row["method"] == "exact":
         return True
@@ -110,7 +116,7 @@ def has_exact_gradient(row: Row) -> bool | None:
 
 
 def ratio_interval(row: Row, name: str = "relative_throughput") -> str:
-    """Return where the true ratio lies: "0.89–1.23"; "" where there is no noise, or no ratio."""
+    """Format the confidence interval of a ratio: "0.89–1.23"; "" if there is none."""
     if row[name] is None:
         return ""
     low, high = interval(row, name)
@@ -133,9 +139,9 @@ def provenance(
     synthetic: str,
     subjects: Collection[str] = ("memory", "time"),
 ) -> str:
-    """Return in a sentence or two where the rows' numbers are from and what in them is made up.
+    """Return a sentence or two on how the rows' numbers were found and what is synthetic.
 
-    Only the numbers called `subjects` are spoken of: "memory", "time", and what came of "training".
+    Only `subjects` are mentioned: "memory", "time" and "training".
     """
     rows = list(rows)
     machine = {"cpu": environment.processor or "a CPU", "cuda": str(environment.gpu)}

@@ -1,4 +1,4 @@
-"""Which of a profile's published rows says what a measured case says."""
+"""Finds the published numbers that belong to a measured case."""
 
 from collections.abc import Collection
 from typing import Final
@@ -14,16 +14,16 @@ PAPERS_CHOICE: Final = {
     "include": None,
     "exclude": None,
 }
-"""Every linear layer, Q, K and V each with a sketch of its own, S of one piece."""
+"""The paper's settings: every linear layer, separate sketches of Q, K and V, S in one piece."""
 
 _IDENTITY = ("model", "task", "batch_size", "method", "sketch")
 
 
 def matches(published: Published, row: Row, *, but: Collection[str] = ()) -> bool:
-    """Return whether the published row is of this case, the columns `but` aside.
+    """Return whether a published row belongs to a case; the columns `but` may differ.
 
-    A row that names no method is of the unchanged model without a ρ, and of rmm with one. One of
-    rmm is of the paper's own choice of layers. What else a row leaves out holds for any case.
+    A row without a method stands for the unchanged model if it has no ρ, else for rmm with the
+    paper's choice of layers. Other fields that a row leaves out match any case.
     """
     method = published.method or ("exact" if published.rho is None else "rmm")
     if row["method"] != method or row["rho"] != published.rho:
@@ -35,7 +35,7 @@ def matches(published: Published, row: Row, *, but: Collection[str] = ()) -> boo
 
 
 def find(profile: Profile, row: Row, field: str) -> float | None:
-    """Return the number that is published as `field` for this case, None if there is none."""
+    """Return the number published as `field` for this case; None if there is none."""
     for published in profile.published:
         value: float | None = getattr(published, field)
         if value is not None and matches(published, row):
@@ -44,7 +44,7 @@ def find(profile: Profile, row: Row, field: str) -> float | None:
 
 
 def saving(profile: Profile, row: Row) -> float | None:
-    """Return the published fraction of peak memory saved, as printed or else from the peaks."""
+    """Return the published fraction of peak memory saved, or compute it from published peaks."""
     percent = find(profile, row, "saved_percent")
     if percent is not None:
         return percent / 100
@@ -52,14 +52,19 @@ def saving(profile: Profile, row: Row) -> float | None:
     return None if ratio is None or row["method"] == "exact" else 1 - ratio
 
 
+def relative_time(profile: Profile, row: Row) -> float | None:
+    """Return the published time of this case ÷ that of the unchanged model."""
+    return _relative(profile, row, "minutes")
+
+
 def relative_throughput(profile: Profile, row: Row) -> float | None:
-    """Return the published time without RMM ÷ the published time of this case."""
-    ratio = _relative(profile, row, "minutes")
+    """Return the published time of the unchanged model ÷ that of this case."""
+    ratio = relative_time(profile, row)
     return 1 / ratio if ratio else None
 
 
 def sources(profile: Profile) -> str:
-    """Return where the published rows are from, each place once."""
+    """Return the sources of the published rows, each once."""
     return "; ".join(dict.fromkeys(published.source for published in profile.published))
 
 

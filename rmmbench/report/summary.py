@@ -1,4 +1,4 @@
-"""A run told in one page of Markdown: the question, how it was answered, tables, and pictures."""
+"""A run as one page of Markdown: the question, how it was measured, tables, and pictures."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ PAGE, NOTES = "README.md", "notes.md"
 
 
 class Page(str):
-    """A text in Markdown, which a notebook shows as a page."""
+    """Markdown text that notebooks display as a page."""
 
     __slots__ = ()
 
@@ -32,16 +32,15 @@ class Page(str):
 
 @arguments_checked
 def summary(run: Run | str | Path) -> Page:
-    """Return the page of a run in Markdown, made from its records alone.
+    """Return a page about a run in Markdown, made from its records.
 
-    `notes.md` in the run directory, if it is there, is what a person has to say of it; pictures
-    are the PNG files that lie there.
+    The page includes `notes.md` and the PNG files of the run directory, if there are any.
 
     Args:
         run: What `load` or `run` returned, a path, or the name of a run that ships with rmmbench.
 
     Raises:
-        RunError: If the run is no run directory, or a record or the notes cannot be read.
+        RunError: If the run is not a run directory, or a record or the notes cannot be read.
 
     Examples:
         >>> import rmmbench
@@ -54,7 +53,7 @@ def summary(run: Run | str | Path) -> Page:
     parts = [
         f"# {escaped(run.info.profile.title)}\n\n{_MADE}",
         "\n".join(_how(run, records)),
-        f"## What came of it\n\n{markdown(_tables(run, records)).strip()}",
+        f"## Results\n\n{markdown(_tables(run, records)).strip()}",
         f"## What it shows\n\n{said}" if said else "",
         "\n".join(_warnings(records)),
         "\n\n".join(_pictures(run.path)),
@@ -68,7 +67,7 @@ _MADE = (
 
 
 def _how(run: Run, records: Sequence[Record]) -> Iterator[str]:
-    """Yield how the numbers came about, a line of a table each."""
+    """Yield how the run was made, as lines of a table."""
     yield f"## How it was made\n\n```text\n{run.info.command}\n```\n"
     yield "| | |\n|---|---|"
     days = sorted({record.started_at[:10] for record in records})
@@ -81,7 +80,7 @@ def _how(run: Run, records: Sequence[Record]) -> Iterator[str]:
     yield markdown_row(["cases", counted or "none"])
     yield from (markdown_row(pair) for pair in _machine(run.info.environment))
     notes = ", ".join(dict.fromkeys(record.synthetic for record in records if record.synthetic))
-    yield markdown_row(["made up", notes or "nothing"])
+    yield markdown_row(["synthetic", notes or "nothing"])
 
 
 def _machine(of: Environment) -> Iterator[tuple[str, str]]:
@@ -95,7 +94,7 @@ def _machine(of: Environment) -> Iterator[tuple[str, str]]:
 
 
 def _tables(run: Run, records: Sequence[Record]) -> list[Table]:
-    """Return the tables that tell most of a run, by what it asked."""
+    """Return the tables that suit what the run asked."""
     if any(record.case.memory_limit_bytes is not None for record in records):
         return [_largest_batches(run, records)]
     compared = frontier_tables(FigureData.of(run)) if "frontier" in run.info.profile.figures else []
@@ -107,7 +106,7 @@ def _tables(run: Run, records: Sequence[Record]) -> list[Table]:
 
 def _largest_batches(run: Run, records: Sequence[Record]) -> Table:
     probes = [record.case for record in records if record.case.memory_device is not None]
-    # Every method's search begins at some batch; its line is the case of one sample.
+    # Searches start at different batches; a line is named by its case of one sample.
     ones = {
         case.key: case for case in (each.model_copy(update={"batch_size": 1}) for each in probes)
     }
@@ -117,7 +116,7 @@ def _largest_batches(run: Run, records: Sequence[Record]) -> Table:
 
 
 def _warnings(records: Iterable[Record]) -> Iterator[str]:
-    """Yield what is doubtful, and what ended before its end, a line each."""
+    """Yield the warnings and failures of the records, one per line."""
     counts = Counter(warning for record in records for warning in record.warnings)
     ended = [
         each for each in records if each.outcome != "ok" and each.case.memory_limit_bytes is None

@@ -1,4 +1,4 @@
-"""What sketches would save in one model, layer by layer and in all; predicted, on fake tensors."""
+"""What sketches would save in a model, per layer and in all, predicted on fake tensors."""
 
 import functools
 from collections import Counter
@@ -7,7 +7,7 @@ from typing import Any
 from rmmbench.errors import RmmbenchError, UsageError
 from rmmbench.models import MODELS
 from rmmbench.results.record import Memory
-from rmmbench.running import process
+from rmmbench.running.isolation import process
 from rmmbench.running.plan import check_models, check_names
 from rmmbench.spec.case import Case
 
@@ -15,21 +15,21 @@ _LIMIT_SECONDS = 600.0
 
 
 def advise(case: Case) -> dict[str, Any]:
-    """Return advice for a case of method rmm, from a process of its own.
+    """Return advice for a case of method rmm, computed in a process of its own.
 
     Args:
-        case: Its sketch, ρ and `share` are what is advised on, its `where` is "beneficial".
+        case: The advice is about its sketch, ρ and `share`; its `where` is "beneficial".
 
     Returns:
-        "layers": the fields of `nn.advice.LayerAdvice` of every linear layer. "left_out": how many
-        weights no sketch can be made for, by the reason. "parameter_dtypes": as in a record.
-        "exact", "sketched" and "least": the memory of the unchanged model, of the converted one,
-        and of one that keeps a single row of each input, below which no ρ comes; the last two are
-        None if no layer gains.
+        "layers": the fields of `nn.advice.LayerAdvice` for every linear layer. "left_out": how many
+        weights cannot have a sketch, by reason. "parameter_dtypes": as in a record. "exact",
+        "sketched" and "least": the memory of the unchanged model, of the converted one, and of one
+        that keeps a single row of each input, which is the least for any ρ; the last two are None
+        if no layer gains.
 
     Raises:
-        UsageError: If the model cannot be made as the case asks for it, fake tensors cannot follow
-            it, or the sketch cannot do what is asked with one of the inputs.
+        UsageError: If the model cannot be made as the case asks, fake tensors cannot follow it, or
+            the sketch cannot take one of the inputs.
     """
     check_names([case])
     process.preload([MODELS.module(case.model.partition(":")[0])])
@@ -39,7 +39,7 @@ def advise(case: Case) -> dict[str, Any]:
     except RmmbenchError:
         raise
     except Exception as error:
-        # Of a model of the user's own anything may come.
+        # A user's own model may raise anything.
         raise UsageError(f"{case.model}: {' '.join(str(error).split())[:500]}") from None
     return answer
 

@@ -1,7 +1,9 @@
-"""What is here of what rmmbench can use, what that allows, and what to do about the rest."""
+"""Which of the things that rmmbench can use are here, what that allows, and how to get the rest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from rmmbench.results.listing import Listing
 
 
 @dataclass(frozen=True)
@@ -9,8 +11,8 @@ class Finding:
     """One thing that was looked for.
 
     Attributes:
-        found: What there is; None where it is absent or broken.
-        note: What that means and what to do, where something can or must be done.
+        found: Its version or name; None if it is absent or broken.
+        note: What that means and what to do, if something can or must be done.
     """
 
     name: str
@@ -18,13 +20,28 @@ class Finding:
     note: str = ""
 
 
-def diagnose() -> list[Finding]:
-    """Look for everything that could be used here, and return what was found."""
-    return [_examined(name, probe) for name, probe in _PROBES.items()]
+class Findings(Listing[Finding]):
+    """What was looked for, a row each."""
+
+    def cells(self, item: Finding) -> Mapping[str, str]:
+        """Return the text of each column by its heading."""
+        return {"what": item.name, "found": item.found or "–", "what to know": item.note}
+
+
+def doctor() -> Findings:
+    """Look for everything that rmmbench can use, and return what was found.
+
+    Examples:
+        >>> import rmmbench
+        >>> found = {finding.name: finding.found for finding in rmmbench.doctor()}
+        >>> found["rmmbench"] == rmmbench.__version__
+        True
+    """
+    return Findings(_examined(name, probe) for name, probe in _PROBES.items())
 
 
 def _examined(name: str, probe: Callable[[], tuple[str | None, str]]) -> Finding:
-    """Return what a probe finds; a probe that fails has found something broken."""
+    """Return what a probe finds; if it raises, the thing is broken."""
     try:
         return Finding(name, *probe())
     except Exception as error:
@@ -79,8 +96,8 @@ def _gpu() -> tuple[str | None, str]:
         warnings.simplefilter("always")
         available = torch.cuda.is_available()
     if not available:
-        told = "; ".join(" ".join(str(warning.message).split()) for warning in caught)
-        return None, told or "no GPU that torch can use; memory is predicted, time is the CPU's"
+        reasons = "; ".join(" ".join(str(warning.message).split()) for warning in caught)
+        return None, reasons or "no GPU that torch can use; memory is predicted, time is the CPU's"
     properties = torch.cuda.get_device_properties()
     name = f"{properties.name}, {format_bytes(properties.total_memory)}"
     try:

@@ -1,4 +1,4 @@
-"""A record in the making, and the training step that it is of."""
+"""A record that is being filled in, and the training step that it describes."""
 
 import time
 from collections import Counter
@@ -37,15 +37,15 @@ Build = Callable[[Case], Built]
 
 
 class Draft:
-    """A record in the making: what is measured stays, whatever happens afterwards."""
+    """A record that is being filled in: what has been measured stays, whatever happens next."""
 
     def __init__(self, case: Case, announce: Announce, keep: Keep = lambda draft: None) -> None:
         """Start the clock.
 
         Args:
-            case: What the record is of.
-            announce: Told what is being done.
-            keep: Given the draft where what follows may end the process.
+            case: What is measured.
+            announce: Called with what is being done.
+            keep: Called with the draft before something that may end the process.
         """
         self.case = case
         self.announce = announce
@@ -67,11 +67,11 @@ class Draft:
 
     @property
     def sketch_path(self) -> Path | None:
-        """What the sketches of this process were computed with; fake ones were not."""
+        """How the sketches of this process were computed; None if there were none but fake ones."""
         return path_taken()
 
     def stage(self, name: str) -> None:
-        """Note, and tell, what comes next."""
+        """Note and announce what comes next."""
         self._stage = name
         self.announce(name)
 
@@ -80,16 +80,16 @@ class Draft:
         self._keep(self)
 
     def lost(self, name: str, error: BaseException, of: str = "") -> None:
-        """Note why a figure beside the main ones could not be had; those stand.
+        """Note why a secondary figure could not be measured; the main ones stand.
 
         Args:
             name: Its dotted path in the record.
-            error: What measuring it raised; not kept, as it holds what was being computed.
-            of: What raised it, where that is not the case's own method.
+            error: What measuring it raised; not kept, as it holds tensors.
+            of: What raised it, if not the case's own method.
         """
-        reason = f"{of}: {told(error)}" if of else told(error)
+        reason = f"{of}: {error_line(error)}" if of else error_line(error)
         self.missing[name] = reason
-        # That something does not fit is a result; a fault is to be seen.
+        # Running out of memory is a result; a fault must be seen.
         if not is_out_of_memory(error):
             self.warnings.append(
                 f"{name} could not be measured ({reason}); the other figures stand; correct the "
@@ -97,13 +97,13 @@ class Draft:
             )
 
     def explain_missing(self, reason: str | None = None) -> None:
-        """Note why there is no memory, timing or conditions: `reason`, or what was asked for."""
+        """Note why figures are missing: `reason`, or else what the case does not ask for."""
         case = self.case
         timed = "a prediction has no time" if case.device == "predict" else "memory only"
         if case.training is not None:
             timed = "steps are trained, not timed one by one"
         reasons = {"memory": "the case asks for time only", "timing": timed, "conditions": timed}
-        # Not every case asks for these, and one that does and was well has them.
+        # Not every case asks for these; one that asks has them, unless something went wrong.
         reasons |= {name: "" for name in ("training", "timeline") if getattr(case, name)}
         reasons |= {"gradient": timed} if case.gradient_draws else {}
         if case.method == "rmm":
@@ -113,7 +113,7 @@ class Draft:
                 self.missing.setdefault(name, reason or usual)
 
     def record(self, environment: Environment, outcome: Outcome, reason: str | None) -> Record:
-        """Return the record as it stands."""
+        """Return the record as it is now."""
         return Record(
             key=self.case.key,
             case=self.case,
@@ -143,8 +143,8 @@ class Draft:
         return {f"timing.{name}": reason for name, reason in unknown.items()} | self.missing
 
 
-def told(error: BaseException) -> str:
-    """Return an error in one line, whatever its class makes of being told."""
+def error_line(error: BaseException) -> str:
+    """Return an error in one line, even if its class cannot be printed."""
     named = type(error).__name__
     try:
         text = printable(str(error))
@@ -160,7 +160,7 @@ def prepare(
     foreach: bool,
     build: Build = models.build,
 ) -> TrainingStep:
-    """Build the model, make a batch, and apply the method, everything from the case's seed."""
+    """Build the model, make a batch and apply the method, all from the case's seed."""
     case = draft.case
     torch.manual_seed(case.seed)
     manual_seed(case.seed)
@@ -168,13 +168,13 @@ def prepare(
         model, make_batch, draft.synthetic, warnings = build(case)
         batch = make_batch()
     draft.warnings += [warning for warning in warnings if warning not in draft.warnings]
-    # A factory of the user's own may have named another device, or make a batch of NumPy's arrays.
+    # A user's factory may have named another device, or make a batch of NumPy arrays.
     if any(parameter.device.type != device for parameter in model.parameters()):
         model.to(device)
     batch = placed(batch, device)
     model.train()
     dtype = AUTOCAST[case.dtype]
-    # What a layer keeps is autocast's copy.
+    # A layer keeps autocast's copy of its input.
     with torch.device(device), autocast(model, dtype):
         _apply_method(draft, model, batch)
     optimizer = make_optimizer(case.optimizer, model.parameters(), foreach=foreach)
@@ -182,7 +182,7 @@ def prepare(
 
 
 def _apply_method(draft: Draft, model: nn.Module, batch: Mapping[str, Any]) -> None:
-    """Change the model as the case asks, and note what it is and what of it was left."""
+    """Change the model as the case asks, and note what was changed and what was left."""
     case, left_out = draft.case, Counter(left_out_layers(model).values())
     draft.parameter_dtypes = parameter_dtypes(model)
     stack = methods.stack(case.steps)
@@ -193,7 +193,7 @@ def _apply_method(draft: Draft, model: nn.Module, batch: Mapping[str, Any]) -> N
 
 
 def parameter_dtypes(model: nn.Module) -> dict[str, int]:
-    """Return how many numbers a model's parameters have of each dtype."""
+    """Return how many numbers of each dtype a model's parameters have."""
     found: Counter[str] = Counter()
     for parameter in model.parameters():
         found[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()

@@ -1,4 +1,4 @@
-"""What a launcher tells while it runs."""
+"""What a launcher reports while it runs."""
 
 from typing import NamedTuple
 
@@ -13,13 +13,13 @@ class Started(NamedTuple):
 
 
 class Working(NamedTuple):
-    """Some time has passed; these cases are running, each with what it does."""
+    """Some time has passed; these cases are running, each at its stage."""
 
     running: list[tuple[Case, str]]
 
 
 class Finished(NamedTuple):
-    """A case is done, well or not."""
+    """A case is done, successfully or not."""
 
     record: Record
 

@@ -1,4 +1,4 @@
-"""How a plan is carried out: a run directory is made, held, and filled with records."""
+"""Carries out a plan: makes the run directory, locks it, and fills it with records."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +11,8 @@ from rmmbench.errors import Interrupted
 from rmmbench.results.record import Environment
 from rmmbench.results.store import Run, RunInfo, hashes
 from rmmbench.running.events import Event
-from rmmbench.running.fork_server import EndedError
 from rmmbench.running.interrupts import deferred
+from rmmbench.running.isolation.fork_server import EndedError
 from rmmbench.running.local import LocalLauncher
 from rmmbench.running.progress import show_progress
 from rmmbench.running.sweeping import remaining, sweep
@@ -20,7 +20,7 @@ from rmmbench.spec.case import Case
 from rmmbench.spec.profile import Profile
 
 Follow = Callable[[Iterator[Event], Sequence[Case]], None]
-"""Goes through the events of a run until they end; told the cases that it has to do."""
+"""Called with the events of a run, which it goes through to the end, and the cases still to do."""
 
 
 def open_run(
@@ -32,18 +32,18 @@ def open_run(
     name: str,
     command: str,
 ) -> Run:
-    """Make the run directory of some cases, or open the one that is there.
+    """Make the run directory for some cases, or open the one that is there.
 
     Args:
         path: The directory.
-        profile: With all changes in it.
-        cases: What the run is to measure.
+        profile: With all changes applied.
+        cases: What the run measures.
         environment: The machine that measures.
-        name: The profile's, as it was asked for.
-        command: What a person typed to get there, for run.json.
+        name: The profile's name, as the user gave it.
+        command: The command line, for run.json.
 
     Raises:
-        RunError: If it is of other cases, or cannot be written.
+        RunError: If the directory holds other cases, or cannot be written.
     """
     info = RunInfo(
         rmmbench=rmmbench.__version__,
@@ -58,7 +58,7 @@ def open_run(
 
 
 def run_path(name: str, device: str) -> Path:
-    """Return where a run goes that nobody gave a directory: runs/NAME-DEVICE."""
+    """Return the default run directory: runs/NAME-DEVICE."""
     plain = re.sub(r"[:/\s]+", "-", name)
     return Path("runs") / f"{plain}-{device}"
 
@@ -70,14 +70,14 @@ def execute(
 
     Args:
         run: From `open_run`.
-        cases: All of the run.
-        retry: Measure cases anew that failed.
-        follow: Goes through what happens; shows it as bars or lines on stderr if not given.
+        cases: All cases of the run.
+        retry: Measure failed cases again.
+        follow: Goes through the events; by default shows them as bars or lines on stderr.
 
     Raises:
         RunError: If the directory is in use, or cannot be written.
         EndedError: If no process can be started.
-        Interrupted: By a signal; its message says what is kept.
+        Interrupted: By a signal; the message says what is kept.
     """
     with holding(run, f"of {len(cases)} cases"):
         events = sweep(run, cases, launcher_of(run), retry=retry)
@@ -85,7 +85,7 @@ def execute(
 
 
 def launcher_of(run: Run) -> LocalLauncher:
-    """Return what measures the cases of a run on this machine."""
+    """Return the launcher that measures a run's cases on this machine."""
     return LocalLauncher(
         run.info.environment,
         time_limit_seconds=run.info.profile.time_limit_seconds,
@@ -96,10 +96,10 @@ def launcher_of(run: Run) -> LocalLauncher:
 
 @contextmanager
 def holding(run: Run, what: str) -> Iterator[None]:
-    """Hold the run directory; where measuring ends before its end, say how many records it has.
+    """Lock the run directory; an error that ends measuring early says how many records there are.
 
     Args:
-        run: Nobody else writes to it within.
+        run: No other process can write to it within.
         what: Follows the number of records: "of 8 cases".
 
     Raises:

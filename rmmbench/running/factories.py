@@ -1,4 +1,4 @@
-"""A model as Python is given it: a name, or a function that makes one, also for other processes."""
+"""A model as Python callers give it: a name, or a function that other processes can call too."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Factory = Callable[..., "tuple[nn.Module, Callable[[], Mapping[str, Any]]]"]
-"""factory(batch_size=…, seq_len=…) returns a model, and what makes its keyword arguments."""
+"""factory(batch_size=…, seq_len=…) returns a model and a function that makes its batches."""
 
 _OWN = "defined_here"
 _MODULE = """
@@ -44,11 +44,11 @@ def name_of(model: str | Factory) -> str:
 
 @contextmanager
 def importable(model: str | Factory) -> Iterator[str]:
-    """Give a name by which another process finds the model, for as long as this lasts.
+    """Give a name by which another process finds the model, within this context.
 
     Raises:
         TypeError: If the model is neither a name nor a function.
-        UsageError: If the function cannot be imported elsewhere, nor be sent there.
+        UsageError: If another process can neither import the function nor be sent it.
     """
     name = name_of(model)
     if isinstance(model, str) or _is_found(model):
@@ -61,7 +61,7 @@ def importable(model: str | Factory) -> Iterator[str]:
     with TemporaryDirectory(prefix="rmmbench-") as folder:
         Path(folder, f"{own}.pickle").write_bytes(import_module("cloudpickle").dumps(model))
         Path(folder, f"{own}.py").write_text(_MODULE, encoding="utf-8")
-        # A process that measures is told where modules are found.
+        # A process that measures gets this process's sys.path.
         sys.path.append(folder)
         try:
             yield f"import:{own}:factory"
@@ -70,7 +70,7 @@ def importable(model: str | Factory) -> Iterator[str]:
 
 
 def _is_found(model: Factory) -> bool:
-    """Return whether a function is the one that its module has by its name."""
+    """Return whether a function can be imported by its name from its module."""
     module = sys.modules.get(getattr(model, "__module__", ""))
     if module is None or module.__name__ == "__main__" or not getattr(module, "__file__", None):
         return False
@@ -78,5 +78,5 @@ def _is_found(model: Factory) -> bool:
 
 
 def _word(model: Factory) -> str:
-    """Return a function's name as a module may have it; that of a lambda is none."""
+    """Return a function's name as part of a module's name; a lambda's is no identifier."""
     return re.sub(r"\W+", "_", getattr(model, "__name__", "factory")).strip("_")

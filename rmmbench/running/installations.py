@@ -1,4 +1,4 @@
-"""Runs a sweep again, as a process of its own, with this code or another."""
+"""Runs a sweep again in a process of its own, with this code or another installation's."""
 
 import os
 import shlex
@@ -12,19 +12,19 @@ from pathlib import Path
 
 from rmmbench.errors import Exit, RunError, UsageError
 from rmmbench.results.store import Run
-from rmmbench.running.leftovers import Folder
+from rmmbench.running.isolation.leftovers import Folder
 from rmmbench.spec.printable import printable
 
 
 @dataclass(frozen=True)
 class Code:
-    """What a sweep runs with.
+    """The code that a sweep runs with.
 
     Attributes:
-        python: The interpreter, and so the installed packages.
-        folder: The working directory, and so the modules that `import:` finds.
-        variables: Of the environment, besides this process's own.
-        commit: What its records must say that they measured; None if that may be anything.
+        python: The interpreter, which decides the installed packages.
+        folder: The working directory, which decides the modules that `import:` finds.
+        variables: Environment variables besides this process's own.
+        commit: The commit that its records must name; None for any.
     """
 
     python: str = sys.executable
@@ -34,7 +34,7 @@ class Code:
 
 
 def arguments(run: Run) -> list[str]:
-    """Return the arguments of the sweep that wrote a run directory, to give them again.
+    """Return the command-line arguments of the sweep that wrote a run directory.
 
     Raises:
         UsageError: If another command wrote it.
@@ -43,18 +43,18 @@ def arguments(run: Run) -> list[str]:
     if words[:2] != ["rmmbench", "sweep"]:
         what = f"{run.path} must have been written by `rmmbench sweep` to be measured again"
         raise UsageError(f"{what}, not by `{printable(run.info.command, 100)}`")
-    # A profile's file is the same for both codes, whatever directory they run in.
+    # A profile's file is the same for both codes, whichever directory they run in.
     profile = Path(run.info.profile_name)
     place = {run.info.profile_name: str(profile.resolve())} if profile.is_file() else {}
     return [place.get(word, word) for word in words[2:]]
 
 
 def sweep_again(run: Run, code: Code, out: Path) -> Run:
-    """Measure what a run measured once more, into `out`, and return that run.
+    """Measure a run's cases again into `out`, and return the new run.
 
     Raises:
         UsageError: If `run` was not written by a sweep.
-        RunError: If nothing came of it, or it measured other code.
+        RunError: If the sweep failed, or measured other code.
     """
     out = out.resolve()
     command = [code.python, "-m", "rmmbench", "sweep", *arguments(run), "--out", str(out)]
@@ -72,7 +72,7 @@ def sweep_again(run: Run, code: Code, out: Path) -> Run:
         )
     except OSError as error:
         raise UsageError(f"{code.python} cannot be run: {error.strerror}") from error
-    # Cases that failed have their records, which the comparison is about.
+    # Failed cases have records too, which can be compared.
     if done.returncode not in (Exit.OK, Exit.SOME_FAILED):
         said = printable(done.stderr.strip().rpartition("\n")[2], 300)
         raise RunError(f"`{shlex.join(command)}` ended with {done.returncode}: {said}")
@@ -83,13 +83,13 @@ def sweep_again(run: Run, code: Code, out: Path) -> Run:
 
 @contextmanager
 def revision(name: str, folder: Path) -> Iterator[Code]:
-    """Check out a revision of the git repository about `folder`, and give the code that it is.
+    """Check out a revision of the git repository around `folder`, and give its code.
 
-    The worktree is a temporary one, removed at the end, or by whatever sweep comes next. What this
-    Python imports from inside of the repository is imported from the worktree in its place.
+    The worktree is temporary: it is removed at the end, or by the next sweep. Whatever this Python
+    imports from inside the repository is imported from the worktree instead.
 
     Raises:
-        UsageError: If there is no git, repository or such revision.
+        UsageError: If there is no git, no repository or no such revision.
     """
     root = Path(_git(folder, "rev-parse", "--show-toplevel")).resolve()
     try:
@@ -113,7 +113,7 @@ def revision(name: str, folder: Path) -> Iterator[Code]:
 
 
 def _require_commit(run: Run, code: Code) -> None:
-    """Make sure that an installed copy of the code did not take the place of a revision."""
+    """Raise RunError if an installed copy was measured in place of the revision."""
     commits = {record.environment.commit for record in run.records()}
     others = [commit for commit in commits if commit not in (code.commit, None)]
     if code.commit and others:
@@ -123,9 +123,9 @@ def _require_commit(run: Run, code: Code) -> None:
 
 
 def _moved(paths: list[str], root: Path, tree: Path) -> Iterator[str]:
-    """Yield where modules are imported from, those inside of `root` by their place in `tree`.
+    """Yield the import paths inside `root`, each at its place in `tree`.
 
-    An environment in the repository stays: it is no part of a revision.
+    A virtual environment in the repository is left out: it is no part of a revision.
     """
     for path in map(Path, filter(None, paths)):
         place = path.resolve()
@@ -135,7 +135,7 @@ def _moved(paths: list[str], root: Path, tree: Path) -> Iterator[str]:
 
 
 def _outside(root: Path) -> Iterator[str]:
-    """Yield what the environment adds to the path from elsewhere than `root`."""
+    """Yield the paths of PYTHONPATH that are not inside `root`."""
     given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     yield from (path for path in given if not Path(path).resolve().is_relative_to(root))
 
@@ -144,9 +144,9 @@ def _git(folder: Path, *words: str) -> str:
     git = shutil.which("git")
     if git is None:
         raise UsageError("a revision can only be measured where git is installed")
-    # A checkout for a moment is none that a hook should know of.
+    # Hooks have nothing to do with a temporary checkout.
     command = [git, "-c", f"core.hooksPath={os.devnull}", "-C", str(folder), *words]
-    # Within a hook git names the repository that it runs for, which need not be this one.
+    # In a hook, git's variables name the repository of the hook, which need not be this one.
     plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     done = subprocess.run(
         command, capture_output=True, text=True, errors="replace", env=plain, check=False

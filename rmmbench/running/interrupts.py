@@ -1,4 +1,4 @@
-"""Signals that end a command: raised at once, or, while results are kept, where none is lost."""
+"""Signals that end a command: raised at once, or, while results are written, where none is lost."""
 
 import signal
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ _pending: int | None = None
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Within, an interrupt, a request to end and a terminal that closes raise `Interrupted`.
+    """Within, SIGINT, SIGTERM and SIGHUP raise `Interrupted`.
 
-    A signal that is ignored, as nohup has it, stays so.
+    A signal that is ignored, as under nohup, stays ignored.
     """
     before = {}
     for number in _SIGNALS:
         if signal.getsignal(number) not in (signal.SIG_IGN, None):
-            with suppress(ValueError):  # not the main thread: signals are somebody else's
+            with suppress(ValueError):  # only the main thread can set handlers
                 before[number] = signal.signal(number, _receive)
     try:
         yield
@@ -33,7 +33,7 @@ def raised() -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within, `Interrupted` is raised by `check` only, and at the end."""
+    """Within, `Interrupted` is raised only by `check`, and at the end."""
     global _is_deferred, _pending
     _is_deferred = True
     try:
@@ -47,7 +47,7 @@ def check() -> None:
     """Raise the signal that came, if one did.
 
     Raises:
-        Interrupted: For the last of them.
+        Interrupted: For the last signal.
     """
     global _pending
     number, _pending = _pending, None

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from rmmbench.results.record import Memory, Record
 from rmmbench.results.store import Run
-from rmmbench.running import process
 from rmmbench.running.events import Event
+from rmmbench.running.isolation import process
 from rmmbench.running.sweeping import Launcher, sweep
 from rmmbench.spec.case import Case
 

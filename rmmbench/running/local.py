@@ -1,4 +1,4 @@
-"""The local launcher: cases on this machine, one at a time where they would disturb each other."""
+"""The local launcher: it runs cases on this machine, alone if they would disturb each other."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -8,15 +8,15 @@ from pathlib import Path
 from rmmbench.results.record import Environment
 from rmmbench.running import interrupts
 from rmmbench.running.events import Event, Finished, Started, Working
-from rmmbench.running.process import TICK_SECONDS, CaseProcess
+from rmmbench.running.isolation.process import TICK_SECONDS, CaseProcess
 from rmmbench.spec.case import Case
 
 
 class LocalLauncher:
     """Runs each case in a process of its own.
 
-    Predictions share the machine, `jobs` at a time, and so do runs of training on the CPU, which
-    take `jobs` threads between them; whatever else is measured has it alone.
+    Predictions run `jobs` at a time. Trainings on the CPU run side by side too, with `jobs` threads
+    in all. Everything else that is measured has the machine alone.
     """
 
     def __init__(
@@ -26,8 +26,8 @@ class LocalLauncher:
 
         Args:
             environment: Of this machine.
-            time_limit_seconds: A case that takes longer is ended.
-            jobs: How many processes of one thread the machine has room for.
+            time_limit_seconds: A case that takes longer is killed.
+            jobs: How many single-threaded processes may run at a time.
             folder: The run directory.
         """
         self._environment = environment
@@ -36,7 +36,7 @@ class LocalLauncher:
         self._folder = folder
 
     def run(self, cases: Sequence[Case]) -> Iterator[Event]:
-        """Yield what happens, until every case is finished. Processes still running die with it.
+        """Yield events until every case is finished. Closing the iterator kills running cases.
 
         Raises:
             EndedError: If a process cannot be started.
@@ -76,6 +76,6 @@ class LocalLauncher:
 
 
 def _threads(case: Case) -> int | None:
-    """Return the CPU threads of a run that others may run beside; None for one to be alone."""
+    """Return the threads of a case that others may run beside; None if it must run alone."""
     is_trained_here = case.training is not None and case.time_device == "cpu"
     return case.training.threads if case.training and is_trained_here else None

@@ -1,4 +1,4 @@
-"""One case, asked for in Python: its memory predicted here, or measured in a process of its own."""
+"""One case from Python: its memory predicted in this process, or measured in one of its own."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ from typing import Any
 from rmmbench.errors import UnknownNameError, UsageError, check_arguments
 from rmmbench.models import MODELS
 from rmmbench.results.record import Memory, Record
-from rmmbench.running import process
 from rmmbench.running.events import Finished
 from rmmbench.running.factories import Factory, importable, name_of
+from rmmbench.running.isolation import process
 from rmmbench.running.local import LocalLauncher
 from rmmbench.running.plan import (
     DEVICES,
@@ -38,24 +38,24 @@ def predict(
 ) -> Memory:
     """Return the memory that one training step would take on a GPU; nothing is allocated.
 
-    The step is followed on fake tensors, in this process. Random numbers are left as they were.
+    The step runs on fake tensors, in this process. Random number generators keep their state.
 
     Args:
         model: A name of `rmmbench list models`, hf: and import: too; or a function that, called
             as factory(batch_size=…, seq_len=…), returns a model and a function without arguments
             that makes the keyword arguments of a batch. The model returns its loss.
-        batch_size: Samples a step; the task's, or 32.
-        seq_len: Padded length in tokens; the task's, or 128 for models of tokens.
-        task: A task, for its shape.
-        settings: Of the case: method, sketch, rho, where, share, dtype, optimizer, attention …;
-            with a sketch, rho or proj_dim the method is "rmm" if none is given, else "exact".
+        batch_size: Samples in a step; by default the task's, or 32.
+        seq_len: Padded length in tokens; by default the task's, or 128 for models of tokens.
+        task: A task whose shape to take.
+        settings: Of the case: method, sketch, rho, where, share, dtype, optimizer, attention …
+            The default method is "rmm" with a sketch, rho or proj_dim, and else "exact".
 
     Returns:
         Bytes; see `rmmbench docs results`.
 
     Raises:
-        TypeError: If an argument has no such name.
-        UsageError: If one cannot be, or the method's memory cannot be predicted.
+        TypeError: If there is no argument of that name.
+        UsageError: If a value is not possible, or the method's memory cannot be predicted.
         CannotPredictError: If the model asks for values, which fake tensors do not have.
 
     Examples:
@@ -102,24 +102,24 @@ def measure(
 ) -> Record:
     """Measure memory and time of one way to train a model, in a process of its own.
 
-    What fails or does not fit is told by the record's `outcome` and `reason`, not raised.
+    A failure or a lack of memory is not raised; the record's `outcome` and `reason` say it.
 
     Args:
         model: As `predict` takes it. A function that is defined in a notebook is sent to the
             process by cloudpickle, if that is installed.
-        device: "cuda", "cpu", "predict", or "auto": the GPU where there is one; else memory is
-            predicted and time measured on the CPU.
-        batch_size: Samples a step; the task's, or 32.
-        seq_len: Padded length in tokens; the task's, or 128 for models of tokens.
-        task: A task, for its shape.
-        time_limit_seconds: After which the process is ended, and the outcome is "timeout".
-        settings: As `predict` takes them; timing={"max_seconds": 5} too, and gradient_draws=5 to
+        device: "cuda", "cpu", "predict", or "auto": the GPU if there is one; else memory is
+            predicted and time is measured on the CPU.
+        batch_size: Samples in a step; by default the task's, or 32.
+        seq_len: Padded length in tokens; by default the task's, or 128 for models of tokens.
+        task: A task whose shape to take.
+        time_limit_seconds: After this time the process is killed, and the outcome is "timeout".
+        settings: As `predict` takes them; also timing={"max_seconds": 5}, and gradient_draws=5 to
             compare gradients with those of the exact model.
 
     Raises:
-        TypeError: If an argument has no such name.
-        UsageError: If one cannot be, the device is not here, or the function of a model cannot be
-            imported by another process.
+        TypeError: If there is no argument of that name.
+        UsageError: If a value is not possible, the device is not here, or another process cannot
+            import the model's function.
 
     Examples:
         >>> import rmmbench
@@ -153,18 +153,18 @@ def case_of(
     seq_len: int | None,
     settings: Mapping[str, Any],
 ) -> Case:
-    """Return the case of a model and settings, the batch's shape filled in.
+    """Return the case of a model and settings, with the shape of its batch filled in.
 
     Args:
         model: Its name.
-        task: Whose shape is taken where none is given.
-        batch_size: The task's, or 32, if None.
-        seq_len: The task's, or 128, if None; nothing for models without a sequence.
-        settings: By their flat names, as a profile has them.
+        task: Gives the shape where none is given.
+        batch_size: If None, the task's, or 32.
+        seq_len: If None, the task's, or 128; stays None for models without a sequence.
+        settings: By flat name, as in a profile.
 
     Raises:
-        TypeError: If a setting has no such name.
-        UsageError: If one cannot be.
+        TypeError: If there is no setting of that name.
+        UsageError: If a value is not possible.
     """
     fields = [name for name in Case.model_fields if name not in _NOT_ASKED]
     names = [*fields, "method", *known()]
@@ -183,7 +183,7 @@ def case_of(
 
 @contextmanager
 def _random_numbers_kept() -> Iterator[None]:
-    """Leave torch's generators, and the seeds of sketches, as they are."""
+    """Restore torch's generators and the seeds of sketches at the end."""
     import torch
 
     from rmmbench.nn.seeds import seeds_kept
@@ -193,5 +193,5 @@ def _random_numbers_kept() -> Iterator[None]:
     with torch.random.fork_rng(gpus), seeds_kept():
         yield
     if not is_ready:
-        # Where CUDA is not ready yet, a seed waits for it.
+        # A seed that was set before CUDA is initialised waits for it.
         torch.cuda.manual_seed_all(torch.initial_seed())

@@ -1,7 +1,7 @@
 """A whole profile, run from Python: what `rmmbench sweep` and `rmmbench train` do."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -18,7 +18,10 @@ from rmmbench.spec.profile import Profile
 _FLAGS = {"model", "task", "batch_size", "seq_len", "dtype", "attention", "optimizer"} | {
     *("rho", "sketch", "method", "seed")
 }
-"""Axes that the command line has, too."""
+"""Axes that the command line has too."""
+
+
+_OWN = ("out", "device", "retry", "quiet")
 
 
 def run(
@@ -30,11 +33,11 @@ def run(
     quiet: bool = False,
     **axes: Any,
 ) -> Run:
-    """Measure, or train, all that a profile asks for, and return the run with its records.
+    """Measure or train all that a profile asks for, and return the run with its records.
 
-    Each case runs in a process of its own. What `out` has records of already is not measured again:
-    the same call, made once more, goes on where it stopped. A bar tells how far it is, in a
-    terminal and in a notebook with ipywidgets; elsewhere a line a case on stderr.
+    Each case runs in a process of its own. Cases that `out` has records of are not measured again:
+    the same call, made once more, goes on where it stopped. A bar shows the progress in a terminal
+    and in a notebook with ipywidgets; elsewhere each case prints a line to stderr.
 
     Args:
         profile: A name of `rmmbench list profiles`, the path of a TOML file, or its content as a
@@ -42,16 +45,16 @@ def run(
         out: The run directory; runs/PROFILE-DEVICE if not given. A dict needs one.
         device: "auto", "cuda", "cpu" or "predict"; the profile's own if not given, mostly "auto".
         retry: Measure cases again that failed or took too long.
-        quiet: Tell nothing while it runs.
-        axes: Take the place of an axis of every grid: model, task, batch_size, seq_len, dtype,
-            method, sketch, rho, seed, where …, one value or several; and settings of training:
+        quiet: Show no progress.
+        axes: Replace an axis of every grid: model, task, batch_size, seq_len, dtype, method,
+            sketch, rho, seed, where …, by one value or several; or a setting of training:
             max_steps, data, checkpoint ….
 
     Raises:
-        TypeError: If an argument has no such name.
-        UnknownNameError: If no profile, model, method, sketch or device has a name.
-        ProfileError: If the profile does not say what it must.
-        UsageError: If a value cannot be, or nothing is left to measure.
+        TypeError: If there is no argument of that name.
+        UnknownNameError: If there is no profile, model, method, sketch or device of that name.
+        ProfileError: If the profile is not valid.
+        UsageError: If a value is not possible, or there is nothing to measure.
         RunError: If `out` holds another run, is in use or cannot be written.
 
     Examples:
@@ -65,11 +68,41 @@ def run(
         True
     """
     name = str(profile) if isinstance(profile, str | Path) else "python"
-    asked = _read(profile, out).overridden(*_changes(axes))
+    changes = axes_of(axes, others=[*TrainingSettings.model_fields, *_OWN])
+    training = {each: value for each, value in axes.items() if each not in changes}
+    asked = _read(profile, out).overridden(changes, training)
     where = device or asked.device
-    plan = make_plan(asked, where)
     path = run_path(Path(name).stem, where) if out is None else Path(out)
-    command = _command(name, device, axes, is_trained=any(case.training for case in plan.cases))
+    is_trained = where != "predict" and any("training" in grid.measure for grid in asked.grid)
+    command = _command(name, device, axes, is_trained=is_trained)
+    how = {"retry": retry, "quiet": quiet}
+    return run_profile(asked, where, path, name=name, command=command, **how)
+
+
+def run_profile(
+    asked: Profile,
+    device: str,
+    path: Path,
+    *,
+    name: str,
+    command: str,
+    retry: bool = False,
+    quiet: bool = False,
+    trains: bool = False,
+) -> Run:
+    """Measure, or train, what the run directory at `path` does not have yet; return the run.
+
+    Args:
+        asked: With all changes in it.
+        device: "auto", "cuda", "cpu" or "predict".
+        path: The run directory.
+        name: The profile's, for run.json.
+        command: What gets there again, for run.json.
+        retry: Measure cases again that failed or took too long.
+        quiet: Tell nothing while it runs.
+        trains: Whether models must be trained.
+    """
+    plan = make_plan(asked, device, trains=trains)
     made = open_run(path, asked, plan.cases, plan.environment, name=name, command=command)
     execute(made, plan.cases, retry=retry, follow=show_nothing if quiet else show_progress)
     return made
@@ -84,28 +117,45 @@ def _read(profile: str | Path | Mapping[str, Any], out: str | Path | None) -> Pr
     return profiles.validated(usual | dict(profile), "the profile")
 
 
-def _changes(axes: Mapping[str, Any]) -> tuple[dict[str, tuple[Any, ...]], dict[str, Any]]:
-    """Return what is changed of every grid, and of training."""
+def axes_of(
+    given: Mapping[str, Any], *, but: Collection[str] = (), others: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the values that arguments give to a grid's axes.
+
+    Args:
+        given: One value or several by the name of each argument.
+        but: Axes that cannot be given.
+        others: Arguments that are no axes.
+
+    Raises:
+        TypeError: If an argument is neither an axis nor one of the others.
+    """
     keys = {name: field.annotation for name, field in grid_class().model_fields.items()}
-    own = [name for name in keys if name not in ("measure", "training")]
-    check_arguments(axes, [*own, *TrainingSettings.model_fields])
-    changes = {name: value for name, value in axes.items() if name in own}
-    for name, value in changes.items():
-        is_many = isinstance(value, Sequence) and not isinstance(value, str)
+    own = [name for name in keys if name not in ("measure", "training", *but)]
+    check_arguments(given, [*own, *others])
+    found = {}
+    for name in filter(own.__contains__, given):
+        value = found[name] = given[name]
         if get_origin(keys[name]) is tuple:
-            changes[name] = tuple(value) if is_many else (value,)
-    return changes, {name: value for name, value in axes.items() if name not in own}
+            is_many = isinstance(value, Sequence) and not isinstance(value, str)
+            found[name] = tuple(value) if is_many else (value,)
+    return found
 
 
 def _command(name: str, device: str | None, axes: Mapping[str, Any], *, is_trained: bool) -> str:
-    """Return the command line that does the same, or the call where there is none."""
-    given = {"device": device} if device else {}
+    """Return the command line that does the same, or the Python call if there is none."""
+    given = ({"device": device} if device else {}) | dict(axes)
     if not set(axes) <= _FLAGS or not (name in profiles.names() or Path(name).is_file()):
-        told = ", ".join(f"{key}={value!r}" for key, value in {**given, **axes}.items())
-        return f"rmmbench.run({name!r}{', ' if told else ''}{told})"
+        return as_call("run", name, **given)
     words = ["rmmbench", "train" if is_trained else "sweep", name]
-    for key, value in {**given, **axes}.items():
+    for key, value in given.items():
         values = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
         for one in values:
             words += [f"--{key.replace('_', '-')}", str(one)]
     return shlex.join(words)
+
+
+def as_call(function: str, name: str, **given: Any) -> str:
+    """Return the call of a public function, as a person would type it again."""
+    told = [repr(name), *(f"{key}={value!r}" for key, value in given.items())]
+    return f"rmmbench.{function}({', '.join(told)})"

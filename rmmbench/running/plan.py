@@ -1,4 +1,4 @@
-"""What a sweep will do: the cases, on devices that are there, with names that exist."""
+"""The plan of a sweep: its cases, checked against this machine and the names that exist."""
 
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -10,7 +10,7 @@ from rmmbench.errors import RmmbenchError, UnknownNameError, UsageError
 from rmmbench.methods import check as check_stack
 from rmmbench.models import MODELS, check
 from rmmbench.results.record import Environment
-from rmmbench.running import process
+from rmmbench.running.isolation import process
 from rmmbench.spec.case import Case, Device
 from rmmbench.spec.profile import Profile
 
@@ -22,9 +22,9 @@ class Plan(NamedTuple):
     """What a sweep will do.
 
     Attributes:
-        cases: In the order they are measured.
-        environment: The machine they are measured on.
-        left_out: Cells of the profile that the device has nothing to say of.
+        cases: In the order in which they are measured.
+        environment: The machine that measures them.
+        left_out: How many cases of the profile the device cannot measure.
     """
 
     cases: list[Case]
@@ -32,17 +32,20 @@ class Plan(NamedTuple):
     left_out: int
 
 
-def make_plan(profile: Profile, device: str, *, import_models: bool = True) -> Plan:
+def make_plan(
+    profile: Profile, device: str, *, import_models: bool = True, trains: bool = False
+) -> Plan:
     """Look at the machine, and return what a sweep of `profile` does on `device`.
 
     Args:
-        profile: With the command line's changes in it.
+        profile: With the command line's changes applied.
         device: "cuda", "cpu", "predict", or "auto".
-        import_models: Import the user's own models too, to tell now whether they can be made.
+        import_models: Import the user's own models too, to check now whether they can be made.
+        trains: Whether models must be trained.
 
     Raises:
-        UsageError: If the device is not here, a name is unknown, a model cannot be made, or nothing
-            is left to measure.
+        UsageError: If the device is not here or cannot train, a name is unknown, a model cannot be
+            made, or there is nothing to measure.
     """
     if device not in DEVICES:
         raise UnknownNameError("device", device, DEVICES)
@@ -58,17 +61,18 @@ def make_plan(profile: Profile, device: str, *, import_models: bool = True) -> P
         raise UsageError(
             f"device '{device}' has nothing to measure here: this profile asks for time"
         )
+    if trains and not any(case.training for case in cases):
+        raise UsageError(f"device '{device}' cannot train; use cuda, cpu or auto")
     looked_at = [case for case in cases if import_models or not case.model.startswith("import:")]
     check_models(looked_at, profile.time_limit_seconds)
     return Plan(cases, environment, len(every_case) - len(cases))
 
 
 def _trainers(cases: list[Case]) -> list[str]:
-    """Return what takes long to import of what trains some of the cases."""
+    """Return the modules that training imports and that take long."""
     tasks = sorted({case.task for case in cases if case.training and case.task})
-    return (
-        ["rmmbench.measures.training_loop", *(DATA.module(task) for task in tasks)] if tasks else []
-    )
+    training = ["rmmbench.measures.training_loop"] if tasks else []
+    return training + [DATA.module(task) for task in tasks]
 
 
 def check_installed() -> None:
@@ -87,9 +91,9 @@ def check_names(cases: list[Case]) -> None:
 
 
 def check_models(cases: list[Case], limit_seconds: float) -> None:
-    """Raise UsageError for a model that cannot be made, sketched or trained as a case asks for it.
+    """Raise UsageError for a model that cannot be made, sketched or trained as a case asks.
 
-    What only running can tell, such as a module that never ends its import, the case will tell.
+    Faults that show only when a case runs, such as an import that never ends, are left to the case.
     """
     shapes = {(case.model, case.task, case.seq_len, case.attention): case for case in cases}
     sketched = {
@@ -119,9 +123,9 @@ def _but_size(case: Case) -> Iterator[object]:
 
 
 def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeDevice]:
-    """Return where memory and time come from, for one of DEVICES.
+    """Return where memory and time are measured, for one of DEVICES.
 
-    "auto" is the GPU where there is one; else memory is predicted and time measured on the CPU.
+    "auto" is the GPU if there is one; else memory is predicted and time is measured on the CPU.
 
     Raises:
         UsageError: If the device is "cuda" and there is none.
@@ -151,17 +155,17 @@ def _fault(
 ) -> str | None:
     """Return what is wrong with the first case that cannot be made, changed or trained."""
     suitability = import_module("rmmbench.running.suitability")
-    looks: list[tuple[Callable[[Case], object], list[Case]]] = [
+    checks: list[tuple[Callable[[Case], object], list[Case]]] = [
         (check, shapes),
         (suitability.check_method, stacked),
         (suitability.check_sketch, sketched),
     ]
     if trained:
-        looks.append((import_module("rmmbench.running.training").check_training, trained))
-    for look, looked_at in looks:
-        for case in looked_at:
+        checks.append((import_module("rmmbench.running.training").check_training, trained))
+    for check_case, cases in checks:
+        for case in cases:
             try:
-                look(case)
+                check_case(case)
             except (ValueError, RmmbenchError) as error:
                 return " ".join(str(error).split())
             except Exception:

@@ -1,4 +1,4 @@
-"""How far a run is, shown to people: in a terminal, in a notebook, and where there is neither."""
+"""The progress of a run, shown in a terminal, in a notebook, or as lines elsewhere."""
 
 import functools
 import sys
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Estimate:
-    """How long the cases that are left will take, from how long their like has taken.
+    """An estimate of how long the cases that are left will take, from how long similar ones took.
 
-    Cases are alike by model, batch and device, and by their settings if they train; where none of
-    the like is done yet, all count.
+    Cases are similar if they have the same model, batch and device, and, if they train, the same
+    settings. Where no similar case is done yet, all count.
     """
 
     def __init__(self, cases: "Sequence[Case]") -> None:
@@ -47,7 +47,7 @@ class Estimate:
         for kind in self._left.values():
             alike = self._done.get(kind)
             expected += sum(alike) / len(alike) if alike else overall
-        # Several cases at a time take less than their sum.
+        # Cases that run side by side take less time than their sum.
         return expected * min(1.0, (time.monotonic() - self._start) / sum(every))
 
 
@@ -57,15 +57,15 @@ Update = Callable[..., None]
 
 @contextmanager
 def bar(total: int | None, *, is_wanted: bool = True) -> "Iterator[tuple[Update, bool]]":
-    """Draw a bar on stderr, or below a notebook's cell, within; yield what changes it.
+    """Show a bar on stderr, or below a notebook's cell, within this context.
 
     Args:
-        total: How much there is to do; None if nobody knows.
+        total: How much there is to do; None if that is unknown.
         is_wanted: Whether to draw it at all.
 
     Yields:
-        A function of `advance`, `description` and `left`; and whether a bar can be seen: if there
-        is neither a terminal nor a notebook the caller prints lines.
+        A function of `advance`, `description` and `left` that changes the bar; and whether the bar
+        can be seen: without a terminal or a notebook the caller prints lines.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -87,18 +87,18 @@ def bar(total: int | None, *, is_wanted: bool = True) -> "Iterator[tuple[Update,
 
 
 def draws(console: "Console") -> bool:
-    """Return whether a bar can move there: on a terminal, or in a notebook that has widgets."""
+    """Return whether a bar can move on this console: a terminal, or a notebook with widgets."""
     return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 def show_progress(events: Iterator[Event], cases: "Sequence[Case] | None" = None) -> None:
-    """Follow events until they end: a bar with what runs now, what is left, and an estimate.
+    """Go through events to the end, and show a bar with what runs, what is left and an estimate.
 
-    Where no bar can be seen, print a line a case to stderr; of a search in any case.
+    Where no bar can be seen, print a line for each case to stderr; for a search print it always.
 
     Args:
         events: Of a run.
-        cases: All that it has to do; None for a search, of which nobody knows.
+        cases: All cases to do; None for a search, whose number of cases is unknown.
     """
     estimate = Estimate(cases or ())
     with bar(None if cases is None else len(cases)) as (update, is_seen):
@@ -114,7 +114,7 @@ def show_progress(events: Iterator[Event], cases: "Sequence[Case] | None" = None
 
 
 def show_nothing(events: Iterator[Event], cases: "Sequence[Case] | None" = None) -> None:
-    """Follow events until they end, in silence."""
+    """Go through events to the end, and show nothing."""
     deque(events, maxlen=0)
 
 
@@ -124,7 +124,7 @@ def _running(event: Working) -> str:
 
 
 def _outcome(record: "Record") -> str:
-    """Return what came of a case in one line."""
+    """Return the result of a case in one line."""
     case, took = record.case, format_seconds(record.wall_seconds)
     is_probe = case.memory_limit_bytes is not None
     found = [format_bytes(record.memory.peak_allocated_bytes)] if record.memory else []
@@ -142,6 +142,6 @@ def _outcome(record: "Record") -> str:
 
 
 def _kind(case: "Case") -> str:
-    # A sketch takes its time at every step; beside starting a model it hardly counts.
+    # A method's time counts if there are many steps; else making the model takes longer.
     how = case.label if case.training else ""
     return f"{case.model} {case.shape} {case.device} {how}"

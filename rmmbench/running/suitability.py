@@ -1,6 +1,6 @@
-"""Whether a model can take what a case asks for, told on fake tensors before anything is measured.
+"""Checks, on fake tensors and before anything is measured, that a model can do what a case asks.
 
-A user's own factory is not called for it.
+A user's own factory is not called for this.
 """
 
 from rmmbench import methods, sketches
@@ -11,9 +11,9 @@ from rmmbench.spec.steps import chosen
 
 
 def check_sketch(case: Case) -> None:
-    """Raise what the case's sketch has to say of the shapes that it would meet.
+    """Raise if the case's sketch cannot take the inputs of the model's layers.
 
-    Blocks must fit the input of every layer: a forward pass tells.
+    Blocks must fit the input of every layer; a forward pass shows whether they do.
 
     Raises:
         ValueError: If the sketch has no such setting, or no S for an input of the model.
@@ -36,14 +36,14 @@ def check_sketch(case: Case) -> None:
 
 
 def check_method(case: Case) -> None:
-    """Raise why the case's methods cannot be combined, or the model cannot take one of them.
+    """Raise if the case's methods cannot be combined, or the model cannot take one of them.
 
     Raises:
-        UsageError: If two methods of the stack decide about the same.
+        UsageError: If two methods of the stack decide about the same thing.
         ValueError: If the model has nothing that a method could change.
     """
     methods.stack(case.steps)
-    # What rmm has to say takes a step to find out; its own case will tell.
+    # Whether rmm fits takes a whole step to find out; its case will report it.
     rest = tuple(step for step in case.steps if step.name != "rmm")
     if not rest or case.model.startswith("import:"):
         return

@@ -12,11 +12,11 @@ class Launcher(Protocol):
     """Something that measures cases: this machine, or many."""
 
     def run(self, cases: Sequence[Case]) -> Iterator[Event]:
-        """Yield what happens, until every case is finished."""
+        """Yield events until every case is finished."""
 
 
 def remaining(run: Run, cases: Sequence[Case], *, retry: bool = False) -> list[Case]:
-    """Return the cases that the run has no record of; to `retry`, none but of a failure."""
+    """Return the cases that the run has no record of; with `retry`, also those that failed."""
     done = {record.key for record in run.records() if not (retry and record.has_failed)}
     return [case for case in cases if case.key not in done]
 
@@ -24,9 +24,9 @@ def remaining(run: Run, cases: Sequence[Case], *, retry: bool = False) -> list[C
 def sweep(
     run: Run, cases: Sequence[Case], launcher: Launcher, *, retry: bool = False
 ) -> Iterator[Event]:
-    """Measure the cases that are left, and yield what happens, each record once it is on disk.
+    """Measure the cases that are left, and yield the events, each record once it is on disk.
 
-    The run's lock must be held. To `retry` is to measure cases anew that failed.
+    The run's lock must be held. With `retry`, failed cases are measured again.
 
     Raises:
         RunError: If a record cannot be written; those before it stand.

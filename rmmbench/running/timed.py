@@ -1,4 +1,4 @@
-"""A case's steps in time, and what is measured beside them: conditions, energy, gradients."""
+"""Times a case's steps, and measures conditions, energy and gradients beside them."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from rmmbench.measures.time.processors import ProcessorWatch
 from rmmbench.measures.time.projection import SYNTHETIC, Projection
 from rmmbench.measures.time.turns import Reference, ReferenceFailedError, time_steps
 from rmmbench.results.timing import Timing
-from rmmbench.running.draft import Draft, prepare, told
+from rmmbench.running.draft import Draft, error_line, prepare
 
 TimeDevice = Literal["cuda", "cpu"]
 
@@ -28,9 +28,9 @@ _ENERGY_SECONDS = 1.0
 
 
 def measure_time(draft: Draft, device: TimeDevice) -> None:
-    """Time a case's steps in turn with exact's, or alone where exact does not fit, or fails.
+    """Time a case's steps in turn with exact's, or alone if exact does not fit or fails.
 
-    What is measured beside the times costs no more than itself where it fails.
+    If something that is measured beside the times fails, only that is missing.
     """
     case = draft.case
     draft.stage("building the model")
@@ -53,7 +53,7 @@ def measure_time(draft: Draft, device: TimeDevice) -> None:
     if case.gradient_draws is not None:
         draft.stage("comparing gradients")
         try:
-            # Copies of all gradients go to the host, which may not have room for them.
+            # Copies of all gradients go to the host, which may lack room for them.
             with no_more_than_there_is():
                 draft.gradient = measure_gradient_error(step, exact, case.gradient_draws, case.seed)
         except Exception as error:
@@ -76,7 +76,7 @@ def measure_projection(draft: Draft, device: TimeDevice) -> None:
 
 @contextmanager
 def _exact(stack: methods.Stack, model: nn.Module) -> Iterator[None]:
-    """Let a changed model be exact for a while, which may need more memory than there is."""
+    """Make a changed model exact within; that may need more memory than there is."""
     with no_more_than_there_is(), stack.reference(model):
         yield
 
@@ -84,12 +84,12 @@ def _exact(stack: methods.Stack, model: nn.Module) -> Iterator[None]:
 def _timed_in_turn(
     draft: Draft, step: TrainingStep, device: TimeDevice, exact: Reference
 ) -> tuple[Timing, Readings]:
-    """Return the times of the method and exact in turn; of the method alone if exact has none."""
+    """Time the method and exact in turn, or the method alone if exact fails."""
     try:
         return _timed(draft, step, device, exact)
     except ReferenceFailedError as failed:
         draft.lost(_RATIO, failed.__cause__ or failed, of="exact took no turns")
-    # The error is gone, and with it what exact was computing; so must be what it left behind.
+    # The error is gone, and with it exact's tensors; what exact left behind must go too.
     step.drop_gradients()
     give_back()
     return _timed_alone(draft, step, device)
@@ -106,10 +106,10 @@ def _timed(
     device: TimeDevice,
     exact: Reference | None = None,
 ) -> tuple[Timing, Readings]:
-    """Return the times of the case's steps, and the conditions that they were taken under."""
+    """Return the times of the case's steps, and the conditions they were measured under."""
     case = draft.case
     watches: list[GpuWatch | ProcessorWatch] = [ProcessorWatch(torch.get_num_threads())]
-    if device == "cuda":  # one thread starts the kernels
+    if device == "cuda":  # one thread launches the kernels
         watches = [ProcessorWatch(1), GpuWatch()]
     timing = time_steps(step, case.batch_size, device, case.timing, exact, _all(watches))
     readings: Readings = {}
@@ -121,7 +121,7 @@ def _timed(
 
 @contextmanager
 def _all(watches: Sequence[AbstractContextManager[object]]) -> Iterator[None]:
-    """Enter all of them, once the first step counts."""
+    """Enter all watches; called when the first step that counts begins."""
     with ExitStack() as stack:
         for watch in watches:
             stack.enter_context(watch)
@@ -129,7 +129,7 @@ def _all(watches: Sequence[AbstractContextManager[object]]) -> Iterator[None]:
 
 
 def _energy(draft: Draft, step: TrainingStep, timing: Timing) -> Reading[float]:
-    """Return the energy of the method alone, as its steps and exact's took turns before."""
+    """Return the energy of the method's own steps; the timed ones took turns with exact's."""
     batch_size = draft.case.batch_size
     steps = max(3, round(_ENERGY_SECONDS * timing.samples_per_second / batch_size))
     try:
@@ -139,5 +139,5 @@ def _energy(draft: Draft, step: TrainingStep, timing: Timing) -> Reading[float]:
             torch.cuda.synchronize()
     except Exception as error:
         draft.lost("conditions.energy_joules_per_sample", error)
-        return None, told(error)
+        return None, error_line(error)
     return watch.energy(samples=steps * batch_size)

@@ -1,4 +1,4 @@
-"""A case that is trained: its model, its method and its data meet transformers' Trainer."""
+"""Trains a case: brings its model, method and data together with transformers' Trainer."""
 
 from pathlib import Path
 
@@ -18,11 +18,11 @@ from rmmbench.spec.case import Case
 
 
 def train_model(draft: Draft, folder: Path) -> str | None:
-    """Train the case's model, put what comes of it into the draft, and return why it was stopped.
+    """Train the case's model, put the result into the draft, and return why training diverged.
 
     Args:
         draft: Of a case with `training` and `time_device`.
-        folder: The run directory; a run that was stopped has its checkpoint there.
+        folder: The run directory; a training that was interrupted has its checkpoint there.
     """
     case = draft.case
     assert case.training is not None
@@ -53,11 +53,11 @@ def train_model(draft: Draft, folder: Path) -> str | None:
 
 
 def check_training(case: Case) -> None:
-    """Raise what is wrong with a case that is to be trained, as far as it shows before.
+    """Raise if a case cannot be trained, as far as that can be known before it starts.
 
     Raises:
-        ValueError: If a pattern of watched layers matches none, or there is no such checkpoint.
-        DataError: If the data is not there, or is not what it must be.
+        ValueError: If a pattern of watched layers matches no layer, or there is no such checkpoint.
+        DataError: If the data is missing or not valid.
     """
     assert case.training is not None
     data.load(case)
@@ -95,7 +95,7 @@ def _watch(case: Case) -> list[NoiseCallback]:
 
 
 def _drawn(watch: NoiseCallback, case: Case, announce: Announce) -> list[DrawnNoise]:
-    """Return what drawing S at the last step tells, if that is asked for."""
+    """Return the noise of sketches drawn at the last step, if the case asks for it."""
     settings = case.training
     if settings is None or not settings.draw_rho or watch.captured is None:
         return []

@@ -1,6 +1,6 @@
-"""What a case's own process does: build the model, apply the method, measure, send the record.
+"""What a case's own process does: build the model, apply the method, measure, return the record.
 
-The only place where models, methods and measures meet.
+Models, methods and measures meet only here.
 """
 
 import functools
@@ -22,7 +22,7 @@ from rmmbench.measures.nvml import process_bytes
 from rmmbench.measures.step import Prepare
 from rmmbench.results.out_of_memory import is_out_of_memory
 from rmmbench.results.record import Environment, Outcome, Record
-from rmmbench.running.draft import Announce, Draft, prepare, told
+from rmmbench.running.draft import Announce, Draft, error_line, prepare
 from rmmbench.running.timed import measure_projection, measure_time
 from rmmbench.spec.case import Case, Device
 from rmmbench.spec.measuring import TimelineSettings
@@ -36,14 +36,14 @@ def measure(
     announce: Announce,
     keep: Callable[[Record], None] = lambda record: None,
 ) -> Record:
-    """Return the record of a case, whatever becomes of it in this process.
+    """Measure a case in this process and return its record, even if it fails.
 
     Args:
         case: What is measured.
         environment: Of this machine.
         folder: The run directory, for what does not fit in a record.
-        announce: Told what is being done.
-        keep: Given the record as it would be if this process were to end here.
+        announce: Called with what is being done.
+        keep: Called with the record as it would be if this process ended now.
     """
     draft = Draft(case, announce, lambda so_far: keep(so_far.record(environment, "error", None)))
     outcome, reason = _measure(draft, folder)
@@ -72,7 +72,7 @@ def _measure(draft: Draft, folder: Path) -> tuple[Outcome, str | None]:
         if memory_device is not None and case.timeline is not None:
             _follow_memory(draft, case.timeline, memory_device, folder)
         if case.training is not None:
-            # It takes an extra, and long to import.
+            # It needs an extra, and takes long to import.
             from rmmbench.running.training import train_model
 
             diverged = train_model(draft, folder)
@@ -83,17 +83,17 @@ def _measure(draft: Draft, folder: Path) -> tuple[Outcome, str | None]:
     except Exception as error:
         draft.explain_missing("the case did not get so far")
         if is_out_of_memory(error):
-            return "out_of_memory", told(error)
+            return "out_of_memory", error_line(error)
         traceback.print_exc()
-        return "error", told(error)
+        return "error", error_line(error)
     draft.explain_missing()
     return "diverged" if diverged else "ok", diverged
 
 
 def _devices(draft: Draft) -> tuple[Device | None, Literal["cuda", "cpu"] | None]:
-    """Return where memory and time are told of, None where the method lacks what it takes.
+    """Return where memory and time are measured; None where the method lacks what it needs.
 
-    Memory that cannot be predicted is measured on the CPU, if time is.
+    Memory that cannot be predicted is measured on the CPU, if time is measured there.
     """
     case, lacks = draft.case, methods.stack(draft.case.steps).lacks
     memory_device: Device | None = case.memory_device
@@ -108,7 +108,7 @@ def _devices(draft: Draft) -> tuple[Device | None, Literal["cuda", "cpu"] | None
 
 
 def _over_limit(draft: Draft) -> str | None:
-    """Return how far a step is over the case's limit of memory, None if it is not."""
+    """Return in words that a step exceeds the case's memory limit; None if it does not."""
     limit, memory = draft.case.memory_limit_bytes, draft.memory
     if limit is None or memory is None or memory.peak_allocated_bytes <= limit:
         return None
@@ -131,7 +131,7 @@ def _measure_memory(draft: Draft, device: Device) -> None:
         draft.stage("measuring memory")
         memory, warnings = measure_cuda_memory(build)
         held, why = process_bytes()
-        torch.cuda.empty_cache()  # what follows may need all of it, in other pieces
+        torch.cuda.empty_cache()  # what follows may need the memory in other pieces
         reason = why or ""
         draft.memory = memory.model_copy(update={"process_bytes": held})
         draft.warnings += warnings
@@ -153,7 +153,7 @@ def _follow_memory(draft: Draft, settings: TimelineSettings, device: Device, fol
 
 
 def _builder(draft: Draft, device: Device) -> Prepare:
-    # On a GPU, and so where one is predicted, PyTorch updates all parameters together.
+    # On a GPU, and so in a prediction of one, PyTorch updates all parameters together.
     host = "cuda" if device == "cuda" else "cpu"
     return functools.partial(prepare, draft, host, foreach=device != "cpu")
 

@@ -101,7 +101,7 @@ def test_strict(check, make_run, make_record):
     make_run(make_record(step_seconds=(1.0,), reference_step_seconds=(1.0,), **RMM), name="few")
     code, out, err = check("few", "--against", "few")
     assert (code, err) == (0, "")
-    assert "1 pair of steps, which tells no noise; take more" in out
+    assert "1 pair of steps does not show the noise; raise" in out
     code, _, err = check("few", "--against", "few", "--strict")
     assert code == 4
     assert err.startswith("error: 1 of 1 cases have not enough evidence; the gravest: relative_")
@@ -117,7 +117,7 @@ def test_not_comparable(check, baseline, make_run, make_record):
     assert (code, out) == (5, "")
     assert err == (
         "error: torch differs: 2.13.0+cpu in the baseline, 2.14.0 in the run; "
-        "compare all the same with --allow torch\n"
+        "compare them anyway with --allow torch\n"
     )
     code, out, _ = check("run", "--against", "baseline", "--allow", "torch", "--allow", "gpu")
     assert code == 0

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -239,7 +240,7 @@ def test_no_pyarrow(run):
     )
 
 
-@pytest.mark.parametrize("file_format", Format)
+@pytest.mark.parametrize("file_format", get_args(Format))
 def test_no_records(export, make_run, tmp_path, file_format):
     """A run without records is refused, and nothing is written."""
     path = make_run(name="empty").path

@@ -38,7 +38,7 @@ def refused(monkeypatch, capsys):
         (["sweep", "x", "--bath-size=3"], "named '--bath-size'; did you mean '--batch-size'?"),
         (["verify", "--seed", "many"], "--seed must be whole numbers, got 'many'"),
         (["verify", "--seed", "1,2"], "--seed must be one value for this command, got 1, 2"),
-        (["verify", "--seed", str(2**64)], "--seed must be from 0 to 4294967295, got 1844"),
+        (["verify", "--seed", str(2**64)], "seed must be from 0 to 4294967295, got 1844"),
         (["list", "models", "-q", "-v"], "--quiet and --verbose exclude each other"),
         (["max-batch", "x", "--memory", "9" * 400 + "GiB"], "must be below 8192 TiB"),
         (["table", "a\nb\x1b[31m"], r"a b\x1b[31m is not a run directory"),

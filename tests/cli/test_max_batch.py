@@ -101,10 +101,10 @@ def max_batch(folder, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--memory", "lots"], "--memory: a memory size must be a number and a unit, such as '16"),
-        (["--memory", "0GiB"], "--memory must be above 0, got '0GiB'"),
-        (["--memory", "-1GiB"], "--memory: a memory size must be a number and a unit, such as '1"),
-        (["--memory", "100KiB"], "--memory must be above the 294.0 KiB of mlp:32-256-256-4's own"),
+        (["--memory", "lots"], "a memory size must be a number and a unit, such as '16"),
+        (["--memory", "0GiB"], "memory must be above 0, got '0GiB'"),
+        (["--memory", "-1GiB"], "a memory size must be a number and a unit, such as '1"),
+        (["--memory", "100KiB"], "memory must be above the 294.0 KiB of mlp:32-256-256-4's own"),
         (["--rho", "1.5"], "--rho must be in (0, 1], got 1.5"),
         (["--seq-len", "ten"], "--seq-len must be whole numbers, got 'ten'"),
         (["--dtype", "float16"], "--dtype must be one of float32, bfloat16, got 'float16'"),

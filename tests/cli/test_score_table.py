@@ -149,7 +149,7 @@ def test_command(table, runs, make_trained):
     assert "Trained on Golden CPU with torch 2.13.0+cpu, float32. It is made up." in said
     assert "1 CPU thread a run, up to" in said
     assert "paired t-test, p below 0.05 when adjusted over all settings" in said
-    assert "The paper's numbers: Table 2; of its own hardware and weights." in said
+    assert "The paper's numbers: Table 2; from its own hardware and weights." in said
     title = "roberta-tiny mrpc 16×103 gaussian, unshared ρ=0.5 seed 2"
     assert err == f"diverged: {title}: it was told to fail\n"
 

@@ -11,8 +11,8 @@ from rmmbench import methods
 from rmmbench.cli import app
 from rmmbench.registry import Entry
 from rmmbench.report.check import wording
-from rmmbench.report.figures._ways import way_names
 from rmmbench.report.labels import kind
+from rmmbench.report.ways import way_names
 from rmmbench.results.record import Record
 from rmmbench.results.tidy import kind_columns, read_rows, setting_columns
 from rmmbench.spec import profile

@@ -44,8 +44,7 @@ def test_a_line_a_setting(runs):
     assert line.score == Spread(
         5, pytest.approx(0.91), pytest.approx(statistics.stdev(EXACT_SCORES))
     )
-    assert line.eval_loss.mean == pytest.approx(2 - 0.91)
-    assert (line.train_seconds.mean, line.samples_per_second.mean) == (10, 32)
+    assert line.train_seconds.mean == 10
     assert line.peak_bytes is None
     assert line.against is None
     assert line.relative_throughput == 1

@@ -27,7 +27,7 @@ def test_pages_have_a_question_a_way_and_an_answer(name):
     assert text.startswith(f"# {run.info.profile.title}")
     assert run.info.command in text
     assert run.info.environment.torch in text
-    assert "| --- |" in text.split("## What came of it")[1]
+    assert "| --- |" in text.split("## Results")[1]
     for picture in run.path.glob("*.png"):
         assert f"]({picture.name})" in text
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rmmbench.models import MODELS
-from rmmbench.running import process
+from rmmbench.running.isolation import process
 from rmmbench.spec.case import Case
 
 

@@ -1,1 +1,1 @@
-"""How far weight gradients are from exact, and how much of that is noise."""
+"""Measures how far weight gradients are from exact ones, and how much of that is noise."""

@@ -1,4 +1,4 @@
-"""A callback for transformers' Trainer: gradient noise while a model trains."""
+"""A callback for transformers' Trainer that logs gradient noise while a model trains."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,18 +12,18 @@ from rmmbench.nn.ranks import check_same_settings
 from rmmbench.results.gradient_noise import LayerNoise
 
 NOISE = "noise"
-"""Of an entry of the log, the key of all that is known of a step's noise."""
+"""The key in a log entry that holds everything known about a step's noise."""
 
 
 class NoiseCallback(TrainerCallback):
-    """Watches layers at the first and every n-th step and writes their noise into the log.
+    """Watches layers at the first and every n-th step, and writes their noise into the log.
 
-    An entry of `state.log_history` has, by layer, "noise/LAYER/inflation" and
-    "noise/LAYER/effective_batch_size" for the layer's own sketch, or the one named if it has none,
-    and under "noise" the whole `LayerNoise`. So it survives a checkpoint and goes on after a
-    resume. Of gradient accumulation the first micro-batch counts. Of several processes each logs
-    its own batch, and the first saves. Where the loss is scaled, as by float16's gradient scaler or
-    by accumulation, so are all but the two named figures.
+    An entry of `state.log_history` has for each layer "noise/LAYER/inflation" and
+    "noise/LAYER/effective_batch_size", for the layer's own sketch or, if it has none, for `sketch`.
+    Under "noise" it has the whole `LayerNoise`, so the noise is saved with checkpoints and restored
+    by a resume. With gradient accumulation the first micro-batch counts. With several processes
+    each logs its own batch, and the first saves. If the loss is scaled, by float16's gradient
+    scaler or by accumulation, everything but the two figures is scaled too.
 
     Examples:
         >>> import rmmbench
@@ -32,7 +32,7 @@ class NoiseCallback(TrainerCallback):
         []
 
     Attributes:
-        captured: The first layer's X and Y at the last step, if they were asked for.
+        captured: The first layer's X and Y at the last step, with `capture`.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class NoiseCallback(TrainerCallback):
 
         Args:
             layers: Patterns of qualified names ("*.7.output.dense").
-            every: Of how many steps one is watched.
-            rho: Compression rate that layers without a sketch are told the noise at.
-            sketch: Whose figures are logged of layers without one.
+            every: One step in so many is watched.
+            rho: Compression rate for the noise of layers without a sketch.
+            sketch: The sketch for the figures of layers without one.
             capture: Whether to keep X and Y of the first layer at the last step.
 
         Raises:
@@ -66,7 +66,7 @@ class NoiseCallback(TrainerCallback):
 
     @property
     def noise(self) -> list[LayerNoise]:
-        """All that was logged, in order of steps; also what a resumed run had before it stopped."""
+        """All logged noise in order of steps, also that from before a resume."""
         log: list[Any] = list(self._state.log_history) if self._state is not None else []
         return [LayerNoise.model_validate(one) for entry in log for one in entry.get(NOISE, ())]
 
@@ -78,7 +78,7 @@ class NoiseCallback(TrainerCallback):
         model: nn.Module | None = None,
         **_: Any,
     ) -> None:
-        """Find the layers, and compare them between ranks.
+        """Find the layers, and check that all ranks have the same.
 
         Raises:
             ValueError: If a pattern matches no layer, or ranks sketch differently.
@@ -91,7 +91,7 @@ class NoiseCallback(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Watch the step that begins, if it is its turn."""
+        """Start to watch, if this step is to be watched."""
         assert self._watch is not None
         step, is_last = state.global_step + 1, state.global_step + 1 >= state.max_steps
         self._watch.active = step == 1 or step % self._every == 0 or (self._capture and is_last)
@@ -101,7 +101,7 @@ class NoiseCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Log what was gathered."""
+        """Log the noise of a watched step."""
         assert self._watch is not None
         self._state = state
         if not self._watch.active:
@@ -118,7 +118,7 @@ class NoiseCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Take the hooks off the model."""
+        """Remove the hooks from the model."""
         self._state = state
         if self._watch is not None:
             self._watch.remove()

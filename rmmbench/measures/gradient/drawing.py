@@ -1,4 +1,4 @@
-"""Draw S many times at one fixed point of training, to see its closed form hold."""
+"""Draws S many times at one point of training, to compare the noise with its closed form."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -12,7 +12,8 @@ from rmmbench.nn.size import SketchSettings
 from rmmbench.results.gradient_noise import DrawnNoise
 
 RATES = (0.05, 0.1, 0.2, 0.5, 0.9)
-# What the closed form of a sketch with two factors may hold: all rows' outer products in float64.
+# The most that the closed form of a sketch with two factors may hold: the float64 outer products of
+# all rows.
 _MOMENTS_BYTES = 2**30
 
 
@@ -43,16 +44,16 @@ def draw_noise(
 ) -> list[DrawnNoise]:
     """Return the squared error of sketched weight gradients, predicted and measured.
 
-    Left out are rates at which every row would be kept, and a sketch with factors over batch and
-    sequence where X has no sequence, or its closed form would take more than 1 GiB.
+    Rates that would keep every row are left out. A sketch with factors over batch and sequence is
+    left out if X has no sequence, or its closed form would take more than 1 GiB.
 
     Args:
         point: Where to draw.
         names: Of sketches; all registered ones if None.
-        rates: ρ.
-        draws: Of S, for each sketch and ρ; at least 2.
-        seed: Of the first draw; the next have the next.
-        announce: Told which sketch is drawn.
+        rates: Compression rates ρ.
+        draws: How often S is drawn for each sketch and ρ; at least 2.
+        seed: Of the first draw; each next draw has the next seed.
+        announce: Called with the sketch that is drawn.
 
     Raises:
         ValueError: If draws is below 2, a sketch is unknown, or a rate is outside (0, 1].

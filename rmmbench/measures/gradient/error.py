@@ -1,4 +1,4 @@
-"""How far a method's weight gradients are from exact's on the same batch and weights."""
+"""Measures how far a method's weight gradients are from exact's on the same batch and weights."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -14,15 +14,15 @@ from rmmbench.results.record import GradientError
 def measure_gradient_error(
     step: TrainingStep, reference: Reference, draws: int, seed: int
 ) -> GradientError:
-    """Compare gradients `draws` times with exact's; parameters stay as they are.
+    """Compare the method's gradients `draws` times with exact's; parameters do not change.
 
-    All but one step's own gradients are on the host: exact's and the sum of what all draws were off
-    by, both in float32. The device holds no more than a training step.
+    The host holds, in float32, exact's gradients and the sum of the differences from them. The
+    device holds no more than in a training step.
 
     Args:
         step: Of the changed model, on the CPU or a GPU.
         reference: Gives a context in which the model is exact.
-        draws: How often the method draws; dropout is drawn alike each time.
+        draws: How often the method draws; dropout is the same each time.
         seed: Of dropout.
 
     Raises:
@@ -59,7 +59,7 @@ def _weight_gradients(step: TrainingStep, seed: int) -> Iterator[Tensor]:
 
 
 def _added(drawn: Iterator[Tensor], exact: list[Tensor], sums: list[Tensor]) -> Iterator[Tensor]:
-    """Yield layer by layer what a draw is off by, and add it to `sums`."""
+    """Yield the difference of each gradient from exact's, and add it to `sums`."""
     for gradient, true, total in zip(drawn, exact, sums, strict=True):
         off_by = gradient - true
         total += off_by
@@ -67,7 +67,7 @@ def _added(drawn: Iterator[Tensor], exact: list[Tensor], sums: list[Tensor]) -> 
 
 
 def _norm(gradients: Iterable[Tensor]) -> float:
-    """Return the Frobenius norm of several gradients together."""
+    """Return the Frobenius norm of all gradients together."""
     squares = (
         float(torch.linalg.vector_norm(each, dtype=torch.float64)) ** 2 for each in gradients
     )

@@ -1,8 +1,8 @@
-"""Watch layers while a model trains, and tell how noisy their weight gradients are.
+"""Watches layers while a model trains, and computes how noisy their weight gradients are.
 
-A step that is not watched costs nothing but a look at a flag. At one that is, the input of each
-watched layer is held from the forward pass until the gradient of the output has come: at this step
-a sketched layer saves no memory. No sketch is drawn for it: three sums tell the noise of all.
+A step that is not watched costs only the check of a flag. At a watched step the input of each
+watched layer is held from the forward pass until the gradient of its output has come, so a sketched
+layer saves no memory there. No sketch is drawn: three sums give the noise of every sketch.
 """
 
 import math
@@ -25,24 +25,24 @@ from rmmbench.sketches.sketch import Moments
 
 
 class NoiseWatch:
-    """Gathers, while it is active, what `LayerNoise` says of some layers of a model.
+    """Gathers, while it is active, the `LayerNoise` of some layers of a model.
 
-    Of a step that is several micro-batches the first is taken, as a sketch is drawn for each by
-    itself; noise inflation is that of the whole step. Of a process among several it is its own
-    batch. Layers whose weight is frozen have no noise. Checkpointed layers are counted once.
+    In a step of several micro-batches the first counts, as each has its own sketch; the inflation
+    is the same for the whole step. With several processes each watches its own batch. Layers whose
+    weight is frozen have no noise. Checkpointed layers are counted once.
 
     Attributes:
         active: Whether calls are watched now.
-        captured: What `capture` asked for, once it has been there.
+        captured: What `capture` asked for, once a call had it.
     """
 
     def __init__(self, model: nn.Module, layers: str | Iterable[str], *, rho: float = 0.5) -> None:
         """Watch the linear layers, sketched or not, whose qualified name matches a pattern.
 
         Args:
-            model: Gets a hook on each of the layers, until `remove`.
+            model: Has a hook on each of the layers, until `remove`.
             layers: Patterns ("*.7.output.dense").
-            rho: Compression rate that layers without a sketch are told the noise at.
+            rho: Compression rate for the noise of layers without a sketch.
 
         Raises:
             ValueError: If a pattern matches no linear layer, or rho is outside (0, 1].
@@ -54,7 +54,7 @@ class NoiseWatch:
         self._to_capture: tuple[str, int] | None = None
         self._pending: dict[str, weakref.ref[_Call]] = {}
         self._found: dict[str, tuple[_Call, Tensor]] = {}
-        # A compiler cannot follow it, and stops before and after the layer.
+        # A compiler cannot follow the hook: its graph breaks before and after the layer.
         read: Callable[..., None] = torch.compiler.disable(self._read)  # type: ignore[no-untyped-call]
         self._handles = [
             layer.register_forward_hook(partial(read, name), with_kwargs=True)
@@ -67,7 +67,7 @@ class NoiseWatch:
         return list(self._layers)
 
     def capture(self, layer: str, step: int) -> None:
-        """Keep X and Y of one watched layer the next time they are there, as those of `step`.
+        """Keep X and Y of a watched layer at its next watched call, and label them with `step`.
 
         Raises:
             ValueError: If the layer is not watched.
@@ -80,10 +80,10 @@ class NoiseWatch:
         self._to_capture = layer, step
 
     def collect(self, step: int) -> list[LayerNoise]:
-        """Return what was gathered since the last call, as that of `step`, and forget it.
+        """Return the noise gathered since the last call, labelled with `step`, and drop it.
 
-        A layer that did not run, or whose sums are not finite, as in a step that diverged, is left
-        out.
+        A layer is left out if it did not run, or if its sums are not finite, as in a step that
+        diverged.
         """
         found, self._found, self._pending = self._found, {}, {}
         noise = []
@@ -95,18 +95,18 @@ class NoiseWatch:
         return noise
 
     def remove(self) -> None:
-        """Take the hooks off the model."""
+        """Remove the hooks from the model."""
         self.active = False
         for handle in self._handles:
             handle.remove()
 
     def __enter__(self) -> "NoiseWatch":
-        """Be active while within, and gone afterwards."""
+        """Be active within the context."""
         self.active = True
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the hooks off the model."""
+        """Remove the hooks from the model."""
         self.remove()
 
     def _read(
@@ -116,7 +116,7 @@ class NoiseWatch:
             return
         x, task = input_of(args, keywords), torch._C._current_graph_task_id()
         pending = self._pending.get(name, lambda: None)()
-        # A checkpointed layer runs again in the backward pass of its first run.
+        # A checkpointed layer runs a second time in the backward pass.
         is_again = pending is not None and pending.task != task
         if name in self._found or is_again or not x.numel():
             return
@@ -125,7 +125,7 @@ class NoiseWatch:
             raise ValueError(f"{need}, but '{name}' was called again; watch other layers")
         call = _Call(x, layer, self._settings, task)
         self._pending[name] = weakref.ref(call)
-        # The graph alone holds the call, and so the input: without a backward pass both go with it.
+        # Only the graph holds the call and its input: without a backward pass both go with it.
         output.register_hook(partial(self._gather, name, call))  # type: ignore[no-untyped-call]
 
     def _gather(self, name: str, call: "_Call", y: Tensor) -> None:
@@ -139,7 +139,7 @@ class NoiseWatch:
 
 
 class _Call:
-    """A watched layer's call: its input, and the settings that it had."""
+    """A call of a watched layer: its input, and the layer's settings at that time."""
 
     def __init__(self, x: Tensor, layer: nn.Module, default: SketchSettings, task: int) -> None:
         self._x: Tensor | None = x.detach()
@@ -155,7 +155,7 @@ class _Call:
             self.sketch = settings.sketch
 
     def give_input(self, name: str) -> Tensor | None:
-        """Return the input and let go of it; None if that was done before."""
+        """Return the input and drop it; None if it was given before."""
         x, self._x = self._x, None
         if x is not None and x._version != self._version:
             raise ValueError(
@@ -187,11 +187,11 @@ def _layer_noise(step: int, name: str, call: _Call, moments: Moments) -> LayerNo
 
 
 def _variances(call: _Call, moments: Moments) -> dict[str, float]:
-    """Return D²_RMM by sketch; the layer's own in the blocks that it has, the others in one."""
+    """Return D²_RMM by sketch: the layer's own with its blocks, the others as one block."""
     variances = {}
     for name in sketches.names():
         is_own = name == call.sketch
-        # Factors along batch and sequence need sums of B² work.
+        # Factors over batch and sequence would need work of B² for their sums.
         if sketches.SKETCHES.get(name).has_factors:
             continue
         sketch, its = (call.text, moments) if is_own else (name, moments.in_one())

@@ -1,4 +1,4 @@
-"""Live bytes by what they are for, at every moment of a training step."""
+"""Counts live bytes by category at every moment of a training step."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from rmmbench.nn.analysis.live import LiveBytes
 from rmmbench.results.timeline import CATEGORIES, Category, Phase
 
 NO_WORK: Final = ("prim", "profiler")
-"""Operators of these namespaces make nothing: fake tensors ask for their device, names are set."""
+"""Operators of these namespaces compute nothing: they read a fake tensor's device, or set names."""
 
 
 @dataclass
@@ -23,11 +23,11 @@ class _Storage:
     """A live storage.
 
     Attributes:
-        size_bytes: Of all of it.
-        birth: Its number among all births.
-        given: The category that it has for good.
+        size_bytes: Its whole size.
+        birth: Its number, in the order in which storages are made.
+        given: The category that it was given for good, if any.
         is_sketch: Whether an operator of rmmbench made it.
-        holds: How often autograd keeps it for the backward pass.
+        holds: How many tensors that autograd keeps for the backward pass are in it.
     """
 
     size_bytes: int
@@ -49,12 +49,12 @@ class Moment(NamedTuple):
     """What was live at one moment.
 
     Attributes:
-        time: Operators run since the step began.
+        time: How many operators have run since the step began.
         phase: Of the step.
         sizes: Bytes by category.
         total: Their sum.
         births: How many storages had been made.
-        allocated: What the caching allocator said; None without one.
+        allocated: Bytes according to the caching allocator; None without one.
     """
 
     time: int
@@ -66,21 +66,21 @@ class Moment(NamedTuple):
 
 
 class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
-    """Counts live bytes as `LiveBytes` does, and knows what each storage is for.
+    """Counts live bytes as `LiveBytes` does, by category.
 
-    Parameters, gradients and the optimizer's state are told by `give`. Activations are what
-    autograd keeps within `saving`, for as long as it keeps it; of these, what an operator of
-    rmmbench made are sketches. All else is temporary, and so is what sketching takes for itself.
+    `give` names parameters, gradients and the optimizer's state. Activations are what autograd
+    keeps within `saving`, as long as it keeps it; those that an operator of rmmbench made are
+    sketches. Everything else is temporary, also what a sketch operator uses inside.
 
     Attributes:
         sizes: Bytes alive now, by category.
         phase: Of the step that runs.
-        operators: Run since the step began.
+        operators: How many have run since the step began.
         moments: Every moment since the step began.
     """
 
     def __init__(self, device_type: str) -> None:
-        """Count what is on devices of a type: "cpu" or "cuda"."""
+        """Count tensors on one type of device: "cpu" or "cuda"."""
         super().__init__()
         self.sizes: dict[Category, int] = dict.fromkeys(CATEGORIES, 0)
         self.phase: Phase = "forward"
@@ -109,18 +109,18 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         return result
 
     def begin(self) -> None:
-        """Begin a step: its first moment is now."""
+        """Begin a step, and note its first moment."""
         self.operators, self.moments, self.phase = 0, [], "forward"
         self.note()
 
     def enter(self, phase: Phase) -> None:
-        """End a phase and begin the next, each with a moment."""
+        """End a phase and begin the next; note a moment of each."""
         self.note()
         self.phase = phase
         self.note()
 
     def note(self, extra_bytes: int = 0) -> None:
-        """Note the moment; with extra bytes it is one in the middle of a sketch."""
+        """Note the current moment; extra bytes are those that a sketch operator uses inside."""
         sizes = self.sizes | {"temporary": self.sizes["temporary"] + extra_bytes}
         has_allocator = self._device_type == "cuda" and not extra_bytes
         allocated = torch.cuda.memory_allocated() if has_allocator else None
@@ -129,7 +129,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         self.moments.append(moment)
 
     def give(self, tensors: Iterable[Any], category: Category) -> list[tuple[int, int]]:
-        """Put tensors into a category for good; return birth and bytes of those new to it."""
+        """Put tensors into a category for good; return birth and bytes of the new ones."""
         new = []
         for storage in self._known(tensors):
             if storage.given != category:
@@ -140,9 +140,9 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         return new
 
     def give_state(self, optimizer: Optimizer) -> None:
-        """Put an optimizer's state where it belongs, in the moments since its birth too."""
+        """Put an optimizer's state into its category, also in the moments since it was made."""
         new = self.give(tree_iter(list(optimizer.state.values())), "optimizer")
-        # What will be the optimizer's is known only once the step is over.
+        # Which tensors are the optimizer's is known only after the step.
         for moment in self.moments if new else []:
             size = sum(size for birth, size in new if birth <= moment.births)
             moment.sizes["optimizer"] += size
@@ -150,7 +150,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def saving(self) -> Iterator[None]:
-        """Within it, what autograd keeps for the backward pass is an activation or a sketch."""
+        """Within, what autograd keeps for the backward pass is an activation or a sketch."""
         with torch.autograd.graph.saved_tensors_hooks(
             lambda tensor: _Held(self, tensor), lambda held: held.tensor
         ):
@@ -158,7 +158,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Within it, operators are not the step's."""
+        """Within, operators do not count as the step's."""
         before, self._is_aside = self._is_aside, True
         try:
             yield
@@ -166,7 +166,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
             self._is_aside = before
 
     def hold(self, tensor: Tensor, times: int) -> None:
-        """Count that autograd keeps a tensor, or, with -1, that it does no longer."""
+        """Count that autograd keeps a tensor, or, with -1, that it no longer does."""
         for storage in self._known([tensor]):
             self.sizes[storage.category] -= storage.size_bytes
             storage.holds += times
@@ -205,13 +205,13 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
 
 @dataclass
 class _Held:
-    """What autograd keeps of a tensor, counted until it lets go."""
+    """What autograd keeps of a tensor, counted until it drops it."""
 
     count: LiveByCategory
     tensor: Tensor
 
     def __post_init__(self) -> None:
-        # A tensor that its own node keeps would never die.
+        # If a node kept its own output, a reference cycle would keep both alive.
         with self.count.aside():
             self.tensor = self.tensor.detach()
         self.count.hold(self.tensor, 1)

@@ -1,4 +1,4 @@
-"""Memory on the CPU, from the allocator's own events as torch.profiler records them."""
+"""Measures memory on the CPU, from the allocator's own events as torch.profiler records them."""
 
 import gc
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ class Allocation(NamedTuple):
 
     Attributes:
         nanoseconds: When.
-        size_bytes: How much; negative where memory was given back.
+        size_bytes: How much; negative if memory was freed.
         address: Where.
     """
 
@@ -31,12 +31,11 @@ class Allocation(NamedTuple):
 
 @no_garbage_goes()
 def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
-    """Return the memory of a training step on the CPU, and what is doubtful about it.
+    """Return the memory of a training step on the CPU, with warnings.
 
-    Everything from the making of the model on happens under the profiler, so every byte has its
-    event.
+    The profiler is on from the making of the model, so every byte has its event.
     """
-    # Of one cycle all events are kept anyway; torch 2.11 warns where it is not asked for.
+    # One cycle keeps all events anyway, but without acc_events torch 2.11 warns.
     cpu = [ProfilerActivity.CPU]
     with profile(activities=cpu, profile_memory=True, acc_events=True) as profiler:
         step = prepare()
@@ -65,7 +64,7 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
 
 
 def disagreement(first: int, second: int) -> list[str]:
-    """Return a warning if two warmed-up steps had different peaks, or nothing."""
+    """Return a warning if two warmed-up steps had different peaks."""
     if first == second:
         return []
     what = f"the peaks of two warmed-up steps differ by {abs(first - second)} bytes"

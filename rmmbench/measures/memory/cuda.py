@@ -1,4 +1,4 @@
-"""Memory on a GPU, from the caching allocator's own statistics."""
+"""Measures memory on a GPU, from the caching allocator's own statistics."""
 
 import gc
 
@@ -14,14 +14,14 @@ _LOSS_BYTES = 512  # a scalar takes as much as the caching allocator's smallest 
 
 
 def limit_memory(limit_bytes: int) -> None:
-    """Let the caching allocator of this process take so much of the current GPU, and no more."""
+    """Let this process's caching allocator take at most `limit_bytes` of the current GPU."""
     total = torch.cuda.get_device_properties().total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total))
 
 
 @no_garbage_goes()
 def measure_cuda_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
-    """Return the memory of a training step on the current GPU, and what is doubtful about it.
+    """Return the memory of a training step on the current GPU, with warnings.
 
     Raises:
         torch.OutOfMemoryError: If the step does not fit.

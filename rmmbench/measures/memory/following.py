@@ -1,8 +1,8 @@
-"""Memory over time: every live byte of a training step by what it is for, and peaks of an epoch.
+"""Memory over time: live bytes by category through a training step, and the peaks of an epoch.
 
-A dispatch mode sees each operator and what it makes, of fake tensors and of real ones alike. What a
-kernel takes for itself is not seen, but for a sketch's; the batch, inputs of the model and anything
-else that is neither kept for the backward pass nor of parameters or optimizer is temporary.
+A dispatch mode sees each operator and its outputs, with fake tensors and with real ones. It does
+not see what a kernel allocates inside, except a sketch's. The batch, inputs of the model, and all
+else that is neither kept for the backward pass nor part of parameters or optimizer is temporary.
 """
 
 import gc
@@ -24,7 +24,7 @@ from rmmbench.results.timeline import CATEGORIES, PHASES, StepPeak, Timeline, Ti
 from rmmbench.spec.measuring import TimelineSettings
 
 FOLLOWED: Final = 2
-"""The step whose points are kept: the first that finds the optimizer's state there."""
+"""The step whose points are kept: the first that begins with the optimizer's state in memory."""
 
 Batch = Mapping[str, Any]
 
@@ -44,10 +44,10 @@ def follow_memory(
         prepare: Builds the step on the device; for "predict" on "cpu", where tensors are fake.
         settings: How much is followed.
         device: Where the step runs.
-        batches: Those of the second step and later, on any device; the epoch ends with them. The
-            first step's again and again by default. Of a prediction only their shapes matter.
-        snapshot: Where a GPU's allocator writes its history of the followed step, if the settings
-            ask for it.
+        batches: The batches from the second step on, on any device; the epoch ends with them. By
+            default every step has the first step's batch. A prediction uses only their shapes.
+        snapshot: Where the GPU's allocator writes its history of the followed step, if the
+            settings ask for it.
 
     Raises:
         CannotPredictError: If a predicted step asks for the value of a tensor.
@@ -65,9 +65,9 @@ def follow_memory(
 def thinned(moments: Sequence[Moment], most: int) -> list[Moment]:
     """Return at most `most` of the moments, in order.
 
-    Each phase's first and last are among them, and the highest of all. The rest of the room is
-    shared evenly by the phases; a phase that has too little is cut into stretches, each of which
-    keeps its lowest and its highest moment.
+    They include each phase's first and last moment, and the highest of all. The phases share the
+    rest evenly; a phase with more moments than its share is cut into stretches, and keeps the
+    lowest and the highest moment of each stretch.
 
     Args:
         moments: Of one step.
@@ -128,7 +128,7 @@ def _follow(
 
 
 def _watch(step: TrainingStep, count: LiveByCategory) -> None:
-    """Let the count be told what becomes of tensors, and when each phase begins."""
+    """Tell `count` the category of the step's tensors, and when each phase begins."""
     count.count(tensors_of(step.batch))
     count.give((*step.model.parameters(), *step.model.buffers()), "parameters")
 
@@ -143,7 +143,7 @@ def _watch(step: TrainingStep, count: LiveByCategory) -> None:
 
 
 def _run(step: TrainingStep, count: LiveByCategory) -> None:
-    """Do one training step, every moment of it noted."""
+    """Do one training step, and note every moment of it."""
     gc.collect()
     count.begin()
     with count.saving():
@@ -155,7 +155,7 @@ def _run(step: TrainingStep, count: LiveByCategory) -> None:
 def _with_batches(
     step: TrainingStep, count: LiveByCategory, device: str, batches: Iterable[Batch] | None
 ) -> Iterator[None]:
-    """Yield once a step of the epoch, its batch in place."""
+    """Yield once for each step of the epoch, with its batch in place."""
     yield
     if batches is None:
         yield from itertools.repeat(None)
@@ -163,7 +163,7 @@ def _with_batches(
     for batch in batches:
         step.batch = tree_map_only(Tensor, lambda tensor: _placed(tensor, device), dict(batch))
         count.count(tensors_of(step.batch))
-        # What it is a copy of is not the step's.
+        # The original batch is not the step's.
         del batch
         yield
 
@@ -186,7 +186,7 @@ def _peak(number: int, step: TrainingStep, count: LiveByCategory) -> StepPeak:
 
 
 def _rows(batch: Batch) -> int:
-    """Return how many tokens, samples or nodes a batch has, by its first tensor."""
+    """Return how many tokens, samples or nodes a batch has, from its first tensor."""
     first = tensors_of(batch)[0]
     if not first.is_floating_point():
         return first.numel()
@@ -205,7 +205,7 @@ def _point(moment: Moment) -> TimePoint:
 
 @contextmanager
 def _history(snapshot: Path | None) -> Iterator[None]:
-    """Let the caching allocator write down what it does within, where a path is given."""
+    """Within, let the caching allocator record its history; at the end write it to `snapshot`."""
     if snapshot is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""What nothing needs any more: when Python's cyclic garbage goes, and a GPU's cached memory."""
+"""Frees memory that nothing needs any more, and controls when Python collects garbage."""
 
 import gc
 from collections.abc import Iterator
@@ -8,18 +8,17 @@ import torch
 
 
 def give_back() -> None:
-    """Let go of all memory that nothing needs: after an error, or before what may need it all."""
+    """Free all memory that nothing needs, after an error or before something that needs much."""
     gc.collect()
     torch.cuda.empty_cache()  # does nothing where CUDA was not used
 
 
 @contextmanager
 def no_garbage_goes() -> Iterator[None]:
-    """Within it, garbage goes only at `gc.collect()`, and at the end, and none from before it.
+    """Within, garbage goes only at `gc.collect()` and at the end; older garbage stays.
 
-    Python collects when so many objects were made, whatever made them. In the middle of a step that
-    would take what an earlier step left behind, or what has nothing to do with it, and two steps
-    that are the same would differ.
+    Python collects after a number of new objects, whatever made them. In the middle of a step that
+    would free what an earlier step or other code left behind, and two equal steps would differ.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -27,7 +26,7 @@ def no_garbage_goes() -> Iterator[None]:
     try:
         yield
     finally:
-        # What the measuring leaves behind; all that was there before would take far longer.
+        # Only what was made within; to look at everything older would take far longer.
         gc.collect()
         gc.unfreeze()
         if was_enabled:

@@ -1,7 +1,7 @@
 """Memory without a device: the training step runs on fake tensors, and live storages are added up.
 
-What a kernel takes for itself is not seen, nor is CUDA's rounding of each tensor up to 512 bytes,
-nor cuBLAS's workspace. A sketch's own temporaries are: its operators are looked into.
+Not counted are what a kernel allocates inside, CUDA's rounding of each tensor up to 512 bytes, and
+cuBLAS's workspace. A sketch operator's own temporaries are counted.
 """
 
 import gc
@@ -17,15 +17,15 @@ from rmmbench.results.record import Memory
 
 
 class CannotPredictError(RuntimeError):
-    """A model whose step depends on values, which fake tensors do not have."""
+    """A model's step depends on values, which fake tensors do not have."""
 
 
 @no_garbage_goes()
 def predict_memory(prepare: Prepare) -> Memory:
-    """Return the memory of a training step on a device that is not there.
+    """Return the memory that a training step would take on a device that is not there.
 
     Args:
-        prepare: Builds the step; called where tensors are fake and on "cpu".
+        prepare: Builds the step, on "cpu"; called while tensors are fake.
 
     Raises:
         CannotPredictError: If the step asks for the value of a tensor.
@@ -36,10 +36,10 @@ def predict_memory(prepare: Prepare) -> Memory:
 
 @contextmanager
 def followed() -> Iterator[None]:
-    """Make every tensor that is made within a fake one.
+    """Within, make only fake tensors.
 
     Raises:
-        CannotPredictError: If the value of a tensor is asked for.
+        CannotPredictError: If something asks for the value of a tensor.
     """
     try:
         with fake_tensors():
@@ -56,7 +56,7 @@ def followed() -> Iterator[None]:
 
 def _measure(prepare: Prepare, count: LiveBytes) -> Memory:
     step = prepare()
-    # A batch that was read is made outside of the count.
+    # A batch that was read from data was not counted as it was made.
     count.count(tensors_of(step.batch))
     peaks = []
     # One warmed-up step is enough: fake tensors repeat to the byte.
@@ -69,7 +69,7 @@ def _measure(prepare: Prepare, count: LiveBytes) -> Memory:
     resting = count.live
     with saved_inputs(step.batch) as saved:
         loss = step.forward()
-    # All that the forward pass leaves behind, whoever holds it, but for the loss.
+    # All that the forward pass leaves behind, whoever holds it, except the loss.
     held = count.live - resting - loss.untyped_storage().nbytes()
     del loss
     return Memory(

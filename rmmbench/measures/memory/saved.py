@@ -1,4 +1,4 @@
-"""What is held between forward and backward pass, so that there can be one."""
+"""Finds the tensors of a batch that autograd keeps for the backward pass."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,11 +11,10 @@ from rmmbench.measures.step import tensors_of
 
 
 class SavedInputs:
-    """Which storages of a batch autograd saved, each once.
+    """The storages of a batch that autograd saved, each once.
 
-    They are kept for the backward pass like others, but were there before the forward pass began,
-    so that what it leaves behind does not show them. A view that is saved keeps its whole storage,
-    so the storage counts.
+    They are kept for the backward pass like others, but existed before the forward pass, so the
+    growth of memory in it does not show them. A saved view keeps its whole storage, so that counts.
     """
 
     def __init__(self, batch: Mapping[str, Any]) -> None:
@@ -25,7 +24,7 @@ class SavedInputs:
         self._saved: set[int] = set()
 
     def note(self, tensor: Tensor) -> Tensor:
-        """Take in a tensor that autograd saves, and return it."""
+        """Note a tensor that autograd saves, and return it."""
         self._saved.add(tensor.untyped_storage()._cdata)
         return tensor
 

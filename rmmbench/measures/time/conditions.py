@@ -1,4 +1,4 @@
-"""The state of the machine while steps are timed: recorded, not assumed."""
+"""Records the state of the GPU while steps are timed."""
 
 import os
 from collections import Counter
@@ -13,7 +13,7 @@ from rmmbench.results.record import Conditions
 
 _MEDIANS = ("sm_clock_hertz", "memory_clock_hertz", "temperature_celsius", "power_watts")
 
-# A reason seen in fewer samples than this moves no median.
+# A reason seen in a smaller share of the samples than this moves no median.
 _WORTH_A_WARNING = 0.1
 
 _ADVICE = {
@@ -27,15 +27,15 @@ _ADVICE = {
 
 
 Readings = dict[str, Reading[Any]]
-"""Of some fields of `Conditions`, what was read, or why it was not."""
+"""Readings of some fields of `Conditions`, by name."""
 
 
 def conditions(readings: Readings, unread: str) -> tuple[Conditions, dict[str, str]]:
-    """Return the conditions that readings tell, and why a number is missing, by its dotted path.
+    """Return the conditions, and by dotted path the reason why a number is missing.
 
     Args:
         readings: Of all that was watched.
-        unread: Why there is no reading of the rest.
+        unread: Why the other fields have no reading.
     """
     found = {name: readings.get(name, (None, unread)) for name in Conditions.model_fields}
     missing = {f"conditions.{name}": reason for name, (_, reason) in found.items() if reason}
@@ -49,8 +49,8 @@ class GpuWatch:
             ...  # timed steps, ended by a synchronise
         watch.readings(), watch.energy(samples=steps * batch_size)
 
-    Every `interval_seconds` a few NVML calls are made, and no CUDA call. On a machine without NVML
-    or a GPU nothing is watched and every number is None, with the reason.
+    It makes a few NVML calls every `interval_seconds`, and no CUDA call. Without NVML or a GPU it
+    watches nothing, and every number is None with the reason.
     """
 
     def __init__(self, index: int = 0, interval_seconds: float = 0.1) -> None:
@@ -84,14 +84,14 @@ class GpuWatch:
         self._stack.close()
 
     def readings(self) -> Readings:
-        """Return the medians of what was seen, every throttle reason, and who else computed."""
+        """Return medians, every throttle reason seen, and how many other processes computed."""
         found: dict[str, Reading[Any]] = {name: self._median(name) for name in _MEDIANS}
         found["throttle_reasons"] = self._throttle_reasons()
         found["foreign_processes"] = self._foreign_processes()
         return found
 
     def energy(self, samples: int) -> Reading[float]:
-        """Return the joules a sample, of `samples` that the GPU processed while it was watched."""
+        """Return joules per sample, for `samples` that the GPU processed while it was watched."""
         values = self._values("energy_joules")
         if len(values) < 2:
             return None, self._reason("energy_joules")
@@ -101,7 +101,7 @@ class GpuWatch:
         return joules / samples, None
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what makes the times doubtful: what was seen, its likely cause, what to do."""
+        """Return what makes the times doubtful, with the likely cause and what to do."""
         sampled = self._values("throttle_reasons")
         counts = Counter(word for words in sampled for word in words)
         shares = {word: counts[word] / len(sampled) for word in _ADVICE if counts[word]}
@@ -153,7 +153,7 @@ class GpuWatch:
     def _others(self) -> int:
         """Return how many other processes there were at least.
 
-        Where NVML knows this process by another id, one of those it lists is this one.
+        If NVML knows this process by another id, one of the listed processes is this one.
         """
         listed = self._values("processes")
         if any(os.getpid() in processes for processes in listed):

@@ -1,7 +1,7 @@
-"""What others do with the processors while steps are timed: recorded, not assumed.
+"""Records how much other programs use the CPUs while steps are timed.
 
-Linux counts, in hundredths of a second, what each CPU did for whomever; what this process did is
-taken off. Of control groups those of version 2 are read.
+Linux counts, in hundredths of a second, how long each CPU was busy; this process's own time is
+subtracted. Only control groups of version 2 are read.
 """
 
 import os
@@ -10,26 +10,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from rmmbench.measures.environment import control_groups, usable_cpus
-from rmmbench.measures.host_memory import numbers
+from rmmbench.measures.environment import control_groups, numbers, usable_cpus
 from rmmbench.measures.nvml import Reading
 from rmmbench.measures.time.conditions import Readings
 
 # In less time the counts are too coarse.
 _LEAST_SECONDS = 0.5
-# Of a CPU: what a system that is left alone does.
+# How much of a CPU an idle system uses.
 _QUIET = 0.1
-# Of user, nice, system, idle, iowait, irq, softirq and steal: all but the two in which it waits.
+# Of user, nice, system, idle, iowait, irq, softirq and steal: all but idle and iowait.
 _BUSY = (0, 1, 2, 5, 6, 7)
 
 
 class _Counts(NamedTuple):
-    """What has been counted up to a moment, in seconds; None where the system does not tell.
+    """Counts up to one moment, in seconds; None if the system does not have them.
 
     Attributes:
-        busy: Of the CPUs that this process may use, whoever used them; stolen time too.
-        own: Of this process and its children that have ended.
-        held: That a quota held threads of this control group back, each for itself.
+        clock: The time.
+        busy: How long the CPUs that this process may use were busy, stolen time included.
+        own: CPU time of this process and its children that have ended.
+        held: How long a quota held back threads of this control group, summed over threads.
     """
 
     clock: float
@@ -41,11 +41,11 @@ class _Counts(NamedTuple):
 class ProcessorWatch:
     """Watches the CPUs that this process may use while the body of a `with` runs.
 
-    Nothing is done while it runs: counts are taken before and after.
+    Counts are taken before and after, and nothing runs in between.
     """
 
     def __init__(self, threads: int, root: Path = Path("/")) -> None:
-        """Prepare to watch a body that keeps `threads` CPUs busy; `root` has /proc and /sys."""
+        """Prepare to watch a body that uses `threads` CPUs; `root` has /proc and /sys."""
         self._threads, self._root = threads, root
 
     def __enter__(self) -> Self:
@@ -61,7 +61,7 @@ class ProcessorWatch:
         self._after = _counts(self._root)
 
     def readings(self) -> Readings:
-        """Return what others did, what a quota forbade, and how clocks are chosen."""
+        """Return how many CPUs others used, how long a quota held steps back, and the governor."""
         return {
             "other_cpus": self._others(),
             "quota_held_seconds": self._held(),
@@ -69,7 +69,7 @@ class ProcessorWatch:
         }
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what makes the times doubtful: what was seen, its likely cause, what to do."""
+        """Return what makes the times doubtful, with the likely cause and what to do."""
         texts = []
         others, cpus = self._others()[0] or 0.0, len(usable_cpus())
         if others > _QUIET and others + self._threads > cpus + _QUIET:
@@ -125,13 +125,13 @@ def _busy_seconds(root: Path) -> float | None:
 
 
 def _held_seconds(root: Path) -> float | None:
-    """Return the most that a quota of this control group, or of one around it, held back."""
+    """Return how long the strictest quota of this control group and its parents held it back."""
     counts = [numbers(group / "cpu.stat").get("throttled_usec") for group in control_groups(root)]
     return max((count / 1e6 for count in counts if count is not None), default=None)
 
 
 def _governor(root: Path) -> Reading[str]:
-    """Return by what rule the system chooses the clock of the first CPU that may be used."""
+    """Return the rule by which the system chooses the clock of the first usable CPU."""
     first = min(usable_cpus())
     file = root / f"sys/devices/system/cpu/cpu{first}/cpufreq/scaling_governor"
     try:

@@ -1,7 +1,7 @@
-"""A sketch by itself, timed beside the product of the layer that it stands in.
+"""Times a sketch by itself, in turn with the product of its layer.
 
-The ratio of the two says how many times cheaper a sketch SᵀX of a layer's input is than the layer's
-product X Wᵀ + b, and not what a training step gains or loses by it.
+The ratio of the two says how many times cheaper the sketch SᵀX of a layer's input is than the
+layer's product X Wᵀ + b. It does not say what a whole training step gains or loses.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ SYNTHETIC = "inputs are random, and a step is one projection, or one product of 
 
 @dataclass
 class Projection:
-    """A linear layer and its input; called, it computes what is timed, and no gradient.
+    """A linear layer and its input; a call computes what is timed, without gradients.
 
     Attributes:
         input: Shape (*, in_features); its leading dimensions together are the rows.
-        dtype: Of autocast; None computes in the parameters' own.
+        dtype: Of autocast; None computes in the parameters' own dtype.
     """
 
     layer: nn.Linear
@@ -37,7 +37,7 @@ class Projection:
         return cls(layer, step.batch["input"], step.autocast)
 
     def __call__(self) -> Tensor:
-        """Return SᵀX where the layer keeps a sketch of its input, else X Wᵀ + b."""
+        """Return SᵀX if the layer keeps a sketch of its input, else X Wᵀ + b."""
         layer, rows = self.layer, self.input[..., 0].numel()
         with torch.no_grad(), autocast(layer, self.dtype):
             if isinstance(layer, Sketched) and not layer.exact:

@@ -1,4 +1,4 @@
-"""Time of whole training steps: the method's and exact's in turn, so that both drift alike."""
+"""Times whole training steps, the method's and exact's in turn, so that both drift alike."""
 
 import statistics
 import time
@@ -21,7 +21,7 @@ Clock = Callable[[Callable[[], object]], float]
 
 
 class ReferenceFailedError(RuntimeError):
-    """Exact could not take a turn, at first or later; what it raised is the cause."""
+    """Exact could not take a turn; the cause is what it raised."""
 
 
 def time_steps(
@@ -32,21 +32,21 @@ def time_steps(
     reference: Reference | None = None,
     watch: AbstractContextManager[object] | None = None,
 ) -> Timing:
-    """Time steps until there are enough for the settings' target, or their limits are reached.
+    """Time steps until there are enough for the settings' target, or a limit is reached.
 
     Args:
         step: What is timed, on `device`.
-        batch_size: Samples a step.
-        device: Where the clock is: CUDA events, or the system's.
-        settings: How long.
-        reference: What to take turns with; None where the step is exact itself.
-        watch: Entered for the steps that count, and left after the last.
+        batch_size: Samples in a step.
+        device: "cuda" times with CUDA events, "cpu" with the system's clock.
+        settings: Target and limits.
+        reference: Context in which the step is exact, for every other turn; None for no turns.
+        watch: Entered before the first step that counts, and left after the last.
 
     Returns:
-        Every sample, and what follows from them.
+        All samples, and the throughput.
 
     Raises:
-        ReferenceFailedError: If exact cannot take its turn; the method may well do without.
+        ReferenceFailedError: If exact cannot take its turn; the method may still be timed alone.
     """
     clock = _cuda_seconds if device == "cuda" else _cpu_seconds
     contexts: list[Reference] = [nullcontext] if reference is None else [nullcontext, reference]
@@ -60,14 +60,14 @@ def time_steps(
             if number >= settings.min_steps and _is_done(samples, deadline, settings):
                 break
             turns = list(zip(contexts, samples, strict=True))
-            # Whoever goes first changes, as a warmed cache or a slowing clock favours one.
+            # They take turns in going first, as a warm cache or a slowing clock favours one.
             for context, seconds in turns if number % 2 == 0 else reversed(turns):
                 seconds.append(_turn(context, clock, step))
     return _timing(samples, batch_size, device)
 
 
 def _turn(context: Reference, clock: Clock, step: Callable[[], object]) -> float:
-    """Return the seconds of one step in a context, telling exact's faults from the method's."""
+    """Return the seconds of one step in a context; a fault of exact is raised as such."""
     if context is nullcontext:
         return clock(step)
     try:
@@ -92,7 +92,7 @@ def _timing(samples: list[list[float]], batch_size: int, device: Literal["cuda",
         step_seconds=tuple(samples[0]),
         reference_step_seconds=tuple(samples[1]) if len(samples) > 1 else (),
         samples_per_second=batch_size / statistics.median(samples[0]),
-        relative_throughput=1.0,  # exact's; of pairs of steps it is reckoned
+        relative_throughput=1.0,  # exact's; with a reference it is computed from the pairs
     )
 
 

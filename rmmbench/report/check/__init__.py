@@ -1,4 +1,4 @@
-"""Compares two sets of records and writes what it finds. Needs neither torch nor a GPU."""
+"""Compares two sets of records and writes the findings. Needs neither torch nor a GPU."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ WRITERS: Registry[Callable[[Report], str]] = Registry(
         "markdown": Entry(
             "markdown:write", "a table of what changed, for a pull request or a step summary"
         ),
-        "junit": Entry("junit:write", "JUnit XML, one test case a measured case"),
+        "junit": Entry("junit:write", "JUnit XML, one test case per measured case"),
         "github": Entry("github:write", "workflow commands that GitHub shows as annotations"),
         "json": Entry("json:write", "every finding in SI units, for other programs"),
     },

@@ -1,4 +1,4 @@
-"""Where baselines are, and how a run becomes one."""
+"""Finds, opens and saves baselines."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def names() -> list[str]:
 def find(name_or_path: str) -> Path:
     """Return the directory of a baseline: a path, or the name of one that comes with rmmbench.
 
-    A run directory at the path goes before a name. What is neither is taken for a path.
+    A run directory at that path takes precedence over a name. Any other text is a path.
     """
     path = Path(name_or_path)
     if (path / RUN_FILE).exists() or name_or_path not in names():
@@ -32,7 +32,7 @@ def open_baseline(path: Path) -> Run:
 
     Raises:
         NoBaselineError: If nothing is there.
-        RunError: If something else is there, or it is of another schema version.
+        RunError: If it is not a run directory, or has another schema version.
     """
     if not path.exists() or _is_bare(path):
         hint = f"{did_you_mean(str(path), names())}; make this run the baseline with --save"
@@ -41,11 +41,11 @@ def open_baseline(path: Path) -> Run:
 
 
 def save(run: Run, path: Path) -> None:
-    """Make `run` the baseline at `path`, in the place of the one that is there.
+    """Make `run` the baseline at `path`; replace a baseline that is there.
 
     Raises:
         UsageError: If `path` is the run itself, or the run has no records.
-        RunError: If something else is at `path`, or it cannot be written.
+        RunError: If `path` has other files, or cannot be written.
     """
     if not run.records():
         raise UsageError(f"{run.path} has no records; measure some with `rmmbench sweep`")
@@ -64,5 +64,5 @@ def save(run: Run, path: Path) -> None:
 
 
 def _is_bare(path: Path) -> bool:
-    """Whether `path` is a directory with nothing in it but what a copy that broke off may leave."""
+    """Return whether `path` is a directory that is empty but for files of an interrupted copy."""
     return path.is_dir() and all(file.suffix == ".partial" for file in path.iterdir())

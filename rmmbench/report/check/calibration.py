@@ -1,4 +1,4 @@
-"""How much runs of one code differ: more runs of what a run directory measured, kept beside it."""
+"""How much runs of one code differ: further runs of the same cases, kept beside a run's records."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -28,8 +28,8 @@ class CalibrationRun(Strict):
     """One more run.
 
     Attributes:
-        records: Where its records were put, from the folder that the run directory is in.
-        relative_throughput: Of each case that has one, by its key.
+        records: The path of its records, relative to the parent of the run directory.
+        relative_throughput: Of each case that has one, by case key.
     """
 
     records: Line
@@ -37,13 +37,13 @@ class CalibrationRun(Strict):
 
 
 class Calibration(Strict):
-    """Runs of the code of a run directory, besides the one that is in it."""
+    """Further runs of the code that a run directory measured."""
 
     schema_version: Literal[1, 2] = SCHEMA_VERSION
     runs: tuple[CalibrationRun, ...] = ()
 
     def logarithms(self, case: Case) -> list[float]:
-        """Return the logarithm of a case's relative throughput in each run that has it."""
+        """Return the logarithms of a case's relative throughput, one per run that has it."""
         if not self.runs:
             return []
         key = case.key if self.schema_version == SCHEMA_VERSION else former_key(case)
@@ -55,7 +55,7 @@ NONE: Final = Calibration()
 
 
 def measured(timing: Timing | None) -> paired.Median | None:
-    """Return the relative throughput of a case with its interval; None for exact, or none."""
+    """Return the relative throughput of a case with its interval; None for exact, or if unknown."""
     if timing is None or timing.relative_throughput is None or not timing.reference_step_seconds:
         return None
     ends = timing.relative_throughput_low, timing.relative_throughput_high
@@ -63,14 +63,14 @@ def measured(timing: Timing | None) -> paired.Median | None:
 
 
 def run_of(path: Path, records: Iterable[Record]) -> CalibrationRun:
-    """Return what one more run tells, whose records are at `path`, from the run directory's."""
+    """Return the entry of one more run, whose records are at `path`."""
     found = {record.key: measured(record.timing) for record in records if record.outcome == "ok"}
     values = {key: median.value for key, median in found.items() if median is not None}
     return CalibrationRun(records=str(path), relative_throughput=values)
 
 
 def summary(records: Iterable[Record], calibration: Calibration) -> Iterator[str]:
-    """Yield for each case how much its runs differ, and what fall one run more would show."""
+    """Yield a line per case: how much its runs differ, and which fall another run would show."""
     ok = {record.key: record for record in records if record.outcome == "ok"}
     own = run_of(Path(), ok.values()).relative_throughput
     for key, value in own.items():
@@ -84,10 +84,10 @@ def summary(records: Iterable[Record], calibration: Calibration) -> Iterator[str
 
 
 def read(folder: Path) -> Calibration:
-    """Return the calibration of a run directory; one without runs where there is none.
+    """Return the calibration of a run directory; `NONE` if it has none.
 
     Raises:
-        RunError: If what is there is none.
+        RunError: If the file is not a calibration.
     """
     file = folder / CALIBRATION_FILE
     content = content_of(file)
@@ -102,21 +102,21 @@ def read(folder: Path) -> Calibration:
 
 
 def drop(folder: Path) -> None:
-    """Forget the calibration of a run directory, whose records are about to be others."""
+    """Delete the calibration of a run directory, whose records are about to be replaced."""
     (folder / CALIBRATION_FILE).unlink(missing_ok=True)
 
 
 def copy(source: Path, folder: Path) -> None:
-    """Give a run directory the calibration, if any, of the one that it is a copy of."""
+    """Copy the calibration, if any, of one run directory to another."""
     if (source / CALIBRATION_FILE).exists():
         write(folder, read(source))
 
 
 def write(folder: Path, calibration: Calibration) -> None:
-    """Keep the calibration of a run directory, in the place of the one that is there.
+    """Write the calibration of a run directory; replace the one that is there.
 
     Raises:
-        RunError: If it cannot be written.
+        RunError: If the file cannot be written.
     """
     file = folder / CALIBRATION_FILE
     partial = file.with_suffix(".partial")

@@ -1,4 +1,4 @@
-"""The table of what a check found."""
+"""The tables of a check's findings."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,30 +30,29 @@ COLUMNS = (
 
 
 def check_table(report: Report) -> Table:
-    """Return a row a finding that is not the same, the gravest case first."""
+    """Return a row per remarkable finding, the gravest case first."""
     found = [finding for findings in overview.rows(report) for finding in findings]
     return build(found, COLUMNS, tone=_tone, toned="verdict")
 
 
 def table_by_case(report: Report, *, every: bool = False) -> Table:
-    """Return the same table with a line for each case, as its name is long, above its findings."""
+    """Return the same table with each case's name, which is long, on a line above its findings."""
     lines: list[Case | Finding] = []
     for findings in overview.rows(report, every=every):
         lines += [findings[0].case, *findings]
 
-    def below(column: Column[Finding]) -> Column[Any]:
+    def below(column: Column[Any]) -> Column[Any]:
         def text(line: Case | Finding) -> str:
             return "" if isinstance(line, Case) else column.cell(line)
 
-        return Column(column.name, column.heading, lambda line: None, text=text)
+        return replace(column, value=lambda line: None, text=text)
 
     def name(line: Case | Finding) -> str:
         if isinstance(line, Case):
             return wording.name(line)
         return f"  {wording.PROSE[line.what]}"
 
-    verdict = replace(below(COLUMNS[-1]), is_number=False)
-    columns = [Column("", "case", text=name, is_number=False), *map(below, COLUMNS[2:-1]), verdict]
+    columns = [Column("", "case", text=name, is_number=False), *map(below, COLUMNS[2:])]
     return build(lines, columns, tone=_tone, toned="verdict")
 
 

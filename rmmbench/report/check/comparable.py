@@ -1,4 +1,4 @@
-"""Whether two runs measured the same things on the same machine, so that they can be compared."""
+"""Whether two runs can be compared: the same cases, measured on the same machine."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _TOLD_APART |= {"torch_threads", "OMP_NUM_THREADS", "MKL_NUM_THREADS"}
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that should be the same in both runs and is not; `name` is for `--allow`."""
+    """A property that differs between two runs and should not; `--allow NAME` accepts it."""
 
     name: str
     baseline: str
@@ -26,14 +26,10 @@ class Difference:
 
 
 def differences(baseline: RunInfo, run: RunInfo, pairs: Iterable[Pair]) -> list[Difference]:
-    """Return what differs between two runs, or between the two records of one case, each once.
+    """Return what differs between two runs, or between the two records of a case, each once.
 
-    The GPU matters to the cases that used one; builds of one torch version count as the same.
-
-    Args:
-        baseline: What the baseline says of itself.
-        run: What the run says of itself.
-        pairs: The records of the cases that are in both, the baseline's first.
+    The GPU matters only for cases that used one. Builds of one torch version count as the same.
+    `pairs` are the records of the cases in both, the baseline's first.
     """
     found = dict.fromkeys(_differing("torch", baseline.environment, run.environment))
     for old, new in pairs:
@@ -45,10 +41,10 @@ def differences(baseline: RunInfo, run: RunInfo, pairs: Iterable[Pair]) -> list[
 
 
 def require(found: Sequence[Difference], allow: Collection[str]) -> tuple[str, ...]:
-    """Return what differs and is allowed to, as warnings.
+    """Return the allowed differences as warnings.
 
     Raises:
-        NotComparableError: If something differs whose name is not in `allow`.
+        NotComparableError: If there are others: their names are not in `allow`.
     """
     refused = refusal(found, allow)
     if refused:
@@ -57,17 +53,17 @@ def require(found: Sequence[Difference], allow: Collection[str]) -> tuple[str, .
 
 
 def refusal(found: Sequence[Difference], allow: Collection[str]) -> str | None:
-    """Return what differs and is not allowed to, with the flags that would; None for nothing."""
+    """Return the differences not in `allow`, and the flags that would allow them; None if none."""
     refused = [difference for difference in found if difference.name not in allow]
     if not refused:
         return None
     flags = " ".join(dict.fromkeys(f"--allow {difference.name}" for difference in refused))
     facts = "; ".join(str(difference) for difference in refused)
-    return f"{facts}; compare all the same with {flags}"
+    return f"{facts}; compare them anyway with {flags}"
 
 
 def timed_elsewhere(baseline: Record, run: Record) -> list[Difference]:
-    """Return how the processors differ that one case was timed on; nothing for a GPU's times."""
+    """Return how the processors that timed a case differ; nothing for times on a GPU."""
     if run.timing is None or run.timing.device != "cpu":
         return []
     old, new = baseline.environment, run.environment
@@ -78,35 +74,32 @@ def timed_elsewhere(baseline: Record, run: Record) -> list[Difference]:
     return [Difference(*side) for side in sides if side[1] != side[2]]
 
 
-def transformers_warnings(pairs: Iterable[Pair]) -> tuple[str, ...]:
-    """Return a warning for each change of transformers between cases whose memory is compared."""
-    changes = {
-        (old.environment.transformers or "none", new.environment.transformers or "none"): None
+def environment_warnings(pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """Return a warning for each further difference that memory or times may depend on."""
+    versions = dict.fromkeys(
+        (old.environment.transformers or "none", new.environment.transformers or "none")
         for old, new in pairs
         if old.memory and new.memory
-    }
-    return tuple(
-        f"transformers differs: {old} in the baseline, {new} in the run; "
-        "its models may need more or less memory"
-        for old, new in changes
-        if old != new
     )
-
-
-def other_warnings(pairs: Iterable[Pair]) -> tuple[str, ...]:
-    """Return a warning for each other change of what memory and times may depend on."""
-    changes = {
-        change: None
+    more_or_less = "its models may need more or less memory"
+    said = [
+        f"{Difference('transformers', old, new)}; {more_or_less}"
+        for old, new in versions
+        if old != new
+    ]
+    changes = dict.fromkeys(
+        change
         for old, new in pairs
         if old.memory or old.timing
         for change in old.environment.changes(new.environment)
         if change[0] not in _TOLD_APART
-    }
-    return tuple(f"{Difference(name, str(old), str(new))}" for name, old, new in changes)
+    )
+    said += [str(Difference(name, str(old), str(new))) for name, old, new in changes]
+    return tuple(said)
 
 
 def versions(pairs: Iterable[Pair]) -> tuple[str, ...]:
-    """Return a line for each version that differs between two codes that are compared in turn."""
+    """Return a line for each version that differs between two codes that run in turn."""
     found = dict.fromkeys(
         difference
         for old, new in pairs

@@ -4,12 +4,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from rmmbench.report.check.comparable import (
-    Pair,
-    other_warnings,
-    timed_elsewhere,
-    transformers_warnings,
-)
+from rmmbench.report.check.comparable import Pair, environment_warnings, timed_elsewhere
 from rmmbench.report.check.report import CaseResult, Finding, Report, Verdict, one_sided
 from rmmbench.report.check.throughput import Stored
 from rmmbench.results.record import Record
@@ -21,8 +16,8 @@ class Tolerances:
     """How much worse a case may become, as fractions of the baseline.
 
     Attributes:
-        memory_floor_bytes: Measured memory may always change by this much. Predicted memory is the
-            same to the byte for the same code, and has no floor.
+        memory_floor_bytes: Measured memory may always change by this much. Predicted memory has no
+            such floor, because the same code gives the same bytes.
     """
 
     memory: float = 0.01
@@ -38,13 +33,13 @@ class Tolerances:
 
 
 Judge = Callable[[Record, Record], Iterator[Finding]]
-"""Yields what is found of the throughput of one case, the baseline's record first."""
+"""Yields the findings on a case's throughput, from the baseline's record and the run's."""
 
-_NOTHING = "nothing was measured of it that a check compares"
+_NOTHING = "it has no measurement that a check compares"
 
 
 def matched(baseline: Iterable[Record], run: Iterable[Record]) -> list[Pair]:
-    """Return the two records of every case that is in both; of a case's several the last."""
+    """Return the two records of every case in both; the last record of a case counts."""
     old, new = _by_key(baseline), _by_key(run)
     return [(old[key], new[key]) for key in old if key in new]
 
@@ -57,16 +52,16 @@ def compare(
     allow: Collection[str] = (),
     judge: Judge | None = None,
 ) -> Report:
-    """Compare every case of the baseline with the run's, and name those that are new.
+    """Compare every case of the baseline with the run's, and report new cases.
 
-    Whether the two are comparable at all is for `rmmbench.report.check.comparable` to say.
+    It does not ask whether the two are comparable; `rmmbench.report.check.comparable` does.
 
     Args:
         baseline: Records to compare with.
         run: Records to judge.
         tolerances: How much worse a case may become.
-        allow: "processor" and "threads" compare what was timed elsewhere.
-        judge: Judges throughput; by default by the two records of a case alone.
+        allow: "processor" and "threads" allow times of different ones to be compared.
+        judge: Judges throughput; by default from the two records of a case.
     """
     limits = tolerances or Tolerances()
     old, new = _by_key(baseline), _by_key(run)
@@ -80,8 +75,7 @@ def compare(
         cases.append(CaseResult(key, case, found))
     moved = dict.fromkeys(one for pair in pairs for one in timed_elsewhere(*pair))
     allowed = tuple(f"{one} (allowed)" for one in moved if one.name in allow)
-    warnings = allowed + transformers_warnings(pairs) + other_warnings(pairs)
-    return Report(tuple(cases), warnings)
+    return Report(tuple(cases), allowed + environment_warnings(pairs))
 
 
 def _by_key(records: Iterable[Record]) -> dict[str, Record]:
@@ -109,7 +103,7 @@ def _findings(
 
 
 def _outcome(old: Record | None, new: Record | None) -> Finding:
-    """Judge a case that is not ok, or not there, on one side at least."""
+    """Judge a case that failed or is missing on at least one side."""
     if new is None:
         assert old is not None
         return Finding(old.case, "outcome", Verdict.MISSING, old.outcome, None)
@@ -119,7 +113,7 @@ def _outcome(old: Record | None, new: Record | None) -> Finding:
     elif new.outcome == before:
         verdict = Verdict.SAME
     else:
-        # To fail another way than before is a change that somebody has to look at.
+        # A case that now fails in another way is a change that somebody has to look at.
         verdict = Verdict.IMPROVED if new.outcome == "ok" else Verdict.FAILED
     return Finding(new.case, "outcome", verdict, before, new.outcome, reason=new.reason)
 
@@ -128,16 +122,17 @@ def _memory(what: str, before: int, now: int, new: Record, limits: Tolerances) -
     relative = limits.memory * before
     is_predicted = new.memory is not None and new.memory.device == "predict"
     limit = relative if is_predicted else max(relative, limits.memory_floor_bytes)
-    verdict = Verdict.SAME
-    if abs(now - before) > limit:
-        verdict = Verdict.REGRESSED if now > before else Verdict.IMPROVED
     tolerance = limits.memory if limit == relative and before else None
-    return Finding(new.case, what, verdict, before, now, limit, tolerance)
+    return Finding(new.case, what, _moved(now - before, limit), before, now, limit, tolerance)
 
 
 def _converted(new: Record, before: int, now: int) -> Finding:
-    """Judge how many layers the method changed: a count, which no noise moves."""
-    verdict = Verdict.SAME
-    if now != before:
-        verdict = Verdict.REGRESSED if now < before else Verdict.IMPROVED
-    return Finding(new.case, "converted", verdict, before, now, limit=0)
+    """Judge how many layers the method changed: a count without noise."""
+    return Finding(new.case, "converted", _moved(before - now, 0), before, now, limit=0)
+
+
+def _moved(rise: float, limit: float) -> Verdict:
+    """Return the verdict on a rise of what should be low."""
+    if abs(rise) <= limit:
+        return Verdict.SAME
+    return Verdict.REGRESSED if rise > 0 else Verdict.IMPROVED

@@ -1,8 +1,7 @@
-"""What is known of a change in throughput, and what it proves.
+"""What measurements prove about a change in throughput.
 
-Changes are logarithms: twice as fast and half as fast are equally far from no change. What counts
-is how much whole runs of one code differ from each other, which is several times what the steps
-within one run tell.
+Changes are logarithms, so that twice as fast and half as fast are equally far from no change. The
+noise that counts is between whole runs of one code: several times the noise between steps of a run.
 """
 
 import itertools
@@ -18,24 +17,24 @@ from rmmbench.report.check.sequential import reach
 ALARMS: Final = 0.01
 """How often a check of one code against itself may fail, over all of its cases together."""
 MISSES: Final = 0.05
-"""How often a case may be called the same that became slower by the whole tolerance."""
+"""How often a case that became slower by the whole tolerance may be called the same."""
 FOUND: Final = 0.85
-"""How often a fall is found that is called one that can be."""
+"""How often a fall of the size that `detectable` returns is found."""
 ASSUMED_SPREAD: Final = 0.06
-"""What runs of one code are taken to differ by where it is not known: the most that was seen."""
+"""The assumed difference between runs of one code if it is unknown: the largest ever seen."""
 
 _LEAST_ERROR: Final = 1e-9
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A change of throughput and how far it may be off, in logarithms; below 0 is slower.
+    """A measured change of throughput and its error, in logarithms; below 0 is slower.
 
     Attributes:
-        change: What was measured.
-        alarm: The true change is no further from it, but for `ALARMS` of all checks.
-        miss: The true change is no further from it, but for `MISSES` of all cases.
-        floor: A change must surely be beyond this to be one.
+        change: The measured change.
+        alarm: The true change is within this distance, except in `ALARMS` of all checks.
+        miss: The true change is within this distance, except in `MISSES` of all cases.
+        floor: A change counts only if it is surely larger than this.
     """
 
     change: float
@@ -45,14 +44,14 @@ class Evidence:
 
     @property
     def excluded_fall(self) -> float:
-        """The fall, as a fraction, that throughput has surely not made; no smaller one is seen."""
+        """The smallest fall, as a fraction, that this evidence excludes."""
         return -math.expm1(min(0.0, self.change - self.miss))
 
     def verdict(self, tolerance: float) -> Verdict:
-        """Return what it proves.
+        """Return what the evidence proves.
 
-        What is surely slower, and perhaps by more than the tolerance, has regressed. What is surely
-        not slower by as much is the same.
+        A case has regressed if it is surely slower, and perhaps by more than the tolerance. It is
+        the same if it is surely not slower by that much.
         """
         limit = math.log1p(-tolerance)
         if self.change - self.miss > limit:
@@ -65,23 +64,23 @@ class Evidence:
 
 
 def in_turn(differences: Sequence[float], cases: int, tolerance: float) -> Evidence | None:
-    """Return what pairs of runs tell at the first look that decides, or at the last one.
+    """Return the evidence of pairs of runs, at the first look that decides or else the last.
 
-    A look is due after every second pair: of two, the baseline ran first in one and last in the
-    other, so that a machine that slows down favours neither.
+    There is a look after every second pair. Of two pairs, the baseline ran first in one and last in
+    the other, so that a machine that slows down favours neither.
 
     Args:
-        differences: Logarithms of the candidate's throughput ÷ the baseline's, pair by pair.
+        differences: Logarithms of the candidate's throughput ÷ the baseline's, one per pair.
         cases: How many are judged, each of which might raise an alarm.
         tolerance: The fall to find, as a fraction.
 
     Returns:
-        None where there were less than two pairs.
+        None if there are fewer than two pairs.
     """
     found = None
     for count in range(2, len(differences) + 1, 2):
         seen = differences[:count]
-        # Above 0, as what two differences can tell is nothing however equal they are.
+        # Above 0: two differences prove nothing, however equal they are.
         error = max(spread(seen) / math.sqrt(count), _LEAST_ERROR)
         far = [reach(count, share) * error for share in (ALARMS / cases, MISSES)]
         found = Evidence(statistics.fmean(seen), *far)
@@ -91,20 +90,20 @@ def in_turn(differences: Sequence[float], cases: int, tolerance: float) -> Evide
 
 
 def fewest_pairs(cases: int) -> int:
-    """Return how many pairs of runs it takes to tell a fall, however large, of so many cases."""
+    """Return how many pairs of runs it takes to prove any fall when so many cases are judged."""
     return next(n for n in itertools.count(2, 2) if math.isfinite(reach(n, ALARMS / cases)))
 
 
 def between(
     before: Sequence[float], now: Sequence[float], step_error: float, cases: int
 ) -> Evidence:
-    """Return what runs of the baseline, and one or more of now, tell: Student's t of two samples.
+    """Return the evidence of calibrated runs, by Student's t of two samples.
 
     Args:
-        before: Logarithms of throughput, a run each.
-        now: The same of now; with those before three or more.
-        step_error: The standard error of one run as its own steps tell it, which may be twice too
-            large: of half of it runs differ at least.
+        before: Logarithms of the baseline's throughput, one per run.
+        now: Logarithms of the throughput now; at least three runs together with `before`.
+        step_error: The standard error of one run, from its own steps. It may be twice too large,
+            so half of it is a lower bound of the spread between runs.
         cases: How many are judged.
     """
     from scipy.special import stdtrit  # most checks need no quantile
@@ -117,10 +116,10 @@ def between(
 
 
 def detectable(before: Sequence[float], cases: int) -> float:
-    """Return the fall, as a fraction, that checks of one run find in `FOUND` of all.
+    """Return the fall, as a fraction, that a check of one run finds with probability `FOUND`.
 
     Args:
-        before: Logarithms of throughput, a run each; two or more.
+        before: Logarithms of the baseline's throughput, one per run; two or more.
         cases: How many are judged.
     """
     from scipy.special import stdtrit
@@ -131,7 +130,7 @@ def detectable(before: Sequence[float], cases: int) -> float:
 
 
 def spread(*samples: Sequence[float]) -> float:
-    """Return the standard deviation within samples, of more values than samples together."""
+    """Return the standard deviation within samples, of which one at least has two values."""
     lengths = [math.dist(one, [statistics.fmean(one)] * len(one)) for one in samples]
     return math.hypot(*lengths) / math.sqrt(sum(map(len, samples)) - len(samples))
 
@@ -139,13 +138,13 @@ def spread(*samples: Sequence[float]) -> float:
 def beyond_doubt(
     change: float, step_errors: Sequence[float], cases: int, tolerance: float
 ) -> Evidence:
-    """Return what two runs tell of which nobody knows how much runs of one code differ.
+    """Return the evidence of two runs when the spread between runs of one code is unknown.
 
     Args:
-        change: Logarithm of throughput now ÷ in the baseline.
-        step_errors: The standard error of each side, as far as the steps within it tell.
+        change: Logarithm of throughput now ÷ the baseline's.
+        step_errors: The standard error of each side, from its steps.
         cases: How many are judged.
-        tolerance: A fall must surely be beyond it, too.
+        tolerance: A fall must surely be larger than this, too.
     """
     error = math.hypot(ASSUMED_SPREAD, ASSUMED_SPREAD, *step_errors)
     normal = statistics.NormalDist()

@@ -1,51 +1,39 @@
-"""The report as GitHub's workflow commands, which it shows as annotations."""
+"""The report as GitHub workflow commands, which GitHub shows as annotations."""
 
 import os
 from pathlib import Path
 from typing import TextIO
 
 from rmmbench.report.check import markdown, overview, wording
-from rmmbench.report.check.report import FAILING, Finding, Report, Verdict
+from rmmbench.report.check.report import FAILING, Report, Verdict
 
 
 def write(report: Report) -> str:
     """Return a line for each finding that fails the check or nearly does, the gravest first.
 
-    What could not be compared, and where nothing seems to have changed but could not be told, has a
-    line for each reason.
+    Findings without a comparison, or without evidence of a change, share a line for each reason.
     """
     told = FAILING | {Verdict.NOT_ENOUGH_EVIDENCE}
-    lines = [
-        _command("error" if report.fails(finding.verdict) else "warning", finding)
+    said = [
+        (finding.verdict, wording.line(finding))
         for finding in report.findings
         if finding.verdict in told and finding.is_remarkable
     ]
-    grouped = [
-        ("error", Verdict.NOT_COMPARABLE, overview.not_compared(report)),
-        (
-            "error" if report.strict else "warning",
-            Verdict.NOT_ENOUGH_EVIDENCE,
-            overview.cannot_tell(report),
-        ),
+    said += [(Verdict.NOT_COMPARABLE, text) for text in overview.not_compared(report)]
+    said += [(Verdict.NOT_ENOUGH_EVIDENCE, text) for text in overview.cannot_tell(report)]
+    lines = [
+        _command("error" if report.fails(verdict) else "warning", f" - {verdict}", text)
+        for verdict, text in said
     ]
-    lines += [
-        f"::{level} title=rmmbench check - {verdict}::{_escaped(text)}"
-        for level, verdict, texts in grouped
-        for text in texts
-    ]
-    lines += [f"::warning title=rmmbench check::{_escaped(text)}" for text in report.warnings]
-    return "".join(f"{line}\n" for line in lines)
+    lines += [_command("warning", "", text) for text in report.warnings]
+    return "".join(lines)
 
 
 def tell(report: Report, stream: TextIO) -> str | None:
-    """Annotate the commit and add to the step's summary, where this runs under GitHub Actions.
-
-    Args:
-        report: What is told.
-        stream: Takes the annotations.
+    """Under GitHub Actions, annotate the commit through `stream` and add to the step's summary.
 
     Returns:
-        Why the summary could not be written, if it could not.
+        Why the summary could not be written; None if it was.
     """
     if os.environ.get("GITHUB_ACTIONS"):
         stream.write(write(report))
@@ -60,9 +48,6 @@ def tell(report: Report, stream: TextIO) -> str | None:
     return None
 
 
-def _command(level: str, finding: Finding) -> str:
-    return f"::{level} title=rmmbench check - {finding.verdict}::{_escaped(wording.line(finding))}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def _command(level: str, title: str, text: str) -> str:
+    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return f"::{level} title=rmmbench check{title}::{escaped}\n"

@@ -8,7 +8,7 @@ SCHEMA_VERSION = 1
 
 
 def write(report: Report) -> str:
-    """Return everything in the report; a number that is not there is null."""
+    """Return everything in the report; a missing number is null."""
     data = {
         "schema_version": SCHEMA_VERSION,
         "run": report.run,

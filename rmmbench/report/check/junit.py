@@ -6,12 +6,12 @@ from xml.etree import ElementTree
 from rmmbench.report.check import wording
 from rmmbench.report.check.report import CaseResult, Report, Verdict
 
-# XML 1.0 has no way to write these, and reasons may quote what a program printed.
+# XML 1.0 cannot represent these, and reasons may quote a program's output.
 _UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write(report: Report) -> str:
-    """Return one test suite with a test case for each case."""
+    """Return one test suite with a test case per measured case."""
     suite = ElementTree.Element("testsuite", name="rmmbench check", tests=str(len(report.cases)))
     for result in report.cases:
         _add_case(suite, result, report)

@@ -1,4 +1,4 @@
-"""What of a report is shown: the rows of its table, the remarks beside it, the counts."""
+"""What people see of a report: the rows of its table, the remarks below it, the counts."""
 
 from collections import Counter
 
@@ -8,10 +8,7 @@ from rmmbench.units import format_percent
 
 
 def rows(report: Report, *, every: bool = False) -> list[tuple[Finding, ...]]:
-    """Return, case by case, the findings worth a row: those that are not the same, or `every` one.
-
-    The case with the gravest finding comes first.
-    """
+    """Return the remarkable findings, or `every` one, by case, the gravest case first."""
     cases = [
         tuple(one for one in case.findings if every or one.is_remarkable) for case in report.cases
     ]
@@ -20,12 +17,11 @@ def rows(report: Report, *, every: bool = False) -> list[tuple[Finding, ...]]:
 
 def summary(report: Report) -> str:
     """Return the counts in one line: "28 cases: 1 regressed, 1 improved, 26 same"."""
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in report.counts.items())
-    return f"{_cases(len(report.cases))}: {counts}"
+    return f"{_cases(len(report.cases))}: {report.counted}"
 
 
 def remarks(report: Report) -> list[str]:
-    """Return what to know beside the table, a line each: warnings, reasons, what to do next."""
+    """Return lines to show below the table: warnings, reasons, what to do next."""
     lines = [f"warning: {warning}" for warning in report.warnings]
     told = {Verdict.FAILED, Verdict.MISSING, Verdict.NOT_ENOUGH_EVIDENCE}
     for finding in report.findings:
@@ -41,7 +37,7 @@ def remarks(report: Report) -> list[str]:
 
 
 def not_compared(report: Report) -> list[str]:
-    """Return what could not be compared, a line for each reason, however many cases there are."""
+    """Return a line for each reason why cases could not be compared."""
     return _told_together(report, Verdict.NOT_COMPARABLE, "not compared")
 
 
@@ -54,7 +50,7 @@ def _told_together(report: Report, verdict: Verdict, said: str) -> list[str]:
 
 
 def cannot_tell(report: Report) -> list[str]:
-    """Return how small a fall of throughput could not be seen, a line for each reason."""
+    """Return a line for each reason why falls of throughput could not be seen, and how large."""
     falls: dict[str, list[float]] = {}
     for one in report.findings:
         if one.verdict is Verdict.NOT_ENOUGH_EVIDENCE and one.excluded_fall is not None:

@@ -1,4 +1,4 @@
-"""What a comparison found: findings, gathered by case, and what they amount to."""
+"""The findings of a comparison, by case, and the verdict on all of them."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What a comparison says of one measure or one case, the gravest first."""
+    """The verdict on one measure or one case, the gravest first."""
 
     FAILED = "failed"
     MISSING = "missing"
@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 
     @property
     def gravity(self) -> int:
-        """The place in the list above; 0 is the gravest."""
+        """The position in the list above; 0 is the gravest."""
         return _GRAVITY[self]
 
 
@@ -49,12 +49,12 @@ class Finding:
         what: The field compared: "peak_allocated_bytes", "saved_bytes", "converted",
             "relative_throughput", "samples_per_second" (of runs in turn), "score" (which is not
             judged), or "outcome".
-        baseline, now: Its values, in the field's unit; None where there is none.
+        baseline, now: Its values, in the field's unit; None if missing.
         limit: How far `now` may be from `baseline`, in the field's unit.
-        tolerance: The fraction of `baseline` that `limit` is; None where the limit is a fixed size.
-        reason: What the numbers alone do not tell.
-        excluded_fall: The smallest fall of throughput that this comparison could not have missed,
-            a fraction; None for what has no noise, or where nothing is known of it.
+        tolerance: `limit` as a fraction of `baseline`; None for a limit of fixed size.
+        reason: Why the verdict is what it is, if the numbers do not show it.
+        excluded_fall: The smallest fall of throughput that this comparison excludes, as a
+            fraction; None for fields without noise, or if the noise is unknown.
     """
 
     case: Case
@@ -69,39 +69,39 @@ class Finding:
 
     @property
     def is_remarkable(self) -> bool:
-        """Whether it is worth a row: something changed, or seems to by more than it may."""
+        """Whether it is worth a row: a change, or an apparent fall beyond the tolerance."""
         if self.verdict is Verdict.NOT_ENOUGH_EVIDENCE and self.excluded_fall is not None:
             return (self.change or 0) < -(self.tolerance or 0)
         return self.verdict not in UNREMARKABLE
 
     @property
     def difference(self) -> float | None:
-        """`now` less `baseline`, where both are numbers."""
+        """`now` − `baseline`; None unless both are numbers."""
         if isinstance(self.baseline, str | None) or isinstance(self.now, str | None):
             return None
         return self.now - self.baseline
 
     @property
     def change(self) -> float | None:
-        """The difference as a fraction of the baseline; None where that is 0 or not a number."""
+        """The difference as a fraction of the baseline; None if that is 0 or not a number."""
         if self.difference is None or isinstance(self.baseline, str) or not self.baseline:
             return None
         return self.difference / self.baseline
 
     @property
     def excess(self) -> float:
-        """How many times its limit the difference is."""
+        """The difference ÷ its limit; 0 without a limit."""
         return abs(self.difference or 0) / self.limit if self.limit else 0.0
 
     def order(self) -> tuple[int, float]:
-        """Return what sorts findings: the gravest first, then those furthest beyond their limit."""
+        """Return the sort key: the gravest first, then those furthest beyond their limit."""
         return self.verdict.gravity, -round(self.excess, 6)
 
 
 def one_sided(
     what: str, before: float | None, now: float | None, new: Record, section: str
 ) -> Iterator[Finding]:
-    """Yield the finding on a number that one side only has; nothing where neither has it."""
+    """Yield the finding on a number that only one side has; nothing if neither has it."""
     if before is not None:
         reason = new.missing.get(f"{section}.{what}") or new.missing.get(section)
         yield Finding(new.case, what, Verdict.MISSING, before, None, reason=reason)
@@ -125,11 +125,11 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a comparison found.
+    """All findings of a comparison.
 
     Attributes:
         warnings: What makes the comparison itself doubtful.
-        run, baseline: What was compared, as people know it.
+        run, baseline: The names of what was compared.
         strict: Whether "not enough evidence" is a failure.
     """
 
@@ -141,7 +141,7 @@ class Report:
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        """Every finding, the gravest first, those furthest beyond their limit before others."""
+        """Every finding, the gravest first, then those furthest beyond their limit."""
         found = [finding for case in self.cases for finding in case.findings]
         return tuple(sorted(found, key=Finding.order))
 
@@ -152,11 +152,11 @@ class Report:
 
     @property
     def changes(self) -> tuple[Finding, ...]:
-        """The findings that are worth a row, the gravest first; nothing if all is the same."""
+        """The remarkable findings, the gravest first; empty if nothing changed."""
         return tuple(finding for finding in self.findings if finding.is_remarkable)
 
     def frame(self) -> "DataFrame":
-        """Return a pandas DataFrame with a row a finding, in the unit of the field compared."""
+        """Return a pandas DataFrame with a row per finding, in the unit of the field compared."""
         from pandas import DataFrame
 
         names = ("baseline", "now", "change", "limit", "reason")
@@ -169,8 +169,7 @@ class Report:
         return DataFrame(rows)
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items())
-        return f"{self.run} against {self.baseline}: {counts}"
+        return f"{self.run} against {self.baseline}: {self.counted}"
 
     def _repr_html_(self) -> str:
         changed = self.frame()[[finding.is_remarkable for finding in self.findings]]
@@ -184,11 +183,16 @@ class Report:
         return {verdict: counts[verdict] for verdict in Verdict if counts[verdict]}
 
     @property
+    def counted(self) -> str:
+        """The counts as text: "1 regressed, 26 same"."""
+        return ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items())
+
+    @property
     def exit_code(self) -> Exit:
         """The exit code of `rmmbench check`.
 
-        Where nothing of a measure could be compared it is NOT_COMPARABLE; where some cases of it
-        could, there is NOT_ENOUGH_EVIDENCE.
+        It is NOT_COMPARABLE if no case could be compared by some measure, and NOT_ENOUGH_EVIDENCE
+        if each measure could compare some cases but not all.
         """
         verdicts = set(self.counts)
         if verdicts & FAILING:
@@ -200,14 +204,14 @@ class Report:
         return Exit.OK
 
     def fails(self, verdict: Verdict) -> bool:
-        """Whether one such verdict makes the whole check fail."""
+        """Return whether one such verdict makes the whole check fail."""
         if verdict is Verdict.NOT_ENOUGH_EVIDENCE:
             return self.strict
         return verdict in FAILING or verdict is Verdict.NOT_COMPARABLE
 
     @property
     def _is_partly_compared(self) -> bool:
-        """Whether of each measure that some cases could not be compared by, others could."""
+        """Whether each measure that could not compare some cases did compare others."""
         two_sided = [one for one in self.findings if one.verdict not in _ON_ONE_SIDE]
         refused = {one.what for one in two_sided if one.verdict is Verdict.NOT_COMPARABLE}
         return refused <= {

@@ -1,14 +1,14 @@
-"""Compares two codes by runs of both in turn, until they tell enough or the time is up.
+"""Compares two codes by runs of both in turn, until the evidence is enough or the time is up.
 
-A block is four runs: baseline, candidate, candidate, baseline. What is judged of a case is its
-throughput relative to exact, and of exact itself its samples per second, so that a change that
-slows down everything is seen too: in turn even those do not drift with the machine.
+A block is four runs: baseline, candidate, candidate, baseline. A case is judged by its throughput
+relative to exact, and exact by its samples per second, so that a change that slows down everything
+is seen too. Runs in turn cancel the drift of the machine.
 """
 
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -23,10 +23,10 @@ from rmmbench.units import format_percent
 
 Side = Literal["baseline", "candidate"]
 Measure = Callable[[Side], list[Record]]
-"""Measures all cases once with the code of one side."""
+"""Measures all cases once with one side's code."""
 
 RunPair = tuple[list[Record], list[Record]]
-"""The records of two runs next to each other, the baseline's and the candidate's."""
+"""The records of two consecutive runs, the baseline's and the candidate's."""
 
 _BLOCK: Final[tuple[tuple[Side, Side], ...]] = (
     ("baseline", "candidate"),
@@ -40,13 +40,13 @@ def rerun(
     seconds: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Report]:
-    """Yield what is known after each block, until all is, or another would take too long.
+    """Yield a report after each block, until every case is decided or the next would take too long.
 
     Args:
         measure: Measures one side once.
         tolerances: How much worse a case may become.
-        seconds: For all blocks; the first is measured in any case.
-        clock: Tells the time in seconds.
+        seconds: The time for all blocks; the first is measured in any case.
+        clock: Returns the time in seconds.
     """
     start, pairs = clock(), list[RunPair]()
     while True:
@@ -61,19 +61,20 @@ def rerun(
 
 
 def undecided(report: Report) -> int:
-    """Return of how many cases more runs would tell more."""
+    """Return how many cases need more runs."""
     waiting = Verdict.NOT_ENOUGH_EVIDENCE
     return sum(one.verdict is waiting and one.reason is not None for one in report.findings)
 
 
 def judged(pairs: Sequence[RunPair], tolerances: Tolerances) -> Report:
-    """Return what pairs of runs tell.
+    """Return the report on pairs of runs.
 
-    Throughput is judged by all of them, the rest by the first: it has no noise.
+    Throughput is judged by all pairs; all else has no noise and is judged by the first.
     """
     baseline, candidate = pairs[0]
     timed = [old.key for old, new in matched(baseline, candidate) if old.timing and new.timing]
-    judge = InTurn.of(pairs, tolerances.throughput, len(timed))
+    by_key = [tuple({one.key: one for one in side} for side in pair) for pair in pairs]
+    judge = InTurn(by_key, tolerances.throughput, len(timed))
     report = compare(baseline, candidate, tolerances, judge=judge)
     warnings = [*versions(matched(baseline, candidate)), *_later_failures(pairs)]
     return replace(report, warnings=(*warnings, *report.warnings))
@@ -89,18 +90,9 @@ class InTurn:
         cases: How many are judged.
     """
 
-    pairs: tuple[tuple[dict[str, Record], dict[str, Record]], ...]
+    pairs: Sequence[tuple[Mapping[str, Record], ...]]
     tolerance: float
     cases: int
-
-    @classmethod
-    def of(cls, pairs: Sequence[RunPair], tolerance: float, cases: int) -> "InTurn":
-        """Return what judges by these pairs."""
-        by_key = tuple(
-            ({one.key: one for one in baseline}, {one.key: one for one in candidate})
-            for baseline, candidate in pairs
-        )
-        return cls(by_key, tolerance, cases)
 
     def __call__(self, old: Record, new: Record) -> Iterator[Finding]:
         """Yield the finding on one case; nothing if it was not timed."""
@@ -154,7 +146,7 @@ def _why(differences: Sequence[float], cases: int) -> str:
 
 
 def _later_failures(pairs: Sequence[RunPair]) -> Iterator[str]:
-    """Yield a warning for each case and side that was ok in the first run and not in all."""
+    """Yield a warning per case and side that was ok in the first run and failed in a later one."""
     for number, side in enumerate(("baseline", "candidate")):
         first = {one.key for one in pairs[0][number] if one.outcome == "ok"}
         failed: dict[str, list[Record]] = {}

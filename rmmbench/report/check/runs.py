@@ -1,4 +1,4 @@
-"""Compares two run directories, once it is sure that they can be compared."""
+"""Compares two run directories after checking that they are comparable."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -59,10 +59,10 @@ def compare_runs(
 
 
 def require_same_code(baseline: Run, again: Run) -> None:
-    """Make sure that a run measured the code of the baseline once more, on the same machine.
+    """Check that a run measured the baseline's code again, on the same machine.
 
     Raises:
-        NotComparableError: If what does not vary from run to run differs.
+        NotComparableError: If anything differs that does not vary from run to run.
     """
     before, now = baseline.records(), again.records()
     pairs = matched(before, now)

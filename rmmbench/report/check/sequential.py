@@ -1,4 +1,4 @@
-"""How far a mean may be off that is looked at again and again while more is measured.
+"""How far a mean may be off if it is looked at repeatedly while more is measured.
 
 n differences have a mean and a standard deviation s. Of a true mean μ, with t = √n (mean − μ) / s,
 the average over `_SCALES` g of
@@ -6,8 +6,8 @@ the average over `_SCALES` g of
     (1 + n g)^(−½) · [(1 + t² / (n − 1)) / (1 + t² / ((n − 1) (1 + n g)))]^(n/2)
 
 exceeds 1/α at any n at all with a probability of α or less, whatever the deviation of the normal
-noise: it is an e-process. So the means of which it is below 1/α are an interval that holds at every
-look together, and nobody has to say beforehand how often to look or when to stop.
+noise: it is an e-process. So the means for which it is below 1/α are an interval that holds at all
+looks together; the number of looks and the time to stop need not be fixed beforehand.
 
 T. L. Lai, On confidence sequences, 1976; H. Wang and A. Ramdas, Anytime-valid t-tests and
 confidence sequences for Gaussian means with unknown variance, 2023; M. F. Pérez-Ortiz et al.,
@@ -19,7 +19,7 @@ from functools import cache
 from typing import Final
 
 _SCALES: Final = (0.2, 2.0)
-"""Variances of what is looked for, in those of the noise: 5 % and 16 % where runs differ by 8 %."""
+"""Variances of the changes to find ÷ that of the noise: 5 % and 16 % if runs differ by 8 %."""
 
 
 @cache
@@ -28,10 +28,10 @@ def reach(count: int, error: float) -> float:
 
     Args:
         count: At least 2.
-        error: How often, at any look at all, the true mean may lie beyond one of its two ends.
+        error: The probability that at any look the true mean lies beyond a given end.
 
     Returns:
-        Infinity where so few differences cannot tell at that error.
+        Infinity if so few differences prove nothing at that error.
     """
     wanted = -math.log(2 * error)
     low, high = 0.0, 1e9

@@ -1,4 +1,4 @@
-"""Whether a case became slower relative to exact, told from stored records."""
+"""Judges from stored records whether a case became slower relative to exact."""
 
 import math
 from collections.abc import Collection, Iterator, Sequence
@@ -16,18 +16,18 @@ from rmmbench.units import format_percent
 
 WHAT: Final = "relative_throughput"
 _IN_ERRORS: Final = 1.96
-"""Standard errors in half an interval of `paired.CONFIDENCE`."""
+"""Half the width of a `paired.CONFIDENCE` interval, in standard errors."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Judges relative throughput by the two records of a case and what calibrated them, if any.
+    """Judges relative throughput by the two records of a case and their calibrations, if any.
 
     Attributes:
         tolerance: The fall to find, as a fraction.
         cases: How many are judged.
-        allow: "processor" and "threads" compare what was timed elsewhere.
-        before, now: More runs of the code of the baseline, and of the run's.
+        allow: "processor" and "threads" allow times of different ones to be compared.
+        before, now: Further runs of the baseline's code, and of the run's.
     """
 
     tolerance: float
@@ -45,12 +45,12 @@ class Stored:
         before: Calibration = NONE,
         now: Calibration = NONE,
     ) -> Self:
-        """Return what judges these pairs of records."""
+        """Return the judge of these pairs of records."""
         both = [all(measured(record.timing) for record in pair) for pair in pairs]
         return cls(tolerance, max(1, sum(both)), allow, before, now)
 
     def __call__(self, old: Record, new: Record) -> Iterator[Finding]:
-        """Yield the finding on one case; nothing if it is exact, which has no reference."""
+        """Yield the finding on one case; nothing for exact, which has no reference."""
         before, now = measured(old.timing), measured(new.timing)
         if before is None and now is None:
             yield from _alone(old, new)
@@ -86,7 +86,7 @@ class Stored:
     def _evidence(
         self, case: Case, before: paired.Median, now: paired.Median
     ) -> tuple[Evidence | None, str]:
-        """Return what the runs tell, if anything, and why it is no more than that."""
+        """Return the evidence of the runs, if any, and why there is no more of it."""
         values = [math.log(before.value), *self.before.logarithms(case)]
         values_now = [math.log(now.value), *self.now.logarithms(case)]
         error = (now.spread or 0.0) / _IN_ERRORS
@@ -96,7 +96,7 @@ class Stored:
             differ = format_percent(math.expm1(spread(values, values_now)))
             return evidence, f"runs of one code differ by {differ} here ({count} runs)"
         if before.spread is None or now.spread is None:
-            return None, "1 pair of steps, which tells no noise; take more ([timing], min_steps)"
+            return None, "1 pair of steps does not show the noise; raise min_steps in [timing]"
         errors = [before.spread / _IN_ERRORS, error]
         change = values_now[0] - values[0]
         assumed = format_percent(ASSUMED_SPREAD)
@@ -106,11 +106,11 @@ class Stored:
 
 
 def _alone(old: Record, new: Record) -> Iterator[Finding]:
-    """Yield what can be said of a method that was timed without exact, in both runs."""
+    """Yield the finding on a method that was timed without exact in both runs."""
     if old.timing is None or new.timing is None or new.case.method == "exact":
         return
     values = old.timing.samples_per_second, new.timing.samples_per_second
-    reason = "exact took no turns with it, and a machine's own speed drifts; compare with --rerun"
+    reason = "it took no turns with exact, and a machine's speed drifts; compare with --rerun"
     yield Finding(
         new.case, "samples_per_second", Verdict.NOT_ENOUGH_EVIDENCE, *values, reason=reason
     )

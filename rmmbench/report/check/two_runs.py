@@ -1,4 +1,4 @@
-"""Runs by their path or name, loaded and compared in Python as `rmmbench check` does."""
+"""`rmmbench.load` and `rmmbench.compare`: runs by path or name, judged as `rmmbench check` does."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -13,14 +13,14 @@ from rmmbench.results.store import Run
 
 @arguments_checked
 def load(path: str | Path) -> Run:
-    """Open a run directory: `.records()` has its records, `.frame()` a row a case.
+    """Open a run directory: `.records()` returns its records, `.frame()` a row per case.
 
     Args:
-        path: What `rmmbench sweep` or `rmmbench.run` wrote; or the name of a baseline that comes
-            with rmmbench, such as "ci".
+        path: A directory that `rmmbench sweep` or `rmmbench.run` wrote, or the name of a baseline
+            that comes with rmmbench, such as "ci".
 
     Raises:
-        RunError: If it is no run directory.
+        RunError: If it is not a run directory.
 
     Examples:
         >>> import rmmbench
@@ -32,7 +32,7 @@ def load(path: str | Path) -> Run:
 
 
 def opened(run: Run | str | Path) -> Run:
-    """Return a run as it is, or the one at a path, or of a name."""
+    """Return the run; open it if a path or name is given."""
     return run if isinstance(run, Run) else load(run)
 
 
@@ -49,11 +49,11 @@ def compare(
     """Return what changed from a baseline to a run, judged as `rmmbench check` does.
 
     The report has `verdict` (the gravest of all cases, a text such as "same" or "regressed"),
-    `changes` (what is worth a row), `cases`, `warnings`, `exit_code` and `frame()`.
+    `changes` (the remarkable findings), `cases`, `warnings`, `exit_code` and `frame()`.
 
     Args:
-        run: What is judged: what `load` or `run` returned, or a path.
-        baseline: What it is compared with; the name of one that comes with rmmbench, too.
+        run: The run to judge: what `load` or `run` returned, or a path.
+        baseline: The run to compare with; also the name of one that comes with rmmbench.
         memory_tolerance: How much memory may rise, as a fraction.
         throughput_tolerance: The fall in throughput to find, as a fraction.
         allow: What may differ: "gpu", "torch", "profile", "processor", "threads".
@@ -61,8 +61,8 @@ def compare(
 
     Raises:
         NotComparableError: If something else differs.
-        NoBaselineError: If the baseline is not there, or has no records.
-        RunError: If the run is no run directory.
+        NoBaselineError: If the baseline is missing or has no records.
+        RunError: If the run is not a run directory.
         ValueError: If a tolerance is not from 0 to below 1.
 
     Examples:

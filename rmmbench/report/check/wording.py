@@ -1,4 +1,4 @@
-"""How a finding reads, in a line or in the cells of a table."""
+"""The words for a finding, in a line or in the cells of a table."""
 
 import textwrap
 
@@ -37,12 +37,12 @@ def name(case: Case) -> str:
 
 
 def line(finding: Finding) -> str:
-    """Return the finding in one line: what happened, by how much, the limit, and to which case."""
+    """Return the finding in one line: what happened, by how much, the limit, and the case."""
     return f"{_event(finding)}: {settings(finding.case)}"
 
 
 def failure(report: Report) -> str:
-    """Return why a check fails: how many cases, of what, and the gravest of them."""
+    """Return why a check fails: how many cases, in which way, and the gravest of them."""
     count = sum(report.counts.get(verdict, 0) for verdict in FAILING)
     what = "regressed, failed or are missing"
     if not count:
@@ -55,19 +55,19 @@ def failure(report: Report) -> str:
 
 
 def verdict(finding: Finding) -> str:
-    """Return the verdict; where noise hides a small fall, how large one would have been seen."""
+    """Return the verdict; if noise hides small falls, the size of those that would be seen."""
     return _doubt(finding) or finding.verdict.value
 
 
 def _doubt(finding: Finding) -> str:
-    """Return how large a fall would have been seen, where noise hides a smaller one."""
+    """Return how large a fall would be seen, if noise hides smaller ones; else ""."""
     if finding.verdict is not Verdict.NOT_ENOUGH_EVIDENCE or finding.excluded_fall is None:
         return ""
     return f"cannot tell below {format_percent(finding.excluded_fall)}"
 
 
 def _given(case: Case) -> dict[str, object]:
-    """Return the method, and what of the case is not as it is by default."""
+    """Return the method, and the settings of the case that are not the default."""
     said: dict[str, object] = {}
     for name, field in Case.model_fields.items():
         if name == "steps":
@@ -80,7 +80,7 @@ def _given(case: Case) -> dict[str, object]:
 
 def _value(value: object) -> str:
     if isinstance(value, bool):
-        return str(value).lower()  # as a profile has it
+        return str(value).lower()  # as in a profile
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
@@ -105,7 +105,7 @@ def _event(finding: Finding) -> str:
 
 
 def signed(finding: Finding) -> str:
-    """Return the difference in the terms of its limit: a percentage, bytes, or a count."""
+    """Return the difference in the unit of its limit: a percentage, bytes, or a count."""
     if finding.difference is None:
         return ""
     if finding.what == "converted":
@@ -118,7 +118,7 @@ def signed(finding: Finding) -> str:
 
 
 def limit(finding: Finding) -> str:
-    """Return what the difference may be; "" where there is no limit."""
+    """Return the largest difference allowed; "" if there is no limit."""
     if finding.limit is None:
         return ""
     if finding.tolerance is not None:
@@ -129,7 +129,7 @@ def limit(finding: Finding) -> str:
 
 
 def shown(what: str, value: float | str | None) -> str:
-    """Return a number of the baseline or the run as it is printed; "–" for None."""
+    """Format a value of the baseline or the run; "–" for None."""
     if isinstance(value, str) or value is None:
         return (value or "–").replace("_", " ")
     if what == "converted":
@@ -140,5 +140,5 @@ def shown(what: str, value: float | str | None) -> str:
 
 
 def shortened(reason: str) -> str:
-    """Return a reason, which may quote a whole program, in at most 200 characters of one line."""
+    """Return a reason, which may quote a program's output, in a line of 200 characters at most."""
     return textwrap.shorten(reason, 200, placeholder=" …")

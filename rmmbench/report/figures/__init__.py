@@ -1,4 +1,4 @@
-"""Figures, one file each, drawn from records. To add one: add its file, and its line here."""
+"""Figures drawn from records, one file each. To add one, add its file and its line here."""
 
 from rmmbench.registry import Entry, Registry
 from rmmbench.report.figures._write import FORMATS, write
@@ -41,6 +41,6 @@ def get(name: str) -> Figure:
     """Return the figure called `name`.
 
     Raises:
-        UnknownNameError: A ValueError, if there is none.
+        UnknownNameError: If there is none.
     """
     return FIGURES.get(name)()

@@ -1,4 +1,4 @@
-"""Grouped bars of measured numbers with hollow marks of the published ones, a panel a cell."""
+"""Grouped bars of measured numbers with hollow marks of published ones, one panel per cell."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from rmmbench.report.figures._style import (
     error_bars,
     key,
     marks,
+    name_axis,
 )
 from rmmbench.results.tidy import Row, group, interval
 
@@ -26,20 +27,19 @@ FILLED = 0.76  # of a group's width; the rest is the space between groups
 
 @dataclass(frozen=True)
 class Bars:
-    """How cases become bars.
+    """How to draw cases as bars.
 
     Attributes:
-        value: A bar's height.
-        published: The height that the paper gives, or None.
+        value: Returns a bar's height.
+        published: Returns the height that the paper gives, or None.
         groups: By a case's key, the name under its group of bars.
         hues: By a case's key, its bar's name in the legend.
         colors: By a bar's name in the legend, its colour.
-        text: How a height is written.
-        title: Of the axis of heights.
-        legend: Title of the legend.
-        levels: Dashed lines.
-        note: What stands above a cell's panel, below its name.
-        has_interval: Whether the height is 1 ÷ relative throughput, and shows its interval.
+        text: Formats a height.
+        title: Title of the axis of heights.
+        levels: Dashed horizontal lines.
+        note: Returns the line below the heading of a cell's panel.
+        has_interval: Whether heights are 1 ÷ relative throughput, drawn with their intervals.
     """
 
     value: Callable[[Row], float]
@@ -49,31 +49,28 @@ class Bars:
     colors: Mapping[str, str]
     text: Callable[[float], str]
     title: str
-    legend: str
     levels: tuple[Level, ...] = ()
     note: Callable[[Row], str] = lambda row: ""
     has_interval: bool = False
 
 
 def bar_panels(rows: Sequence[Row], bars: Bars) -> list[Panel]:
-    """Return a panel a cell, all to one scale; the last of the first row has the legend."""
+    """Return one panel per cell, all to one scale."""
     cells = group(rows, ["cell"])
     low, high = _extent(rows, bars)
     room, pixels = high - low, 38 if len(cells) == 1 else 27
     scale = [low - 0.06 * room * (low < 0), high + 0.1 * room]
     panels = []
     for index, cell in enumerate(cells):
-        is_first, is_last = index % COLUMNS == 0, index == min(COLUMNS, len(cells)) - 1
         groups, hues = _order(cell, bars)
         panels.append(
             Panel(
                 traces=_traces(cell, bars, least=0.1 * room),
-                x=_group_axis(groups),
-                y=axis(bars.title if is_first else "", range=scale),
+                x=name_axis(groups),
+                y=axis(bars.title if index % COLUMNS == 0 else "", range=scale),
                 levels=bars.levels,
                 heading=heading(cell, rows),
                 subheading=bars.note(cell[0]),
-                legend=bars.legend if is_last else None,
                 width=max(230, round(len(groups) * len(hues) * pixels / FILLED)),
                 height=320,
             )
@@ -85,7 +82,7 @@ def _extent(rows: Sequence[Row], bars: Bars) -> tuple[float, float]:
     heights = [level.y for level in bars.levels]
     for row in rows:
         height = bars.value(row)
-        # But for huge ones the intervals have room.
+        # The scale has room for intervals, except for huge ones.
         heights.append(min(1 / interval(row)[0], 1.25 * height) if bars.has_interval else height)
     heights += [height for height in map(bars.published, rows) if height is not None]
     return min(0, *heights), max(0, *heights)
@@ -97,13 +94,8 @@ def _order(cell: Sequence[Row], bars: Bars) -> tuple[list[str], list[str]]:
     return list(groups), [hue for hue in bars.colors if hue in hues]
 
 
-def _group_axis(groups: Sequence[str]) -> dict[str, Any]:
-    ticks = {"tickvals": list(range(len(groups))), "ticktext": groups, "ticks": ""}
-    return axis("", showgrid=False, range=[-0.5, len(groups) - 0.5], **ticks)
-
-
 def _traces(cell: Sequence[Row], bars: Bars, *, least: float) -> list[Any]:
-    """Return the bars, their heights written in those of at least `least`, and the hollow marks."""
+    """Return the bars, with heights of at least `least` written in them, and the hollow marks."""
     groups, hues = _order(cell, bars)
     width, traces = FILLED / len(hues), []
     middle = {row["key"]: groups.index(bars.groups[row["key"]]) for row in cell}
@@ -132,7 +124,7 @@ def _traces(cell: Sequence[Row], bars: Bars, *, least: float) -> list[Any]:
     points = list(_published(cell, bars, middle, shift))
     if points:
         hollow = marks(points, PUBLISHED, INK, HOLLOW.removesuffix("-open"))
-        # White inside, so that it can be seen on a bar too.
+        # White inside, so that the mark can be seen on a bar too.
         traces += [
             hollow.update(marker_color="white", marker_line_color=INK),
             key(PUBLISHED, HOLLOW),
@@ -143,7 +135,7 @@ def _traces(cell: Sequence[Row], bars: Bars, *, least: float) -> list[Any]:
 def _published(
     cell: Sequence[Row], bars: Bars, middle: Mapping[str, int], shift: Mapping[str, float]
 ) -> Iterator[Point]:
-    """Yield the hollow marks: one a bar, or one in the middle of a group if it is for all of it."""
+    """Yield a hollow mark per bar, or one in a group's middle where all of its bars share it."""
     for position in dict.fromkeys(middle.values()):
         members = [row for row in cell if middle[row["key"]] == position]
         heights = {row["key"]: bars.published(row) for row in members}

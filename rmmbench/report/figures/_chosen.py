@@ -1,4 +1,4 @@
-"""A run's figure, for whoever asks in Python."""
+"""`rmmbench.plot`: a run's figure in Python."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 @arguments_checked
 def plot(run: Run | str | Path, figure: str | None = None) -> "Drawing":
-    """Return a figure of a run, which a notebook shows; its `show`, `write_html` … are plotly's.
+    """Return a figure of a run: a plotly figure, which notebooks display.
 
     Args:
         run: What `load` or `run` returned, a path, or the name of a run that ships with rmmbench.
-        figure: A name of `rmmbench list figures`; if not given, the first of the profile's own that
-            the records allow, else the first of all.
+        figure: A name of `rmmbench list figures`. By default, the first figure in the profile that
+            the records allow, or else the first of all figures.
 
     Raises:
         UnknownNameError: If no figure has the name.
-        UsageError: If the records do not have what it needs.
-        RunError: If the run is no run directory.
+        UsageError: If the records lack what it needs.
+        RunError: If the run is not a run directory.
 
     Examples:
         >>> import rmmbench

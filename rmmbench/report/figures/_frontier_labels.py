@@ -1,6 +1,6 @@
-"""Names beside the points of a frontier, so that none covers a point or another name.
+"""Places names beside the points of a frontier so that they cover neither points nor each other.
 
-Plotly writes text at a fixed side of a point, where names of near points cover one another. Sizes
+Plotly writes all text at the same side of its point, so names of near points would overlap. Sizes
 are in pixels from the panel's lower left corner.
 """
 
@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 from rmmbench.report.figures._frontier_panel import View
 from rmmbench.report.figures._method_bars import wrapped
 from rmmbench.report.figures._style import INK, MUTED
-from rmmbench.report.figures._ways import EXACT, Cell
+from rmmbench.report.ways import EXACT, Cell
 from rmmbench.results.tidy import Row
 
 SIZE, CHARACTER, LINE_HEIGHT = 11.5, 5.9, 14.0
 FAR = (9.0, 20.0, 34.0, 50.0, 68.0, 88.0)
 MARK, PIECE = 6.0, 12.0
 ANGLES = tuple(math.radians(angle) for angle in (0, 180, -90, 90, -45, -135, 45, 135, -20, 20))
-# Costs: of a name on each piece of a line, and of one on what is read.
+# The cost of a name per piece of a line that it covers, and per point or name that it covers.
 CROSSING, TOUCHING = 1.3, 20.0
-DEAREST = 2.4  # what a name may cost that is not needed
+DEAREST = 2.4  # the highest cost of an optional name
 
 Point = tuple[float, float]
 
@@ -36,7 +36,7 @@ class Box(NamedTuple):
     top: float
 
     def overlap(self, other: "Box") -> float:
-        """Return the area that both have, 0 if they only touch."""
+        """Return the area of the intersection."""
         across = min(self.right, other.right) - max(self.left, other.left)
         along = min(self.top, other.top) - max(self.bottom, other.bottom)
         return across * along if across > 0 and along > 0 else 0.0
@@ -44,7 +44,7 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class Label:
-    """A name by its point; one that is needed is written even where there is no free place."""
+    """A name and its point; a needed name is written even if it covers something."""
 
     text: str
     at: Point
@@ -53,7 +53,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a name may be: at a shift from its point, to which a line leads if that is far."""
+    """A place for a name: its shift from the point, and the line between the two if it is far."""
 
     shift: Point
     anchors: tuple[str, str]
@@ -61,7 +61,7 @@ class Place:
     link: tuple[Box, ...]
 
     def annotation(self) -> dict[str, Any]:
-        """Return plotly's settings of it."""
+        """Return plotly's settings of the annotation."""
         (right, up), (across, along) = self.shift, self.anchors
         where: dict[str, Any] = {"xanchor": across, "yanchor": along, "borderpad": 0}
         if not self.link:
@@ -71,12 +71,9 @@ class Place:
 
 
 def point_labels(cell: Cell, view: View, axes: str) -> tuple[list[dict[str, Any]], list[Row]]:
-    """Return annotations, and the cases whose names have no room among them, by rising peak.
+    """Return the annotations of a panel, and the cases left without a name, by rising peak.
 
-    Args:
-        cell: Of the panel.
-        view: Of the panel.
-        axes: The suffix of its axes' names.
+    `axes` is the suffix of the panel's axes' names.
     """
     rows = _by_need(cell, view)
     labels = [Label(wrapped(cell.names[row["key"]]), view.pixels(row), need) for row, need in rows]
@@ -96,12 +93,12 @@ def point_labels(cell: Cell, view: View, axes: str) -> tuple[list[dict[str, Any]
 
 
 def place_labels(labels: Sequence[Label], frame: Box, lines: Sequence[Box]) -> list[Place | None]:
-    """Return where each label goes; None if there is no room for it and it is not needed.
+    """Return a place per label; None for an optional label without a free place.
 
     Args:
-        labels: The first choose first.
-        frame: What no label may leave.
-        lines: Places that labels should leave free if they can.
+        labels: In order of precedence.
+        frame: Every label stays inside it.
+        lines: Boxes that labels should leave free if they can.
     """
     read = [_around(label.at, MARK) for label in labels]
     found: list[Place | None] = []
@@ -126,7 +123,7 @@ def _choices(label: Label) -> Iterator[Place]:
             across = _anchor(right / far, "left", "center", "right")
             along = _anchor(up / far, "bottom", "middle", "top")
             if far > FAR[0] and across != "center":
-                along = "middle"  # a line to a corner is not drawn
+                along = "middle"  # plotly draws no line to a corner
             left = label.at[0] + right - {"left": 0, "center": 0.5, "right": 1}[across] * width
             bottom = label.at[1] + up - {"bottom": 0, "middle": 0.5, "top": 1}[along] * height
             end = (label.at[0] + right, label.at[1] + up)
@@ -140,7 +137,7 @@ def _anchor(direction: float, ahead: str, beside: str, behind: str) -> str:
 
 
 def _cost(place: Place, read: Sequence[Box], lines: Sequence[Box]) -> float:
-    """Return a number that is at least TOUCHING if the name or its link covers what is read."""
+    """Return a cost; it is at least TOUCHING if the name or its link covers a point or name."""
     areas = [area for box in read if (area := place.box.overlap(box))]
     crossed = sum(any(map(piece.overlap, read)) for piece in place.link)
     cost = math.hypot(*place.shift) / FAR[-1]
@@ -149,7 +146,7 @@ def _cost(place: Place, read: Sequence[Box], lines: Sequence[Box]) -> float:
 
 
 def _by_need(cell: Cell, view: View) -> list[tuple[Row, bool]]:
-    """Return the cases whose names must be there, then the others, the most crowded first."""
+    """Return the cases, those whose names are needed first, then the most crowded."""
     ends = [row for row in cell.timed if row["method"] == EXACT or row in (cell.line or ())]
     needed = {row["key"]: row for row in (*ends, *cell.exact_best, *cell.best)}
     places = [view.pixels(row) for row in cell.timed]
@@ -163,7 +160,7 @@ def _by_need(cell: Cell, view: View) -> list[tuple[Row, bool]]:
 
 
 def _lines(cell: Cell, view: View) -> Iterator[Box]:
-    """Yield what lines and error bars take up, in pieces."""
+    """Yield the boxes that lines and error bars cover."""
     ends = [(view.pixels(cell.line[0]), view.pixels(cell.line[1]))] if cell.line else []
     for (x0, y0), (x1, y1) in pairwise(map(view.pixels, cell.exact_best)):
         ends += [((x0, y0), (x1, y0)), ((x1, y0), (x1, y1))]
@@ -175,7 +172,7 @@ def _lines(cell: Cell, view: View) -> Iterator[Box]:
 
 
 def _pieces(start: Point, end: Point, length: float, reach: float) -> Iterable[Box]:
-    """Return a line in pieces of about `length` pixels, without its end."""
+    """Return boxes along a line, about `length` pixels apart, without its end."""
     (x0, y0), (x1, y1) = start, end
     count = max(1, round(math.dist(start, end) / length))
     for i in range(count):

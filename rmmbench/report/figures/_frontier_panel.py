@@ -1,4 +1,4 @@
-"""Relative throughput against peak memory, a point a case, coloured by gradient error."""
+"""Relative throughput against peak memory, one point per case, coloured by gradient error."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +11,8 @@ from plotly.colors import sample_colorscale
 from rmmbench.report.figures._notes import hover
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._style import INK, MUTED, RATES, around_one, axis, error_bars
-from rmmbench.report.figures._ways import Cell
 from rmmbench.report.labels import EXACT, ROUNDING, gradient_error, has_exact_gradient
+from rmmbench.report.ways import Cell
 from rmmbench.results.tidy import Row, interval
 from rmmbench.units import ByteUnit, byte_unit, format_bytes
 
@@ -25,7 +25,7 @@ NO_ERROR, UNKNOWN = "0, or rounding", "not measured"
 
 @dataclass(frozen=True)
 class View:
-    """What of memory and throughput a panel shows, and in what unit of memory."""
+    """The ranges of a panel's axes, its unit of memory, and its size in pixels."""
 
     unit: ByteUnit
     x: tuple[float, float]
@@ -35,7 +35,7 @@ class View:
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> "View":
-        """Return a view with room about all points of the rows, from 0 where that is not far."""
+        """Return a view with room around all points; it begins at 0 memory if that is near."""
         peaks = [row["peak_allocated_bytes"] for row in rows]
         unit = byte_unit(max(peaks))
         low, high = min(peaks) / unit.size, max(peaks) / unit.size
@@ -46,25 +46,25 @@ class View:
         return cls(unit, (start, high + 0.14 * room), (bottom - margin, top + margin))
 
     def pixels(self, row: Row) -> tuple[float, float]:
-        """Return where a case is, from the lower left corner."""
+        """Return a case's point in pixels from the lower left corner."""
         x, y = self.place(row)
         across = (x - self.x[0]) / (self.x[1] - self.x[0])
         return across * self.width, (y - self.y[0]) / (self.y[1] - self.y[0]) * self.height
 
     def bar(self, row: Row) -> tuple[float, float]:
-        """Return how high a case's error bar begins and ends within the panel."""
+        """Return the ends of a case's error bar in pixels, cut at the panel's edges."""
         low, high = (
             (end - self.y[0]) / (self.y[1] - self.y[0]) * self.height for end in interval(row)
         )
         return max(low, 0.0), min(high, float(self.height))
 
     def place(self, row: Row) -> tuple[float, float]:
-        """Return where a case is on the axes."""
+        """Return a case's point in the units of the axes."""
         return row["peak_allocated_bytes"] / self.unit.size, row["relative_throughput"]
 
 
 def error_colors(rows: Iterable[Row]) -> dict[Errors, str]:
-    """Return a colour by range of gradient errors, lighter the larger they are."""
+    """Return a colour by range of gradient errors, lighter for larger errors."""
     ranges = sorted({_errors(row) for row in rows})
     real = [errors for errors in ranges if 0 < errors[0] < math.inf]
     steps = [i / max(len(real) - 1, 1) for i in range(len(real))]
@@ -74,7 +74,7 @@ def error_colors(rows: Iterable[Row]) -> dict[Errors, str]:
 
 
 def frontier_panel(cell: Cell, view: View, heading: str, colors: Mapping[Errors, str]) -> Panel:
-    """Return the panel of the cases that have both numbers, coloured by `error_colors`."""
+    """Return the panel of a cell's timed cases; `colors` is from `error_colors`."""
     return Panel(
         traces=[*_lines(cell, view), *_points(cell, view, colors), *_rings(cell, view)],
         x=axis(f"peak memory, {view.unit.name}", range=view.x),
@@ -87,13 +87,13 @@ def frontier_panel(cell: Cell, view: View, heading: str, colors: Mapping[Errors,
 
 
 def gradient_words(row: Row) -> str:
-    """Return a line about a case's gradient error."""
+    """Return a case's gradient error in words."""
     words = gradient_error(row)
     return f"gradient error {words}" if words else "gradient error not measured"
 
 
 def full_hover(row: Row, name: str) -> str:
-    """Return all that is known of a case, under the name that the figure gives it."""
+    """Return all numbers of a case, one per line, below the name that the figure gives it."""
     lines = [f"<b>{name}</b>", *hover(row).split("<br>")[1:], gradient_words(row)]
     if row["resting_bytes"] is not None:
         lines.append(f"{format_bytes(row['resting_bytes'])} between steps")
@@ -101,7 +101,7 @@ def full_hover(row: Row, name: str) -> str:
 
 
 def _lines(cell: Cell, view: View) -> list[Any]:
-    """Return the line from exact to checkpointing, and steps through the best exact gradients."""
+    """Return the line from exact to checkpoint, and steps through the best exact gradients."""
     dash = {"color": MUTED, "width": 1.5, "dash": "dash"}
     steps = {"color": INK, "width": 1.5, "shape": "hv"}
     best = [view.place(row) for row in cell.exact_best]
@@ -118,7 +118,7 @@ def _line(name: str, points: Sequence[tuple[float, float]], look: dict[str, Any]
 
 
 def _points(cell: Cell, view: View, colors: Mapping[Errors, str]) -> list[Any]:
-    """Return the marks of the cases, those of about one gradient error as one trace."""
+    """Return the marks of the cases, one trace per range of gradient errors."""
     by_errors = {errors: [row for row in cell.timed if _errors(row) == errors] for errors in colors}
     return [
         _marks(rows, cell, view, errors[1], colors[errors])
@@ -137,7 +137,7 @@ def _marks(rows: Sequence[Row], cell: Cell, view: View, name: str, color: str) -
 
 
 def _rings(cell: Cell, view: View) -> list[go.Scatter]:
-    """Return a ring about each case that no other beats at its gradient error, if there is one."""
+    """Return rings around the cases that no other beats at their gradient error."""
     if not cell.best:
         return []
     x, y = zip(*map(view.place, cell.best), strict=True)
@@ -147,7 +147,7 @@ def _rings(cell: Cell, view: View) -> list[go.Scatter]:
 
 
 def _errors(row: Row) -> Errors:
-    """Return the half decade that a case's gradient error is in, its lower end first."""
+    """Return the half decade of a case's gradient error: its lower end, and its name."""
     error = 0.0 if has_exact_gradient(row) else row["gradient_error"]
     if error is None:
         return math.inf, UNKNOWN

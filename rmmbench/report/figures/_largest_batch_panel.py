@@ -1,15 +1,15 @@
-"""The largest batch that fits into a given memory, by way of saving it."""
+"""Bars of the largest batch that fits into a given memory, one per way of saving it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rmmbench.report.figures._frontier_panel import full_hover
-from rmmbench.report.figures._method_bars import WIDTH, Bar, bars, height, name_axis
+from rmmbench.report.figures._method_bars import WIDTH, Bar, bar_axis, bars, height
 from rmmbench.report.figures._notes import join
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._style import COLORS, axis
-from rmmbench.report.figures._ways import EXACT, way_names
 from rmmbench.report.labels import place
+from rmmbench.report.ways import EXACT, way_names
 from rmmbench.results.tidy import PLACE, Row, group, setting_columns, shared
 from rmmbench.units import format_bytes
 
@@ -18,13 +18,13 @@ SOURCES = {False: "measured", True: "predicted"}
 
 @dataclass(frozen=True)
 class Largest:
-    """What the search for the largest batch of one way of saving memory came to.
+    """The result of a search for the largest batch of one way of saving memory.
 
     Attributes:
         name: Of the way.
         fits: The case of the largest batch that fits; None if none does.
-        fails: That of the smallest that does not; None if none was tried.
-        told: The case to tell of: a timed one of the largest batch, if there is one.
+        fails: The case of the smallest batch that does not fit; None if all tried fit.
+        told: The case that the figure describes: a timed one of the largest batch if possible.
     """
 
     name: str
@@ -39,15 +39,14 @@ class Largest:
 
     @property
     def is_predicted(self) -> bool:
-        """Whether that it fits is a prediction."""
+        """Whether memory was predicted rather than measured."""
         return bool((self.fits or self.told)["memory_device"] == "predict")
 
 
 def searches(rows: Iterable[Row]) -> list[list[Largest]]:
-    """Return what the cases of limited memory came to: of each place and limit its ways.
+    """Return the ways of each place and memory limit, the one with the largest batch first.
 
-    The way of the largest batch is first. What was measured counts where there is a prediction
-    too. A way of which no batch was found to fit or not to fit is not there.
+    A measurement takes precedence over a prediction. Ways without any answer are left out.
     """
     found = []
     for results in _results(rows):
@@ -58,12 +57,12 @@ def searches(rows: Iterable[Row]) -> list[list[Largest]]:
 
 
 def unanswered(rows: Iterable[Row]) -> list[Row]:
-    """Return a case of each way that is not in `searches`."""
+    """Return one case of each way that `searches` leaves out."""
     return [each.told for results in _results(rows) for each in results if not _is_known(each)]
 
 
 def largest_batch_panel(ways: Sequence[Largest], drawn: Sequence[Row]) -> Panel:
-    """Return the bars of one search, headed by what not all that is `drawn` shares with it."""
+    """Return the panel of one search; its heading names what not all `drawn` cases share."""
     own = [name for name in PLACE if name not in shared(drawn, PLACE)]
     limit = format_bytes(ways[0].told["memory_limit_bytes"])
     exact = next((each for each in ways if each.told["method"] == EXACT), None)
@@ -77,7 +76,7 @@ def largest_batch_panel(ways: Sequence[Largest], drawn: Sequence[Row]) -> Panel:
     return Panel(
         traces=traces,
         x=axis("largest batch, samples a step", range=[0, 1.55 * ways[0].batch_size]),
-        y=name_axis(names[::-1]),
+        y=bar_axis(names[::-1]),
         heading=join(f"Largest batch in {limit}", place(ways[0].told, own)),
         legend="whether it fits",
         width=WIDTH,

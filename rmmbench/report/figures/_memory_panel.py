@@ -1,4 +1,4 @@
-"""Peak memory against batch size, one line a rate, with the device's limit."""
+"""Peak memory against batch size, one line per rate, with the device's limit."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from rmmbench.results.tidy import PLACE, Row, group, kept, kind_columns, setting
 from rmmbench.units import GIB, byte_unit, gib
 
 TOO_BIG, CROSS = "out of memory", "x-thin-open"
-FAR = 3  # times the highest mark; a limit beyond it would squeeze all lines into the bottom
+FAR = 3  # times the highest mark; a limit beyond it would flatten all lines
 
 
 def _line_columns() -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def _line_columns() -> tuple[str, ...]:
 
 
 def memory_rows(data: FigureData) -> list[Row]:
-    """Return the cases of lines that have two or more batch sizes; none if no peak is known."""
+    """Return the cases of lines with two or more batch sizes; none if no peak is known."""
     lines = group([row for row in data.step_rows if row["memory_device"]], _line_columns())
     lines = [rows for rows in lines if len({row["batch_size"] for row in rows}) > 1]
     lines.sort(key=lambda rows: (rows[0]["method"] != "exact", [-x for x in kept(rows[0])]))
@@ -40,15 +40,15 @@ def memory_rows(data: FigureData) -> list[Row]:
 
 
 def has_mark(row: Row) -> bool:
-    """Return whether the panel shows this case: as a point, or as a cross for out of memory."""
+    """Return whether the panel shows this case: as a point, or as a cross if out of memory."""
     return _has_peak(row) or _is_too_big(row)
 
 
 def memory_panel(data: FigureData, rows: Sequence[Row], heading: str) -> Panel:
     """Return the panel of `memory_rows`.
 
-    A case that ran out of memory is a cross above the limit, or above all else where none is
-    known. A limit far above all marks, which no case met, is named at the top instead of drawn.
+    A case that ran out of memory is a cross above the limit, or above all marks if no limit is
+    known. A limit that no case reached, far above all marks, is named in the corner, not drawn.
     """
     look = _Look(rows)
     lines, hollow = _lines(look, rows), _hollow(look, rows, data)
@@ -71,7 +71,7 @@ def memory_panel(data: FigureData, rows: Sequence[Row], heading: str) -> Panel:
 
 
 class _Look:
-    """The unit; and of each line its name, its colour by rate, and a number for all the rest."""
+    """The unit of the axis, and each line's name, colour (by rate) and dash (by all else)."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.unit = byte_unit(max(row["peak_allocated_bytes"] or 0 for row in rows))
@@ -98,7 +98,7 @@ def _lines(look: _Look, rows: Sequence[Row]) -> list[Any]:
             for row in alike
             if _has_peak(row)
         ]
-        # A line of crosses only is still in the legend.
+        # A line that has only crosses still needs its legend entry.
         traces.append(line(points or [(None, None, "")], *look.of(alike[0])))
     return traces
 
@@ -135,7 +135,7 @@ def _crosses(look: _Look, rows: Sequence[Row], ceiling: float) -> list[Any]:
 
 
 def device_limit(data: FigureData, rows: Sequence[Row], unit_bytes: int) -> Level | None:
-    """Return the memory of the device that the rows are of, or predicted for; None if unknown."""
+    """Return the memory of the device that the rows were measured on or predicted for, if known."""
     devices, environment = {row["memory_device"] for row in rows}, data.environment
     limit = data.profile.device_limit
     if devices == {"cuda"} and environment.gpu_memory_bytes:

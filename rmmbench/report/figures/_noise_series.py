@@ -1,14 +1,14 @@
-"""What the figures of gradient noise share: a watched layer of a run, its names, its variances."""
+"""What the figures of gradient noise share: watched layers, their names and variances."""
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from rmmbench.report.figures._notes import footnote, heading, join, setting_names, subtitle
+from plotly.graph_objects import Figure as Drawing
+
+from rmmbench.report.figures._notes import case_sheet, heading, join, setting_names
 from rmmbench.report.figures._panel import Panel
-from rmmbench.report.figures._sheet import sheet
-from rmmbench.report.figures._style import COLORS, Point, axis, line
+from rmmbench.report.figures._style import COLORS, Point, axis, line, log_scale
 from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import place, setting
 from rmmbench.results.gradient_noise import LayerNoise
@@ -28,11 +28,11 @@ class Series(NamedTuple):
     """One watched layer of one case.
 
     Attributes:
-        row: Of the case.
-        record: Of the case.
+        row, record: The case's.
         layer: Qualified name.
         noise: In order of steps.
-        heading, subheading: What tells it from the others; the layer, and ρ if it has none itself.
+        heading: What tells the case from the others.
+        subheading: The layer's short name; for exact also the ρ that its noise was computed at.
     """
 
     row: Row
@@ -44,7 +44,7 @@ class Series(NamedTuple):
 
 
 def watching_rows(data: FigureData) -> list[Row]:
-    """Return the cases that were to watch layers while they trained."""
+    """Return the cases that were asked to watch layers while they trained."""
     watching = {
         record.key
         for record in data.records
@@ -54,15 +54,13 @@ def watching_rows(data: FigureData) -> list[Row]:
 
 
 def all_series(data: FigureData) -> list[Series]:
-    """Return every watched layer of every case that has noise."""
+    """Return every watched layer of every case with measured noise."""
     rows = {row["key"]: row for row in watching_rows(data)}
     known = [record for record in data.records if record.key in rows and _noise(record)]
     names, drawn = setting_names(list(rows.values())), [rows[record.key] for record in known]
     series = []
-    for record in known:
-        row = rows[record.key]
-        several = len(known) > 1
-        told = join(heading([row], drawn), names[record.key]) if several else ""
+    for record, row in zip(known, drawn, strict=True):
+        told = join(heading([row], drawn), names[record.key]) if len(known) > 1 else ""
         for layer in dict.fromkeys(noise.layer for noise in _noise(record)):
             noise = tuple(one for one in _noise(record) if one.layer == layer)
             series.append(Series(row, record, layer, noise, told, _subheading(record, layer)))
@@ -70,15 +68,15 @@ def all_series(data: FigureData) -> list[Series]:
 
 
 def shortened(layer: str) -> str:
-    """Return a layer's name without what all blocks have before it: "7.output.dense"."""
+    """Return a layer's name from its block's number on: "7.output.dense"."""
     parts = layer.split(".")
     numbers = [index for index, part in enumerate(parts) if part.isdigit()]
-    # A number that ends a name says nothing alone.
+    # A number that ends a name says too little alone.
     return ".".join(parts[numbers[0] :]) if numbers and parts[numbers[0] + 1 :] else layer
 
 
 def hover_of(series: Series, noise: LayerNoise, *words: str) -> str:
-    """Return all that is known of a layer at a step, a line each."""
+    """Return all numbers of a layer at a step, one per line, after `words`."""
     training = series.record.training
     assert training is not None
     lines = [f"<b>{setting(series.row, ('sketch',))}</b>", place(series.row, CELL), series.layer]
@@ -94,67 +92,42 @@ def hover_of(series: Series, noise: LayerNoise, *words: str) -> str:
 
 def noise_sheet(
     data: FigureData, above: Sequence[Panel], series: Sequence[Series], title: str, note: str
-) -> Any:
-    """Return a drawing of a panel for each series, and below it its variances."""
-    panels, columns = arranged(headed(above, series), variance_panels(series))
-    panels[columns - 1] = replace(panels[columns - 1], legend="")
-    drawn = [one.row for one in series]
-    measured = footnote(data, watching_rows(data), drawn, subjects=["training"])
-    return sheet(
+) -> Drawing:
+    """Return a sheet with the panel `above` of each series and a panel of its variances below.
+
+    If there are many series, the two panels of each stand side by side.
+    """
+    above = [
+        replace(panel, heading=one.heading, subheading=one.subheading)
+        for panel, one in zip(above, series, strict=True)
+    ]
+    below = panels_of(series, "variance of the weight gradient, loss²", _variance_lines)
+    panels = [*above, *below]
+    if len(above) > COLUMNS:
+        panels = [panel for pair in zip(above, below, strict=True) for panel in pair]
+    return case_sheet(
         panels,
-        columns=columns,
+        data,
+        watching_rows(data),
+        [one.row for one in series],
+        subjects=["training"],
+        note=note,
+        columns=min(len(above), COLUMNS),
         title=title,
-        subtitle=subtitle(drawn),
-        footnote=f"{measured} {note}",
+        legend="",
     )
-
-
-def variance_panels(series: Sequence[Series]) -> list[Panel]:
-    """Return a panel each, to one scale; a log axis has no place for 0, which is left out."""
-    return panels_of(series, "variance of the weight gradient, loss²", _variance_lines)
 
 
 def panels_of(
     series: Sequence[Series], title: str, draw: Callable[[Series], list[Any]]
 ) -> list[Panel]:
-    """Return a panel for each series of what `draw` draws of it, all to one logarithmic scale."""
+    """Return a panel per series with the traces that `draw` returns, all to one log scale."""
     traces = [draw(one) for one in series]
     scale = log_scale([y for drawn in traces for trace in drawn for y in trace.y])
     return [
         Panel(drawn, axis("optimizer step"), axis(title, **scale), width=310, height=270)
         for drawn in traces
     ]
-
-
-def headed(panels: Sequence[Panel], series: Sequence[Series]) -> list[Panel]:
-    """Return the panels with the names of their series above them."""
-    return [
-        replace(panel, heading=one.heading, subheading=one.subheading)
-        for panel, one in zip(panels, series, strict=True)
-    ]
-
-
-def log_scale(values: Iterable[float]) -> dict[str, Any]:
-    """Return the range of a logarithmic axis, and ticks at 1, 2 and 5 where there is room."""
-    known = [math.log10(value) for value in values]
-    low, high = min(known, default=0.0) - 0.12, max(known, default=0.0) + 0.12
-    steps = (1, 2, 5) if high - low < 2 else (1,)
-    powers = range(math.floor(low), math.ceil(high) + 1)
-    ticks = [(step, power) for power in powers for step in steps]
-    shown = {step * 10.0**power: _written(step, power) for step, power in ticks}
-    return {
-        "type": "log",
-        "range": [low, high],
-        "tickvals": list(shown),
-        "ticktext": list(shown.values()),
-    }
-
-
-def arranged(above: Sequence[Panel], below: Sequence[Panel]) -> tuple[list[Panel], int]:
-    """Return panels and columns: one kind above the other, or pairs in rows if they are many."""
-    if len(above) <= COLUMNS:
-        return [*above, *below], len(above)
-    return [panel for pair in zip(above, below, strict=True) for panel in pair], COLUMNS
 
 
 def _subheading(record: Record, layer: str) -> str:
@@ -175,12 +148,6 @@ def _variance_lines(series: Series) -> list[Any]:
         if points:
             traces.append(line(points, name, COLORS[index], index))
     return traces
-
-
-def _written(step: int, power: int) -> str:
-    if -3 <= power <= 3:
-        return f"{step * 10.0**power:g}"
-    return f"{f'{step}·' if step > 1 else ''}10<sup>{power}</sup>"
 
 
 def _noise(record: Record) -> tuple[LayerNoise, ...]:

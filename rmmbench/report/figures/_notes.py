@@ -1,11 +1,16 @@
-"""The words in a figure: names of lines, hover text, and what was measured where."""
+"""The words in a figure: names of lines, hover text, subtitle and footnote."""
 
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
+
+from plotly.graph_objects import Figure as Drawing
 
 from rmmbench.report import papers_rows
+from rmmbench.report.figures._panel import Panel
+from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures.figure import FigureData
 from rmmbench.report.labels import EXACT, kind, place, provenance, ratio_interval, setting
 from rmmbench.results.tidy import (
@@ -23,19 +28,19 @@ from rmmbench.units import format_bytes, format_percent
 
 
 def place_names(rows: Sequence[Row], columns: Sequence[str] = CELL) -> dict[str, str]:
-    """Return, by each case's key, as much of where it was measured as tells the rows apart."""
+    """Return the shortest names, by case key, that tell apart where the rows were measured."""
     told = telling(rows, columns)
     return {row["key"]: place(row, told) for row in rows}
 
 
 def kind_names(rows: Sequence[Row]) -> dict[str, str]:
-    """Return, by each case's key, its sketch and all else but the rate in which cases differ."""
+    """Return names by case key: the sketch, and every other setting but the rate that differs."""
     told = differing(rows, kind_columns())
     return {row["key"]: kind(row, told) for row in rows}
 
 
 def setting_names(rows: Sequence[Row], exact: str = EXACT) -> dict[str, str]:
-    """Return, by each case's key, its rate and all else of its settings in which cases differ."""
+    """Return names by case key: the rate, and every other setting that differs."""
     told = differing([row for row in rows if row["method"] != "exact"], setting_columns())
     return {row["key"]: exact if row["method"] == "exact" else setting(row, told) for row in rows}
 
@@ -43,9 +48,9 @@ def setting_names(rows: Sequence[Row], exact: str = EXACT) -> dict[str, str]:
 def fastest_first(
     rows: Iterable[Row], names: Mapping[str, str], by: str = "relative_throughput"
 ) -> list[str]:
-    """Return the names of the rows, by each case's key, from the largest ratio to the smallest.
+    """Return the names of the rows, given by case key, from the largest median ratio down.
 
-    The median over all cases of a name counts; names without a time come last.
+    Names without a time come last.
     """
     ratios: dict[str, list[float]] = {}
     for row in rows:
@@ -55,15 +60,41 @@ def fastest_first(
 
 
 def join(*parts: str) -> str:
-    """Return the parts that say something as one name."""
+    """Join the parts that are not empty: "MRPC · gaussian"."""
     return " · ".join(part for part in parts if part)
 
 
-def subtitle(rows: Sequence[Row]) -> str:
+def case_sheet(
+    panels: Sequence[Panel],
+    data: FigureData,
+    rows: Iterable[Row],
+    drawn: Sequence[Row],
+    *,
+    subjects: Sequence[str],
+    subtitle: str = "",
+    note: str = "",
+    **layout: Any,
+) -> Drawing:
+    """Return the panels on a sheet, with a footnote about their cases that `note` ends.
+
+    Without a subtitle the sheet says what all drawn cases share. `rows`, `drawn` and `subjects`
+    are those of `footnote`; `layout` takes other arguments of `sheet`.
+    """
+    paper = any(panel.has_published for panel in panels)
+    measured = footnote(data, rows, drawn, subjects=subjects, paper=paper)
+    return sheet(
+        panels,
+        subtitle=subtitle or shared_words(drawn),
+        footnote=f"{measured} {note}".rstrip(),
+        **layout,
+    )
+
+
+def shared_words(rows: Sequence[Row]) -> str:
     """Return what all the rows share: "roberta-base · CoLA · adam · gaussian sketch, unshared"."""
     alike = shared(rows, ("model", "task", "batch_size", "seq_len", "attention", "optimizer"))
     sketched = [row for row in rows if row["method"] != "exact"]
-    # Of some that keep no sketch, or several, the names tell.
+    # Without one common sketch, the names in the figure say which it is.
     if len({row["sketch"] for row in sketched}) != 1 or not sketched[0]["sketch"]:
         return place(rows[0], alike)
     words = in_words(sketched[0], shared(sketched, choices()))
@@ -72,13 +103,13 @@ def subtitle(rows: Sequence[Row]) -> str:
 
 
 def heading(rows: Sequence[Row], of: Sequence[Row]) -> str:
-    """Return what a panel's rows share and not all those of the figure do."""
+    """Return what a panel's rows share but not all rows of the figure."""
     own, common = shared(rows, CELL), shared(of, CELL)
     return place(rows[0], [name for name in own if name not in common])
 
 
 def hover(row: Row) -> str:
-    """Return all numbers of a case, a line each."""
+    """Return all numbers of a case, one per line."""
     lines = [f"<b>{setting(row, ('sketch', *choices()))}</b>", place(row, CELL)]
     if row["outcome"] != "ok":
         lines.append(f"{_spoken(row['outcome'])}: {escape(row['reason'] or 'no reason given')}")
@@ -110,15 +141,15 @@ def footnote(
     paper: bool = False,
     missing: str = "",
 ) -> str:
-    """Return what was measured where, what is made up, what is not drawn, and what marks mean.
+    """Return what was measured where, what is synthetic, what is not drawn, and what marks mean.
 
     Args:
-        data: Of the run.
+        data: The run's.
         rows: The cases that the figure is about.
         drawn: Those of them that have a mark.
-        subjects: Which of "memory" and "time" is drawn.
+        subjects: Which of "memory", "time" and "training" is drawn.
         paper: Whether published numbers are drawn.
-        missing: Which cases are not drawn; counted by outcome if nothing is said.
+        missing: A sentence on the cases that are not drawn; by default they are counted by outcome.
     """
     rows, drawn = list(rows), list(drawn)
     marked = {row["key"] for row in drawn}

@@ -1,4 +1,4 @@
-"""One pair of axes and what is drawn on it."""
+"""A panel: one pair of axes and what is drawn on it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from rmmbench.report.figures._style import PUBLISHED
 
 @dataclass(frozen=True)
 class Level:
-    """A dashed horizontal line, with a word on it at the panel's left or right end."""
+    """A dashed horizontal line with a word at the panel's left or right end."""
 
     y: float
     text: str = ""
@@ -21,13 +21,13 @@ class Panel:
     """A panel of a sheet.
 
     Attributes:
-        traces: Each name is once in the legend, unless `showlegend` is false.
+        traces: Plotly traces. The legend lists each name once, unless `showlegend` is false.
         x, y: Settings of the axes.
-        levels: Dashed lines.
-        walls: Dashed vertical lines.
-        heading, subheading: What stands above the panel.
-        corner: What stands in its top left corner.
-        legend: The legend's title; a panel without one shares that of the first panel with one.
+        levels: Dashed horizontal lines.
+        walls: Dashed vertical lines, by x.
+        heading, subheading: Text above the panel.
+        corner: Text in the top left corner.
+        legend: The legend's title. A panel without one uses the legend of the first that has one.
         width, height: Of the axes, in pixels.
     """
 
@@ -46,17 +46,12 @@ class Panel:
     @property
     def above(self) -> list[str]:
         """The lines above the panel."""
-        return [
-            *([f"<b>{self.heading}</b>"] if self.heading else []),
-            *filter(None, [self.subheading]),
-        ]
-
-    @property
-    def names(self) -> list[str]:
-        """What the panel puts into a legend."""
-        return [trace.name for trace in self.traces if trace.showlegend is not False]
+        heading = f"<b>{self.heading}</b>" if self.heading else ""
+        return [line for line in (heading, self.subheading) if line]
 
     @property
     def has_published(self) -> bool:
-        """Whether there are hollow marks."""
-        return PUBLISHED in self.names
+        """Whether the panel has marks of published numbers, with their line in the legend."""
+        return any(
+            trace.name == PUBLISHED and trace.showlegend is not False for trace in self.traces
+        )

@@ -1,10 +1,10 @@
-"""Peak memory by way of saving, where no step was timed."""
+"""Bars of peak memory, one per way of saving it, for cells in which no step was timed."""
 
 from rmmbench.report.figures._frontier_panel import full_hover
-from rmmbench.report.figures._method_bars import WIDTH, Bar, bars, height, name_axis
+from rmmbench.report.figures._method_bars import WIDTH, Bar, bar_axis, bars, height
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._style import COLORS, GRID, MUTED, axis
-from rmmbench.report.figures._ways import EXACT, Cell
+from rmmbench.report.ways import EXACT, Cell
 from rmmbench.results.tidy import Row
 from rmmbench.units import byte_unit, format_percent
 
@@ -12,9 +12,10 @@ RESTING, PEAK, SAVED = "between steps", "more at the peak", "saved"
 
 
 def peak_bars(cell: Cell, heading: str) -> Panel:
-    """Return bars from the highest peak down, each as far as exact's at least.
+    """Return the panel of a cell's peaks, the highest first.
 
-    What is there between steps too is a part of each: parameters, optimizer state and the batch.
+    Each bar shows what is there between steps (parameters, optimizer state, the batch), what the
+    peak adds, and what is saved of exact's peak.
     """
     rows = sorted(cell.sized, key=lambda row: -row["peak_allocated_bytes"])
     unit = byte_unit(rows[0]["peak_allocated_bytes"])
@@ -31,7 +32,7 @@ def peak_bars(cell: Cell, heading: str) -> Panel:
             bars(resting, RESTING, MUTED, places).update(legendrank=500),
         ],
         x=axis(f"peak memory, {unit.name}", range=[0, 1.3 * max(bar.length for bar in saved)]),
-        y=name_axis(names[::-1]),
+        y=bar_axis(names[::-1]),
         heading=heading,
         legend="memory",
         width=WIDTH,
@@ -40,7 +41,7 @@ def peak_bars(cell: Cell, heading: str) -> Panel:
 
 
 def _bar(row: Row, cell: Cell, length: float, unit_bytes: int = 0) -> Bar:
-    """Return a bar, with words at its end if there is a unit to tell the peak in."""
+    """Return a bar; with a unit the peak and the saving are written at its end."""
     name, text = cell.names[row["key"]], ""
     if unit_bytes:
         saving = row["saving"] if row["method"] != EXACT else None

@@ -1,4 +1,4 @@
-"""Dots of numbers over seeds, a column a sketch and a colour a rate, with the spread of each."""
+"""Dots of numbers over seeds with their spread, one column per sketch and one colour per rate."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,12 @@ from typing import Any
 import plotly.graph_objects as go
 
 from rmmbench.report import papers_rows
+from rmmbench.report.figures._notes import kind_names
 from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._seeds import (
     band,
     band_key,
     hover_title,
-    kind_names,
-    rate_name,
     spread_text,
 )
 from rmmbench.report.figures._style import (
@@ -22,13 +21,15 @@ from rmmbench.report.figures._style import (
     MUTED,
     PUBLISHED,
     axis,
+    bars_of,
     key,
     marks,
+    name_axis,
     name_colors,
     rate_colors,
 )
 from rmmbench.report.figures.figure import FigureData
-from rmmbench.report.labels import EXACT, setting
+from rmmbench.report.labels import EXACT, rate_name, setting
 from rmmbench.report.scores import Line, by_place
 from rmmbench.results.tidy import kept
 
@@ -40,7 +41,7 @@ WORDS = {True: MORE, False: LESS, None: UNTOLD}
 
 @dataclass(frozen=True)
 class Height:
-    """Where a dot is, how far its error goes, and both in words."""
+    """The height of a dot, the ends of its error bar, and both in words."""
 
     middle: float
     low: float
@@ -50,17 +51,17 @@ class Height:
 
 @dataclass(frozen=True)
 class Dots:
-    """How lines become dots.
+    """How to draw lines as dots.
 
     Attributes:
-        height: Of a line's dot; None for no dot.
-        published: The height that the paper gives, or None.
-        title: Of the axis of heights.
+        height: Returns the height of a line's dot; None for no dot.
+        published: Returns the height that the paper gives, or None.
+        title: Title of the axis of heights.
         digits: Decimal places of a published height.
-        levels: Dashed lines.
-        is_score: Whether exact is a band, and dots are hollow that differ from it by no more than
-            chance.
-        exact: What exact's line is called.
+        levels: Dashed horizontal lines.
+        is_score: Whether exact is drawn as a band, and dots that differ from it by no more than
+            chance are hollow.
+        exact: The name of exact's line.
     """
 
     height: Callable[[Line], Height | None]
@@ -73,7 +74,7 @@ class Dots:
 
 
 def score_height(line: Line) -> Height | None:
-    """Return the mean score as it is printed, ± one standard deviation over seeds."""
+    """Return the mean of the printed score, ± one standard deviation over seeds."""
     printed = line.printed_score
     if printed is None:
         return None
@@ -81,7 +82,7 @@ def score_height(line: Line) -> Height | None:
 
 
 def scores_of(data: FigureData, line: Line, exact: str = EXACT) -> Dots:
-    """Return how lines become dots of the line's score."""
+    """Return how to draw the scores of a line's place."""
     return Dots(
         height=score_height,
         published=lambda each: papers_rows.find(data.profile, each.row, "score"),
@@ -93,14 +94,14 @@ def scores_of(data: FigureData, line: Line, exact: str = EXACT) -> Dots:
 
 
 def scored(lines: Sequence[Line]) -> tuple[list[Line], list[list[Line]]]:
-    """Return the lines with a score, and those of each place that has more than exact."""
+    """Return the lines with a score; and by place, where there is more than exact."""
     drawn = [line for line in lines if line.score is not None]
     places = [each for each in by_place(drawn).values() if not all(x.is_exact for x in each)]
     return drawn, places
 
 
 class Look:
-    """What all panels have in common: columns of dots, dots in a column, and their colours.
+    """The columns of dots, the dots in a column and their colours, the same in all panels.
 
     A column is a sketch and a dot in it a rate, or the other way round.
     """
@@ -109,32 +110,30 @@ class Look:
         """Take the lines of all panels."""
         others = [line for line in lines if not line.is_exact]
         others.sort(key=lambda line: kept(line.row), reverse=True)
-        rates = {id(line): rate_name(line.row) for line in others}
-        kinds = kind_names([line for line in lines if not line.is_exact])
-        self._columns, self._hues = (kinds, rates) if by_sketch else (rates, kinds)
-        first = list(kinds) if by_sketch else list(rates)
-        self.columns = list(dict.fromkeys(self._columns[each] for each in first))
+        rates = {line.row["key"]: rate_name(line.row) for line in others}
+        kinds = kind_names([line.row for line in lines if not line.is_exact])
+        self._columns = kinds if by_sketch else rates
+        self._hues = rates if by_sketch else kinds
+        self.columns = list(dict.fromkeys(self._columns.values()))
         shades = rate_colors([line.row for line in others])
-        by_rate = {rates[id(line)]: shades[kept(line.row)] for line in others}
+        by_rate = {rates[line.row["key"]]: shades[kept(line.row)] for line in others}
         self.colors = by_rate if by_sketch else name_colors(kinds.values())
         self.has_verdicts = any(_verdict(line) is not None for line in others)
 
     def hue(self, line: Line) -> str:
-        """Return what a line's dot is called in the legend."""
-        return self._hues[id(line)]
+        """Return the legend's name of a line's dot."""
+        return self._hues[line.row["key"]]
 
     def x(self, line: Line) -> float:
-        """Return where a line's dot is; of exact the end of its line."""
+        """Return the x of a line's dot; for exact, the right end of its line."""
         if line.is_exact:
             return len(self.columns) - 0.5
         hues = list(self.colors)
         place = (hues.index(self.hue(line)) + 0.5) / len(hues) - 0.5
-        return self.columns.index(self._columns[id(line)]) + FILLED * place
+        return self.columns.index(self._columns[line.row["key"]]) + FILLED * place
 
 
-def dots(
-    lines: Sequence[Line], how: Dots, look: Look, heading: str, *, legend: str | None = None
-) -> Panel:
+def dots(lines: Sequence[Line], how: Dots, look: Look, heading: str) -> Panel:
     """Return the panel of the lines of one place."""
     others = [line for line in lines if not line.is_exact and how.height(line) is not None]
     exact = [line for line in lines if line.is_exact and how.is_score]
@@ -142,21 +141,19 @@ def dots(
     traces += _published([*exact, *others], how, look)
     verdicts = {_verdict(line) for line in others} if _are_shown(how, look) else set()
     traces += [key(WORDS[each], SYMBOLS[each]) for each in (True, False, None) if each in verdicts]
-    places = {"tickvals": list(range(len(look.columns))), "ticktext": look.columns, "ticks": ""}
     return Panel(
         traces=traces,
-        x=axis("", showgrid=False, range=[-0.5, len(look.columns) - 0.5], **places),
+        x=name_axis(look.columns),
         y=axis(how.title, range=_range(others + exact, how)),
         levels=how.levels,
         heading=heading,
-        legend=legend,
         width=max(250, 24 * len(look.columns) * len(look.colors)),
         height=260,
     )
 
 
 def _range(lines: Sequence[Line], how: Dots) -> list[float]:
-    """Return a range with every dot, its error, what is published and every level in it."""
+    """Return a range that includes all dots with their errors, published numbers and levels."""
     heights = [height for line in lines if (height := how.height(line)) is not None]
     ends = [end for height in heights for end in (height.low, height.high)]
     ends += [value for line in lines if (value := how.published(line)) is not None]
@@ -177,33 +174,23 @@ def _by_hue(lines: Sequence[Line], how: Dots, look: Look) -> Iterator[Any]:
             f"{hover_title(line)}<br>{how.title}: {height.text}"
             for line, height in zip(alike, heights, strict=True)
         ]
+        above = [height.high - height.middle for height in heights]
+        below = [height.middle - height.low for height in heights]
+        errors = bars_of(above, below, color, thickness=1.2) | {"visible": any(above + below)}
         trace = go.Scatter(
             x=[look.x(line) for line in alike],
             y=[height.middle for height in heights],
             mode="markers",
             marker={"color": color, "size": 10, "line": {"width": 2, "color": color}},
-            error_y=_errors(heights, color),
+            error_y=errors,
         )
         if _are_shown(how, look):
             verdicts = [_verdict(line) for line in alike]
-            # White inside rather than open, so that the bar of the error does not show through.
+            # White inside rather than open, so that the error bar does not show through.
             inside = ["white" if each is False else color for each in verdicts]
             symbols = ["circle" if each is False else SYMBOLS[each] for each in verdicts]
             trace.update(marker_symbol=symbols, marker_color=inside)
         yield trace.update(name=name, legendgroup=name, hoverinfo="text", hovertext=words)
-
-
-def _errors(heights: Sequence[Height], color: str) -> dict[str, Any]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [height.high - height.middle for height in heights],
-        "arrayminus": [height.middle - height.low for height in heights],
-        "color": color,
-        "thickness": 1.2,
-        "width": 3,
-        "visible": any(height.high > height.low for height in heights),
-    }
 
 
 def _reference(exact: Sequence[Line], how: Dots, look: Look) -> Iterator[Any]:

@@ -1,8 +1,8 @@
-"""How panels are put on one sheet, with their legends, a title and a footnote. Sizes in pixels."""
+"""Places panels on one sheet, with legends, a title and a footnote. Sizes are in pixels."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -18,7 +18,7 @@ EDGE, TITLE, HEADING_LINE, NOTE_LINE, LEGEND_GAP = 20, 36, 17, 17, 14
 
 @dataclass(frozen=True)
 class _Slot:
-    """Where a panel is, as fractions of the plot area, and the suffix of its axes' names."""
+    """A panel's place, as fractions of the plot area, and the suffix of its axes' names."""
 
     suffix: str
     x: tuple[float, float]
@@ -33,9 +33,24 @@ def sheet(
     subtitle: str,
     footnote: str,
     left: int = LEFT,
+    legend: str | None = None,
 ) -> go.Figure:
-    """Return a figure of a fixed size with the panels in rows of `columns`; `left` is a margin."""
+    """Return a figure of a fixed size with the panels in rows of `columns`.
+
+    Args:
+        panels: In reading order.
+        columns: The most panels in a row.
+        title: The bold first line.
+        subtitle: The line below the title.
+        footnote: The text below the panels, wrapped to the figure's width.
+        left: The left margin, in pixels.
+        legend: Title of a legend that all panels share, to the right of the first row. Without
+            it, panels bring their own.
+    """
     columns = min(columns, len(panels))
+    if legend is not None:
+        corner = replace(panels[columns - 1], legend=legend)
+        panels = [*panels[: columns - 1], corner, *panels[columns:]]
     legends = _shared_legends(panels)
     widths = [
         _column_width(panels, legends, range(c, len(panels), columns)) for c in range(columns)
@@ -51,11 +66,11 @@ def sheet(
     for panel, slot in placed:
         layout |= _axes(panel, slot)
         if panel.legend is not None:
-            legend = _legend(panel.legend, slot.x[1] + LEGEND_GAP / width, slot.y[1])
-            layout[f"legend{slot.suffix}"] = legend
+            beside = slot.x[1] + LEGEND_GAP / width, slot.y[1]
+            layout[f"legend{slot.suffix}"] = _legend(panel.legend, *beside)
     below: dict[str, Any] = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": EDGE - left - 4}
     below |= {"y": 0, "yref": "paper", "yanchor": "bottom", "yshift": 12 - bottom}
-    # Programs and machines speak in it, which mean no tag.
+    # Error messages and machine names may have "<" in them, which is no tag there.
     last = _text("<br>".join(escape(line, quote=False) for line in note), below, size=11.5)
     layout |= {
         "template": "plotly_white",
@@ -71,12 +86,12 @@ def sheet(
         "shapes": [shape for panel, slot in placed for shape in _shapes(panel, slot)],
         "annotations": [*(text for panel, slot in placed for text in _texts(panel, slot)), *last],
     }
-    # All at once: plotly looks at the whole figure again whenever something is added to it.
+    # All at once, for plotly checks the whole figure whenever something is added to it.
     return go.Figure([trace for panel, slot in placed for trace in _traces(panel, slot)], layout)
 
 
 def _shared_legends(panels: Sequence[Panel]) -> dict[int, list[str]]:
-    """Give each trace its legend, each name once in it; return the names by the owner's place."""
+    """Assign each trace to a legend, each name once; return the names by their panel's index."""
     owners = [index for index, panel in enumerate(panels) if panel.legend is not None]
     legends: dict[int, list[str]] = {index: [] for index in owners}
     for index, panel in enumerate(panels):
@@ -95,7 +110,7 @@ def _suffix(index: int) -> str:
 
 
 def _column_width(panels: Sequence[Panel], legends: dict[int, list[str]], column: range) -> int:
-    """Return the width of a column: its widest panel, and its widest legend by the longest name."""
+    """Return the width of a column: its widest panel plus its widest legend."""
     names = [[panels[i].legend or "", *legends[i]] for i in column if i in legends]
     legend_widths = [58 + round(6.9 * max(map(len, words))) for words in names]
     return max(panels[i].width for i in column) + max(legend_widths, default=0)
@@ -168,7 +183,7 @@ def _title(text: str, subtitle: str, y: float, left: int) -> dict[str, Any]:
 def _text(
     text: str, where: dict[str, Any], size: float = 12, color: str = MUTED
 ) -> list[dict[str, Any]]:
-    """Return the annotation of a text, none of an empty one."""
+    """Return the annotation that shows a text; none if the text is empty."""
     look: dict[str, Any] = {"font": {"size": size, "color": color}}
     look |= {"showarrow": False, "borderpad": 4, "align": "left"}
     return [look | where | {"text": text}] if text else []

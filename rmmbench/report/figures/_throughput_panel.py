@@ -1,4 +1,4 @@
-"""Relative throughput against ρ, one line a task, or a model's shape where there is no task."""
+"""Relative throughput against ρ, one line per cell and sketch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from rmmbench.results.tidy import Row, group, kind_columns
 
 
 def throughput_rows(data: FigureData) -> list[Row]:
-    """Return the timed cases that have a ρ; none if no line has a number at two of them."""
+    """Return the timed cases with a ρ; none if no line has a number at two ρ."""
     rows = [row for row in data.step_rows if row["time_device"] and row["rho"] is not None]
     lines = group(filter(is_timed, rows), ("cell", *kind_columns()))
     return rows if any(len({row["rho"] for row in alike}) > 1 for alike in lines) else []
@@ -38,9 +38,9 @@ def throughput_panel(rows: Sequence[Row], heading: str) -> Panel:
 
 
 def _lines(timed: Sequence[Row]) -> list[Any]:
-    """Return a line a cell and sketch.
+    """Return a line per cell and sketch.
 
-    Colour tells the cells apart and dash the sketches; where there is one cell, colour does both.
+    Colours stand for cells and dashes for sketches; if there is one cell, colours are for sketches.
     """
     places, kinds = place_names(timed), kind_names(timed)
     cells = [alike[0]["cell"] for alike in group(timed, ["cell"])]
@@ -52,12 +52,7 @@ def _lines(timed: Sequence[Row]) -> list[Any]:
         index = sketches.index(kind)
         color = pick(COLORS, cells.index(first["cell"]) if len(cells) > 1 else index)
         name = join(place, kind if len(sketches) > 1 or not place else "")
-        y = [row["relative_throughput"] for row in points]
-        trace = line(
-            [(100 * r["rho"], v, hover(r)) for r, v in zip(points, y, strict=True)],
-            name,
-            color,
-            index,
-        )
+        marks = [(100 * row["rho"], row["relative_throughput"], hover(row)) for row in points]
+        trace = line(marks, name, color, index)
         traces.append(trace.update(error_y=error_bars(points, color)))
     return traces

@@ -1,4 +1,4 @@
-"""Panels of memory over time: a step's lines, a step by category, and the peaks of an epoch."""
+"""Panels of memory over time: a step by case, a step by category, and an epoch's peaks."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ from rmmbench.results.timeline import CATEGORIES, PHASES, Category, Phase, Timel
 from rmmbench.units import byte_unit, format_bytes
 
 PEAK = "highest"
-# A step of the optimizer has little to show, however many operators it runs.
+# The optimizer runs many operators in which memory hardly changes.
 WIDTHS: Final[Mapping[Phase, float]] = {"forward": 1.0, "backward": 1.0, "optimizer": 0.6}
 STARTS: Final = dict(zip(PHASES, itertools.accumulate(WIDTHS.values(), initial=0.0), strict=False))
 
-# From the bottom of a stack up: first what is there between steps.
+# From the bottom of the stack up; what is there between steps comes first.
 FILLS: Final[Mapping[Category, str]] = {
     "parameters": "#8a93a3",
     "optimizer": "#c3c9d3",
@@ -31,12 +31,12 @@ FILLS: Final[Mapping[Category, str]] = {
 
 
 class Look:
-    """How the cases of a figure are drawn: the unit, sizes, and each one's name and line."""
+    """How the cases of a figure are drawn: unit, sizes, names and lines."""
 
     def __init__(
         self, rows: Sequence[Row], timelines: Mapping[str, Timeline], *, is_small: bool
     ) -> None:
-        """Look after `rows`, whose timelines are given by key; `is_small` makes small panels."""
+        """Take the cases and their timelines by key; `is_small` asks for small panels."""
         self.timelines = timelines
         self.names = setting_names(rows, PAPERS_EXACT)
         self.width, self.height = (250, 200) if is_small else (340, 280)
@@ -47,7 +47,7 @@ class Look:
         self._kinds = {row["key"]: i for i, alike in enumerate(kinds) for row in alike}
 
     def highest(self, row: Row) -> int:
-        """Return the most bytes of all that is drawn of a case."""
+        """Return the most bytes that are drawn of a case."""
         timeline = self.timelines[row["key"]]
         return max(timeline.highest.total_bytes, *(step.peak_bytes for step in timeline.epoch))
 
@@ -68,7 +68,7 @@ class Look:
 def step_panel(
     cell: Sequence[Row], look: Look, scale: float, *, levels: Sequence[Level] = (), **words: Any
 ) -> Panel:
-    """Return live bytes through a step, one line a case, with a dot where it is highest."""
+    """Return live bytes through a step, one line per case, with a dot at its highest point."""
     traces, highest = [], []
     for row in cell:
         timeline = look.timelines[row["key"]]
@@ -95,7 +95,7 @@ def step_panel(
 
 
 def category_panel(row: Row | None, look: Look, scale: float) -> Panel:
-    """Return live bytes through a case's step by what they are for, one on the other."""
+    """Return live bytes through a case's step as areas stacked by category."""
     traces = list(_stack(row, look)) if row else []
     if traces:
         _entitle(traces[0], "by category")
@@ -110,7 +110,7 @@ def category_panel(row: Row | None, look: Look, scale: float) -> Panel:
 
 
 def epoch_panel(cell: Sequence[Row], look: Look, scale: float) -> Panel:
-    """Return the peak of each step of an epoch, one line a case."""
+    """Return the peak of each step of an epoch, one line per case."""
     traces = []
     for row in cell:
         epoch = look.timelines[row["key"]].epoch
@@ -138,19 +138,19 @@ def epoch_panel(cell: Sequence[Row], look: Look, scale: float) -> Panel:
 
 
 def _entitle(trace: Any, title: str) -> None:
-    """Put a title above a trace in the legend."""
+    """Put a title above a trace's group in the legend."""
     trace.update(legendgrouptitle={"text": title, "font": {"size": 12}})
 
 
 def _phases() -> dict[str, Any]:
-    """Return an axis on which each phase has its width, however many operators it runs."""
+    """Return an axis with the phases of a step, each as wide as WIDTHS says."""
     middles = [STARTS[phase] + width / 2 for phase, width in WIDTHS.items()]
     places = {"tickvals": middles, "ticktext": PHASES, "ticks": "", "tickfont": {"size": 11}}
     return axis("", range=[0, sum(WIDTHS.values())], showgrid=False) | places
 
 
 def _places(timeline: Timeline) -> Iterator[float]:
-    """Yield each point's place: where its phase starts, and how much of that is done."""
+    """Yield each point's x: its phase's start plus how much of the phase is done."""
     times = {phase: [p.time for p in timeline.points if p.phase == phase] for phase in PHASES}
     for point in timeline.points:
         start, end = times[point.phase][0], times[point.phase][-1]
@@ -159,7 +159,7 @@ def _places(timeline: Timeline) -> Iterator[float]:
 
 
 def _stack(row: Row, look: Look) -> Iterator[go.Scatter]:
-    """Yield an area a category, from the bottom up; its line is where it ends."""
+    """Yield an area per category, from the bottom up."""
     timeline = look.timelines[row["key"]]
     x = list(_places(timeline))
     below = [0] * len(x)

@@ -1,4 +1,4 @@
-"""Figures as files: an HTML page that needs no network, or an image drawn by a local browser."""
+"""Writes figures to files: an HTML page that needs no network, or an image by a local browser."""
 
 from collections.abc import Mapping
 from html import escape
@@ -11,23 +11,23 @@ from rmmbench.errors import UnknownNameError, UsageError
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as Drawing
 
-# What the page may load: nothing but itself, and the picture that its download button makes.
+# The page may load only itself and the picture that its download button makes.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; form-action 'none'"
 )
-# plotly adds a button that uploads the chart, unless told not to.
+# By default plotly adds a button that uploads the chart.
 SETTINGS = {"displaylogo": False, "showSendToCloud": False, "responsive": False}
 FORMATS = ("html", "png", "svg", "pdf")
-PNG_SCALE = 2  # pixels for each of the figure's, so that it stays sharp on a screen in a talk
+PNG_SCALE = 2  # pixels of the image per pixel of the figure, so that it is sharp on a projector
 
 
 def write(drawings: "Mapping[Path, Drawing]", file_format: str) -> None:
-    """Write each figure to its path, whole or not at all; folders are made.
+    """Write each figure to its path, atomically; create missing folders.
 
     Raises:
-        UnknownNameError: If the format is none of `FORMATS`.
-        UsageError: If an image needs what is not here, or a file cannot be written.
+        UnknownNameError: If the format is not in `FORMATS`.
+        UsageError: If a program that images need is missing, or a file cannot be written.
     """
     if file_format not in FORMATS:
         raise UnknownNameError("format", file_format, FORMATS)
@@ -40,7 +40,7 @@ def write(drawings: "Mapping[Path, Drawing]", file_format: str) -> None:
 
 
 def _page(drawing: "Drawing") -> str:
-    """Return a page that has in it all that it takes to show the figure, and may fetch nothing."""
+    """Return a page that contains all it needs to show the figure and may load nothing else."""
     page = drawing.to_html(include_plotlyjs=True, include_mathjax=False, config=SETTINGS)
     title = f"<title>{escape(drawing.layout.meta['title'])}</title>"
     policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -48,7 +48,7 @@ def _page(drawing: "Drawing") -> str:
 
 
 def _images(drawings: "Mapping[Path, Drawing]", file_format: str) -> dict[Path, bytes]:
-    """Return each figure as an image; one browser draws them all."""
+    """Return each figure as an image; one browser draws all."""
     import asyncio
 
     needs = f"--format {file_format} needs"
@@ -63,7 +63,7 @@ def _images(drawings: "Mapping[Path, Drawing]", file_format: str) -> dict[Path, 
         hint = "install one or use --format html"
         raise UsageError(f"{needs} a Chrome or Chromium, and none was found; {hint}") from None
     except BrowserFailedError:
-        hint = "mend it or use --format html"
+        hint = "repair it or use --format html"
         raise UsageError(f"{needs} a Chrome or Chromium, and it did not start; {hint}") from None
 
 
@@ -73,7 +73,7 @@ async def _drawn_by_browser(
     from kaleido import Kaleido
 
     options = {"format": file_format, "scale": PNG_SCALE if file_format == "png" else 1}
-    # By default it fetches MathJax from the network, which no figure here has a use for.
+    # By default kaleido fetches MathJax from the network; no figure here needs it.
     async with Kaleido(mathjax=False) as browser:
         return {path: await browser.calc_fig(each, options) for path, each in drawings.items()}
 

@@ -1,4 +1,4 @@
-"""What every figure gives: whether a run's records allow it, and the drawing."""
+"""The interface of a figure: what it needs of a run's records, and the drawing."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ class FigureData:
     """What a figure is drawn from.
 
     Attributes:
-        rows: One a case.
-        profile: With the published numbers, and the device limit where memory is predicted.
-        environment: Where the run was made.
-        synthetic: What of the workload is made up.
-        records: Of each case the last, for what is more than a number: curves.
+        rows: One per case.
+        profile: Has the published numbers, and the device limit if memory is predicted.
+        environment: The machine and software of the run.
+        synthetic: Which parts of the workload are synthetic.
+        records: The last record of each case, for curves.
     """
 
     rows: tuple[Row, ...]
@@ -43,21 +43,21 @@ class FigureData:
 
     @property
     def step_rows(self) -> list[Row]:
-        """The rows without those of training runs, of which there is one a seed."""
+        """The rows of single steps; training runs, with one row per seed, are left out."""
         trained = {record.key for record in self.records if record.case.training is not None}
         return [row for row in self.rows if row["key"] not in trained]
 
 
 class Figure(ABC):
-    """A drawing that some runs allow.
+    """A drawing of a run that has the records for it.
 
-    Laws: `draw` works where `lacks` returns None; what is drawn is in the rows or the profile; no
-    two cases are drawn as one; a case that has no number is marked, or counted in the footnote.
+    Laws: `draw` works if `lacks` returns None; everything drawn is in the rows or the profile; no
+    two cases are drawn as one; a case without a number is marked, or counted in the footnote.
     """
 
     @abstractmethod
     def lacks(self, data: FigureData) -> str | None:
-        """Return what is needed, as "figure2 needs ..." goes on; None if the records have it."""
+        """Return the object of "figure2 needs ..."; None if the records have all it needs."""
 
     @abstractmethod
     def draw(self, data: FigureData) -> "Drawing":

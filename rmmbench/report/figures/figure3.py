@@ -1,6 +1,8 @@
-"""The paper's Figure 3: the left side of its eq. 12 while a model trains, and the variances."""
+"""The paper's Figure 3: the left side of eq. 12 while a model trains, and the variances."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Figure as Drawing
 
 from rmmbench.report.figures._noise_series import (
     Series,
@@ -13,14 +15,11 @@ from rmmbench.report.figures._style import COLORS, INK, MUTED, line, marks
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.results.gradient_noise import LayerNoise
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as Drawing
-
 RATIO, BOUND, BROKEN = "left side of eq. 12", "its bound (α + 1)/α", "eq. 12 did not hold"
 
 
 class Figure3(Figure):
-    """Draws two panels a watched layer; steps at which eq. 12 did not hold have a cross."""
+    """Draws two panels per watched layer, with a cross at steps at which eq. 12 did not hold."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one mark."""
@@ -28,7 +27,7 @@ class Figure3(Figure):
             return None
         return "gradient noise of a layer that was watched while a model trained"
 
-    def draw(self, data: FigureData) -> "Drawing":
+    def draw(self, data: FigureData) -> Drawing:
         """Return the ratio with its bound above, the variances below."""
         series = all_series(data)
         ratios = panels_of(series, "k/(B − 1) · D²_RMM ÷ D²_SGD", _ratio_lines)

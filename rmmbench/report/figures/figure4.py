@@ -1,39 +1,30 @@
-"""The paper's Figures 4 and 6: training and evaluation loss against step, one line a ρ."""
+"""The paper's Figures 4 and 6: training and evaluation loss against step, one line per ρ."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
 
-from rmmbench.report.figures._notes import join
+from plotly.graph_objects import Figure as Drawing
+
+from rmmbench.report.figures._notes import join, kind_names
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._seeds import (
     Curve,
-    band_key,
     curve,
     curve_scale,
-    curve_traces,
-    headline,
-    hover_title,
-    kind_names,
-    rate_name,
-    spread_text,
-    training_note,
+    curves,
+    training_sheet,
 )
-from rmmbench.report.figures._sheet import sheet
-from rmmbench.report.figures._style import INK, axis, rate_colors
+from rmmbench.report.figures._style import axis, rate_colors
 from rmmbench.report.figures.figure import Figure, FigureData
-from rmmbench.report.labels import PAPERS_EXACT
+from rmmbench.report.labels import PAPERS_EXACT, rate_name
 from rmmbench.report.scores import Line, by_place, place_names, read_lines
 from rmmbench.results.tidy import kept
 from rmmbench.results.trained import Training
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as Drawing
 
 TITLES = {"training": "training loss, mean", "evaluation": "evaluation loss, mean"}
 
 
 class Figure4(Figure):
-    """Draws two panels a task and sketch, with exact in each, mean and spread over seeds."""
+    """Draws two panels per task and sketch: exact and every ρ, mean and spread over seeds."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one line."""
@@ -41,83 +32,70 @@ class Figure4(Figure):
             return None
         return "training runs with a loss at two or more steps"
 
-    def draw(self, data: FigureData) -> "Drawing":
-        """Return the panels: sketches below one another, tasks beside one another."""
+    def draw(self, data: FigureData) -> Drawing:
+        """Return the panels: a row per sketch, tasks side by side."""
         lines = read_lines(data.records)
         drawn = [line for line in lines if _has_curve(line)]
         pairs = _pairs(drawn)
         places = len(by_place(drawn))
         across = min(places if 1 < places < 4 else 2, len(pairs))
-        return sheet(
-            _Panels(drawn, across).of(pairs),
+        made = _Panels(drawn)
+        return training_sheet(
+            [made.panel(pair, what) for pair in pairs for what in TITLES],
+            data,
+            lines,
+            drawn,
+            subtitle="mean over seeds",
             columns=2 * across,
             title="Training and evaluation loss",
-            subtitle=join(headline(drawn), "mean over seeds"),
-            footnote=training_note(data, lines, drawn),
+            legend="compression rate",
         )
 
 
 class _Panels:
-    """What the panels have in common: names, colours, and each place's scales."""
+    """The names, colours and scales that the panels share."""
 
-    def __init__(self, lines: Sequence[Line], across: int) -> None:
-        self._names, self._kinds = place_names(lines), kind_names(lines)
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._names, self._kinds = place_names(lines), kind_names([line.row for line in lines])
         self._colors = rate_colors([line.row for line in lines])
         self._scales = {
             (place, what): curve_scale(_curve(line, what) for line in members)
             for place, members in by_place(lines).items()
             for what in TITLES
         }
-        self._across = across
 
-    def of(self, pairs: Sequence[list[Line]]) -> list[Panel]:
-        """Return two panels a pair."""
-        panels = []
-        for index, lines in enumerate(pairs):
-            is_last = index == min(self._across, len(pairs)) - 1
-            for what in TITLES:
-                has_legend = is_last and what == "evaluation"
-                panels.append(self._panel(lines, what, has_legend=has_legend))
-        return panels
-
-    def _panel(self, lines: Sequence[Line], what: str, *, has_legend: bool) -> Panel:
+    def panel(self, lines: Sequence[Line], what: str) -> Panel:
+        """Return the panel of one kind of loss, named by `TITLES`, of one pair's lines."""
         others = [line for line in lines if not line.is_exact]
-        named = self._kinds[id(others[0])] if others else PAPERS_EXACT
-        traces = [trace for line in lines for trace in self._traces(line, what)]
+        named = self._kinds[others[0].row["key"]] if others else PAPERS_EXACT
         return Panel(
-            traces=[*traces, band_key()] if _is_spread(lines) else traces,
+            traces=curves(
+                lines, lambda line: _curve(line, what), self._look, x="step", y=f"{what} loss"
+            ),
             x=axis("step", nticks=6),
             y=axis(TITLES[what], range=self._scales[lines[0].place, what]),
             heading=join(self._names[lines[0].place], named) if what == "training" else "",
-            legend="compression rate" if has_legend else None,
             width=250,
             height=165,
         )
 
-    def _traces(self, line: Line, what: str) -> list[Any]:
-        points = _curve(line, what)
-        if not points:
-            return []
-        color = INK if line.is_exact else self._colors[kept(line.row)]
-        name = PAPERS_EXACT if line.is_exact else rate_name(line.row)
-
-        def text(step: float, spread: Any) -> str:
-            return f"{hover_title(line)}<br>step {step:g}<br>{what} loss {spread_text(spread)}"
-
-        return list(curve_traces(points, name, color, text))
+    def _look(self, line: Line) -> tuple[str, str]:
+        return rate_name(line.row), self._colors[kept(line.row)]
 
 
 def _pairs(lines: Sequence[Line]) -> list[list[Line]]:
-    """Return the lines of each kind and place, exact among each; kinds before places."""
-    kinds = kind_names(lines)
+    """Return the lines of each kind and place, with exact in each; by kind, then place."""
+    kinds = kind_names([line.row for line in lines])
     places = by_place(lines)
-    names = dict.fromkeys(kinds[id(line)] for line in lines if not line.is_exact)
+    names = dict.fromkeys(kinds[line.row["key"]] for line in lines if not line.is_exact)
     alone = [members for members in places.values() if all(line.is_exact for line in members)]
     pairs = []
     for name in names:
         for members in places.values():
-            if any(kinds[id(line)] == name for line in members):
-                pairs.append([line for line in members if line.is_exact or kinds[id(line)] == name])
+            if any(kinds[line.row["key"]] == name for line in members):
+                pairs.append(
+                    [line for line in members if line.is_exact or kinds[line.row["key"]] == name]
+                )
     return pairs + alone
 
 
@@ -135,7 +113,3 @@ def _evaluation_loss(training: Training) -> Iterable[tuple[float, float]]:
 
 def _has_curve(line: Line) -> bool:
     return any(len(_curve(line, what)) > 1 for what in TITLES)
-
-
-def _is_spread(lines: Sequence[Line]) -> bool:
-    return any(len(line.finished) > 1 for line in lines)

@@ -1,6 +1,8 @@
 """The paper's Figure 5: the correlation α of input and output gradient, and the variances."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Figure as Drawing
 
 from rmmbench.report.figures._noise_series import (
     Series,
@@ -12,14 +14,11 @@ from rmmbench.report.figures._noise_series import (
 from rmmbench.report.figures._style import INK, line
 from rmmbench.report.figures.figure import Figure, FigureData
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as Drawing
-
 ALPHA = "α"
 
 
 class Figure5(Figure):
-    """Draws two panels a watched layer."""
+    """Draws two panels per watched layer."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one mark."""
@@ -27,7 +26,7 @@ class Figure5(Figure):
             return None
         return "gradient noise of a layer that was watched while a model trained"
 
-    def draw(self, data: FigureData) -> "Drawing":
+    def draw(self, data: FigureData) -> Drawing:
         """Return α above, the variances below."""
         series = all_series(data)
         alphas = panels_of(series, "α = ‖XᵀY‖² ÷ ‖X‖²‖Y‖²", _alpha_lines)

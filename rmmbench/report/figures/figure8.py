@@ -1,29 +1,25 @@
-"""The paper's Figure 8: memory during training by task and ρ, and what the bytes are for."""
+"""The paper's Figure 8: memory during training by task and ρ, and by category."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+
+from plotly.graph_objects import Figure as Drawing
 
 from rmmbench.report.figures._memory_panel import device_limit
-from rmmbench.report.figures._notes import footnote, heading, subtitle
+from rmmbench.report.figures._notes import case_sheet, heading
 from rmmbench.report.figures._panel import Panel
-from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures._timeline_panels import Look, category_panel, epoch_panel, step_panel
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.results.tidy import Row, group, kept
 from rmmbench.results.timeline import Timeline
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as Drawing
-
-FEW = 3  # cells that have a row each; of more there are two to a row
-FAR = 1.5  # times the highest mark; a limit beyond it would squeeze a step into the bottom
+FEW = 3  # cells; more than these share rows in pairs
+FAR = 1.5  # times the highest mark; a limit beyond it would flatten the lines
 
 
 class Figure8(Figure):
-    """Draws a row of panels a cell, or half a row.
+    """Draws four panels per cell.
 
-    They are a step with a line a setting, the same step by category without RMM and with the
+    They are a step with a line per setting, the same step by category without RMM and with the
     smallest sketch, and the peaks of an epoch's steps.
     """
 
@@ -33,8 +29,8 @@ class Figure8(Figure):
             return None
         return "memory over time, of a grid whose measure has 'timeline'"
 
-    def draw(self, data: FigureData) -> "Drawing":
-        """Return the panels of all cells, each cell to a scale of its own."""
+    def draw(self, data: FigureData) -> Drawing:
+        """Return the panels of all cells, each cell to its own scale."""
         timelines = _timelines(data)
         asked = {record.key for record in data.records if record.case.timeline is not None}
         rows = [row for row in data.rows if row["key"] in asked]
@@ -43,13 +39,15 @@ class Figure8(Figure):
         look = Look(drawn, timelines, is_small=len(cells) > FEW)
         panels = [panel for cell in cells for panel in _panels(data, cell, drawn, look)]
         columns = len(panels) // len(cells) * (2 if len(cells) > FEW else 1)
-        panels[columns - 1] = replace(panels[columns - 1], legend="")
-        return sheet(
+        return case_sheet(
             panels,
+            data,
+            rows,
+            drawn,
+            subjects=["memory"],
             columns=columns,
             title="Memory through a training step and an epoch",
-            subtitle=subtitle(drawn),
-            footnote=footnote(data, rows, drawn, subjects=["memory"]),
+            legend="",
         )
 
 

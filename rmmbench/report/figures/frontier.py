@@ -1,8 +1,10 @@
-"""Every way of saving memory in one picture: what it saves, what it costs, and what then fits."""
+"""All ways of saving memory in one figure: what each saves and costs, and what then fits."""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Figure as Drawing
 
 from rmmbench.report.figures._frontier_labels import point_labels
 from rmmbench.report.figures._frontier_panel import HEIGHT, View, error_colors, frontier_panel
@@ -13,18 +15,13 @@ from rmmbench.report.figures._largest_batch_panel import (
     unanswered,
 )
 from rmmbench.report.figures._method_bars import margin
-from rmmbench.report.figures._notes import footnote, heading, join, subtitle
+from rmmbench.report.figures._notes import footnote, heading, join, shared_words
 from rmmbench.report.figures._peak_bars import peak_bars
 from rmmbench.report.figures._sheet import LEFT, sheet
-from rmmbench.report.figures._ways import NO_MORE, Cell, left_out, read_cells, way_names
 from rmmbench.report.figures.figure import Figure, FigureData
+from rmmbench.report.ways import DEVICES, Cell, left_out, read_cells, way_names
 from rmmbench.results.record import Record
 from rmmbench.results.tidy import Row
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as Drawing
-
-__all__ = ["DEVICES", "NO_MORE", "Cell", "Frontier", "left_out", "read_cells"]
 
 HOW_TO_READ = (
     "Each point is one way of saving memory: further left needs less, further up is faster. "
@@ -35,15 +32,14 @@ LINE = (
     "much memory."
 )
 MOST_CELLS = 3
-LOW = 350  # pixels, of a panel that is not alone
-DEVICES = {"predict": "predicted", "cpu": "measured on the CPU", "cuda": "measured on the GPU"}
+LOW = 350  # the height in pixels of one of several panels
 
 
 class Frontier(Figure):
-    """Draws throughput against peak memory, a panel a cell, and the largest batches.
+    """Draws throughput against peak memory, one panel per cell, and the largest batches.
 
-    A cell in which nothing was timed has bars of its peaks. Of many cells those with most ways to
-    save are drawn.
+    A cell in which nothing was timed has bars of its peaks. At most `MOST_CELLS` cells are drawn,
+    those with the most peaks.
     """
 
     def lacks(self, data: FigureData) -> str | None:
@@ -55,8 +51,8 @@ class Frontier(Figure):
             "or the largest batch that fits"
         )
 
-    def draw(self, data: FigureData) -> "Drawing":
-        """Return the panels below one another, names of points beside them."""
+    def draw(self, data: FigureData) -> Drawing:
+        """Return the panels below one another, with names beside the points."""
         cells, batches = _compared(data)[:MOST_CELLS], searches(data.step_rows)
         drawn = [row for cell in cells for row in _drawn(cell)]
         drawn += [way.told for ways in batches for way in ways]
@@ -78,11 +74,11 @@ class Frontier(Figure):
             panels,
             columns=1,
             title=_title(cells, batches),
-            subtitle=subtitle(drawn),
+            subtitle=shared_words(drawn),
             footnote=_footnote(data, cells, drawn, list(dict.fromkeys(unnamed))),
             left=max([LEFT, *(margin(panel.y.get("ticktext", ())) for panel in panels)]),
         )
-        # The footnote stays last.
+        # The footnote must stay the last annotation.
         drawing.layout.annotations = (*words, *drawing.layout.annotations)
         return drawing
 
@@ -100,7 +96,7 @@ def _drawn(cell: Cell) -> list[Row]:
 
 
 def _heading(cell: Cell, cells: Sequence[Cell], drawn: Sequence[Row]) -> str:
-    """Return what not all that is drawn shares with a cell, and where its memory is from."""
+    """Return what tells a cell from the others, and how its memory was found if that differs."""
     firsts = [each.sized[0] for each in cells]
     place = heading(cell.sized, drawn)
     has_devices = len({row["memory_device"] for row in firsts}) > 1
@@ -116,7 +112,7 @@ def _title(cells: Sequence[Cell], batches: Sequence[Sequence[Largest]]) -> str:
 def _footnote(
     data: FigureData, cells: Sequence[Cell], drawn: Sequence[Row], unnamed: Sequence[str]
 ) -> str:
-    """Return the usual words, which cases are not drawn and why, and what names do not tell."""
+    """Return how to read the figure, the usual footnote, and what names leave out."""
     rows = [row for cell in cells for row in cell.rows]
     mine = {row["key"] for row in rows}
     free = [row for row in data.step_rows if row["memory_limit_bytes"] is None]
@@ -127,7 +123,7 @@ def _footnote(
     said += [LINE] if any(cell.line for cell in cells) else []
     said.append(footnote(data, rows, drawn, subjects=subjects, missing=_absent(data, rows, drawn)))
     more = len(_compared(data)) - len(cells)
-    said.append(f"Left out, for want of space: {more} more panels." if more > 0 else "")
+    said.append(f"Left out for lack of space: {more} more panels." if more > 0 else "")
     said.append(
         f"Points without a name, from the lowest peak up: {', '.join(unnamed)}." if unnamed else ""
     )
@@ -136,7 +132,7 @@ def _footnote(
 
 
 def _absent(data: FigureData, rows: Sequence[Row], drawn: Sequence[Row]) -> str:
-    """Return the names of the cases that are not drawn, each with its reason."""
+    """Return the names of the cases that are not drawn, with the reasons."""
     marked, names = {row["key"] for row in drawn}, way_names(rows)
     records = {record.key: record for record in data.records}
     by_reason: dict[str, dict[str, None]] = {}
@@ -149,6 +145,6 @@ def _absent(data: FigureData, rows: Sequence[Row], drawn: Sequence[Row]) -> str:
 
 
 def _reason(record: Record) -> str:
-    """Return in a few words why a case has no mark."""
+    """Return why a case has no mark."""
     absent = [record.missing.get(name) for name in ("memory", "timing")]
     return record.reason or next(filter(None, absent), "no reason given")

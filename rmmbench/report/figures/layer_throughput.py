@@ -1,40 +1,43 @@
-"""One linear layer by itself: relative throughput and saved bytes, against rows or against ρ."""
+"""One linear layer alone: relative throughput and saved bytes, against rows or ρ."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Figure as Drawing
 
 from rmmbench.report.figures._notes import (
+    case_sheet,
     fastest_first,
-    footnote,
     hover,
     join,
     kind_names,
     place_names,
 )
-from rmmbench.report.figures._notes import subtitle as shared_by
 from rmmbench.report.figures._panel import Level, Panel
-from rmmbench.report.figures._sheet import sheet
-from rmmbench.report.figures._style import around_one, axis, error_bars, line, rate_colors
+from rmmbench.report.figures._style import (
+    around_one,
+    axis,
+    error_bars,
+    grouped,
+    line,
+    rate_colors,
+)
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.labels import EXACT, rate
 from rmmbench.results.tidy import PLACE, Row, group, kept
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as Drawing
-
 COLUMNS = 4
-ALIKE = 0.01  # of exact's saved bytes; what differs by less is drawn once
+ALIKE = 0.01  # of exact's saved bytes; sketches that differ by less are drawn once
 THROUGHPUT, SAVED = "relative_throughput", "saved_bytes_saving"
 TITLES = {THROUGHPUT: f"throughput relative to {EXACT}", SAVED: "activation memory saved, %"}
 SUBJECTS = {THROUGHPUT: "time", SAVED: "memory"}
 
 
 class Linear(Figure):
-    """Draws a panel a sketch, fastest first, a line a layer and ρ; and one of saved bytes.
+    """Draws a panel of throughput per sketch, the fastest first, and panels of saved bytes.
 
-    Against rows; of one size, against ρ.
+    Lines are layers and ρ, against rows; if all have one size, layers, against ρ.
     """
 
     def lacks(self, data: FigureData) -> str | None:
@@ -43,26 +46,27 @@ class Linear(Figure):
             return None
         return "relative throughput or saved bytes of a model linear:INxOUT with a ρ"
 
-    def draw(self, data: FigureData) -> "Drawing":
+    def draw(self, data: FigureData) -> Drawing:
         """Return the panels, those of throughput before those of saved bytes."""
         rows = _rows(data)
         measures = [m for m in TITLES if any(_height(row, m) is not None for row in rows)]
         drawn = [row for row in rows if any(_height(row, m) is not None for m in measures)]
         made = _Panels(drawn)
         panels = [panel for measure in measures for panel in made.of(measure)]
-        corner = min(COLUMNS, len(panels)) - 1
-        panels[corner] = replace(panels[corner], legend="layer and ρ")
-        return sheet(
+        return case_sheet(
             panels,
+            data,
+            rows,
+            drawn,
+            subjects=[SUBJECTS[measure] for measure in measures],
             columns=COLUMNS,
             title="One linear layer",
-            subtitle=shared_by(drawn),
-            footnote=footnote(data, rows, drawn, subjects=[SUBJECTS[m] for m in measures]),
+            legend="layer and ρ",
         )
 
 
 class _Panels:
-    """What the panels have in common: what x is, each measure's scale, each line's look."""
+    """The x axis, the scales and the looks of lines that the panels share."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = rows
@@ -86,7 +90,7 @@ class _Panels:
         return panels
 
     def _saved(self, names: Sequence[str], rows: Mapping[str, list[Row]], is_all: bool) -> Panel:
-        """Return the panel of sketches that save the same, drawn as the one with most cases."""
+        """Return the panel of sketches that save the same; the one with the most cases is drawn."""
         first = max(names, key=lambda name: len(rows[name]))
         others = [name for name in names if name != first]
         heading = f"{first} and {len(others)} more" if others else first
@@ -147,21 +151,17 @@ class _Panels:
 
 
 def _alike(by_kind: Mapping[str, list[Row]], x: Callable[[Row], float]) -> list[list[str]]:
-    """Return the kinds in groups that save the same, as far as both were measured."""
+    """Group the kinds that save the same wherever both were measured."""
     heights = {
         name: {(*(row[column] for column in PLACE), row["rho"], x(row)): row[SAVED] for row in rows}
         for name, rows in by_kind.items()
     }
-    groups: list[list[str]] = []
-    for name, mine in heights.items():
-        for members in groups:
-            theirs = heights[members[0]]
-            if all(abs(mine[at] - theirs[at]) < ALIKE for at in mine.keys() & theirs.keys()):
-                members.append(name)
-                break
-        else:
-            groups.append([name])
-    return groups
+
+    def are_alike(one: str, other: str) -> bool:
+        mine, theirs = heights[one], heights[other]
+        return all(abs(mine[at] - theirs[at]) < ALIKE for at in mine.keys() & theirs.keys())
+
+    return grouped(heights, are_alike)
 
 
 def _rows(data: FigureData) -> list[Row]:

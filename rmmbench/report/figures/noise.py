@@ -1,29 +1,34 @@
-"""The noise of every sketch over ρ at one point of training: its closed form, and S drawn."""
+"""The noise of every sketch by ρ at one point of training: its closed form, and drawn samples."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
+from plotly.graph_objects import Figure as Drawing
 
-from rmmbench.report.figures._noise_series import Series, all_series, log_scale, watching_rows
-from rmmbench.report.figures._notes import footnote, subtitle
+from rmmbench.report.figures._noise_series import Series, all_series, watching_rows
+from rmmbench.report.figures._notes import case_sheet
 from rmmbench.report.figures._panel import Level, Panel
-from rmmbench.report.figures._sheet import sheet
-from rmmbench.report.figures._style import COLORS, MUTED, axis, line, pick
+from rmmbench.report.figures._style import (
+    COLORS,
+    MUTED,
+    axis,
+    bars_of,
+    grouped,
+    line,
+    log_scale,
+    pick,
+)
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.labels import place
 from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as Drawing
-
-ALIKE = 0.03  # of a closed form; sketches that differ by less at every ρ are one line
+ALIKE = 0.03  # of a closed form; sketches that differ by less at every ρ share a line
 
 
 class _Drawn(NamedTuple):
-    """What was drawn of one layer of one case, and the layer's noise at that step if known."""
+    """The drawn noise of one layer of one case, and the layer's noise at that step if known."""
 
     series: Series
     noise: tuple[DrawnNoise, ...]
@@ -31,7 +36,7 @@ class _Drawn(NamedTuple):
 
 
 class Noise(Figure):
-    """Draws for each layer that S was drawn for two panels: the error, and noise inflation."""
+    """Draws two panels per layer: the error of drawn sketches, and noise inflation."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one mark."""
@@ -39,31 +44,30 @@ class Noise(Figure):
             return None
         return "sketches drawn at one point of training"
 
-    def draw(self, data: FigureData) -> "Drawing":
-        """Return the panels of each layer in a row."""
+    def draw(self, data: FigureData) -> Drawing:
+        """Return one row of panels per layer."""
         drawn = _all_drawn(data)
         families = _families([noise for one in drawn for noise in one.noise])
         panels = [panel for one in drawn for panel in _panels(one, families)]
         columns = 2 if any(one.watched for one in drawn) else 1
-        panels[columns - 1] = replace(panels[columns - 1], legend="sketch, its closed form")
-        rows, draws = (
-            [one.series.row for one in drawn],
-            {n.draws for one in drawn for n in one.noise},
-        )
-        counts = f"{min(draws)}" if len(draws) == 1 else f"{min(draws)} to {max(draws)}"
-        return sheet(
+        draws = sorted({noise.draws for one in drawn for noise in one.noise})
+        counts = f"{draws[0]}" if len(draws) == 1 else f"{draws[0]} to {draws[-1]}"
+        return case_sheet(
             panels,
+            data,
+            watching_rows(data),
+            [one.series.row for one in drawn],
+            subjects=["training"],
+            note=(
+                "Lines are the variance that a formula predicts, marks the mean squared error (± "
+                f"its standard error) of {counts} random sketches, all of one step's layer input X "
+                "and output gradient Y. An inflation of 2 (dashed) means that the gradient is as "
+                "noisy as that of a batch of half as many samples: the sketch adds as much noise "
+                "as the choice of samples has."
+            ),
             columns=columns,
             title="Gradient noise of every sketch",
-            subtitle=subtitle(rows),
-            footnote=(
-                f"{footnote(data, watching_rows(data), rows, subjects=['training'])} Lines are the "
-                "variance that a formula predicts, marks the mean squared error (± its standard "
-                f"error) of {counts} random sketches, all of one step's layer input X and output "
-                "gradient Y. An inflation of 2 (dashed) means that the gradient is as noisy as "
-                "that of a batch of half as many samples: the sketch adds as much noise as the "
-                "choice of samples has."
-            ),
+            legend="sketch, its closed form",
         )
 
 
@@ -81,31 +85,27 @@ def _all_drawn(data: FigureData) -> list[_Drawn]:
 
 
 def _has_place(noise: DrawnNoise) -> bool:
-    """Tell whether a log axis has a place for all of it."""
+    """Return whether all its numbers fit on a logarithmic axis."""
     return noise.exact > 0 and noise.predicted > 0 and noise.measured > 0
 
 
 def _families(noise: Sequence[DrawnNoise]) -> list[list[str]]:
-    """Return the sketches in groups whose closed forms are alike wherever both were drawn."""
+    """Group the sketches whose closed forms are alike wherever both were drawn."""
     forms: dict[str, dict[Any, float]] = {}
     for one in noise:
         at = one.layer, one.step, one.exact, one.rho
         forms.setdefault(one.sketch, {})[at] = one.predicted
-    families: list[list[str]] = []
-    for name, mine in forms.items():
-        for family in families:
-            theirs = forms[family[0]]
-            both = mine.keys() & theirs.keys()
-            if both and all(abs(math.log(mine[at] / theirs[at])) < ALIKE for at in both):
-                family.append(name)
-                break
-        else:
-            families.append([name])
-    return families
+
+    def are_alike(one: str, other: str) -> bool:
+        mine, theirs = forms[one], forms[other]
+        both = mine.keys() & theirs.keys()
+        return bool(both) and all(abs(math.log(mine[at] / theirs[at])) < ALIKE for at in both)
+
+    return grouped(forms, are_alike)
 
 
 def _panels(drawn: _Drawn, families: Sequence[Sequence[str]]) -> list[Panel]:
-    """Return the panel of the error, and that of noise inflation where it is known."""
+    """Return the panel of the error and, if known, that of noise inflation."""
     about: dict[str, Any] = {"heading": drawn.series.heading, "width": 390, "height": 380}
     step = f"{drawn.series.subheading} at step {drawn.noise[0].step}"
     error: list[Any] = []
@@ -132,28 +132,23 @@ def _panels(drawn: _Drawn, families: Sequence[Sequence[str]]) -> list[Panel]:
     if drawn.watched is not None:
         scale = log_scale([1.0, *(y for trace in inflation for y in trace.y)])
         y = axis("noise inflation, 1 + D²_RMM ÷ D²_SGD", **scale)
-        # A word on a level has no place on a logarithmic axis; the footnote has it.
+        # Words on levels cannot be placed on a logarithmic axis; the footnote explains this one.
         about |= {"levels": [Level(2)], "subheading": _batch(drawn)}
         panels.append(Panel(inflation, _rho_axis(drawn), y, **about))
     return panels
 
 
 def _marks(drawn: _Drawn, marks: Sequence[tuple[DrawnNoise, str]]) -> go.Scatter:
-    """Return the measured errors as one set of marks, each in its sketch's colour."""
+    """Return the measured errors as marks in their sketches' colours."""
     colors = [color for _, color in marks]
+    errors = [one.standard_error / one.exact for one, _ in marks]
     return go.Scatter(
         x=[one.rho for one, _ in marks],
         y=[one.measured / one.exact for one, _ in marks],
         hovertext=[_hover(drawn, one) for one, _ in marks],
         mode="markers",
         marker={"symbol": "circle-open", "size": 8, "color": colors, "line": {"width": 1.6}},
-        error_y={
-            "type": "data",
-            "array": [one.standard_error / one.exact for one, _ in marks],
-            "color": MUTED,
-            "thickness": 1,
-            "width": 3,
-        },
+        error_y=bars_of(errors, errors, MUTED),
         name="S drawn, ± standard error",
         hoverinfo="text",
     )

@@ -1,26 +1,39 @@
-"""A sketch by itself beside the product of its layer: how many times cheaper it is, by kind."""
+"""How many times cheaper a sketch alone is than the product of its layer, by kind of sketch."""
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
-from rmmbench.report.figures._notes import fastest_first, footnote, heading, hover, join, kind_names
+from plotly.graph_objects import Figure as Drawing
+
+from rmmbench.report.figures._notes import (
+    case_sheet,
+    fastest_first,
+    heading,
+    hover,
+    join,
+    kind_names,
+)
 from rmmbench.report.figures._panel import Panel
-from rmmbench.report.figures._sheet import LEFT, sheet
-from rmmbench.report.figures._style import SYMBOLS, axis, error_bars, marks, pick, rate_colors
+from rmmbench.report.figures._sheet import LEFT
+from rmmbench.report.figures._style import (
+    SYMBOLS,
+    axis,
+    error_bars,
+    log_scale,
+    marks,
+    name_axis,
+    pick,
+    rate_colors,
+)
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.labels import place, rate
 from rmmbench.results.tidy import Row, group, kept, shared
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as Drawing
 
 TITLE, RATIO = "product time ÷ sketch time", "product_ratio"
 COLUMNS, WIDTH, ROW_HEIGHT, CHARACTER = 4, 250, 26, 7.2
 
 
 class SketchCost(Figure):
-    """Draws a dot a sketch and rate on a logarithmic axis, and a panel a cell."""
+    """Draws one dot per sketch and rate on a logarithmic axis, one panel per cell."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one dot."""
@@ -28,27 +41,28 @@ class SketchCost(Figure):
             return None
         return "times of a sketch alone, of a grid whose measure is 'projection'"
 
-    def draw(self, data: FigureData) -> "Drawing":
-        """Return the panels, the kinds in all of them from cheapest to dearest."""
+    def draw(self, data: FigureData) -> Drawing:
+        """Return the panels; all list the kinds from the cheapest to the dearest."""
         rows = _rows(data)
         drawn = [row for row in rows if _is_timed(row)]
         names = kind_names(drawn)
         kinds = fastest_first(drawn, names, RATIO)
-        cells = group(drawn, ["cell"])
-        panels = [
-            _panel(cell, drawn, names, kinds, index=index, is_last=index == _last(cells))
-            for index, cell in enumerate(cells)
-        ]
         where = place(drawn[0], shared(drawn, ("model", "batch_size", "seq_len")))
-        return sheet(
-            panels,
+        how = "right of 1 a sketch of the input takes less time than the product"
+        return case_sheet(
+            [
+                _panel(cell, drawn, names, kinds, has_names=index % COLUMNS == 0)
+                for index, cell in enumerate(group(drawn, ["cell"]))
+            ],
+            data,
+            rows,
+            drawn,
+            subjects=["time"],
+            subtitle=join(where, how),
             columns=COLUMNS,
             title="A sketch beside its layer's product",
-            subtitle=join(
-                where, "right of 1 a sketch of the input takes less time than the product"
-            ),
-            footnote=footnote(data, rows, drawn, subjects=["time"]),
             left=max(LEFT, round(CHARACTER * max(map(len, kinds))) + 24),
+            legend="compression rate",
         )
 
 
@@ -58,19 +72,17 @@ def _panel(
     names: Mapping[str, str],
     kinds: Sequence[str],
     *,
-    index: int,
-    is_last: bool,
+    has_names: bool,
 ) -> Panel:
-    """Return the panel of a cell; `index` is its place, and the last of a row has the legend."""
-    shown = {"ticktext": list(kinds), "showticklabels": index % COLUMNS == 0, "ticks": ""}
-    places = {"tickvals": list(range(len(kinds))), "range": [len(kinds) - 0.5, -0.5]}
+    """Return the panel of a cell, with the names of the kinds to its left if `has_names`."""
+    down = {"range": [len(kinds) - 0.5, -0.5], "showgrid": True}
     colors = rate_colors(rows)
     rates = sorted({kept(row) for row in rows}, reverse=True)
     traces = []
     for alike in group(cell, ["rho", "proj_dim"]):
         size = kept(alike[0])
         step = rates.index(size)
-        # One below the other, so that none is hidden.
+        # Rates of a kind lie below one another, so that none is hidden.
         below = 0.5 * ((step + 0.5) / len(rates) - 0.5)
         values = [row[RATIO] for row in alike]
         points = [
@@ -82,28 +94,13 @@ def _panel(
         traces.append(trace.update(error_x=error_bars(alike, colors[size], of=RATIO)))
     return Panel(
         traces=traces,
-        x=axis(TITLE, type="log", **_scale(rows)),
-        y=axis("", **shown, **places),
+        x=axis(TITLE, **log_scale([1.0, *(row[RATIO] for row in rows)], room=0.15)),
+        y=name_axis(kinds, showticklabels=has_names, **down),
         walls=(1,),
         heading=heading(cell, rows).replace("linear:", ""),
-        legend="compression rate" if is_last else None,
         width=WIDTH,
         height=max(200, ROW_HEIGHT * len(kinds) + 20),
     )
-
-
-def _scale(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the range of all panels, with 1 in it, and ticks at 1, 2 and 5 where there is room."""
-    ratios = [row[RATIO] for row in rows] + [1.0]
-    low, high = math.log10(min(ratios)) - 0.15, math.log10(max(ratios)) + 0.15
-    steps = (1, 2, 5) if high - low < 2 else (1,)
-    powers = range(math.floor(low), math.ceil(high) + 1)
-    ticks = [step * 10.0**power for power in powers for step in steps]
-    return {"range": [low, high], "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
-
-
-def _last(cells: Sequence[Sequence[Row]]) -> int:
-    return min(COLUMNS, len(cells)) - 1
 
 
 def _rows(data: FigureData) -> list[Row]:

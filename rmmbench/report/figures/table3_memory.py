@@ -1,23 +1,19 @@
-"""The left half of the paper's Table 3: how much of the peak memory is saved, by task and ρ."""
+"""The left half of the paper's Table 3: the share of peak memory saved, by task and ρ."""
 
-from typing import TYPE_CHECKING
+from plotly.graph_objects import Figure as Drawing
 
 from rmmbench.report import papers_rows
 from rmmbench.report.figures._bars import COLUMNS, Bars, bar_panels
-from rmmbench.report.figures._notes import footnote, kind_names, subtitle
-from rmmbench.report.figures._sheet import sheet
+from rmmbench.report.figures._notes import case_sheet, kind_names
 from rmmbench.report.figures._style import name_colors
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.labels import PAPERS_EXACT, kind, rate
 from rmmbench.results.tidy import Row, kept
 from rmmbench.units import format_bytes
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as Drawing
-
 
 class Table3Memory(Figure):
-    """Draws a group of bars a rate, in it a bar a sketch, and a panel a cell."""
+    """Draws a panel per cell, a group of bars per rate, and in it a bar per sketch."""
 
     def lacks(self, data: FigureData) -> str | None:
         """Return what is needed for one bar."""
@@ -25,8 +21,8 @@ class Table3Memory(Figure):
             return None
         return "peak memory with a sketch and without RMM in one cell"
 
-    def draw(self, data: FigureData) -> "Drawing":
-        """Return the bars, with the published saving as hollow marks."""
+    def draw(self, data: FigureData) -> Drawing:
+        """Return the bars, with the published savings as hollow marks."""
         rows = [row for row in data.step_rows if row["memory_device"] and row["method"] != "exact"]
         rows.sort(key=kept, reverse=True)
         drawn = [row for row in rows if _has_saving(row)]
@@ -40,22 +36,17 @@ class Table3Memory(Figure):
             colors=name_colors(hues.values()),
             text=lambda percent: f"{percent:.1f}",
             title="peak memory saved, %",
-            legend="sketch",
             note=lambda row: _without(data, exact[row["cell"]]),
         )
-        panels = bar_panels(drawn, bars)
-        return sheet(
-            panels,
+        return case_sheet(
+            bar_panels(drawn, bars),
+            data,
+            rows,
+            drawn,
+            subjects=["memory"],
             columns=COLUMNS,
             title="Peak memory saved",
-            subtitle=subtitle(drawn),
-            footnote=footnote(
-                data,
-                rows,
-                drawn,
-                subjects=["memory"],
-                paper=any(panel.has_published for panel in panels),
-            ),
+            legend="sketch",
         )
 
 
@@ -64,7 +55,7 @@ def _has_saving(row: Row) -> bool:
 
 
 def _without(data: FigureData, exact: Row) -> str:
-    """Return the peak of the unchanged model in a cell, measured and published."""
+    """Return the peak of the unchanged model, measured and published."""
     paper = papers_rows.find(data.profile, exact, "peak_gib")
     beside = f" (published {paper:g})" if paper is not None else ""
     return f"{PAPERS_EXACT}: {format_bytes(exact['peak_allocated_bytes'])}{beside}"

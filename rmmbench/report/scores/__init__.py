@@ -1,9 +1,9 @@
-"""What training runs over several seeds amount to: means, spread, and what is more than chance.
+"""Scores of training runs over several seeds: means, spreads, and differences beyond chance.
 
-Runs with one seed read the same data in the same order from the same parameters, so a setting is
-compared with exact seed by seed, by the paired t-test. Many settings are compared at once: of the
-comparisons of one place the p-values are adjusted so that of those called more than chance at most
-one in twenty is expected not to be (Benjamini and Hochberg 1995).
+Runs with the same seed start from the same parameters and read the same data in the same order, so
+a setting is compared with exact seed by seed, by the paired t-test. Because many settings are
+compared at once, the p-values of a place are adjusted so that at most one in twenty of the
+differences called more than chance is expected to be chance (Benjamini and Hochberg 1995).
 """
 
 from rmmbench.report.scores.line import Line

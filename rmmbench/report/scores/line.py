@@ -1,4 +1,4 @@
-"""The runs of one setting, and what they amount to."""
+"""The runs of one setting at one place, and their statistics."""
 
 import statistics
 from collections import Counter
@@ -13,18 +13,18 @@ from rmmbench.results.tidy import Row
 
 @dataclass(frozen=True)
 class Line:
-    """The runs of one setting at one place, which differ in their seed alone.
+    """The runs of one setting at one place, which differ only in their seed.
 
-    Runs that did not end well count in no number below.
+    Failed runs are left out of all statistics.
 
     Attributes:
-        place: Names what is trained, on what and how, apart from method and seed.
-        row: Of the first run, for names.
-        records: Every run by its seed, in that order, whatever came of it.
-        metric: The name of the score that counts; None if no run at the place tells.
-        higher_is_better: Of that score.
-        against: The difference from exact; None for exact, and without a common seed.
-        relative_throughputs: Exact's train_seconds ÷ this setting's, of each common seed.
+        place: An identifier of what is trained, on what and how, without method and seed.
+        row: The first run's, for names.
+        records: Every run by seed, in that order, whatever its outcome.
+        metric: The name of the main score; None if no run at the place has one.
+        higher_is_better: Whether a higher main score is better.
+        against: The difference from exact; None for exact, or without a common seed.
+        relative_throughputs: Exact's train_seconds ÷ this setting's, per common seed.
     """
 
     place: str
@@ -47,17 +47,17 @@ class Line:
 
     @property
     def finished(self) -> dict[int, Record]:
-        """The runs that ended well, by seed."""
+        """The successful runs, by seed."""
         return {seed: run for seed, run in self.records.items() if run.outcome == "ok"}
 
     @property
     def failures(self) -> Counter[str]:
-        """How many runs ended otherwise, by outcome."""
+        """How many runs failed, by outcome."""
         return Counter(run.outcome for run in self.records.values() if run.outcome != "ok")
 
     @cached_property
     def scores(self) -> dict[int, float]:
-        """The score that counts, after the last step, by seed."""
+        """The main score after the last step, by seed."""
         return self._by_seed("score")
 
     @cached_property
@@ -67,13 +67,8 @@ class Line:
 
     @cached_property
     def score(self) -> Spread | None:
-        """The score that counts, after the last step."""
+        """The main score after the last step."""
         return Spread.of(self.scores.values())
-
-    @cached_property
-    def eval_loss(self) -> Spread | None:
-        """The loss on the evaluation set, after the last step."""
-        return self._spread("eval_loss")
 
     @cached_property
     def train_seconds(self) -> Spread | None:
@@ -81,18 +76,13 @@ class Line:
         return Spread.of(self.seconds.values())
 
     @cached_property
-    def samples_per_second(self) -> Spread | None:
-        """Trained samples a second."""
-        return self._spread("train_samples_per_second")
-
-    @cached_property
     def peak_bytes(self) -> Spread | None:
         """The peak of a step's memory."""
-        return self._spread("peak_allocated_bytes")
+        return Spread.of(self._by_seed("peak_allocated_bytes").values())
 
     @property
     def metric_name(self) -> str:
-        """The score as a heading says it: "accuracy, %", "bits per byte, lower is better"."""
+        """The main score's name for headings: "accuracy, %", "bits per byte, lower is better"."""
         name = (self.metric or "score").replace("_", " ")
         return f"{name}, %" if self.higher_is_better else f"{name}, lower is better"
 
@@ -103,7 +93,7 @@ class Line:
 
     @property
     def scale(self) -> int:
-        """What a score is multiplied by to be printed: fractions are percentages on paper."""
+        """The factor from a score to its printed form: fractions are printed as percentages."""
         return 100 if self.higher_is_better else 1
 
     @property
@@ -112,11 +102,8 @@ class Line:
         return 2 if self.higher_is_better else 3
 
     def write(self, score: float) -> str:
-        """Return a score, or a difference of two, as it is printed: "60.51"."""
+        """Format a score or a difference of two: "60.51"."""
         return f"{self.scale * score:.{self.digits}f}"
-
-    def _spread(self, column: str) -> Spread | None:
-        return Spread.of(self._by_seed(column).values())
 
     def _by_seed(self, column: str) -> dict[int, float]:
         values = {seed: run.row()[column] for seed, run in self.finished.items()}

@@ -1,4 +1,4 @@
-"""How places are named, and what their runs had in common."""
+"""The names of places, and a note on the CPU threads of runs."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +13,9 @@ WHERE: Final = ("task", *(name for name in CELL if name not in ("task", "seed"))
 
 
 def place_names(lines: Sequence[Line], columns: Sequence[str] = WHERE) -> dict[str, str]:
-    """Return, by place, as much of what was trained as tells the places apart.
+    """Return the shortest names, by place, that tell the places apart.
 
-    Where `columns` do not, because training itself differs, what differs in it is told too.
+    Where `columns` are not enough, the training settings that differ are added.
     """
     firsts = {line.place: line for line in reversed(lines)}
     told = telling([line.row for line in lines], columns)
@@ -30,7 +30,7 @@ def place_names(lines: Sequence[Line], columns: Sequence[str] = WHERE) -> dict[s
 
 
 def threads_note(lines: Iterable[Line]) -> str:
-    """Return how runs on the CPU shared it: "1 CPU thread a run, up to 2 runs side by side."."""
+    """Return how runs shared the CPU: "1 CPU thread a run, up to 2 runs side by side."."""
     notes = set()
     for run in (run for line in lines for run in line.records.values()):
         if run.case.training and run.case.time_device == "cpu":

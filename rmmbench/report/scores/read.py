@@ -1,4 +1,4 @@
-"""Records of training as lines, those of one place compared with exact there."""
+"""Groups training records into lines, and compares those of a place with exact."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -10,15 +10,15 @@ from rmmbench.results.tidy import Row, kept, kind_columns, read_rows, setting_co
 
 
 def read_lines(records: Iterable[Record]) -> list[Line]:
-    """Return a line a place and setting, of those records that are of training.
+    """Return a line per place and setting of the training records.
 
-    Places and kinds are in the order of their first runs; at a place exact comes first, and a kind
-    goes from most to least kept. Of a case that was run again the last record counts.
+    Places and kinds are in the order of their first runs. At a place exact comes first, and each
+    kind goes from most to least kept. If a case was run again, its last record counts.
     """
     runs = {record.key: record for record in records if record.case.training is not None}
     places: dict[str, list[Row]] = {}
     for row in read_rows(runs.values()):
-        # The cell of seed 0 has every setting of training in it, and no seed.
+        # The cell at seed 0 identifies every training setting but the seed.
         without_seed = runs[row["key"]].case.model_copy(update={"seed": 0})
         places.setdefault(without_seed.cell, []).append(row)
     return [line for name, rows in places.items() for line in _at_place(name, rows, runs)]
@@ -63,7 +63,7 @@ def _kind(line: Line) -> tuple[object, ...]:
 
 
 def _compared(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines of one place with what only exact's there can tell."""
+    """Return the lines of one place, compared with exact's line there."""
     exact = next((line for line in lines if line.is_exact), None)
     if exact is None:
         return list(lines)

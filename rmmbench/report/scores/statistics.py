@@ -26,7 +26,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float | None]) -> "Spread | None":
-        """Return the spread of those values that are there; None if none is."""
+        """Return the spread of the values that are not None; None if there are none."""
         known = [value for value in values if value is not None]
         if not known:
             return None
@@ -35,7 +35,7 @@ class Spread:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The mean less and plus one standard deviation, of one run 0."""
+        """The mean ± one standard deviation, which counts as 0 for one run."""
         deviation = self.deviation or 0.0
         return self.mean - deviation, self.mean + deviation
 
@@ -50,11 +50,11 @@ class Difference:
     """How a setting's scores differ from exact's, seed by seed.
 
     Attributes:
-        pairs: Seeds that both have a score of.
-        mean: Of the setting's score less exact's.
+        pairs: The number of seeds with both scores.
+        mean: The mean of the setting's score − exact's.
         low, high: Ends of the mean's confidence interval; None for one pair.
-        p_value: Of the paired t-test, two-sided; None for one pair, and where all differences are
-            one number that is not 0, which leaves the test no spread to judge by.
+        p_value: Of the two-sided paired t-test; None for one pair, or if all differences are the
+            same number other than 0, which leaves the test no spread.
         adjusted: The p-value adjusted over all comparisons of the place.
     """
 
@@ -67,7 +67,7 @@ class Difference:
 
     @property
     def is_more_than_chance(self) -> bool | None:
-        """Whether the adjusted p-value is below `LEVEL`; None where there is none."""
+        """Whether the adjusted p-value is below `LEVEL`; None if there is none."""
         return None if self.adjusted is None else self.adjusted < LEVEL
 
 
@@ -92,7 +92,7 @@ def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Differ
 
 
 def adjusted(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return p-values adjusted together, in their places; None where there is none."""
+    """Return the p-values adjusted together, in the same order; None stays None."""
     from scipy.stats import false_discovery_control
 
     known = [value for value in p_values if value is not None]

@@ -1,4 +1,4 @@
-"""The tables of advice: which layers are worth a sketch, and what all of them would save."""
+"""The tables of advice: which layers to sketch, and what that saves in total."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _FIELDS = {
 
 
 def advice_tables(case: Case, advice: Mapping[str, Any], *, fold: bool) -> list[Table]:
-    """Return the table of the layers, those alike in one row if `fold`, and that of the step."""
+    """Return the tables of the layers (like ones in one row if `fold`) and of the whole step."""
     left_out = [f"Left out: {count}, as {reason}." for reason, count in advice["left_out"].items()]
     layers = build(
         _lines(advice["layers"], fold=fold),
@@ -34,7 +34,7 @@ def advice_tables(case: Case, advice: Mapping[str, Any], *, fold: bool) -> list[
     )
     row = case_row(case) | {"dtype": told_dtype(case.dtype, advice["parameter_dtypes"])}
     said = f"{place(row, CELL)} · sketch {case.settings['sketch']}, {shared}"
-    how = "Predicted on fake tensors; inputs are made up. MiB of a line are of all its layers."
+    how = "Predicted on fake tensors; inputs are made up. MiB of a row are the sum over its layers."
     return [layers, build(list(_FIELDS), _totals(case, advice), notes=(said, how))]
 
 
@@ -79,7 +79,7 @@ def _totals(case: Case, advice: Mapping[str, Any]) -> list[Column[str]]:
 
 
 def _lines(layers: Sequence[Layer], *, fold: bool) -> list[Layer]:
-    """Return a line for each layer, or for all those that are alike but for a number, added up."""
+    """Return a line per layer; if `fold`, layers that differ only in numbers are added up."""
     lines: dict[str, dict[str, Any]] = {}
     for layer in layers:
         alike = {name: value for name, value in layer.items() if name not in _BYTES}
@@ -103,7 +103,7 @@ def _verdict(line: Layer) -> str:
 
 
 def _company(line: Layer) -> str:
-    """Return with whom a layer keeps one sketch, or beside whom its own: ", with key, value"."""
+    """Return the layers that share its sketch, or its input: ", with key, value"."""
     shared, others = line["shares_with"], line["together_with"]
     if not others:
         return ""
@@ -112,7 +112,7 @@ def _company(line: Layer) -> str:
 
 
 def _short(name: str, layer: str) -> str:
-    """Return what of a layer's name differs from another's: "k_proj" of "….k_proj.lora_A"."""
+    """Return the last part of a layer's name that differs: "k_proj" of "….k_proj.lora_A"."""
     parts, others = name.split("."), layer.replace("*", "0").split(".")
     while len(parts) > 1 and len(others) > 1 and parts[-1] == others[-1]:
         parts, others = parts[:-1], others[:-1]

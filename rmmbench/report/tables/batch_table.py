@@ -17,7 +17,7 @@ WHERE = tuple(name for name in CELL if name != "batch_size")
 
 
 def batch_table(lines: Sequence[Line], environment: Environment) -> Table:
-    """Return a row a line, with what all lines share below."""
+    """Return a row per line, with what all lines share below."""
     records = [record for line in lines for record in line.known.values()]
     records += [line.timed for line in lines if line.timed is not None]
     rows = read_rows(records)
@@ -44,7 +44,7 @@ def _names(lines: Sequence[Line]) -> list[Column[Line]]:
     rows: list[Row] = [case_row(line.case) for line in lines]
     changed = [row for row in rows if row["method"] != "exact"]
     where = telling(rows, WHERE)
-    # Every setting is told that is not left as it is, for there is no other column to tell it.
+    # The name has every setting that is not the default, for no other column has it.
     how = {"sketch", *choices(), *differing(changed, kind_columns())}
 
     def method(line: Line) -> str:
@@ -96,7 +96,7 @@ def _numbers(lines: Sequence[Line]) -> list[Column[Line]]:
 
 
 def times_exact(line: Line, lines: Sequence[Line]) -> float | None:
-    """Return a line's largest batch ÷ exact's in the same place; None if one is not known."""
+    """Return a line's largest batch ÷ exact's in the same place; None if either is unknown."""
     cell = line.case.cell
     exact = next(
         (each for each in lines if each.case.method == "exact" and each.case.cell == cell), None
@@ -108,7 +108,7 @@ def times_exact(line: Line, lines: Sequence[Line]) -> float | None:
 
 def _largest(line: Line) -> str:
     if line.trouble is not None:
-        # Where the search ended early more may fit.
+        # The search ended early, so more may fit.
         return f"≥ {line.fits}" if line.fits else line.trouble.outcome
     if line.fails is None:
         return f"≥ {line.fits}"

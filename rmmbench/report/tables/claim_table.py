@@ -1,4 +1,4 @@
-"""The table of one claim of the paper: what it says, and what comes of trying it."""
+"""The table of one claim of the paper: what it says, and the result of trying it."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ _COLUMNS: list[Column[Finding]] = [
 
 
 def claim_table(claim: Claim, found: Sequence[Finding]) -> Table:
-    """Return a row a finding; above them the claim, below them why some do not hold."""
+    """Return a row per finding, with the claim above and the reasons why some fail below."""
     return build(
         found,
         _COLUMNS,
@@ -27,7 +27,7 @@ def claim_table(claim: Claim, found: Sequence[Finding]) -> Table:
 
 
 def _reasons(found: Sequence[Finding]) -> dict[str, list[str]]:
-    """Return why statements do not hold as they stand, each reason with its cases."""
+    """Return the cases in which the claim does not hold, by reason."""
     reasons: dict[str, list[str]] = {}
     for finding in found:
         if finding.verdict is not Verdict.HOLDS:

@@ -1,4 +1,4 @@
-"""The columns that several tables have, each declared once."""
+"""Columns that several tables share, each declared once."""
 
 from collections.abc import Sequence
 
@@ -19,22 +19,25 @@ SAVED = Column[Row](
 RELATIVE_THROUGHPUT = Column[Row](
     "relative_throughput", "relative\nthroughput", write=lambda ratio: f"{ratio:.3f}"
 )
-INTERVAL, PRODUCT_INTERVAL = (
-    Column[Row](
-        f"{name}_interval",
+
+
+def _interval(ratio: str) -> Column[Row]:
+    return Column(
+        f"{ratio}_interval",
         "95 %\ninterval",
-        lambda row, name=name: None if row[name] is None else interval(row, name),  # type: ignore[misc]
-        text=lambda row, name=name: ratio_interval(row, name),  # type: ignore[misc]
+        lambda row: None if row[ratio] is None else interval(row, ratio),
+        text=lambda row: ratio_interval(row, ratio),
     )
-    for name in ("relative_throughput", "product_ratio")
-)
+
+
+INTERVAL, PRODUCT_INTERVAL = _interval("relative_throughput"), _interval("product_ratio")
 GRADIENT_ERROR = Column[Row]("gradient_error", "gradient\nerror", text=gradient_error)
 CASE: list[Column[Row]] = [unseen(name) for name in ("key", *CELL, "method", "sketch", "outcome")]
-"""What case a row is of, in data; paper says no more of it than tells rows apart."""
+"""The case of a row, for programs; people see only what tells rows apart."""
 
 
 def peak(unit: ByteUnit) -> Column[Row]:
-    """Return the peak of a step's memory; where there is none, what happened instead."""
+    """Return the column of a step's peak memory; cells without one have the outcome."""
 
     def text(row: Row) -> str:
         if row["peak_allocated_bytes"] is not None:
@@ -45,12 +48,12 @@ def peak(unit: ByteUnit) -> Column[Row]:
 
 
 def kept(unit: ByteUnit, heading: str = "kept") -> Column[Row]:
-    """Return what a step keeps for the backward pass."""
+    """Return the column of what a step keeps for the backward pass."""
     return Column("saved_bytes", f"{heading}\n{unit.name}", write=unit.write)
 
 
 def papers_relative(profile: Profile) -> Column[Row]:
-    """Return the relative throughput that is published for a case."""
+    """Return the column of the published relative throughput."""
     return Column(
         "papers_relative_throughput",
         "paper's\nrelative",
@@ -60,12 +63,12 @@ def papers_relative(profile: Profile) -> Column[Row]:
 
 
 def names(rows: Sequence[Row]) -> list[Column[Row]]:
-    """Return how memory is saved, and how much is kept."""
+    """Return the columns of how memory is saved and how much is kept."""
     return [method(rows), RHO, PROJ_DIM]
 
 
 def method(rows: Sequence[Row]) -> Column[Row]:
-    """Return how memory is saved, with all in which the rows differ."""
+    """Return the column of how memory is saved, with every setting that differs."""
     told = differing([row for row in rows if row["method"] != "exact"], kind_columns())
     has_sketches = all(row["method"] in ("exact", "rmm") for row in rows)
     heading = "sketch" if has_sketches else "method"
@@ -73,7 +76,7 @@ def method(rows: Sequence[Row]) -> Column[Row]:
 
 
 def happened(row: Row) -> str:
-    """Return what came of a case that did not end well: "out of memory"; else ""."""
+    """Return the outcome of a case that failed: "out of memory"; else ""."""
     return "" if row["outcome"] == "ok" else str(row["outcome"]).replace("_", " ")
 
 
@@ -83,12 +86,12 @@ def outcome_tone(row: Row) -> Tone:
 
 
 def percent(fraction: float | None) -> str:
-    """Return a fraction as a percentage, "" for None."""
+    """Format a fraction as a percentage; "" for None."""
     return "" if fraction is None else format_percent(fraction)
 
 
 def per_second(value: float) -> str:
-    """Return a throughput as it is printed: "5,273", "12.3" or "1.23"."""
+    """Format a throughput: "5,273", "12.3" or "1.23"."""
     if value >= 1000:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.3g}"

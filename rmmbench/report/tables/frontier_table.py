@@ -1,12 +1,12 @@
-"""The table of every way of saving memory: what each saves, its speed, its gradient error."""
+"""The tables of all ways of saving memory: what each saves, its speed, its gradient error."""
 
 from collections.abc import Sequence
 
 from rmmbench.report.figures import FigureData
-from rmmbench.report.figures.frontier import DEVICES, NO_MORE, Cell, left_out, read_cells
 from rmmbench.report.labels import place, provenance, shared_place
 from rmmbench.report.tables import columns
-from rmmbench.report.tables.table import Column, Table, build
+from rmmbench.report.tables.table import Column, Table, build, unseen
+from rmmbench.report.ways import DEVICES, NO_MORE, Cell, left_out, read_cells
 from rmmbench.results.tidy import CELL, Row, telling
 from rmmbench.units import byte_unit
 
@@ -14,9 +14,9 @@ OF_EXACT, OF_ALL = "of exact", "of all"
 
 
 def frontier_tables(data: FigureData) -> list[Table]:
-    """Return a table a cell, with notes below the last.
+    """Return a table per cell, with notes below the last.
 
-    Cases of limited memory are left out: they tell of the largest batch, not of one cell.
+    Cases with a memory limit are left out: they belong to a search for the largest batch.
     """
     cells = [cell for cell in read_cells(data.step_rows) if cell.compares]
     return [
@@ -32,7 +32,7 @@ def frontier_tables(data: FigureData) -> list[Table]:
 
 
 def in_order(cell: Cell) -> list[Row]:
-    """Return exact, then the ways from the highest peak to the lowest, then those without one."""
+    """Return exact, then the ways from the highest peak down, then those without a peak."""
     sized = {row["key"] for row in cell.sized}
     return [*cell.sized, *(row for row in cell.rows if row["key"] not in sized)]
 
@@ -43,7 +43,7 @@ def _columns(cell: Cell) -> list[Column[Row]]:
     unit = byte_unit(max((row["peak_allocated_bytes"] for row in cell.sized), default=0))
     return [
         *columns.CASE,
-        Column("label", "method", lambda row: plain(cell.names[row["key"]]), is_number=False),
+        Column("label", "method", lambda row: _spaced(cell.names[row["key"]]), is_number=False),
         columns.peak(unit),
         columns.SAVED,
         columns.kept(unit, "kept for\nbackward"),
@@ -51,17 +51,24 @@ def _columns(cell: Cell) -> list[Column[Row]]:
         columns.INTERVAL,
         columns.GRADIENT_ERROR,
         Column("best", "no other\nis better", lambda row: best.get(row["key"])),
+        unseen("is_best_of_exact", lambda row: _is_among(row, cell.exact_best)),
+        unseen("is_best_of_all", lambda row: _is_among(row, cell.best)),
         Column("side", "line exact to\ncheckpoint", lambda row: cell.side(row) or None),
     ]
 
 
-def plain(name: str) -> str:
-    """Return a name of a figure without its marks of where not to break it."""
+def _is_among(row: Row, rows: Sequence[Row]) -> bool | None:
+    """Return whether a row is one of those; None if its speed is unknown."""
+    return None if row["relative_throughput"] is None else row in rows
+
+
+def _spaced(name: str) -> str:
+    """Return a name of a figure with plain spaces."""
     return name.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _title(cell: Cell, cells: Sequence[Cell]) -> str:
-    """Return what tells a cell's table from the others."""
+    """Return what tells a cell from the others."""
     told = telling([each.rows[0] for each in cells], [*CELL, "memory_device"])
     words = [place(cell.rows[0], [name for name in told if name != "memory_device"])]
     words += [DEVICES[cell.rows[0]["memory_device"]]] if "memory_device" in told else []
@@ -69,10 +76,10 @@ def _title(cell: Cell, cells: Sequence[Cell]) -> str:
 
 
 def _notes(data: FigureData, cells: Sequence[Cell]) -> tuple[str, ...]:
-    """Return what all rows share, where their numbers are from, and what names leave out."""
+    """Return what all rows share, where numbers are from, and what columns and names mean."""
     rows = [row for cell in cells for row in cell.rows]
     said = [shared_place(rows), provenance(rows, data.environment, data.synthetic)]
-    said.append(plain(left_out(rows)))
+    said.append(_spaced(left_out(rows)))
     if any(cell.timed for cell in cells):
         said.append(
             f"No other is better, {OF_EXACT}: of the ways with exact gradients none needs less "

@@ -1,4 +1,4 @@
-"""The table of a layer's gradient noise: what SGD has of its own, and what each sketch adds."""
+"""The table of a layer's gradient noise: SGD's own, and what each sketch adds."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from rmmbench.results.trained import Training
 
 @dataclass(frozen=True)
 class _Noise:
-    """One source of noise; its numbers are shares of the squared norm of the weight gradient."""
+    """One source of noise; its numbers are fractions of the squared norm of the weight gradient."""
 
     name: str
     share: float
@@ -22,7 +22,7 @@ class _Noise:
 
 
 def noise_tables(run: Run) -> list[Table]:
-    """Return a table for each training run and watched layer, of the last step that has numbers."""
+    """Return a table per training run and watched layer, from the last watched step."""
     return [
         _table(f"{record.case.label}, {noise.layer}, step {noise.step}", noise, record.training)
         for record in run.records()
@@ -35,8 +35,8 @@ def _table(title: str, noise: LayerNoise, training: Training) -> Table:
     drawn = [each for each in training.drawn_noise if each.layer == noise.layer]
     told = "held" if noise.holds else "did not hold"
     notes = (
-        f"α = {noise.alpha:.3g}; eq. 12 {told} here. D² as a share of ‖∂W‖². Effective batch: of "
-        f"{noise.samples} samples, those whose exact gradient is as noisy. "
+        f"α = {noise.alpha:.3g}; eq. 12 {told} here. D² as a share of ‖∂W‖². Effective batch: how "
+        f"many of {noise.samples} samples have an exact gradient as noisy. "
         "Drawn: mean of the squared errors ± its standard error."
     )
     return build(list(_lines(noise, drawn)), _COLUMNS, title=title, notes=(notes,))

@@ -1,4 +1,4 @@
-"""The tables of a run: of training, and of single steps."""
+"""The tables of a run: of training runs, and of single steps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from rmmbench.results.tidy import read_rows
 
 @dataclass(frozen=True)
 class RunTables:
-    """The tables of a run; none, if it has no records.
+    """The tables of a run; none if it has no records.
 
     Attributes:
-        troubles: What did not go well, a line a case.
+        troubles: A line per case that failed.
     """
 
     tables: tuple[Table, ...]
@@ -25,7 +25,7 @@ class RunTables:
 
 
 def tables_of(run: Run) -> RunTables:
-    """Return the tables of a run. Its records are read once, and single steps kept as rows only."""
+    """Return the tables of a run, read in one pass that keeps only rows of single steps."""
     trained: dict[str, Record] = {}
     notes: dict[str, None] = {}
     troubles: dict[str, str] = {}
@@ -33,7 +33,7 @@ def tables_of(run: Run) -> RunTables:
     def steps() -> Iterator[Record]:
         for record in run.each_record():
             notes[record.synthetic] = None
-            # Of a case that was measured again the last record counts.
+            # If a case was measured again, its last record counts.
             troubles.pop(record.key, None)
             if record.outcome != "ok":
                 what = f"{record.outcome}: {record.case.title}"

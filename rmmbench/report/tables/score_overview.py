@@ -1,4 +1,4 @@
-"""The paper's Table 2: a row a setting, a column a place."""
+"""The paper's Table 2: a row per setting, a column per place."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from rmmbench.spec.profile import Profile
 
 
 def papers_score(profile: Profile) -> Column[Line]:
-    """Return the score that is published for a line."""
+    """Return the column of the published score."""
 
     def value(line: Line) -> float | None:
         found = papers_rows.find(profile, line.row, "score")
@@ -27,7 +27,7 @@ def papers_score(profile: Profile) -> Column[Line]:
 
 @dataclass(frozen=True)
 class _Scores:
-    """The lines of one setting by place, of which a row tells our scores or the paper's."""
+    """The lines of one setting by place; a row shows their scores, or the paper's."""
 
     lines: Mapping[str, Line]
     is_paper: bool
@@ -38,9 +38,9 @@ class _Scores:
 
 
 def overview(lines: Sequence[Line], names: Mapping[str, str], profile: Profile) -> Table:
-    """Return a row a setting, the paper's own below it, and the mean over all places.
+    """Return a row per setting, with the paper's row below it, and the mean over all places.
 
-    A star is on what differs from exact by more than chance. The mean is there where every place
+    A star marks scores that differ from exact by more than chance. Rows have a mean if every place
     has a score in percent.
     """
     papers, settings = papers_score(profile), dict[tuple[object, ...], dict[str, Line]]()

@@ -1,4 +1,4 @@
-"""The tables of training runs: scores over seeds, what is beyond chance, time, memory."""
+"""The tables of training runs: scores over seeds, differences beyond chance, time, memory."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from rmmbench.units import byte_unit, format_seconds
 def score_tables(
     lines: Sequence[Line], profile: Profile, environment: Environment, synthetic: str
 ) -> list[Table]:
-    """Return a table a place, all places at a glance where there are several, notes below them."""
+    """Return a table per place, an overview if there are several places, and notes below."""
     whole = build(lines, _columns(lines, profile), tone=lambda line: "" if line.score else "failed")
     names = place_names(lines)
     tables: list[Table] = []
@@ -81,7 +81,7 @@ def _mean(spread: Spread | None) -> float | None:
 
 
 def _title(line: Line, lines: Sequence[Line], name: str) -> str:
-    """Return what tells a place apart, and all else in which places differ, and its metric."""
+    """Return what tells a place from the others, and its metric."""
     common = shared([each.row for each in lines], CELL)
     where = place(line.row, [each for each in WHERE if each == "task" or each not in common])
     parts = [*where.split(" · "), *name.split(" · "), line.metric_name]
@@ -89,7 +89,7 @@ def _title(line: Line, lines: Sequence[Line], name: str) -> str:
 
 
 def _failures(lines: Sequence[Line]) -> list[str]:
-    """Return a line a setting of which some runs did not end well, or have no score."""
+    """Return a line per setting with runs that failed or have no score."""
     label = columns.method([line.row for line in lines])
     said = []
     for line in lines:
@@ -104,7 +104,7 @@ def _failures(lines: Sequence[Line]) -> list[str]:
 
 
 def _notes(lines: Sequence[Line], table: Table, profile: Profile) -> list[str]:
-    """Return how the numbers in the columns that are shown came about."""
+    """Return how the numbers in the shown columns were computed."""
     shown = _shown(table)
     several = any(len(line.records) > 1 for line in lines)
     score = "Score: after the last step"
@@ -122,11 +122,11 @@ def _notes(lines: Sequence[Line], table: Table, profile: Profile) -> list[str]:
             "median over seeds."
         )
     if any(line.failures for line in lines):
-        said.append("Runs that failed count in no number.")
+        said.append("Failed runs are left out of all numbers.")
     notes = [" ".join(said)]
     if shown & {"papers_score", "papers_relative_throughput"}:
         sources = papers_rows.sources(profile)
-        notes.append(f"The paper's numbers: {sources}; of its own hardware and weights.")
+        notes.append(f"The paper's numbers: {sources}; from its own hardware and weights.")
     return notes
 
 
@@ -141,7 +141,7 @@ def _runs(line: Line) -> str:
 
 
 def _score(line: Line) -> str:
-    """Return a score over seeds as it is printed: "60.51 ± 1.31"; "" where there is none."""
+    """Format a score over seeds: "60.51 ± 1.31"; "" if there is none."""
     if line.score is None:
         return ""
     mean = line.write(line.score.mean)
@@ -150,7 +150,7 @@ def _score(line: Line) -> str:
 
 
 def _difference(line: Line) -> str:
-    """Return the mean difference and half its confidence interval, which lies evenly about it."""
+    """Format the mean difference ± half its confidence interval, which is symmetric."""
     found = line.against
     if found is None:
         return ""

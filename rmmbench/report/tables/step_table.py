@@ -1,4 +1,4 @@
-"""The table of single training steps: memory and throughput, the paper's numbers beside them."""
+"""The table of single training steps: memory and throughput beside the paper's numbers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ WHERE = tuple(name for name in CELL if name not in ("batch_size", "seq_len"))
 def step_table(
     rows: Sequence[Row], profile: Profile, environment: Environment, synthetic: str
 ) -> Table:
-    """Return a row a case, in sections of one cell each."""
+    """Return a row per case, in sections of one cell each."""
     rows = in_order(rows)
     notes = [shared_place(rows), provenance(rows, environment, synthetic)]
     if profile.published:

@@ -1,8 +1,11 @@
-"""A table as data: its columns are declared once and filled from one item a row."""
+"""A table as data: columns are declared once and filled from one item per row."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Item = TypeVar("Item")
 Other = TypeVar("Other")
@@ -11,15 +14,15 @@ Tone = Literal["", "failed", "doubtful", "good", "faint"]
 
 @dataclass(frozen=True)
 class Column(Generic[Item]):
-    """What one column says of an item.
+    """A column: how to read its value from an item and how to print it.
 
     Attributes:
-        name: Of the value in data, with its SI unit: "peak_allocated_bytes". "" is on paper only.
-        heading: On paper, with the unit of the cells; of one line or more.
-        value: Returns an item's value, in SI units; None is unknown. By default `item[name]`.
-        write: Writes a value that is known.
-        text: Writes an item's cell where the value alone does not tell.
-        is_number: Whether cells are set to the right.
+        name: The value's name for programs, with its SI unit: "peak_allocated_bytes"; "" hides it.
+        heading: For people, with the unit of the cells; one line or more.
+        value: Returns an item's value in SI units, None if unknown. By default `item[name]`.
+        write: Formats a known value.
+        text: Formats an item's cell, if the value alone is not enough.
+        is_number: Whether cells are aligned to the right.
         is_said_once: Whether only the first row of a section has a cell.
     """
 
@@ -32,7 +35,7 @@ class Column(Generic[Item]):
     is_said_once: bool = False
 
     def of(self, part: Callable[[Other], Item]) -> "Column[Other]":
-        """Return the same column for items that have this one's as a part."""
+        """Return the same column for items that contain this column's items."""
         text = self.text
         return Column(
             *(self.name, self.heading, lambda item: self.known(part(item)), self.write),
@@ -46,7 +49,7 @@ class Column(Generic[Item]):
         return self.value(item) if self.value else item[self.name]  # type: ignore[index]
 
     def cell(self, item: Item) -> str:
-        """Return what an item's cell says."""
+        """Return the text of an item's cell."""
         if self.text:
             return self.text(item)
         value = self.known(item)
@@ -54,13 +57,13 @@ class Column(Generic[Item]):
 
 
 def unseen(name: str, value: Callable[[Item], Any] | None = None) -> Column[Item]:
-    """Return a column that is in data only."""
+    """Return a column that only programs see."""
     return Column(name, value=value, text=lambda item: "")
 
 
 @dataclass(frozen=True)
 class Filled:
-    """A column of a table: `cells` for people, `values` for programs, one a row."""
+    """A column of a table: `cells` for people and `values` for programs, one per row."""
 
     name: str
     heading: str
@@ -79,11 +82,11 @@ class Table:
     """A table that any writer can write.
 
     Attributes:
-        tones: How each row, or its cell in the column `toned`, differs from the usual.
+        tones: The tone of each row, or of its cell in the column `toned`.
         starts: The rows that begin a section.
-        lead: Lines above it on what it is about.
-        warnings: Lines below it on what did not go well.
-        notes: Lines below that on where the numbers are from and what they mean.
+        lead: Lines above the table on its subject.
+        warnings: Lines below the table on what failed.
+        notes: Lines below the warnings on the source and meaning of numbers.
     """
 
     columns: tuple[Filled, ...]
@@ -101,7 +104,7 @@ class Table:
 
     @property
     def shown(self) -> list[Filled]:
-        """The columns for people: those in which some cell says something."""
+        """The columns for people: those with a cell that is not empty."""
         return [column for column in self.columns if column.is_shown]
 
     def values(self, name: str) -> tuple[Any, ...]:
@@ -109,9 +112,25 @@ class Table:
         return next(column.values for column in self.columns if column.name == name)
 
     def data(self) -> list[dict[str, Any]]:
-        """Return the rows for programs: by the names of columns, numbers in SI units or None."""
+        """Return the rows for programs, by column name; numbers are in SI units or None."""
         named = [column for column in self.columns if column.name]
         return [{each.name: each.values[i] for each in named} for i in range(len(self))]
+
+    def frame(self) -> "DataFrame":
+        """Return a pandas DataFrame of `data()`; each setting of a case is a column of its own."""
+        from pandas import DataFrame
+
+        return DataFrame([row | row.pop("case", {}) for row in self.data()])
+
+    def __repr__(self) -> str:
+        from rmmbench.report.tables.writers import plain
+
+        return plain(self)
+
+    def _repr_markdown_(self) -> str:
+        from rmmbench.report.tables.writers import markdown
+
+        return markdown([self])
 
     def part(self, rows: slice, title: str) -> "Table":
         """Return some of the rows as a table with the same columns."""
@@ -127,13 +146,13 @@ def build(
     section: Callable[[Item], object] = lambda item: None,
     **about: Any,
 ) -> Table:
-    """Return the table with a row an item.
+    """Return the table with a row per item.
 
     Args:
         items: In the order of the rows.
-        columns: In their order.
-        tone: Of an item's row.
-        section: What the rows of one section have in common.
+        columns: From left to right.
+        tone: Returns the tone of an item's row.
+        section: Returns a value that all rows of one section share.
         about: The table's other attributes.
     """
     sections = [section(item) for item in items]

@@ -1,4 +1,4 @@
-"""Tables written as Markdown and as data."""
+"""Tables written as Markdown, as plain text and as data."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,12 +8,12 @@ from rmmbench.report.tables.table import Table
 
 
 def markdown(tables: Iterable[Table]) -> str:
-    """Return the tables below one another, each with its title, its warnings and its notes."""
+    """Return the tables below one another, with their titles, warnings and notes."""
     return "\n".join("\n".join(_markdown(table)) for table in tables)
 
 
 def data(tables: Iterable[Table]) -> list[dict[str, Any]]:
-    """Return the tables for programs: rows by the names of columns, numbers in SI units or None."""
+    """Return the tables for programs: rows by column name, numbers in SI units or None."""
     return [
         {
             "title": table.title,
@@ -24,6 +24,22 @@ def data(tables: Iterable[Table]) -> list[dict[str, Any]]:
         }
         for table in tables
     ]
+
+
+def plain(table: Table) -> str:
+    """Return a table as plain text with aligned columns, its title, lead, warnings and notes."""
+    columns = [(column, " ".join(column.heading.split())) for column in table.shown]
+    widths = [max(map(len, [heading, *column.cells])) for column, heading in columns]
+    rows = [[heading for _, heading in columns], *zip(*(c.cells for c, _ in columns), strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column.is_number else cell.ljust(width)
+            for cell, width, (column, _) in zip(row, widths, columns, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    title = [table.title] if table.title else []
+    return "\n".join([*title, *table.lead, *lines, *table.warnings, *table.notes])
 
 
 def _markdown(table: Table) -> Iterable[str]:
@@ -46,15 +62,15 @@ def _paragraphs(lines: Sequence[str]) -> Iterable[str]:
 
 
 def markdown_row(cells: Iterable[str]) -> str:
-    """Return a row of a table in Markdown, in which nothing is taken for a mark."""
+    """Return a row of a Markdown table, with all marks in its cells escaped."""
     return f"| {' | '.join(map(escaped, cells))} |"
 
 
 def escaped(text: str) -> str:
-    """Return `text` such that nothing in it is taken for a column, a tag or a mark."""
+    """Escape whatever Markdown would read as a column, a tag or a mark."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return _MARKS.sub(r"\\\g<0>", text)
 
 
-# An underscore inside a word is none.
+# An underscore inside a word is not a mark.
 _MARKS = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")

@@ -40,7 +40,7 @@ def test_difference_is_refused_until_allowed(elsewhere, changes, flag, fact):
     baseline, run = elsewhere("baseline"), elsewhere(**changes)
     with pytest.raises(NotComparableError) as raised:
         compare_runs(baseline, run)
-    assert str(raised.value) == f"{fact}; compare all the same with --allow {flag}"
+    assert str(raised.value) == f"{fact}; compare them anyway with --allow {flag}"
     report = compare_runs(baseline, run, allow=[flag])
     assert report.warnings == (f"{fact} (allowed)",)
     assert not report.exit_code

@@ -82,7 +82,7 @@ def test_line_of_a_finding(report):
         f"the case is missing, was ok: {case} rho=0.4",
         f"peak_allocated_bytes rose 14.0 % (limit 1.0 %): {case} rho=0.1",
         "relative_throughput did not change "
-        "(limit 5.0 %, 1 pair of steps, which tells no noise; take more ([timing], min_steps)): "
+        "(limit 5.0 %, 1 pair of steps does not show the noise; raise min_steps in [timing]): "
         f"{case} rho=0.7",
         f"peak_allocated_bytes fell 20.0 % (limit 1.0 %): {case} rho=0.2",
     ]
@@ -167,7 +167,7 @@ def test_times_of_another_processor_are_one_remark(elsewhere):
     """However many cases are not compared, one line says so, why, and what to do."""
     assert " ".join(drawn(elsewhere).split()) == (
         "throughput of 2 cases not compared: processor differs: Golden CPU in the baseline, "
-        "Another in the run; compare all the same with --allow processor 2 cases: 2 not comparable"
+        "Another in the run; compare them anyway with --allow processor 2 cases: 2 not comparable"
     )
 
 

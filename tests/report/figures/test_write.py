@@ -149,7 +149,7 @@ def test_no_browser(drawing, tmp_path, monkeypatch):
 def test_broken_browser(drawing, tmp_path, monkeypatch):
     """A browser that ends at once is told apart from none."""
     monkeypatch.setenv("BROWSER_PATH", str(shutil.which("false")))
-    with pytest.raises(UsageError, match="and it did not start; mend it or use --format html"):
+    with pytest.raises(UsageError, match="and it did not start; repair it or use --format html"):
         write({tmp_path / "figure2.svg": drawing}, "svg")
 
 

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from rmmbench.running.pipe import MOST_BYTES, GarbageError, Printed, Receiver, Sender
+from rmmbench.running.isolation.pipe import MOST_BYTES, GarbageError, Printed, Receiver, Sender
 
 WORD = b"sixteen letters!"
 

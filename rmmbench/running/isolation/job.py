@@ -1,4 +1,4 @@
-"""What a forked process is given to do: a function that is told how to send, and its arguments."""
+"""The job of a forked process: a function that can send messages, and its arguments."""
 
 import faulthandler
 import os
@@ -10,30 +10,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rmmbench.running.pipe import Sender
+from rmmbench.running.isolation.pipe import Sender
 
 Send = Callable[[object], None]
 
-# multiprocessing's sockets lie 33 characters below, and a socket's name has at most 108.
+# multiprocessing's sockets need 33 characters more, and a socket's path has at most 108.
 _LONGEST_PLACE = 75
 
 
 def packed(word: bytes, function: Callable[..., None], args: tuple[Any, ...]) -> bytes:
-    """Return a job in bytes: function(send, *args), run where this process is now.
+    """Return a job as bytes: function(send, *args), to run in this working directory.
 
     Args:
         word: What messages begin with.
-        function: Of a module that can be imported.
-        args: What can be pickled.
+        function: From a module that can be imported.
+        args: Arguments that can be pickled.
     """
-    # In two parts: the second can be read where modules are found.
+    # Two pickles: the inner one can be read only once modules are found.
     return pickle.dumps((word, str(Path.cwd()), search_path(), pickle.dumps((function, args))))
 
 
 def search_path() -> list[str]:
     """Return where modules are found: the working directory last, unless PYTHONPATH names it.
 
-    So a file there stands in for no library that happens to have its name.
+    So no file there stands in for a library of the same name.
     """
     here = str(Path.cwd())
     asked = map(os.path.abspath, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
@@ -49,8 +49,8 @@ def work(task: int, messages: int, temporary: Path) -> None:
     Args:
         task: Descriptor of the file.
         messages: Descriptor that messages go to.
-        temporary: Where Python's temporary files go, unless sockets could not; whoever forked this
-            process removes it.
+        temporary: Folder for Python's temporary files, not used if its path is too long for
+            sockets. The server removes it.
     """
     code = 1
     try:

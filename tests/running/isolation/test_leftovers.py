@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from rmmbench.running.leftovers import MARK, Folder, remove_left
+from rmmbench.running.isolation.leftovers import MARK, Folder, remove_left
 
 OWNER = """
 import subprocess, sys
-from rmmbench.running.leftovers import MARK, Folder
+from rmmbench.running.isolation.leftovers import MARK, Folder
 folder = Folder()
 child = subprocess.Popen(
     ["sleep", "600"], env={MARK: str(folder.path)}, start_new_session=True,

@@ -1,7 +1,7 @@
-"""Messages of a process to the one that started it, over a pipe that anything may write to.
+"""Messages from a process to the one that started it, over a pipe that anything may write to.
 
-A message begins with a word that only the two know, and with its length: what does not is no
-message. The reader never waits, and keeps no more than a message may be long.
+A message begins with a word that only the two processes know, and its length; anything else is
+garbage. The reader never waits, and holds no more than one message's length.
 """
 
 import os
@@ -10,7 +10,7 @@ import struct
 from typing import Any
 
 MOST_BYTES = 2**28
-"""No message is longer."""
+"""The greatest length of a message."""
 
 _HEADER = struct.Struct("!16sQ")
 _CHUNK = 2**20
@@ -18,11 +18,11 @@ _PRINTED = 2**16
 
 
 class GarbageError(RuntimeError):
-    """What came over a pipe is no message."""
+    """Something other than a message came over a pipe."""
 
 
 class Sender:
-    """The end of a process that tells; it waits until all is written."""
+    """The writing end; it waits until everything is written."""
 
     def __init__(self, descriptor: int, word: bytes) -> None:
         """Write to `descriptor`; `word` is the 16 bytes that begin a message."""
@@ -38,7 +38,7 @@ class Sender:
 
 
 class _End:
-    """The end of a pipe that is read, without ever waiting.
+    """The reading end of a pipe, which never waits.
 
     Attributes:
         is_open: Whether anything can still come.
@@ -51,17 +51,17 @@ class _End:
         os.set_blocking(descriptor, False)
 
     def fileno(self) -> int:
-        """Return the descriptor, to wait for."""
+        """Return the descriptor to wait on."""
         return self._descriptor
 
     def close(self) -> None:
-        """Read no more; who still writes is told."""
+        """Read no more; whoever still writes gets an error."""
         if self.is_open:
             os.close(self._descriptor)
         self.is_open = False
 
     def _read(self) -> bytes:
-        """Return what there is, at most a chunk; nothing if nothing is."""
+        """Return what has come, at most one chunk."""
         if not self.is_open:
             return b""
         try:
@@ -74,19 +74,19 @@ class _End:
 
 
 class Receiver(_End):
-    """The end of the process that is told."""
+    """The end that reads messages."""
 
     def __init__(self, descriptor: int, word: bytes) -> None:
-        """Read from `descriptor`, of whoever knows `word`."""
+        """Read messages that begin with `word` from `descriptor`."""
         super().__init__(descriptor)
         self._word = word
         self._data = bytearray()
 
     def receive(self) -> list[Any]:
-        """Return the messages that have come whole.
+        """Return the messages that have come to their end.
 
         Raises:
-            GarbageError: If something else came; nothing after it can be told apart.
+            GarbageError: If something else came; what follows cannot be read either.
         """
         self._data += self._read()
         messages = []
@@ -104,25 +104,22 @@ class Receiver(_End):
 
 
 class Printed(_End):
-    """The last of what a process prints; the rest is read and forgotten."""
+    """The end that reads a process's output, of which it keeps the last part."""
 
-    def __init__(self, descriptor: int) -> None:
-        """Read from `descriptor`."""
-        super().__init__(descriptor)
-        self._tail = b""
+    _tail = b""
 
     def receive(self) -> None:
-        """Take in what has come."""
+        """Read what has come."""
         self._tail = (self._tail + self._read())[-_PRINTED:]
 
     @property
     def text(self) -> str:
-        """What was printed last."""
+        """The last part of the output."""
         return self._tail.decode(errors="replace")
 
 
 def _unpickled(data: bytes) -> Any:
     try:
-        return pickle.loads(data)  # of a process that this one started
-    except Exception as error:  # whatever a class of the user's own does when it is made again
+        return pickle.loads(data)  # from a process that this one started
+    except Exception as error:  # a user's class may raise anything
         raise GarbageError(f"a message cannot be read: {type(error).__name__}: {error}") from None

@@ -1,4 +1,4 @@
-"""A process that the fork server forked for one job, as the process that asked for it sees it."""
+"""A forked process that does one job, seen from the process that asked for it."""
 
 import os
 import secrets
@@ -10,24 +10,24 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import Any
 
-from rmmbench.running import fork_server
-from rmmbench.running.fork_server import EndedError, ForkServer
-from rmmbench.running.job import packed
-from rmmbench.running.pipe import Printed, Receiver
-from rmmbench.running.server import EXIT_CODE
+from rmmbench.running.isolation import fork_server
+from rmmbench.running.isolation.fork_server import EndedError, ForkServer
+from rmmbench.running.isolation.job import packed
+from rmmbench.running.isolation.pipe import Printed, Receiver
+from rmmbench.running.isolation.server import EXIT_CODE
 
-# How long a process that was killed, or has said all, may take to be gone.
+# How long a process may take to be gone once it was killed or has sent everything.
 _END_SECONDS = 5.0
-# A server that was killed is started again; one that dies at once is not, for ever.
+# A killed server is started again, but not for ever: it may die each time.
 _STARTS = 3
 
 
 class Child:
-    """A process at work, of which nothing is left once `end` has returned.
+    """A process at work; nothing of it is left once `end` has returned.
 
     Attributes:
         code: Its exit code once it has ended; negative for a signal.
-        is_lost: Whether the server is gone, and so the process too, without a word.
+        is_lost: Whether the server, and with it the process, is gone without an exit code.
     """
 
     def __init__(self, function: Callable[..., None], *args: Any) -> None:
@@ -52,33 +52,33 @@ class Child:
 
     @property
     def readers(self) -> list[Any]:
-        """What is ready when there is something to receive."""
+        """What to wait on: one of these is ready when there is something to receive."""
         ends = [end for end in (self._messages, self._printed) if end.is_open]
         return ends if self._is_gone else [*ends, self._control]
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will be told."""
+        """Whether the process has ended or is lost."""
         return self.code is not None or self.is_lost
 
     def receive(self) -> list[Any]:
-        """Return what was sent, and note what was printed and how it ended; without waiting.
+        """Return the messages that have come, and note output and exit code, without waiting.
 
         Raises:
-            GarbageError: If something else than a message came.
+            GarbageError: If something other than a message came.
         """
-        # First whether it has ended: what it sent before is then there.
+        # Its end is looked for first: everything that it sent before has then arrived.
         self._look()
         self._printed.receive()
         return self._messages.receive()
 
     @property
     def printed(self) -> str:
-        """What it printed last."""
+        """The last of its output."""
         return self._printed.text
 
     def how_it_ended(self) -> str:
-        """Return how it ended, with what it printed of it, in words."""
+        """Return in words how it ended, with the error that it printed."""
         code = self.code or 0
         how = f"ended with exit code {code}"
         if code < 0:
@@ -89,7 +89,7 @@ class Child:
         return f"{how}{said}"
 
     def end(self) -> None:
-        """End it and all that it started, and forget what was not received."""
+        """Kill the process and all that it started; drop what was not received."""
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)
         deadline = time.monotonic() + _END_SECONDS
@@ -99,17 +99,17 @@ class Child:
             each.close()
 
     def _look(self) -> None:
-        """Note what the server tells: the exit code, then that nothing is left; or nothing more."""
+        """Read from the server: the exit code, then the end of the socket if nothing is left."""
         if self._is_gone:
             return
         try:
-            told = self._control.recv(EXIT_CODE.size)
+            code = self._control.recv(EXIT_CODE.size)
         except BlockingIOError:
             return
         except OSError:
-            told = b""
-        if told:
-            (self.code,) = EXIT_CODE.unpack(told)
+            code = b""
+        if code:
+            (self.code,) = EXIT_CODE.unpack(code)
         else:
             self._is_gone = True
             self.is_lost = self.code is None
@@ -117,7 +117,7 @@ class Child:
 
 
 def _fork(job: bytes, messages: int, output: int) -> tuple[ForkServer, socket.socket]:
-    """Ask the server to fork; one that was killed is started again."""
+    """Ask the server to fork; a server that was killed is started again."""
     for _ in range(_STARTS):
         server = fork_server.server()
         with suppress(ConnectionError):

@@ -1,7 +1,8 @@
-"""A sweep's temporary folder, and whatever those leave whose sweep was killed.
+"""A process's temporary folder, and the removal of what killed processes left behind.
 
-The folder is locked by its owner for as long as that lives, and named in the environment of every
-process that the owner started. So a folder that nobody holds was left, and so was what names it.
+The owner holds a lock on its folder as long as it lives, and each process that it starts has the
+folder's path in its environment. So an unlocked folder was left behind, and so were the processes
+that name it.
 """
 
 import fcntl
@@ -15,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 MARK = "RMMBENCH_FOLDER"
-"""The variable that names the folder in the environment of its processes."""
+"""The environment variable that holds the folder's path."""
 
 _OWNER = ".rmmbench-owner"
 _NAME = re.compile(r"rmmbench-[a-z0-9_]{8}")
@@ -23,7 +24,7 @@ _ROUNDS = 100
 
 
 class Folder:
-    """A temporary folder of this process alone; gone when it is removed, or at the next start."""
+    """A temporary folder of this process; if it is not removed, the next start removes it."""
 
     def __init__(self) -> None:
         """Make the folder, and remove what others left.
@@ -34,27 +35,27 @@ class Folder:
         remove_left()
         while True:
             self.path = Path(tempfile.mkdtemp(prefix="rmmbench-"))
-            # Who cleans up at this very moment may have seen it without an owner.
+            # Another process that cleans up may have removed it before it was locked.
             with suppress(FileNotFoundError, BlockingIOError):
                 self._lock = _lock(self.path, os.O_CREAT)
                 return
 
     def remove(self) -> None:
-        """End whatever still runs of it, and remove it."""
+        """Kill the processes that name the folder, and remove it."""
         end_processes(self.path)
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
 
 def remove_left() -> None:
-    """End the processes and remove the folders of owners that are no more."""
+    """Remove the folders of owners that are gone, and kill their processes."""
     for path in Path(tempfile.gettempdir()).glob("rmmbench-*"):
-        # Not there any more, held by its owner, another user's, or not a sweep's at all.
+        # It may be gone, held by its owner, another user's, or no folder of ours.
         with suppress(OSError):
             if not _NAME.fullmatch(path.name) or path.is_symlink():
                 continue
             if not (path / _OWNER).exists():
-                path.rmdir()  # killed before it could own it: nothing is in it
+                path.rmdir()  # its maker was killed before it locked it: nothing is in it
                 continue
             lock = _lock(path)
             end_processes(path)
@@ -65,7 +66,7 @@ def remove_left() -> None:
 def end_processes(folder: Path) -> None:
     """Kill every process that a folder's owner started, whatever has become of its parents."""
     mark = f"{MARK}={folder}".encode()
-    # One that forks while it is looked for is found the next time.
+    # A process that forks during the search is found in the next round.
     for _ in range(_ROUNDS):
         found = list(_processes(mark))
         if not found:
@@ -76,9 +77,9 @@ def end_processes(folder: Path) -> None:
 
 
 def _processes(mark: bytes) -> Iterator[int]:
-    """Yield the living processes with a mark in their environment, but for this one."""
+    """Yield the ids of living processes with a mark in their environment, except this one."""
     for entry in Path("/proc").glob("[0-9]*"):
-        # What has just ended, what waits to be buried, and what is another user's have none.
+        # Not of ended processes, nor of another user's.
         with suppress(OSError):
             environment = (entry / "environ").read_bytes().split(b"\0")
             if mark in environment and int(entry.name) != os.getpid():
@@ -86,10 +87,10 @@ def _processes(mark: bytes) -> Iterator[int]:
 
 
 def _lock(folder: Path, flags: int = 0) -> int:
-    """Lock a folder and return what holds it for as long as it is open.
+    """Lock a folder, and return the descriptor that holds the lock while it is open.
 
     Raises:
-        OSError: If another holds it (BlockingIOError), or it is not there.
+        OSError: If another process holds it (BlockingIOError), or it is not there.
     """
     lock = os.open(folder / _OWNER, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""One case in a process of its own, which may hang, abort or be killed without harm to others."""
+"""A case in a process of its own, which may hang, abort or be killed without harm to others."""
 
 import logging
 import signal
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rmmbench.results.record import Environment, Outcome, Record
-from rmmbench.running import fork_server, interrupts
-from rmmbench.running.child import Child
-from rmmbench.running.fork_server import EndedError as EndedError
-from rmmbench.running.job import Send
-from rmmbench.running.pipe import GarbageError
+from rmmbench.running import interrupts
+from rmmbench.running.isolation import fork_server
+from rmmbench.running.isolation.child import Child
+from rmmbench.running.isolation.fork_server import EndedError as EndedError
+from rmmbench.running.isolation.job import Send
+from rmmbench.running.isolation.pipe import GarbageError
 from rmmbench.spec.case import Case
 from rmmbench.spec.printable import printable
 from rmmbench.units import format_seconds
@@ -23,16 +24,16 @@ logger = logging.getLogger("rmmbench")
 
 _KERNEL_COUNTS = Path("/proc/vmstat")
 TICK_SECONDS = 0.5
-"""How long an interrupt may wait."""
+"""How long it may take until an interrupt is noticed."""
 
-# How somebody else ends a process.
+# Exit codes of a process that somebody else ended.
 _FROM_OUTSIDE = {-signal.SIGHUP, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL}
 
 
 def preload(modules: Iterable[str]) -> None:
-    """Import these once, in the server that the cases' processes are forked from.
+    """Import modules once, in the server that processes are forked from.
 
-    It never initialises CUDA.
+    The server never initialises CUDA.
 
     Raises:
         EndedError: If the server cannot be started.
@@ -41,9 +42,9 @@ def preload(modules: Iterable[str]) -> None:
 
 
 def call(function: Callable[..., Any], *args: Any, limit_seconds: float | None = None) -> Any:
-    """Return function(*args) from a process of its own; what it raises is raised here.
+    """Call function(*args) in a process of its own, and return or raise what it does.
 
-    One that somebody else killed is started once more.
+    A process that somebody else killed is started once more.
 
     Raises:
         EndedError: If the process ends without an answer, or takes longer than `limit_seconds`.
@@ -68,7 +69,7 @@ class CaseProcess:
 
     Attributes:
         case: What is measured.
-        stage: What the process said last that it does.
+        stage: What the process does, as it last reported.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class CaseProcess:
 
     @property
     def readers(self) -> list[Any]:
-        """What is ready when the process has something to say, or has ended."""
+        """What to wait on: one of these is ready when the process sends something or ends."""
         return self._child.readers
 
     @property
@@ -98,7 +99,7 @@ class CaseProcess:
         return self._started + self._limit_seconds - time.monotonic()
 
     def poll(self) -> Record | None:
-        """Return the record once there is one; without waiting.
+        """Return the record, or None if there is none yet, without waiting.
 
         Raises:
             EndedError: If the process was lost, and no other can be started.
@@ -123,7 +124,7 @@ class CaseProcess:
         return None
 
     def kill(self) -> None:
-        """End the process, and all that it started, without a record."""
+        """Kill the process and all that it started, without a record."""
         self._child.end()
 
     def _start(self) -> None:
@@ -135,7 +136,7 @@ class CaseProcess:
         self._child: Child = Child(_measure, self.case, self._environment, self._folder)
 
     def _start_again(self) -> Record | None:
-        """Start a process that went with its server once more; a case may be what kills it."""
+        """Start the case again after its server was killed; only once, as the case may do it."""
         if self._is_second:
             reason = "the process that cases are forked from was killed while it ran, twice"
             return self._end(self._unfinished("error", reason))
@@ -164,7 +165,7 @@ class CaseProcess:
         return self._unfinished("error", f"the process {self._child.how_it_ended()}")
 
     def _unfinished(self, outcome: Outcome, reason: str) -> Record:
-        """Return the record of a process that ended before it was done, with what it had found."""
+        """Return the record of a process that ended early, with what it had measured."""
         kept, why = self._kept, "the case's process ended first"
         null = [name for name in ("memory", "timing", "conditions") if not getattr(kept, name)]
         changes: dict[str, object] = {"outcome": outcome, "stage": self.stage, "reason": reason}
@@ -174,7 +175,7 @@ class CaseProcess:
 
 
 class _SoFar(NamedTuple):
-    """What a process has found, and goes on."""
+    """What a process has measured so far."""
 
     record: Record
 
@@ -201,7 +202,7 @@ def _first_messages(child: Child, limit_seconds: float | None) -> list[Any]:
 
 
 def _measure(send: Send, case: Case, environment: Environment, folder: Path) -> None:
-    # What it prints is kept by whoever reads, and shown where logs are asked for.
+    # The process that started this one keeps its output, and shows it in the log.
     logging.basicConfig(format="%(levelname)s: %(name)s: %(message)s")
     logger.setLevel(logging.INFO)
     from rmmbench.running.worker import measure
@@ -221,7 +222,7 @@ def _answer(send: Send, function: Callable[..., Any], args: tuple[Any, ...]) -> 
 
 
 def _of_a_shared_class(error: Exception) -> Exception:
-    """Return an error of a class that its reader has too: Python's own, or one of rmmbench's."""
+    """Return the error as one of a class that its reader has too: Python's own, or rmmbench's."""
     for kind in type(error).__mro__:
         if kind.__module__ in ("builtins", "rmmbench.errors"):
             with suppress(TypeError):
@@ -238,7 +239,7 @@ def _stage(message: object) -> str:
 
 
 def _oom_kills() -> int:
-    """Return how often the kernel killed for want of memory; 0 where it does not tell."""
+    """Return how many processes the kernel has killed for lack of memory; 0 if that is unknown."""
     try:
         lines = _KERNEL_COUNTS.read_text(encoding="utf-8").splitlines()
     except OSError:

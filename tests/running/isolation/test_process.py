@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from rmmbench.running import process
 from rmmbench.running.events import Finished, Started, Working
+from rmmbench.running.isolation import process
 from rmmbench.running.local import LocalLauncher
 from rmmbench.spec.case import Case
 

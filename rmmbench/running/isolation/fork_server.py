@@ -1,4 +1,4 @@
-"""The one fork server of this process: started when it is needed, and again if it was killed."""
+"""The fork server of this process, started when it is needed and again if it was killed."""
 
 import atexit
 import getpass
@@ -14,16 +14,16 @@ from pathlib import Path
 
 import rmmbench
 from rmmbench.errors import Exit, RmmbenchError
-from rmmbench.running.job import search_path
-from rmmbench.running.leftovers import MARK, Folder
+from rmmbench.running.isolation.job import search_path
+from rmmbench.running.isolation.leftovers import MARK, Folder
 
 WORKER = "rmmbench.running.worker"
-"""What every case needs."""
+"""The module that every case needs; the server imports it once."""
 
 _END_SECONDS = 5.0
 
-# The same rmmbench, wherever it was found; with -P no file of the working directory is taken for a
-# library's.
+# Imports the same rmmbench, wherever it was found. With -P no file of the working directory stands
+# in for a library.
 _START = """
 import sys
 sys.path[:] = {path!r}
@@ -31,24 +31,24 @@ from importlib.util import module_from_spec, spec_from_file_location
 spec = spec_from_file_location("rmmbench", {package!r})
 sys.modules["rmmbench"] = package = module_from_spec(spec)
 spec.loader.exec_module(package)
-from rmmbench.running.server import main
+from rmmbench.running.isolation.server import main
 main(*{arguments!r})
 """
 
 
 class EndedError(RmmbenchError):
-    """A process that could not be started, or ended before it had answered."""
+    """A process could not be started, or ended before it answered."""
 
     exit_code = Exit.FAULT
 
 
 class ForkServer:
-    """A process that forks others, with all that is preloaded.
+    """A process that imports modules once, and forks a process for each job.
 
     Attributes:
         modules: What it imports first.
-        owner: The process that it is of.
-        is_lost: Whether it is known to be gone; where it was killed this shows before its end does.
+        owner: The id of the process that started it.
+        is_lost: Whether it is known to be gone, which can be seen before its exit code is there.
     """
 
     def __init__(self, modules: Sequence[str]) -> None:
@@ -73,12 +73,13 @@ class ForkServer:
         """Fork a process for a job.
 
         Args:
-            job: See `rmmbench.running.job.packed`.
-            messages: Where its messages go.
-            output: Where goes what it prints.
+            job: See `rmmbench.running.isolation.job.packed`.
+            messages: Descriptor that its messages go to.
+            output: Descriptor that its output goes to.
 
         Returns:
-            What tells its exit code, and closes when nothing of it is left; closed here, it ends.
+            A socket that gives the exit code, and closes when nothing of the process is left. To
+            close it ends the process.
 
         Raises:
             ConnectionError: If the server is gone.
@@ -102,18 +103,18 @@ class ForkServer:
         return control
 
     def is_alive(self) -> bool:
-        """Tell whether it can still fork."""
+        """Return whether it can still fork."""
         is_mine = self.owner == os.getpid()
         return is_mine and not self.is_lost and self._process.poll() is None
 
     def said(self) -> str:
-        """Return the last that it printed, if anything."""
+        """Return the last line that it printed, "" if there is none."""
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def stop(self) -> None:
-        """End it, every process that it forked, and what those left; nothing if it is another's."""
+        """End it, all that it forked, and what those left; only in the process that started it."""
         if self.owner != os.getpid():
             return
         self._requests.close()
@@ -147,7 +148,7 @@ _server: ForkServer | None = None
 
 
 def preload(modules: Sequence[str]) -> None:
-    """Start the server with these modules; one that runs stays as it is."""
+    """Start the server with these modules, unless one runs already."""
     global _server
     if _server is not None and _server.is_alive():
         return
@@ -175,7 +176,7 @@ def _no_room(error: OSError) -> EndedError:
 
 
 def _compiled() -> str:
-    """Return where torch keeps what it compiled: not among what goes with the sweep."""
+    """Return where torch keeps compiled code: not in the folder that goes with the sweep."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

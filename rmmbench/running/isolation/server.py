@@ -1,9 +1,9 @@
-"""The fork server: what it imported once, every process that is forked from it has.
+"""The process of the fork server: it imports modules once, and forks a process for each request.
 
-It never initialises CUDA. Each request is one byte with four descriptors: a file with the job, the
-pipes that its messages and its output go to, and a socket. Over that the server sends the exit
-code, and closes it once nothing of the process is left; if the other end is closed, the process is
-ended with all that it started. If the parent is gone, all processes are.
+It never initialises CUDA. A request is one byte with four descriptors: a file with the job, the
+pipes for messages and output, and a socket. Over the socket the server sends the exit code; it
+closes the socket once nothing of the process is left. If the other end closes it, the server kills
+the process and all that it started. If the parent is gone, the server kills every process.
 """
 
 import ctypes
@@ -18,12 +18,12 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from rmmbench.running import job
+from rmmbench.running.isolation import job
 
 EXIT_CODE = struct.Struct("!i")
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-# How often it looks whether its parent is still the one that started it.
+# How often the server looks whether its parent is still there.
 _TICK_SECONDS = 1.0
 
 
@@ -32,33 +32,33 @@ def main(descriptor: int, parent: int, folder: str, modules: list[str]) -> None:
 
     Args:
         descriptor: Of the socket that requests come over.
-        parent: The process that started this one.
-        folder: Of temporary files; it is removed at the end.
-        modules: What is imported.
+        parent: The id of the process that started this one.
+        folder: For temporary files; it is removed at the end.
+        modules: What to import.
     """
-    # Of an interrupt the parent decides.
+    # The parent decides about interrupts.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What is imported takes longer than a parent that was killed may leave anything.
+    # Imports take seconds, in which only the kernel notices that the parent was killed.
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
     for name in modules:
         with suppress(ImportError):  # whoever needs it will say so
             import_module(name)
-    # From here it notices by itself, and cleans up.
+    # From here on the server notices it, and cleans up.
     _prctl(_PR_SET_PDEATHSIG, 0)
     _Server(socket.socket(fileno=descriptor), parent, Path(folder)).serve()
     os._exit(0)  # what is imported takes seconds to take down
 
 
 class _Server:
-    """Forks, buries, and cleans up after."""
+    """Forks processes, reaps them, and kills what they leave behind."""
 
     def __init__(self, requests: socket.socket, parent: int, folder: Path) -> None:
         self._requests, self._parent, self._folder = requests, parent, folder
         self._running: dict[int, socket.socket] = {}
         self._ended: list[socket.socket] = []
-        # What a process of a case leaves behind becomes this one's child.
+        # What a case's process leaves behind becomes this one's child.
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._woken, self._wakes = os.pipe()
         for end in (self._woken, self._wakes):
@@ -70,20 +70,20 @@ class _Server:
         self._selector.register(self._woken, selectors.EVENT_READ)
 
     def serve(self) -> None:
-        """Do what is asked, and clean up, until the parent is gone."""
+        """Fork on request, and clean up, until the parent is gone."""
         while os.getppid() == self._parent:
             ready = [key.fileobj for key, _ in self._selector.select(_TICK_SECONDS)]
             if self._woken in ready:
                 os.read(self._woken, 4096)
             if self._requests in ready and not self._take():
                 break
-            self._end_those_let_go(ready)
-            self._bury()
+            self._end_released(ready)
+            self._reap()
         self._end_all()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _take(self) -> bool:
-        """Fork one process; False if there is nobody to ask for another."""
+        """Fork one process; return False if the parent is gone."""
         try:
             request, descriptors, *_ = socket.recv_fds(self._requests, 1, 4)
         except OSError:
@@ -106,9 +106,9 @@ class _Server:
         return True
 
     def _become_worker(self, server: int, output: int, control: int) -> None:
-        """Leave the server: a session and an output of its own, nothing open that is not its."""
+        """Take a session and an output of its own, and close all that is the server's."""
         os.setsid()
-        # Killed with the server, whatever it is doing; and first if memory runs out.
+        # It is killed with the server, and is the first to go if memory runs out.
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != server:
             os._exit(1)
@@ -126,14 +126,15 @@ class _Server:
             os.dup2(output, stream)
         os.close(output)
 
-    def _end_those_let_go(self, ready: Sequence[object]) -> None:
+    def _end_released(self, ready: Sequence[object]) -> None:
+        """Kill the processes whose socket the parent has closed."""
         for number, control in self._running.items():
             if control in ready:
                 self._selector.unregister(control)
                 _end(number)
 
-    def _bury(self) -> None:
-        """Tell how processes ended, end what they left, and let go where nothing is left."""
+    def _reap(self) -> None:
+        """Send exit codes, kill what ended processes left, and close sockets if nothing is left."""
         for number, code in _dead():
             control = self._running.pop(number, None)
             if control is not None:
@@ -150,7 +151,7 @@ class _Server:
             self._ended.pop().close()
 
     def _end_all(self) -> None:
-        """End every process, and theirs, until none is left."""
+        """Kill every process, and theirs, until none is left."""
         for number in self._running:
             _end(number)
         signal.set_wakeup_fd(-1)
@@ -163,16 +164,16 @@ class _Server:
                 return
 
     def _left(self) -> list[int]:
-        """Return the children that are no processes of cases: those of cases that have ended."""
+        """Return the children that are no case's process: those that ended cases left behind."""
         return [number for number in _children() if number not in self._running]
 
 
 def _dead() -> list[tuple[int, int]]:
-    """Return the number and exit code of every child that has ended; its group is ended first."""
+    """Reap every child that has ended, and return ids and exit codes; its group is killed first."""
     found = []
     with suppress(ChildProcessError):
         while True:
-            # The number is nobody else's until it is buried.
+            # The id cannot be taken by another process before the child is reaped.
             died = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if died is None:
                 break
@@ -190,7 +191,7 @@ def _end(number: int) -> None:
 
 
 def _children() -> list[int]:
-    """Return the children of this process that are not buried yet."""
+    """Return the ids of this process's children that are not reaped yet."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError):
@@ -201,6 +202,6 @@ def _children() -> list[int]:
 
 
 def _prctl(option: int, value: int) -> None:
-    """Set what Linux does for a process; other systems do not."""
+    """Set an option of this process on Linux; other systems have none."""
     with suppress(AttributeError):
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

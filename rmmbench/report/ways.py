@@ -1,4 +1,4 @@
-"""The ways of saving memory that were measured in one cell, and how they compare."""
+"""Ways of saving memory that were measured in one cell, and how they compare."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,20 +10,22 @@ from rmmbench.spec.known_settings import amounts, in_words, known, stack_name
 
 EXACT, CHECKPOINT = "exact", "checkpoint"
 WAY = ("method", "sketch")
+DEVICES = {"predict": "predicted", "cpu": "measured on the CPU", "cuda": "measured on the GPU"}
+"""How memory was found, by device."""
 NO_MORE = 0.001
-"""By how much a peak may be higher than another and count as the same: codes, keys and the like."""
+"""Peaks that differ by no more than this fraction count as equal: codes, keys and the like."""
 
-# So that a name in two lines is broken between methods, or before the amounts.
+# With it a name of two lines breaks only between methods or before the amounts.
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Every case of one cell, whatever came of it.
+    """Every case of one cell, whatever its outcome.
 
     Attributes:
-        rows: One a case, of steps without a limit of memory.
-        names: By a case's key, its name in figures and tables.
+        rows: One per case, of steps without a memory limit.
+        names: Names for figures and tables, by case key.
     """
 
     rows: tuple[Row, ...]
@@ -37,7 +39,7 @@ class Cell:
 
     @cached_property
     def timed(self) -> list[Row]:
-        """The cases with a peak and a relative throughput; none if that is exact alone."""
+        """The cases with a peak and a relative throughput; none if only exact has both."""
         rows = [row for row in self.sized if row["relative_throughput"] is not None]
         return rows if any(row["method"] != EXACT for row in rows) else []
 
@@ -48,28 +50,27 @@ class Cell:
 
     @property
     def compares(self) -> bool:
-        """Whether there is exact's peak, and those of two or more ways to save."""
+        """Whether the peaks of exact and of two or more other ways are known."""
         ways = group([row for row in self.sized if row["method"] != EXACT], WAY)
         return self.exact is not None and len(ways) > 1
 
     @cached_property
     def exact_best(self) -> list[Row]:
-        """Of the cases whose gradient is exact those that no other of them beats.
+        """The cases with an exact gradient that no other such case beats, by rising peak.
 
-        It would be as good in memory and speed, and better in one of them. Where one is better in
-        speed or in its gradient, up to `NO_MORE` is no difference in peak. From the lowest peak to
-        the highest.
+        A case beats another if it is as good in memory and speed, and better in one of them. If it
+        is better in speed, peaks within `NO_MORE` of each other count as equal.
         """
         return _unbeaten([row for row in reversed(self.timed) if has_exact_gradient(row)])
 
     @cached_property
     def best(self) -> list[Row]:
-        """Of all cases whose gradient error is known the same, with it as the third that counts."""
+        """The same among all cases with a known gradient error, which is the third criterion."""
         return _unbeaten([row for row in reversed(self.timed) if _error(row) is not None])
 
     @cached_property
     def line(self) -> tuple[Row, Row] | None:
-        """Checkpointing and exact, between which the usual trade of time for memory lies."""
+        """The cases of checkpoint and exact, the ends of the usual trade of time for memory."""
         ends = {row["method"]: row for row in self.timed if row["method"] in (EXACT, CHECKPOINT)}
         if len(ends) < 2:
             return None
@@ -77,9 +78,11 @@ class Cell:
         return (low, high) if _place(low)[0] < _place(high)[0] else None
 
     def side(self, row: Row) -> str:
-        """Return "above", "below" or "on" that line, if its interval allows; "" if beyond it.
+        """Return "above", "below" or "on": where a case lies relative to that line.
 
-        What is better than one of its ends in memory and speed is above, what is worse is below.
+        It is "on" if the case's confidence interval includes the line. A case with a lower peak
+        than both ends, or a higher one, is compared with the nearer end, and is "" if it is better
+        than that end in one of memory and speed but worse in the other.
         """
         if self.line is None or row["relative_throughput"] is None or row in self.line:
             return ""
@@ -97,7 +100,7 @@ class Cell:
 
 
 def read_cells(rows: Iterable[Row]) -> list[Cell]:
-    """Return the cells of rows, those with most ways to save first; not of limited memory."""
+    """Return the cells of rows without a memory limit, those with most peaks first."""
     free = [row for row in rows if row["memory_limit_bytes"] is None]
     names = way_names(free)
     cells = [Cell(tuple(alike), names) for alike in group(free, ["cell"])]
@@ -105,7 +108,7 @@ def read_cells(rows: Iterable[Row]) -> list[Cell]:
 
 
 def way_names(rows: Sequence[Row]) -> dict[str, str]:
-    """Return, by each case's key, its method, how much it keeps, and what tells its like apart."""
+    """Return names by case key: the method, the settings that differ, and how much is kept."""
     names = {}
     for alike in group(rows, WAY):
         told = _told(alike)
@@ -117,7 +120,7 @@ def way_names(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def left_out(rows: Sequence[Row]) -> str:
-    """Return the settings that names leave out: "Settings …: oporp (unshared)."."""
+    """Return a sentence on the settings that names leave out: "Settings …: oporp (unshared)."."""
     by_words: dict[str, list[str]] = {}
     for alike in group([row for row in rows if row["method"] != EXACT], WAY):
         row, told = alike[0], _told(alike)
@@ -154,7 +157,7 @@ def _place(row: Row) -> tuple[int, float]:
 
 
 def _error(row: Row) -> float | None:
-    """Return a case's gradient error, 0 where it is rounding alone."""
+    """Return a case's gradient error; 0 if it is only rounding."""
     return 0.0 if has_exact_gradient(row) else row["gradient_error"]
 
 

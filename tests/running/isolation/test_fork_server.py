@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from rmmbench.errors import RmmbenchError, UnknownNameError
-from rmmbench.running import fork_server, process
-from rmmbench.running.job import search_path
-from rmmbench.running.process import CaseProcess
+from rmmbench.running.isolation import fork_server, process
+from rmmbench.running.isolation.job import search_path
+from rmmbench.running.isolation.process import CaseProcess
 from rmmbench.spec.case import Case
 
 MINE = """
@@ -105,7 +105,7 @@ def test_a_process_ends_with_all_that_it_started(mine, wait_for):
 def test_nothing_holds_the_parents_output(mine, tmp_path):
     """Who reads what a parent prints is done when that ends, whatever its cases started."""
     program = (
-        "import os; from rmmbench.running import fork_server, process\n"
+        "import os; from rmmbench.running.isolation import fork_server, process\n"
         "fork_server.preload([])\n"
         "if process.call(os.system, 'sleep 600 & setsid sleep 600 &') == 0: print('done')\n"
         "os._exit(0)"

@@ -1,0 +1,41 @@
+"""All that has a name: models, sketches, methods, tasks, claims, figures and profiles."""
+
+from importlib import import_module
+
+from rmmbench.errors import UnknownNameError, arguments_checked
+from rmmbench.registry import Registry
+
+_REGISTRIES = {
+    "models": "rmmbench.models:MODELS",
+    "sketches": "rmmbench.sketches:SKETCHES",
+    "methods": "rmmbench.methods:METHODS",
+    "tasks": "rmmbench.data:DATA",
+    "claims": "rmmbench.claims:CLAIMS",
+    "figures": "rmmbench.report.figures:FIGURES",
+}
+
+
+@arguments_checked
+def names(kind: str) -> dict[str, str]:
+    """Return each name of a kind with its summary; nothing that is named is imported.
+
+    Args:
+        kind: "models", "sketches", "methods", "tasks", "claims", "figures" or "profiles".
+
+    Raises:
+        UnknownNameError: If there is no such kind.
+
+    Examples:
+        >>> import rmmbench
+        >>> rmmbench.names("claims")["bound"]
+        'eq. 12: a bound on the one noise by the other'
+    """
+    if kind == "profiles":
+        from rmmbench.spec import profile
+
+        return {name: profile.load(name).title for name in profile.names()}
+    if kind not in _REGISTRIES:
+        raise UnknownNameError("kind", kind, [*_REGISTRIES, "profiles"])
+    module, attribute = _REGISTRIES[kind].split(":")
+    registry: Registry[object] = getattr(import_module(module), attribute)
+    return registry.summaries()

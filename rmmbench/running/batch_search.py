@@ -1,0 +1,125 @@
+"""What a search for the largest batch is made from, and how it is carried out."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rmmbench.errors import UsageError
+from rmmbench.results.record import Record
+from rmmbench.results.store import Run
+from rmmbench.running.events import Event
+from rmmbench.running.execution import holding, launcher_of
+from rmmbench.running.largest_batch import FIRST, Line, find, found, parameter_bytes
+from rmmbench.running.plan import Plan
+from rmmbench.spec import profile as profiles
+from rmmbench.spec.case import Case
+from rmmbench.spec.grid import WITHOUT_LENGTH
+from rmmbench.spec.profile import Profile
+from rmmbench.units import format_bytes, parse_bytes
+
+
+def search_profile(name: str, model: str, memory: str, axes: Mapping[str, Any]) -> Profile:
+    """Return a profile whose every grid is about memory alone, and about one model.
+
+    Args:
+        name: Of the profile that the methods and their settings are of, or its path.
+        model: Its name.
+        memory: How much there is: "24GiB".
+        axes: What takes the place of an axis of every grid.
+
+    Raises:
+        UsageError: If the memory is no size above 0, or an axis has a value that cannot be.
+        ProfileError: If the profile cannot be read.
+    """
+    _limit(memory)
+    chosen = profiles.load(name)
+    # A length goes with its task, and not with every model.
+    has_other_length = "task" in axes or model.partition(":")[0] in WITHOUT_LENGTH
+    changes: dict[str, Any] = {"seq_len": ()} if has_other_length else {}
+    changes |= {"task": axes["task"]} if "task" in axes else {}
+    about = {
+        "title": f"The largest batch of {model} that fits in {memory}",
+        "device_limit": profiles.DeviceLimit(name="limit", memory=memory),
+        "grid": tuple(grid.model_copy(update=changes) for grid in chosen.grid),
+    }
+    asked = {"model": (model,), "batch_size": (FIRST,), "measure": ("memory",)}
+    return chosen.model_copy(update=about).overridden({**axes, **asked})
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search for the largest batch of each of several cases.
+
+    Attributes:
+        cases: At batch size 1, with the limit.
+        time_device: Where the largest batches are timed; None for nowhere.
+    """
+
+    cases: list[Case]
+    time_device: Literal["cuda", "cpu"] | None
+
+    @classmethod
+    def of(cls, plan: Plan, memory: str, *, is_timed: bool | None) -> "Search":
+        """Return the search that a plan asks for.
+
+        Args:
+            plan: Of a `search_profile`.
+            memory: How much there is: "24GiB".
+            is_timed: Whether to time the largest batches; on a GPU alone if None.
+
+        Raises:
+            UsageError: If the memory does not even hold the model's parameters.
+        """
+        limit = _limit(memory)
+        cases = _limited(plan.cases, limit)
+        needed = parameter_bytes(cases[0])
+        if needed is not None and limit <= needed:
+            least = f"the {format_bytes(needed)} of {cases[0].model}'s own parameters"
+            raise UsageError(f"memory must be above {least}, got '{memory}'")
+        has_gpu = cases[0].memory_device == "cuda"
+        time_device: Literal["cuda", "cpu"] = "cuda" if has_gpu else "cpu"
+        return cls(cases, time_device if (has_gpu if is_timed is None else is_timed) else None)
+
+    def carry_out(
+        self, run: Run, *, retry: bool, follow: Callable[[Iterator[Event]], None]
+    ) -> list[Line]:
+        """Search, and return what was found; what `run` has records of is not measured again.
+
+        Args:
+            run: Of `cases`; where records go.
+            retry: Measure batches again that failed.
+            follow: Goes through what happens, until it ends.
+
+        Raises:
+            RunError: If the directory is in use, or cannot be written.
+            EndedError: If no process can be started.
+            Interrupted: By a signal; its message says what is kept.
+        """
+        with holding(run, "probes"):
+            follow(find(run, self.cases, launcher_of(run), self.time_device, retry=retry))
+        return found(run.records(), self.cases, self.time_device)
+
+
+def unfinished(lines: Iterable[Line]) -> list[Record]:
+    """Return the records of what ended a search, or the timing of what it found, before its end."""
+    ended = [record for line in lines for record in (line.trouble, line.timed) if record]
+    return [record for record in ended if record.outcome != "ok"]
+
+
+def _limit(memory: str) -> int:
+    try:
+        limit = parse_bytes(memory)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if limit == 0:
+        raise UsageError(f"memory must be above 0, got '{memory}'")
+    return limit
+
+
+def _limited(cases: list[Case], limit: int) -> list[Case]:
+    """Return each case that is another but for its batch size, at batch size 1, with the limit."""
+    changes = {"batch_size": 1, "memory_limit_bytes": limit}
+    limited = [case.model_copy(update=changes) for case in cases]
+    cells = list(dict.fromkeys(case.cell for case in limited))
+    by_key = {case.key: case for case in limited}
+    return sorted(by_key.values(), key=lambda case: cells.index(case.cell))

@@ -1,0 +1,165 @@
+"""A training whose layers are watched for gradient noise: what `rmmbench variance` does."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rmmbench.errors import UsageError, arguments_checked
+from rmmbench.results.store import Run
+from rmmbench.running.execution import run_path
+from rmmbench.running.one_run import as_call, run_profile
+from rmmbench.spec.profile import PROFILE_VERSION, Profile
+from rmmbench.spec.strict import complaint
+
+FIGURES = ("figure3", "figure5", "noise")
+
+# A dense S at a larger ρ takes longer to draw so often than the model to train.
+_RATES = (0.05, 0.1, 0.2, 0.5)
+# The paper's layer where there is one, else one in the middle.
+_LAYERS = {
+    "roberta-base": "*.layer.7.output.dense",
+    "roberta-large": "*.layer.7.output.dense",
+    "roberta-tiny": "*.layer.1.output.dense",
+    "decoder": "*.layers.1.mlp.down_proj",
+    "mlp": "layers.1",
+}
+
+
+@arguments_checked
+def variance(
+    model: str,
+    *,
+    layer: str | Sequence[str] = (),
+    sketch: str | Sequence[str] = "gaussian",
+    rho: float = 0.5,
+    task: str | None = None,
+    batch_size: int = 64,
+    seq_len: int | None = None,
+    steps: int = 100,
+    every: int = 5,
+    draws: int = 200,
+    learning_rate: float = 3e-4,
+    data: str | Path | None = None,
+    checkpoint: str | None = None,
+    device: str = "auto",
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Train a model with a sketch, and watch how noisy a layer's weight gradient is.
+
+    `summary` of the run that is returned has the table of the noise, `plot` its figures: "figure3",
+    "figure5" and "noise". The numbers are in each record's `training.noise`.
+
+    Args:
+        model: A name of `rmmbench list models`.
+        layer: Patterns of the names of layers to watch, such as "*.output.dense"; if not given, one
+            in the middle of the models that rmmbench knows.
+        sketch: One or several, each a training.
+        rho: Compression rate, in (0, 1].
+        task: What it trains on; text for decoders and digits for others if not given.
+        batch_size: Samples a step.
+        seq_len: Tokens in a sample, with its padding; the task's if not given.
+        steps: Optimizer steps.
+        every: Of how many steps one is watched.
+        draws: How often each S is drawn at the last step.
+        learning_rate: At its highest.
+        data: Where the data of the task is.
+        checkpoint: Pretrained weights to start from: a name on the hub, or a directory.
+        device: "cuda", "cpu", or "auto": the GPU where there is one.
+        out: The run directory; runs/variance-MODEL-DEVICE if not given.
+        quiet: Tell nothing while it runs.
+
+    Raises:
+        TypeError: If an argument has no such name.
+        UsageError: If a value cannot be, no layer matches, or the device cannot train.
+        RunError: If `out` holds another run, is in use or cannot be written.
+
+    Examples:
+        >>> import rmmbench
+        >>> asked = {"steps": 4, "every": 2, "draws": 2, "batch_size": 16, "quiet": True}
+        >>> run = rmmbench.variance("mlp:64-32-10", sketch="oporp", **asked)
+        >>> {noise.layer for record in run.records() for noise in record.training.noise}
+        {'layers.1'}
+    """
+    given = {"task": task, "seq_len": seq_len, "batch_size": batch_size, "rho": rho}
+    training: dict[str, Any] = {
+        "data": None if data is None else str(data),
+        "checkpoint": checkpoint,
+    }
+    training |= {"steps": steps, "every": every, "draws": draws, "learning_rate": learning_rate}
+    asked = noise_profile(model, _several(layer), _several(sketch), given, training)
+    told = {name: value for name, value in {**given, **training}.items() if value is not None}
+    command = as_call("variance", model, layer=layer, sketch=sketch, **told)
+    path = run_path(f"variance-{model}", device) if out is None else Path(out)
+    about: dict[str, Any] = {"name": "variance", "command": command, "trains": True}
+    return run_profile(asked, device, path, quiet=quiet, **about)
+
+
+def noise_profile(
+    model: str,
+    layers: Sequence[str],
+    sketches: Sequence[str],
+    given: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> Profile:
+    """Return the profile of a training whose layers are watched.
+
+    Args:
+        model: Its name.
+        layers: Patterns of the names of layers; the usual one of the model if there is none.
+        sketches: Each is trained with.
+        given: Of the case: task, seq_len, batch_size and rho; None for the usual.
+        training: steps, every, draws, learning_rate, data and checkpoint.
+
+    Raises:
+        UsageError: If a value cannot be, or no layer is known.
+    """
+    family = model.partition(":")[0]
+    patterns = tuple(layers) or tuple(filter(None, [_LAYERS.get(family)]))
+    if not patterns:
+        raise UsageError(f"--layer must be given for model '{model}', such as '*.output.dense'")
+    asked = {"task": "text" if family == "decoder" else "digits", "batch_size": 64, "rho": 0.5}
+    asked |= {name: value for name, value in given.items() if value is not None}
+    grid = {"model": (model,), "sketch": tuple(sketches), "measure": ("memory", "training")}
+    own = dict(training)
+    steps, every = own.pop("steps"), own.pop("every")
+    settings = own | {
+        **dict.fromkeys(("max_steps", "eval_every"), steps),
+        **dict.fromkeys(("log_every", "watch_every"), every),
+        "draw_rho": sorted({*_RATES, asked["rho"]}),
+        "watch": patterns,
+        "watch_rho": asked["rho"],
+    }
+    data = {
+        "version": PROFILE_VERSION,
+        "title": f"Gradient noise of {model} while it trains",
+        "figures": FIGURES,
+        "time_limit_seconds": 86400.0,
+        "grid": (grid | {name: (value,) for name, value in asked.items()},),
+        "training": settings,
+    }
+    try:
+        return Profile.model_validate(data)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        name = next(part for part in reversed(fault["loc"]) if isinstance(part, str))
+        flag = _FLAGS.get(name, name).replace("_", "-")
+        raise UsageError(f"--{flag}{complaint(fault)}") from None
+
+
+_FLAGS = {
+    "max_steps": "steps",
+    "eval_every": "steps",
+    "log_every": "every",
+    "watch_every": "every",
+    "watch": "layer",
+    "watch_rho": "rho",
+    "draw_rho": "rho",
+}
+"""What sets a setting of training here, where it has another name."""
+
+
+def _several(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)

@@ -1,0 +1,143 @@
+"""The paper's claims tried one after the other, and what came of them."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rmmbench import claims
+from rmmbench.claims.claim import Claim, Finding, Verdict
+from rmmbench.errors import UsageError, arguments_checked
+from rmmbench.results.listing import Listing
+from rmmbench.running.progress import bar
+from rmmbench.units import format_seconds
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+class TriedClaim(NamedTuple):
+    """A claim of the paper, and what came of trying it.
+
+    Attributes:
+        name: As `rmmbench list claims` has it.
+        claim: Its `title`, `statement` and `method`.
+        findings: One for each thing that it was tried on, with its `verdict`.
+    """
+
+    name: str
+    claim: Claim
+    findings: list[Finding]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the statement holds, as it stands in the paper, in everything it was tried on."""
+        return all(finding.holds for finding in self.findings)
+
+
+class TriedClaims(Listing[TriedClaim]):
+    """The claims that were tried, a row each."""
+
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        """How many findings have each verdict."""
+        found = Counter(finding.verdict for each in self for finding in each.findings)
+        return {verdict: found[verdict] for verdict in Verdict}
+
+    @property
+    def faults(self) -> list[str]:
+        """What this package relies on and does not hold: the claims, each with its case."""
+        return [f"{each.name} ({f.case})" for each in self for f in each.findings if f.is_fault]
+
+    def cells(self, item: TriedClaim) -> Mapping[str, str]:
+        """Return the text of each column by its heading."""
+        counts = Counter(str(finding.verdict) for finding in item.findings)
+        told = {verdict: str(counts[verdict] or "") for verdict in map(str, Verdict)}
+        return {"claim": item.name, "of the paper": item.claim.title} | told
+
+    def data(self) -> list[dict[str, Any]]:
+        """Return the claims for programs, each with its findings."""
+        return [
+            {"claim": each.name}
+            | {name: getattr(each.claim, name) for name in ("title", "statement", "method")}
+            | {"findings": [_data(finding) for finding in each.findings]}
+            for each in self
+        ]
+
+    def frame(self) -> "DataFrame":
+        """Return a pandas DataFrame with a row a finding."""
+        from pandas import DataFrame
+
+        rows = [{"claim": each.name} | _data(f) for each in self for f in each.findings]
+        return DataFrame(rows).drop(columns="numbers", errors="ignore")
+
+
+def _data(finding: Finding) -> dict[str, Any]:
+    verdict = {"verdict": finding.verdict, "is_fault": finding.is_fault}
+    return verdict | finding.model_dump()
+
+
+@arguments_checked
+def verify(names: str | Collection[str] = (), *, seed: int = 0, quiet: bool = False) -> TriedClaims:
+    """Try the paper's claims by computing them, and return what holds.
+
+    All take a few minutes. They are computed on one thread; torch's number of threads is given back
+    afterwards. How far it is, a bar tells; where there can be none, a line a claim on stderr.
+
+    Args:
+        names: One or several of `rmmbench list claims`; all if none is given.
+        seed: From 0 to 2³² - 1; all random numbers follow from it.
+        quiet: Tell nothing while it runs.
+
+    Raises:
+        UnknownNameError: If no claim has a name.
+        UsageError: If the seed is out of its range.
+
+    Examples:
+        >>> import rmmbench
+        >>> tried = rmmbench.verify("work", quiet=True)
+        >>> tried[0].holds, tried[0].findings[0].verdict.value
+        (False, 'holds as corrected')
+    """
+    asked = to_try([names] if isinstance(names, str) else names, seed)
+    tried = TriedClaims()
+    with bar(len(asked), is_wanted=not quiet) as (update, is_seen), _one_thread():
+        for name in asked:
+            update(description=name)
+            start, claim, found = time.monotonic(), claims.get(name), []
+            for finding in claim.findings(seed):
+                found.append(finding)
+                update(description=f"{name}: {finding.case}")
+            tried.append(TriedClaim(name, claim, found))
+            update(advance=1)
+            if not (is_seen or quiet):
+                took = format_seconds(time.monotonic() - start)
+                print(f"{name}: {took}", file=sys.stderr)  # noqa: T201
+    return tried
+
+
+def to_try(names: Collection[str], seed: int) -> list[str]:
+    """Return the names, each once; those of all claims if there is none.
+
+    Raises:
+        UnknownNameError: If no claim has one.
+        UsageError: If the seed is out of its range.
+    """
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"seed must be from 0 to {2**32 - 1}, got {seed}")
+    return list(dict.fromkeys(claims.CLAIMS.check(name) for name in names or claims.names()))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: with small products, more of them wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
