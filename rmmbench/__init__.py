@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rmmbench.nn import convert as convert
     from rmmbench.nn import manual_seed as manual_seed
     from rmmbench.nn import rmm_linear as rmm_linear
+    from rmmbench.nn.advice import advise as advise
     from rmmbench.nn.inspection import inspect as inspect
-    from rmmbench.nn.layer_advice import advise as advise
     from rmmbench.nn.unconversion import unconvert as unconvert
     from rmmbench.nn.updating import update as update
     from rmmbench.report.check.two_runs import compare as compare
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "NoiseCallback": "measures.gradient.callback",
     "RMMLinear": "nn",
-    "advise": "nn.layer_advice",
+    "advise": "nn.advice",
     "compare": "report.check.two_runs",
     "convert": "nn",
     "doctor": "running.diagnosis",

@@ -26,12 +26,12 @@ def round_keys(seed: Tensor, rows: int) -> Tensor:
     return torch.stack([(w[0] * rows) >> 32, w[1], w[2]]).to(torch.int32)
 
 
-def permutation(seed: Tensor, rows: int) -> Tensor:
+def permutation(seed: Tensor | torch.Generator, rows: int) -> Tensor:
     """Return a random permutation of range(rows), int32, on the seed's device.
 
-    On a CPU it is that of torch's generator, one operator in place of hundreds.
+    On a CPU torch's generator draws it (see `philox`): one operator in place of hundreds.
     """
-    if seed.device.type == "cpu":
+    if isinstance(seed, torch.Generator) or seed.device.type == "cpu":
         generator = philox.host_generator(seed, philox.Use.PERMUTATION)
         return torch.randperm(rows, generator=generator, dtype=torch.int32, device=seed.device)
     return kernel_or_twin("_triton_permutation:permutation", permutation_twin, seed, rows)

@@ -88,16 +88,21 @@ def stream_twin(seed: Tensor, count: int, use: int) -> Tensor:
     return words(seed, places, 0, use).T.flatten()[:count]
 
 
-def host_generator(seed: Tensor, use: int) -> torch.Generator:
-    """Return torch's generator for one use of a seed, which must be on the CPU."""
+def host_generator(seed: Tensor | torch.Generator, use: int) -> torch.Generator:
+    """Return torch's generator for one use of a seed on the CPU; a generator is returned as it is.
+
+    To make one takes longer than to draw for a few rows, so several draws may share one.
+    """
+    if isinstance(seed, torch.Generator):
+        return seed
     # It takes 32 bits: the upper half of a product with each bit of both in it.
     mixed = (int(seed) + use * 0xD1342543DE82EF95) * 0x9E3779B97F4A7C15
-    return torch.Generator(seed.device).manual_seed(mixed >> 32 & WORD)
+    return torch.Generator().manual_seed(mixed >> 32 & WORD)
 
 
-def below(seed: Tensor, count: int, bound: int, use: int) -> Tensor:
-    """Return `count` numbers below a bound, int32; on a CPU torch's generator's."""
-    if seed.device.type == "cpu":
+def below(seed: Tensor | torch.Generator, count: int, bound: int, use: int) -> Tensor:
+    """Return `count` numbers below a bound, int32; on a CPU torch's generator draws them."""
+    if isinstance(seed, torch.Generator) or seed.device.type == "cpu":
         drawn = torch.empty(count, dtype=torch.int32, device=seed.device)
         return drawn.random_(0, bound, generator=host_generator(seed, use))
     return ((philox_stream(seed, count, use) * bound) >> 32).to(torch.int32)
@@ -115,12 +120,12 @@ def unpack_signs(packed: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
     return bits.to(dtype).mul_(-2).add_(1)
 
 
-def signs(seed: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
-    """Return a random sign a row, shape (rows,), +1 or −1."""
-    if seed.device.type == "cpu":
+def signs(seed: Tensor | torch.Generator, rows: int, dtype: torch.dtype) -> Tensor:
+    """Return a random sign for each row, shape (rows,), +1 or −1."""
+    if isinstance(seed, torch.Generator) or seed.device.type == "cpu":
         generator = host_generator(seed, Use.SIGNS)
-        bits = torch.empty(rows, dtype=dtype, device=seed.device).random_(0, 2, generator=generator)
-        return torch.rsub(bits, 1, alpha=2)
+        bits = torch.randint(2, (rows,), generator=generator, dtype=dtype, device=seed.device)
+        return torch.threshold_(bits, 0, -1)  # a 1 stays, a 0 becomes −1
     return unpack_signs(sign_words(seed, rows), rows, dtype)
 
 

@@ -16,16 +16,11 @@ EXACT compresses more than inputs of linear layers, such as the masks of ReLU an
 batch normalisation keeps. That is not done here.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from rmmbench.methods.method import Method
+from rmmbench.methods._compressing import Compressing
 from rmmbench.spec.ranges import Name, Rho
 from rmmbench.spec.settings import Setting, Settings
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 
 class ExactRPSettings(Settings):
@@ -45,37 +40,13 @@ class ExactRPSettings(Settings):
     exclude: tuple[Name, ...] = ()
 
 
-class ExactRP(Method[ExactRPSettings]):
-    """Makes each linear layer that the patterns let through keep a projection."""
+class ExactRP(Compressing[ExactRPSettings]):
+    """Makes linear layers keep a projection of their input."""
 
-    takes_over = frozenset({"the inputs of linear layers"})
+    _name = "exact-rp"
 
-    def apply(
-        self, model: "nn.Module", settings: ExactRPSettings, batch: "Mapping[str, Tensor]"
-    ) -> int:
-        """Convert the model's linear layers and return how many were.
-
-        Raises:
-            ValueError: If no linear layer is left to convert.
-        """
+    def _convert(self, layer: Any, settings: ExactRPSettings) -> None:
         from rmmbench.methods._projected import Projected
-        from rmmbench.nn.candidates import linear_layers
-        from rmmbench.nn.patterns import select
-        from rmmbench.nn.swap import check_forwards, compress
+        from rmmbench.nn.swap import compress
 
-        layers = linear_layers(model)
-        if not layers:
-            raise ValueError("exact-rp must have a linear layer to convert, and the model has none")
-        chosen = {name: layers[name] for name in select(layers, settings.include, settings.exclude)}
-        check_forwards(chosen)
-        for layer in chosen.values():
-            compress(layer, Projected(settings.rho, settings.bits))
-        return len(chosen)
-
-    def reference(self, model: "nn.Module") -> AbstractContextManager[None]:
-        """Return a context in which every layer is exact."""
-        from rmmbench.methods._projected import Projected
-        from rmmbench.nn.compressed_layers import compressed_layers
-        from rmmbench.nn.conversion import all_exact
-
-        return all_exact(compressed_layers(model, Projected))
+        compress(layer, Projected(settings.rho, settings.bits))

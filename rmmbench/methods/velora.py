@@ -20,16 +20,11 @@ value and down projections only; here patterns choose. Every layer keeps its own
 and V too.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
-from rmmbench.methods.method import Method
+from rmmbench.methods._compressing import Compressing
 from rmmbench.spec.ranges import Count, Name
 from rmmbench.spec.settings import Setting, Settings
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 
 class VeLoRASettings(Settings):
@@ -45,46 +40,20 @@ class VeLoRASettings(Settings):
     exclude: tuple[Name, ...] = ()
 
 
-class VeLoRA(Method[VeLoRASettings]):
-    """Makes each linear layer that the patterns let through keep coefficients."""
+class VeLoRA(Compressing[VeLoRASettings]):
+    """Makes linear layers keep coefficients of their input."""
 
-    takes_over = frozenset({"the inputs of linear layers"})
+    _name = "velora"
 
-    def apply(
-        self, model: "nn.Module", settings: VeLoRASettings, batch: "Mapping[str, Tensor]"
-    ) -> int:
-        """Convert the model's linear layers and return how many were.
-
-        Raises:
-            ValueError: If no linear layer is left to convert.
-        """
+    def _convert(self, layer: Any, settings: VeLoRASettings) -> None:
         import torch
         from torch import nn
 
         from rmmbench.methods._subtokens import SubTokens
-        from rmmbench.nn.candidates import linear_layers
-        from rmmbench.nn.patterns import select
-        from rmmbench.nn.swap import check_forwards, compress
+        from rmmbench.nn.swap import compress
 
-        layers = linear_layers(model)
-        if not layers:
-            raise ValueError("velora must have a linear layer to convert, and the model has none")
-        chosen = {name: layers[name] for name in select(layers, settings.include, settings.exclude)}
-        check_forwards(chosen)
-        for layer in chosen.values():
-            is_linear = isinstance(layer, nn.Linear)
-            features = layer.weight.shape[1 if is_linear else 0]
-            size = min(settings.group_size, features)
-            compress(layer, SubTokens())
-            direction = torch.zeros(size, device=layer.weight.device)
-            layer.register_buffer("direction", direction, persistent=False)
-            layer.has_direction = False
-        return len(chosen)
-
-    def reference(self, model: "nn.Module") -> AbstractContextManager[None]:
-        """Return a context in which every layer is exact."""
-        from rmmbench.methods._subtokens import SubTokens
-        from rmmbench.nn.compressed_layers import compressed_layers
-        from rmmbench.nn.conversion import all_exact
-
-        return all_exact(compressed_layers(model, SubTokens))
+        features = layer.weight.shape[1 if isinstance(layer, nn.Linear) else 0]
+        compress(layer, SubTokens())
+        direction = torch.zeros(min(settings.group_size, features), device=layer.weight.device)
+        layer.register_buffer("direction", direction, persistent=False)
+        layer.has_direction = False

@@ -1,4 +1,4 @@
-"""Autocast around an autograd function, which its casts do not reach into."""
+"""Autocast for autograd functions, inside which torch does not cast."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def is_autocast(device_type: str) -> bool:
-    """Tell whether autocast is on for a kind of device; "meta", for one, has none."""
+    """Tell whether autocast is on for a type of device; some types, such as "meta", have none."""
     return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
 
 def as_autocast(tensor: Tensor) -> Tensor:
-    """Return the tensor as autocast would hand it to F.linear."""
+    """Return the tensor in the dtype to which autocast casts the inputs of F.linear."""
     device_type = tensor.device.type
     if not is_autocast(device_type):
         return tensor
@@ -23,10 +23,10 @@ def as_autocast(tensor: Tensor) -> Tensor:
 
 
 def kept_weight(weight: Tensor, cast: Tensor) -> Tensor:
-    """Return what of a weight, which autocast made `cast`, is kept until the backward pass.
+    """Return what to keep of a weight until the backward pass: itself, or its copy `cast`.
 
-    A parameter is alive anyway, and is cast again: a cast copy would be one more for each call,
-    where autocast's own is made once. A weight that was computed dies, and its copy is smaller.
+    A parameter is alive anyway and can be cast again, whereas each call would keep one more copy. A
+    weight that was computed would be kept for this alone, and its copy is smaller.
     """
     if cast is weight or torch.compiler.is_compiling():
         return weight
@@ -36,7 +36,7 @@ def kept_weight(weight: Tensor, cast: Tensor) -> Tensor:
 
 @contextmanager
 def outside_of_autograd(tensor: Tensor) -> Iterator[None]:
-    """Compute without gradients, and in the dtypes that tensors have."""
+    """Turn off gradients and autocast."""
     device_type = tensor.device.type
     with torch.no_grad():
         if not is_autocast(device_type):

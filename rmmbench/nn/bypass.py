@@ -1,7 +1,7 @@
-"""Layers whose weight their module reads without calling them, so that no change of them is seen.
+"""Finds linear layers that are never called, because their parent module reads their weight itself.
 
-Mamba's mixers hand the weights of their projections to one fused kernel, WavLM and
-`torch.nn.MultiheadAttention` those of theirs to one function.
+Changing such a layer has no effect. Mamba's mixers, for example, pass the weights of their
+projections to a fused kernel, and WavLM and `torch.nn.MultiheadAttention` to a function.
 """
 
 import ast
@@ -17,7 +17,7 @@ _ASKS_ONLY = ("isinstance", "hasattr", "id")
 
 
 def bypassed_layers(model: nn.Module) -> dict[nn.Module, str]:
-    """Return the linear layers that are read past, each with the class that does it."""
+    """Return the layers whose parent reads their weight, with the name of the parent's class."""
     found: dict[nn.Module, str] = {}
     for module in model.modules():
         kind: Any = type(module)
@@ -28,10 +28,10 @@ def bypassed_layers(model: nn.Module) -> dict[nn.Module, str]:
 
 @functools.cache
 def _read_past(kind: type[nn.Module]) -> frozenset[str]:
-    """Return the names of the children whose weight a class's code hands on or multiplies by."""
+    """Return the names of the children whose weight a class passes on or multiplies by."""
     if issubclass(kind, nn.MultiheadAttention):
         return frozenset({"out_proj"})
-    # torch's own modules do so in eval mode alone.
+    # torch's own modules do so only in eval mode.
     ours = [base for base in kind.__mro__ if not base.__module__.startswith(("torch.", "builtins"))]
     functions = [value for base in ours for value in vars(base).values()]
     return frozenset(name for function in functions for name in _weights_read(function))
@@ -40,13 +40,13 @@ def _read_past(kind: type[nn.Module]) -> frozenset[str]:
 def _weights_read(function: object) -> Iterator[str]:
     function = inspect.unwrap(function) if callable(function) else function
     code = getattr(function, "__code__", None)
-    # To set parameters is not to compute with them.
+    # Code that initialises weights does not compute with them.
     if code is None or "weight" not in code.co_names or "init" in code.co_name:
         return
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
     except (OSError, SyntaxError):
-        return  # code without a file says nothing
+        return  # there is no source file
     for node in ast.walk(tree):
         for operand in _operands(node):
             match operand:
@@ -65,5 +65,5 @@ def _operands(node: ast.AST) -> Iterator[ast.expr]:
         case _:
             return
     for one in given:
-        # A weight transposed is still that weight.
+        # A transposed weight counts as the weight.
         yield one.value if isinstance(one, ast.Attribute) and one.attr in ("T", "mT") else one

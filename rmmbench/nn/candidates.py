@@ -1,4 +1,4 @@
-"""Which layers of a model can be sketched, and what is left out, each with the reason."""
+"""Which layers of a model can be sketched, and why the others cannot."""
 
 import sys
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ from torch.nn.utils.parametrize import is_parametrized
 from rmmbench.nn.bypass import bypassed_layers
 from rmmbench.nn.layer import Sketched
 
-# Their forward pass is a product and a sum, as nn.Linear's.
-_LINEAR_THOUGH_WRITTEN_ANEW = {"transformers.models.falcon.modeling_falcon.FalconLinear"}
+# Their own forward pass computes what nn.Linear's does.
+_SAME_AS_LINEAR = {"transformers.models.falcon.modeling_falcon.FalconLinear"}
 
 
 def linear_layers(model: nn.Module) -> dict[str, Any]:
-    """Return by qualified name the layers that can become sketched ones.
+    """Return the layers that can be sketched, by qualified name.
 
-    They are `torch.nn.Linear`, its subclasses that compute what it computes, and transformers'
-    `Conv1D`, where the module that holds them calls them.
+    They are `torch.nn.Linear`, its subclasses that compute the same, and transformers' `Conv1D`. A
+    layer whose parent module reads its weight without calling it is left out.
     """
     bypassed = bypassed_layers(model)
     return {
@@ -30,7 +30,7 @@ def linear_layers(model: nn.Module) -> dict[str, Any]:
 
 
 def left_out_layers(model: nn.Module) -> dict[str, str]:
-    """Return by qualified name what multiplies by a weight and cannot be sketched, and why."""
+    """Return what multiplies by a weight but cannot be sketched, by qualified name, and why."""
     bypassed = bypassed_layers(model)
     return {
         name: reason
@@ -41,23 +41,23 @@ def left_out_layers(model: nn.Module) -> dict[str, str]:
 
 def is_conv1d(layer: nn.Module) -> bool:
     """Tell whether a layer is transformers' `Conv1D`."""
-    # A model that has the layer has imported its module.
+    # If the model has such a layer, its module has been imported.
     transformers = sys.modules.get("transformers.pytorch_utils")
     return transformers is not None and type(layer) is transformers.Conv1D
 
 
 def _is_linear(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Linear) and _what_hinders(layer) is None
+    return isinstance(layer, nn.Linear) and _obstacle(layer) is None
 
 
-def _what_hinders(layer: nn.Linear) -> str | None:
+def _obstacle(layer: nn.Linear) -> str | None:
     kind = type(layer)
     if isinstance(layer, LazyModuleMixin):
         return f"{kind.__name__} has no shape before its first batch"
     if is_parametrized(layer):
         return "parametrized before it was converted"
-    written_anew = f"{kind.__module__}.{kind.__qualname__}" not in _LINEAR_THOUGH_WRITTEN_ANEW
-    if kind.forward is not nn.Linear.forward and written_anew:
+    is_known = f"{kind.__module__}.{kind.__qualname__}" in _SAME_AS_LINEAR
+    if kind.forward is not nn.Linear.forward and not is_known:
         return f"{kind.__name__} has a forward pass of its own"
     return None
 
@@ -67,7 +67,7 @@ def _left_out(prefix: str, module: nn.Module, reader: str | None) -> Iterator[tu
     if isinstance(module, Sketched):
         return
     if isinstance(module, nn.Linear) or is_conv1d(module):
-        reason = _what_hinders(module) if isinstance(module, nn.Linear) else None
+        reason = _obstacle(module) if isinstance(module, nn.Linear) else None
         if reader is not None:
             reason = f"{reader} reads its weight without calling it"
         if reason is not None:
@@ -80,12 +80,12 @@ def _left_out(prefix: str, module: nn.Module, reader: str | None) -> Iterator[tu
 
 
 def _is_multiplied_by(module: nn.Module, name: str, weight: nn.Parameter) -> bool:
-    """Tell whether a module that is no linear layer does with a parameter what one would do."""
+    """Tell whether a module that is not a linear layer multiplies by a parameter as one does."""
     if isinstance(module, nn.MultiheadAttention):
         return weight.dim() == 2
     if type(module).__module__.startswith("torch.nn."):
         return False
-    # Embeddings of positions and of a class have a first dimension of 1.
+    # Embeddings of positions, or of a class token, have a first dimension of 1.
     is_of_experts = weight.dim() == 3 and min(weight.shape) > 1
     is_linear = weight.dim() == 2 and name == "weight" and "Linear" in type(module).__name__
     return is_of_experts or is_linear

@@ -1,7 +1,7 @@
-"""A linear map that keeps something smaller in the place of its input, for its weight gradient.
+"""A linear map that keeps something smaller than its input for the weight gradient.
 
-Output, input gradient and bias gradient are exact. What is kept, and what the weight gradient is
-made of, is a `Compression`'s.
+Output, input gradient and bias gradient are exact. A `Compression` decides what is kept and how the
+weight gradient is computed from it.
 """
 
 from collections.abc import Callable
@@ -17,54 +17,53 @@ from rmmbench.nn.unusual import as_jagged, can_be_sketched, is_jagged
 
 
 class Estimator(Protocol):
-    """What makes a weight gradient of what was kept: constants alone, as torch.compile has it."""
+    """Computes the weight gradient from what was kept; torch.compile treats it as a constant."""
 
     def gradients(
         self, y: Tensor, kept: tuple[Tensor, ...], weight: Tensor, has_bias: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the gradients of weight and bias, if there is one.
+        """Return the gradients of the weight and, if there is one, of the bias.
 
         Args:
             y: The output's gradient, shape (rows, out_features).
             kept: What `Compression.keep` returned.
             weight: Shape (out_features, in_features).
-            has_bias: Whether a bias wants its gradient, the sum of y's rows.
+            has_bias: Whether to return the bias gradient, the sum of y's rows.
         """
 
 
 class Compression(Protocol):
-    """How a linear map keeps its input."""
+    """Decides what a linear map keeps in place of its input."""
 
     def at(self, shape: torch.Size) -> Estimator | None:
-        """Return the estimator for an input of shape (*, in_features); None to be exact."""
+        """Return the estimator for an input of shape (*, in_features); None to keep the input."""
 
     def keep(self, input: Tensor, x: Tensor, estimator: Any, layer: Any) -> tuple[Tensor, ...]:
         """Return what is kept.
 
         Args:
-            input: As the layer was given it.
-            x: Its rows as autocast has them, shape (rows, in_features), detached.
+            input: The layer's input.
+            x: Its rows, cast by autocast and detached, shape (rows, in_features).
             estimator: What `at` returned.
-            layer: That was called; None if a function was.
+            layer: The layer that was called; None if it was a function.
         """
 
 
 def compressed_linear(
     input: Tensor, weight: Tensor, bias: Tensor | None, compression: Compression, layer: Any = None
 ) -> Tensor:
-    """Apply a linear map whose weight gradient is made of what `compression` keeps of its input.
+    """Apply a linear map whose weight gradient comes from what `compression` keeps of the input.
 
-    Where there is nothing to save (no gradient of the weight is asked for, or the compression is
-    exact at this shape), or the input is none that can be compressed, this is
-    `torch.nn.functional.linear`, and nothing is drawn.
+    This is `torch.nn.functional.linear`, and nothing is drawn, if the weight needs no gradient, if
+    the compression is exact at this shape, or if the input cannot be compressed.
 
     Args:
-        input: Shape (*, in_features); its leading dimensions together are the rows. Nested tensors
-            of jagged layout are rows one after another.
+        input: Shape (*, in_features); its leading dimensions together are the rows. The rows of
+            a nested tensor of jagged layout follow one another.
         weight: Shape (out_features, in_features).
         bias: Shape (out_features,).
-        compression: What is kept, and how.
-        layer: Handed to `compression`.
+        compression: Decides what is kept.
+        layer: Passed on to `compression`.
     """
     keeps_input = torch.is_grad_enabled() and weight.requires_grad and weight.numel() > 0
     if not keeps_input:
@@ -77,7 +76,7 @@ def compressed_linear(
         return F.linear(input, weight, bias)
     if torch.compiler.is_compiling():
         make_ready(input.device)
-    # Autocast ends at an autograd function; what F.linear would cast is cast here.
+    # Autocast does not reach into autograd functions, so cast here what F.linear would cast.
     cast = as_autocast(values)
     x = cast.detach().reshape(-1, cast.shape[-1])
     kept = compression.keep(input, x, estimator, layer)

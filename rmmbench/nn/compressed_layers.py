@@ -1,6 +1,4 @@
-"""The pair of layers that keep something smaller than their input: nn.Linear's and Conv1D's."""
-
-from collections.abc import Iterator
+"""nn.Linear and Conv1D, converted to keep something smaller than their input."""
 
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor, nn
@@ -10,11 +8,11 @@ from rmmbench.nn.unusual import traced_call
 
 
 class Compressed:
-    """What a converted layer has beside its parameters.
+    """What a converted layer has besides its parameters.
 
     Attributes:
-        compression: How its input is kept.
-        exact: While true the layer is the exact one.
+        compression: Decides what it keeps of its input.
+        exact: While true, the layer keeps its input, as the original one does.
     """
 
     compression: Compression
@@ -57,10 +55,3 @@ class CompressedConv1D(Compressed, nn.Module):
 def named_compressed(model: nn.Module) -> dict[str, Compressed]:
     """Return the layers of a model that keep something smaller, by qualified name."""
     return {name: layer for name, layer in model.named_modules() if isinstance(layer, Compressed)}
-
-
-def compressed_layers(model: nn.Module, kind: type) -> Iterator[Compressed]:
-    """Yield the layers of a model whose compression is of some kind."""
-    for module in model.modules():
-        if isinstance(module, Compressed) and isinstance(module.compression, kind):
-            yield module

@@ -1,4 +1,4 @@
-"""RMMConv1D: GPT-2's linear layer, whose weight is stored transposed, sketched like the others."""
+"""RMMConv1D: GPT-2's linear layer, which stores its weight transposed, with a sketch."""
 
 from rmmbench.nn.compressed_layers import CompressedConv1D
 from rmmbench.nn.layer import Sketched

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from torch import nn
 
-from rmmbench.nn.analysis.advice import FLOOR, Floor, LayerAdvice, advise
+from rmmbench.nn.analysis.layer_advice import FLOOR, Floor, LayerAdvice, advise_layers
 from rmmbench.nn.analysis.rehearsal import Example
 from rmmbench.nn.candidates import left_out_layers, linear_layers
 from rmmbench.nn.layer import Sketched
@@ -38,34 +38,34 @@ def convert(
 ) -> M:
     """Make the linear layers of a model keep a sketch of their input, and return the model.
 
-    Layers of `torch.nn.Linear`, of subclasses that compute what it does, and of transformers'
-    `Conv1D` become `RMMLinear` and `RMMConv1D`; what else multiplies by a weight is left alone. The
-    module objects stay the same, and with them parameters, ties, requires_grad, hooks and every
-    other reference. What was converted is logged at INFO by the logger "rmmbench", and
-    `converted_layers` lists it; what cannot be, too, and `left_out_layers` says why.
+    `torch.nn.Linear`, its subclasses that compute the same, and transformers' `Conv1D` become
+    `RMMLinear` and `RMMConv1D`; other modules with weights stay as they are. The module objects
+    stay the same, and so do parameters, ties, requires_grad, hooks and all references to them. The
+    logger "rmmbench" reports at INFO what was converted and what was not; `converted_layers` and
+    `left_out_layers` return both.
 
     Args:
         model: Changed in place.
         sketch: A name of `rmmbench.sketches.names()`.
         rho: Compression rate proj_dim / rows, in (0, 1].
-        include: Patterns of qualified names ("*.attention.*"); only layers that match one.
-        exclude: Patterns; no layer that matches one.
+        include: Patterns of qualified names ("*.attention.*"); only matching layers are converted.
+        exclude: Patterns; layers that match one are not converted.
         where: "beneficial" leaves out layers whose input is kept anyway, is hardly smaller as a
-            sketch, or is alive where the step's memory is highest; and all if the step would grow.
-        example: A batch like those of training, by whose shapes `where` decides; a mapping of the
-            model's keyword arguments, a sequence of its arguments, or the only one. Under autocast
-            if training is.
-        min_gain_bytes: What a sketch must save for `where` to choose the layers that it is of.
-        min_gain_ratio: The same, of what the sketch that saves most does: a classifier's few rows
-            are not worth noise where its gradient tells most.
+            sketch, or is alive at the step's peak; and all layers if the peak would rise.
+        example: A batch like those of training, which "beneficial" needs for its shapes: a mapping
+            of the model's keyword arguments, a sequence of its arguments, or its only argument.
+            Call this under autocast if training uses it.
+        min_gain_bytes: The least a sketch must save to be beneficial.
+        min_gain_ratio: The same, as a share of what the best sketch saves. It leaves out a
+            classifier with few rows, where little memory is saved and noise does most harm.
         share: Whether layers of one block that read the same tensor (Q, K and V; gate and up) keep
-            one sketch of it between them. Under torch.compile they do in any case.
+            one sketch of it. Under torch.compile they always do.
         settings: proj_dim, min_proj_dim, max_proj_dim and the sketch's own, as for `rmm_linear`.
 
     Raises:
-        TypeError: If a setting has no such name, or is not of its type; nothing is changed then.
-        ValueError: If the settings make no sense, `where` needs an example and there is none, or no
-            layer is left to convert, or what stands in a layer's `forward` would hide the sketch.
+        TypeError: If a setting does not exist or has the wrong type; nothing is changed then.
+        ValueError: If the settings make no sense, "beneficial" has no example, no layer is left to
+            convert, or a layer has a `forward` of its own that would hide the sketch.
 
     Examples:
         >>> import rmmbench, torch
@@ -92,8 +92,8 @@ def convert(
     swap(model, matching, chosen, share=share)
     counts = len(matching), len(layers)
     logger.info("%d of %d linear layers keep a %s sketch: %s", *counts, sketch, ", ".join(matching))
-    _tell_sharing(model, matching, advice, share=share)
-    _tell_left_out(model, advice)
+    _log_sharing(model, matching, advice, share=share)
+    _log_left_out(model, advice)
     return model
 
 
@@ -109,7 +109,7 @@ def exact_layers(model: nn.Module) -> AbstractContextManager[None]:
 
 @contextmanager
 def all_exact(layers: Iterable[Any]) -> Iterator[None]:
-    """Let layers that have a switch `exact` be so for a while."""
+    """Set the attribute `exact` of layers to True for a while."""
     layers = list(layers)
     before = [layer.exact for layer in layers]
     try:
@@ -133,17 +133,17 @@ def _advice(
     if example is None:
         remedy = "give example=batch, or where='all'"
         raise ValueError(f"where='beneficial' must see one batch to decide, got none; {remedy}")
-    advice = advise(model, layers, settings, example, share=share, floor=floor)
+    advice = advise_layers(model, layers, settings, example, share=share, floor=floor)
     if not any(layer.is_beneficial for layer in advice):
         reasons = ", ".join(dict.fromkeys(layer.reason for layer in advice))
         raise ValueError(f"none of the {len(advice)} linear layers gains by a sketch: {reasons}")
     return advice
 
 
-def _tell_sharing(
+def _log_sharing(
     model: nn.Module, layers: list[str], advice: list[LayerAdvice], *, share: bool
 ) -> None:
-    """Log which layers share a sketch, or where they would: what they read shows in a pass only."""
+    """Log which layers share a sketch; without advice, in which blocks layers may share one."""
     gaining = (layer for layer in advice if layer.is_beneficial)
     groups = {tuple(sorted([one.layer, *one.shares_with])) for one in gaining if one.shares_with}
     if groups:
@@ -155,7 +155,7 @@ def _tell_sharing(
             logger.info("layers that read one tensor share its sketch within %s", ", ".join(blocks))
 
 
-def _tell_left_out(model: nn.Module, advice: list[LayerAdvice]) -> None:
+def _log_left_out(model: nn.Module, advice: list[LayerAdvice]) -> None:
     not_worth_it = [layer.reason for layer in advice if not layer.is_beneficial]
     for reason, count in Counter([*left_out_layers(model).values(), *not_worth_it]).items():
         logger.info("left out: %d, as %s", count, reason)

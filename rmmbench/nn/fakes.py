@@ -1,8 +1,8 @@
-"""Fake tensors: shapes and dtypes without numbers, on which a whole training step can be followed.
+"""Fake tensors: shapes and dtypes without numbers, with which a whole training step can run.
 
-One mode serves the process, so that what a model keeps for the next call is of the same mode.
-Within it `Module.to` and its kin work, experts are multiplied in every dtype, and data loaders give
-what they would.
+The process has one mode, because tensors that a model keeps for its next call must be of the same
+mode. Within it, `Module.to` works, mixture-of-experts products take every dtype, and data loaders
+yield real batches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 
 class _Fakes(FakeTensorMode):
-    """Fake tensors, and the shapes of what torch only has shapes for in bfloat16."""
+    """Fake tensors, with an operator whose shapes torch knows in bfloat16 only."""
 
     def __torch_dispatch__(
         self,
@@ -44,7 +44,7 @@ _iterate = DataLoader.__iter__
 
 @contextmanager
 def fake_tensors() -> Iterator[FakeTensorMode]:
-    """Make every tensor that is made within a fake one, on the device that it is made for."""
+    """Make every new tensor a fake one, on the device that was asked for."""
     with ExitStack() as stack:
         stack.enter_context(mock.patch("torch.utils.swap_tensors", _swap))
         stack.enter_context(mock.patch.object(DataLoader, "__iter__", _real_batches))
@@ -52,24 +52,24 @@ def fake_tensors() -> Iterator[FakeTensorMode]:
 
 
 def is_faking() -> bool:
-    """Tell whether tensors that are made here are fake ones."""
+    """Tell whether new tensors are fake ones."""
     return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
 
 
 @contextmanager
 def real_tensors() -> Iterator[None]:
-    """Make tensors real ones on the CPU for a while, wherever this is called."""
+    """Make new tensors real ones on the CPU for a while."""
     with _disable_current_modes(), torch.device("cpu"):
         yield
 
 
 def as_fake(tensor: Tensor) -> Tensor:
-    """Return the fake tensor of a real one; a fake one as it is."""
+    """Return a fake tensor like a real one; a fake one is returned as it is."""
     return tensor if isinstance(tensor, FakeTensor) else _MODE.from_tensor(tensor)
 
 
 def why_not_fake(error: BaseException) -> str | None:
-    """Return why fake tensors do not do, or None if the error has nothing to do with them."""
+    """Return why fake tensors caused an error; None if they did not."""
     no_value = (
         DataDependentOutputException,
         DynamicOutputShapeException,
@@ -86,7 +86,7 @@ def why_not_fake(error: BaseException) -> str | None:
 
 
 def _real_batches(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Iterate over a loader's batches, which come from data that is there."""
+    """Iterate over a loader's batches, which are made of real tensors."""
     with real_tensors():
         batches = _iterate(loader)
     while True:
@@ -99,7 +99,7 @@ def _real_batches(loader: DataLoader[Any]) -> Iterator[Any]:
 
 
 def _swap(one: Tensor, other: Tensor) -> None:
-    """Let two fake tensors trade places, though the mode itself refers to them weakly."""
+    """Swap two fake tensors, to which the mode itself has weak references."""
     for name in ("__class__", "__dict__"):
         mine, yours = getattr(one, name), getattr(other, name)
         setattr(one, name, yours)
@@ -108,7 +108,7 @@ def _swap(one: Tensor, other: Tensor) -> None:
 
 
 def _grouped_product(a: Tensor, b: Tensor, offs: Any = None, *_: Any, **given: Any) -> Tensor:
-    """Return what `torch.nn.functional.grouped_mm` would, by its shape."""
+    """Return an empty tensor of the shape that `torch.nn.functional.grouped_mm` returns."""
     dtype = given.get("out_dtype") or a.dtype
     if a.dim() == b.dim() == 2:
         return a.new_empty(offs.shape[0], a.shape[0], b.shape[1], dtype=dtype)

@@ -34,34 +34,34 @@ def rmm_linear(
     """Apply a linear map whose weight gradient is estimated from a sketch of its input.
 
     Output, input gradient and bias gradient are exact. The weight gradient is unbiased:
-    E[(SᵀY)ᵀ(SᵀX)] = YᵀX [Bershatsky et al. 2022, eq. 4, alg. 1]. Where there is nothing to save (no
-    gradient of the weight is asked for, or proj_dim would reach the rows), or nothing to sketch
-    (sparse, strided nested or complex tensors, transforms of `torch.func`, forward mode), this is
-    `torch.nn.functional.linear` and nothing is drawn.
+    E[(SᵀY)ᵀ(SᵀX)] = YᵀX [Bershatsky et al. 2022, eq. 4, alg. 1]. This is
+    `torch.nn.functional.linear`, and nothing is drawn, if the weight needs no gradient, if proj_dim
+    would reach the rows, or if no sketch is possible (sparse, strided nested or complex tensors,
+    transforms of `torch.func`, forward mode).
 
     Args:
-        input: Shape (*, in_features); its leading dimensions together are the rows. Nested tensors
-            of jagged layout are rows one after another.
+        input: Shape (*, in_features); its leading dimensions together are the rows. The rows of
+            a nested tensor of jagged layout follow one another.
         weight: Shape (out_features, in_features).
         bias: Shape (out_features,).
         sketch: A name of `rmmbench.sketches.names()`.
         rho: Compression rate proj_dim / rows, in (0, 1]; 1 takes the exact path.
         proj_dim: The projection dimension itself, instead of rho.
-        min_proj_dim: Lower end of the interval that proj_dim is clamped to.
-        max_proj_dim: Upper end of it.
-        seed: Of S, an integer or an int64 tensor of one; drawn if it is None.
-        settings: The sketch's own; its file tells.
+        min_proj_dim: The least proj_dim, whatever rho says.
+        max_proj_dim: The greatest proj_dim.
+        seed: Of S, an integer or an int64 tensor with one; drawn if it is None.
+        settings: The sketch's own.
 
     Returns:
         Shape (*, out_features), in the dtype `torch.nn.functional.linear` would give.
 
     Raises:
-        TypeError: If a setting or the seed is not of its type.
+        TypeError: If a setting or the seed has the wrong type.
         ValueError: If rho is outside (0, 1], not exactly one of rho and proj_dim is given, a
-            size is below 1, the sketch is unknown, or has no S for so many rows.
+            size is below 1, or the sketch is unknown or has no S for so many rows.
 
-    Saves for backward: proj_dim × in_features elements and one 8-byte seed; `norm-rows` instead of
-    the seed 16 bytes a row that it keeps.
+    Saves for backward: proj_dim × in_features elements and one 8-byte seed; `norm-rows` saves 16
+    bytes for each row that it keeps instead of the seed.
 
     Examples:
         >>> import rmmbench, torch
@@ -80,12 +80,12 @@ def rmm_linear(
 
 
 class Sketching(NamedTuple):
-    """How a sketch takes the place of an input.
+    """Keeps a sketch in place of the input.
 
     Attributes:
         settings: Which sketch, and how large, checked.
         seed: Of S; drawn if it is None.
-        shared: Where another layer may have left what it kept of the same input.
+        shared: Where layers that read the same input find its sketch; None to share nothing.
     """
 
     settings: SketchSettings
@@ -93,15 +93,15 @@ class Sketching(NamedTuple):
     shared: SharedInput | None = None
 
     def at(self, shape: torch.Size) -> "SketchedProduct | None":
-        """Return what makes the weight gradient; None where proj_dim would reach the rows."""
+        """Return how to compute the weight gradient; None if proj_dim would reach the rows."""
         product = SketchedProduct(*self.settings.at(shape))
         return None if product.proj_dim >= math.prod(shape[:-1]) else product
 
     def keep(
         self, input: Tensor, x: Tensor, estimator: "SketchedProduct", layer: Any
     ) -> tuple[Tensor, ...]:
-        """Return SᵀX and the key of S: another layer's, or drawn."""
-        # A compiler makes one of calls that are alike, and sees where the tensor was changed.
+        """Return SᵀX and the key of S, drawn here or found with another layer."""
+        # A compiler merges equal calls itself, and knows where the tensor was changed.
         shared = None if torch.compiler.is_compiling() else self.shared
         settings = (estimator, x.dtype)
         found = None if shared is None else shared.find(input, settings)
@@ -113,7 +113,7 @@ class Sketching(NamedTuple):
 
 
 class SketchedProduct(NamedTuple):
-    """The weight gradient (SᵀY)ᵀ(SᵀX): what the operators are told of S, but for its key.
+    """The weight gradient (SᵀY)ᵀ(SᵀX), and what the operators need to know of S besides its key.
 
     Attributes:
         proj_dim: Columns of S.
@@ -126,7 +126,7 @@ class SketchedProduct(NamedTuple):
     def gradients(
         self, y: Tensor, kept: tuple[Tensor, ...], weight: Tensor, has_bias: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the gradients of weight and bias, from one pass over y where one can do."""
+        """Return the gradients of weight and bias, from one pass over y if the sketch has one."""
         (x_proj, key), sums = kept, None
         if has_bias:
             y_proj, sums = ops.call(ops.project_and_sum, y, *self, key)

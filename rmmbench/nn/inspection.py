@@ -1,4 +1,4 @@
-"""What the converted layers of a model are, what they keep, and which share it."""
+"""Report which layers of a model are converted, what they keep, and which share it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,11 +22,11 @@ class InspectedLayer(NamedTuple):
 
     Attributes:
         layer: Qualified name.
-        settings: Which sketch, and how large; of exact-rp and velora how else its input is kept.
-        shares_with: The layers with which it keeps one sketch; empty without an example, as what
-            layers read shows in a forward pass only.
-        kept_bytes: What it keeps between forward and backward pass, parameters left out; what
-            several layers keep is counted with the first of them. None without an example.
+        settings: Which sketch, and how large; for exact-rp and velora, their `Compression`.
+        shares_with: The layers with which it shares one sketch; empty without an example, since
+            only a forward pass shows what layers read.
+        kept_bytes: What it keeps between forward and backward pass, without parameters. What
+            layers share counts for the first of them. None without an example.
     """
 
     layer: str
@@ -40,7 +40,7 @@ class Inspection(Listing[InspectedLayer]):
 
     @property
     def kept_bytes(self) -> int | None:
-        """The bytes of all layers together; None without an example."""
+        """The bytes that all layers keep; None without an example."""
         known = [layer.kept_bytes for layer in self if layer.kept_bytes is not None]
         return sum(known) if known else None
 
@@ -58,16 +58,16 @@ class Inspection(Listing[InspectedLayer]):
 def inspect(model: nn.Module, example: Example | None = None) -> Inspection:
     """Return the converted layers of a model with their settings, and what each of them keeps.
 
-    Nothing is computed and nothing changes: of `example` a forward pass in training mode is
-    followed on fake tensors.
+    Nothing is computed or changed: the forward pass of `example` runs on fake tensors, in training
+    mode.
 
     Args:
         model: One that `convert` changed, or that has `RMMLinear` layers.
-        example: A batch like those of training; a mapping of the model's keyword arguments, a
-            sequence of its arguments, or the only one. Without it nothing is known of bytes.
+        example: A batch like those of training: a mapping of the model's keyword arguments, a
+            sequence of its arguments, or its only argument. Bytes are known only with it.
 
     Raises:
-        ValueError: If the model's forward pass asks for values, which fake tensors do not have.
+        ValueError: If the forward pass reads values of tensors, which fake tensors do not have.
 
     Examples:
         >>> import rmmbench, torch
@@ -104,7 +104,7 @@ def _words(settings: SketchSettings | Compression) -> str:
 
 
 def _keepers(model: nn.Module, example: Example) -> list[tuple[list[str], int]]:
-    """Return for each storage that converted layers keep their names, in order, and its bytes."""
+    """Return the names of the layers that keep a storage, in order, and its bytes, for each."""
     with rehearsal(model, example) as step:
         own = {tensor.untyped_storage()._cdata for tensor in step.state.values()}
         running: list[str] = []
@@ -126,7 +126,7 @@ def _keepers(model: nn.Module, example: Example) -> list[tuple[list[str], int]]:
 
 @contextmanager
 def _naming(model: nn.Module, running: list[str]) -> Iterator[None]:
-    """Have the name of the converted layer that runs at the end of a list."""
+    """Keep the names of the converted layers that are running in a list, the innermost last."""
 
     def begin(name: str) -> Any:
         return lambda *_: running.append(name)

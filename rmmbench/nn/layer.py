@@ -13,7 +13,7 @@ from rmmbench.nn.size import SketchSettings
 
 
 class Sketched(Compressed):
-    """What a sketched layer has beside its parameters."""
+    """What a sketched layer has besides its parameters."""
 
     compression: Sketching
 
@@ -28,11 +28,11 @@ class Sketched(Compressed):
 
     @property
     def shared(self) -> SharedInput | None:
-        """What it shares with others that read the same tensor; None if it shares nothing."""
+        """What it shares with layers that read the same tensor; None if it shares nothing."""
         return self.compression.shared
 
     def apply_linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return input · weightᵀ + bias, sketched while training; in eval mode nothing is drawn."""
+        """Return input · weightᵀ + bias; in training mode a sketch of the input is kept."""
         if isinstance(input, Proxy) and self.training and not self.exact:
             return rmm_linear(input, weight, bias, **self.settings.given())
         return super().apply_linear(input, weight, bias)
@@ -53,11 +53,11 @@ class RMMLinear(Sketched, CompressedLinear):
         bias: Whether there is a bias.
         device: Of the parameters.
         dtype: Of the parameters.
-        settings: As `rmm_linear` takes them: sketch, rho, proj_dim, min_proj_dim, max_proj_dim,
-            and the sketch's own.
+        settings: Those of `rmm_linear`: sketch, rho, proj_dim, min_proj_dim, max_proj_dim, and the
+            sketch's own.
 
     Raises:
-        TypeError: If a setting has no such name, or is not of its type.
+        TypeError: If a setting does not exist or has the wrong type.
         ValueError: If the settings make no sense; see `rmm_linear`.
 
     Examples:
@@ -84,10 +84,10 @@ class RMMLinear(Sketched, CompressedLinear):
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, **settings: Any) -> "RMMLinear":
-        """Return a sketched layer with the very parameters of `linear`, its mode and its device.
+        """Return a sketched layer with the same parameters, mode and device as `linear`.
 
         Raises:
-            TypeError: If `linear` is not a `torch.nn.Linear`, or a setting not what it must be.
+            TypeError: If `linear` is not a `torch.nn.Linear`, or a setting has the wrong type.
             ValueError: If the settings make no sense; see `rmm_linear`.
         """
         if not isinstance(linear, nn.Linear):

@@ -1,14 +1,13 @@
-"""Sketching as operators that neither torch.compile nor a checkpoint can look into.
+"""Sketching as torch operators that neither torch.compile nor a checkpoint can take apart.
 
-If S or its seed were drawn by torch operations inside a compiled region, the partitioner would draw
-them again in the backward pass, and the gradient would silently be noise; a selective checkpoint
-that kept SᵀX and drew S again would do the same. `rmmbench::sketch` draws the seed inside and
-returns SᵀX together with the key of S: whoever keeps the one keeps the other, and whoever computes
-the one again draws the other. Both are saved, so the backward pass has the S of the forward pass.
-The other two operators are functions of their arguments alone.
+If torch operations drew S or its seed inside a compiled region, the partitioner could draw them
+again in the backward pass, and the gradient would silently be noise. A selective checkpoint that
+kept SᵀX and drew S again would do the same. So `rmmbench::sketch` draws the seed and returns SᵀX
+together with the key of S: either both are kept or both are computed again, and the backward pass
+always has the S of the forward pass. The other operators depend on their arguments only.
 
-They are defined on torch's dispatcher itself: the layers that `torch.library.custom_op` puts around
-an operator cost more host time than a sketch of a few rows.
+They are defined with torch's dispatcher directly, because `torch.library.custom_op` adds more host
+time than a sketch of a few rows takes.
 """
 
 from collections.abc import Callable
@@ -29,7 +28,7 @@ _OF_WHAT = "Tensor x, SymInt proj_dim, str sketch"
 def _operator(
     schema: str, make: Callable[..., Any], fake: Callable[..., Any], *tags: torch.Tag
 ) -> Any:
-    """Return a new operator: what it does on any device, and on fake tensors."""
+    """Define an operator by its function for real tensors and that for fake ones; return it."""
     name = schema.partition("(")[0]
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag, *tags))  # type: ignore[no-untyped-call]
     _LIBRARY.impl(name, make, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
@@ -74,7 +73,7 @@ def _project_and_sum(y: Tensor, proj_dim: int, sketch: str, key: Tensor) -> tupl
 
 
 def _seed(x: Tensor, seed: Tensor | None) -> Tensor:
-    """Return a seed on x's device: the next, or a copy of one that is given."""
+    """Return a seed on x's device: a copy of the one given, or else the next."""
     return next_seed(x.device) if seed is None else seed.to(x.device, copy=True)
 
 
@@ -96,10 +95,9 @@ sketch = _operator(
 )
 """Returns SᵀX, shape (proj_dim, features), and the key of S, for x of shape (rows, features).
 
-The seed is drawn, unless it is given. x_proj and key are what another layer has of the same x, and
-are returned as they are: a layer that shares calls the operator as one that does not, so that a
-checkpoint, which counts calls, need not know who shares. Only eager code gives them, as to a
-compiler no operator returns its argument.
+The seed is drawn unless it is given. If another layer has x_proj and key of the same x, they are
+given and returned: a layer that shares must call the operator too, because a checkpoint counts
+calls. Only eager code gives them, since a compiler lets no operator return its argument.
 """
 
 project = _operator(
@@ -107,7 +105,7 @@ project = _operator(
     _project,
     lambda y, proj_dim, *_: y.new_empty(proj_dim, y.shape[1]),
 )
-"""Returns SᵀX, shape (proj_dim, features), for the S that `key` names."""
+"""Returns SᵀX, shape (proj_dim, features), for the S of `key`."""
 
 project_and_sum = _operator(
     f"project_and_sum({_OF_WHAT}, Tensor key) -> (Tensor, Tensor)",
@@ -122,20 +120,20 @@ draw_seed = _operator(
     lambda x, seed: x.new_empty((), dtype=torch.int64),
     torch.Tag.nondeterministic_seeded,
 )
-"""Returns a seed on x's device, for what is random and no sketch; it must be kept where drawn."""
+"""Returns a seed on x's device for other random numbers; a checkpoint must keep it."""
 
 rounding_words = _operator(
     "rounding_words(Tensor seed, SymInt count, int piece) -> Tensor",
     _rounding_words,
     lambda seed, count, piece: seed.new_empty(count, dtype=torch.int16),
 )
-"""Returns `count` random words of 16 bits, int16, of a seed; others for each piece."""
+"""Returns `count` random words of 16 bits, int16, for a seed and the number of a piece."""
 
 
 def call(operator: Any, x: Tensor, *rest: Any) -> Any:
-    """Return what an operator returns; without torch's dispatcher where nothing could tell.
+    """Return what an operator returns, without torch's dispatcher if nothing would notice.
 
-    For a layer of few rows the way through the dispatcher and back takes as long as the sketch.
+    For a layer of few rows the dispatcher takes as long as the sketch.
     """
     make = _MAKES.get(operator)
     if make is None or torch.compiler.is_compiling() or _is_watched(x):
@@ -144,9 +142,9 @@ def call(operator: Any, x: Tensor, *rest: Any) -> Any:
 
 
 def _is_watched(x: Tensor) -> bool:
-    """Tell whether operators on a tensor are seen by a mode, a subclass, a transform or a trace.
+    """Tell whether a mode, a subclass, a transform or a trace sees the operators on a tensor.
 
-    So they are, too, where a tensor has no numbers.
+    This is also true for tensors without numbers.
     """
     return (
         type(x) is not Tensor
@@ -165,7 +163,7 @@ _MAKES: dict[Any, Callable[..., Any]] = {
 }
 
 OPERATORS = [sketch, project, project_and_sum]
-"""What torch dispatches on to sketch; each takes x, proj_dim and the sketch's text first."""
+"""The operators that sketch; each takes x, proj_dim and the sketch's text first."""
 
 
 @register_flop_formula([operator.overloadpacket for operator in OPERATORS])

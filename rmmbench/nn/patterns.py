@@ -1,4 +1,4 @@
-"""Layers chosen by patterns of their qualified names."""
+"""Select layers by patterns of their qualified names."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -15,10 +15,10 @@ def select(
     include: str | Iterable[str] | None,
     exclude: str | Iterable[str] | None,
 ) -> list[str]:
-    """Return the names that match a pattern to include, if there is any, and none to exclude.
+    """Return the names that match `include`, all if that is empty, and do not match `exclude`.
 
     Raises:
-        ValueError: If there are names and none is left.
+        ValueError: If there are names but none is left.
     """
     names, include, exclude = list(names), _patterns(include), _patterns(exclude)
     selected = [
@@ -32,7 +32,7 @@ def select(
 
 
 def layers_matching(model: nn.Module, patterns: str | Iterable[str]) -> dict[str, nn.Module]:
-    """Return the linear layers, sketched or not, whose qualified names match any of `patterns`.
+    """Return the linear layers, sketched or not, whose qualified names match a pattern.
 
     Raises:
         ValueError: If a pattern matches none, or there is no pattern.

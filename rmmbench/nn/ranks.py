@@ -1,4 +1,4 @@
-"""Several processes that train one model: do they all sketch alike?"""
+"""Check that the processes that train one model sketch with the same settings."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from rmmbench.nn.conversion import converted_layers
 def check_same_settings(model: nn.Module) -> None:
     """Raise ValueError on every rank if the ranks' converted layers or their settings differ.
 
-    Gradients are averaged over ranks: one rank's larger noise would be in all of them, unseen.
-    Where torch.distributed is not initialised there is nothing to compare.
+    Gradients are averaged over ranks, so the larger noise of one rank would reach all, unnoticed.
+    Without torch.distributed there is nothing to compare.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return

@@ -1,10 +1,10 @@
-"""Where seeds come from: a stream of its own, so that dropout and shuffling stay as they were.
+"""The seeds of sketches: a stream of their own, so that dropout and shuffling do not change.
 
-Nothing of torch's generators is read or changed but the number that `torch.manual_seed` was given.
-On the CPU the n-th seed is a hash of that number, the process's rank and n. On a GPU the stream
-lives there: seeds are consecutive numbers from such a hash on, of the GPU's index too, each a key
-of Philox, so that nothing waits for the GPU and a CUDA graph draws another sketch each time it is
-replayed. What a graph allocates is the graph's, so the stream is made before: `make_ready`.
+Of torch's generators only the number given to `torch.manual_seed` is read, and nothing is changed.
+On the CPU the n-th seed is a hash of that number, the process's rank and n. On a GPU the stream is
+in the GPU's memory: its seeds, keys of Philox, count up from such a hash, which includes the GPU's
+index. So nothing waits for the GPU, and a CUDA graph draws another sketch at each replay. A graph
+owns what it allocates, so `make_ready` makes the stream before.
 """
 
 import itertools
@@ -22,12 +22,12 @@ _MASK = 2**64 - 1
 
 @dataclass
 class _Stream:
-    """The stream since it was last started.
+    """The stream of seeds since it was last started.
 
     Attributes:
-        seed: Given to `manual_seed`; None to follow torch's.
-        counter: Of seeds on the CPU.
-        on_gpu: For each GPU the seed it was started from, and the last number drawn.
+        seed: The number given to `manual_seed`; None to use torch's.
+        counter: Counts the seeds drawn on the CPU.
+        on_gpu: For each GPU, the seed its stream started from and the last number drawn.
     """
 
     seed: int | None = None
@@ -38,11 +38,12 @@ class _Stream:
         """Return the next seed on a device."""
         seed = torch.initial_seed() if self.seed is None else self.seed
         if is_host(device):
-            return torch.tensor(_hash(seed, next(self.counter)))
+            number = _hash(seed, next(self.counter))
+            return torch.full((), number, dtype=torch.int64, device=device)
         return self.last(device, seed).add_(1).clone()
 
     def last(self, device: torch.device, seed: int) -> Tensor:
-        """Return the last number drawn on a GPU, after starting its stream if need be."""
+        """Return the last number drawn on a GPU; start its stream first if necessary."""
         if device.index is None and device.type != "cpu":
             device = torch.device(device.type, torch.get_device_module(device).current_device())
         started_from, last = self.on_gpu.get(device, (None, None))
@@ -56,7 +57,7 @@ class _Stream:
             raise RuntimeError(f"a CUDA graph cannot start the stream of seeds; {remedy}")
         if last is None:
             last = torch.empty((), dtype=torch.int64, device=device)
-        # In place: a graph that was captured before goes on with the new seeds.
+        # In place, so that graphs captured before use the new seeds.
         last.fill_(_hash(seed, -1 - (device.index or 0)) >> 1)  # far from the end of int64
         self.on_gpu[device] = (seed, last)
         return last
@@ -66,16 +67,16 @@ _stream = _Stream()
 
 
 def next_seed(device: torch.device | str = "cpu") -> Tensor:
-    """Return a seed that no other draw of this process has had: one int64 number on `device`."""
-    return _stream.next(torch.device(device))
+    """Return a seed that is new in this process: one int64 number on `device`."""
+    return _stream.next(torch.device(device) if isinstance(device, str) else device)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def make_ready(device: torch.device) -> bool:
-    """Start the stream of a GPU; a compiler calls this where it meets it, before its code runs.
+    """Start the stream of a GPU; a compiler calls this at compile time, before its code runs.
 
-    Within the code the stream would lie in the memory of a CUDA graph, which `reduce-overhead`
-    takes back.
+    If compiled code started it, it would lie in the memory of a CUDA graph, which the mode
+    `reduce-overhead` reuses.
     """
     if not is_host(device) and device.type != "meta":
         # The compiler's own tensors are fake.
@@ -85,14 +86,14 @@ def make_ready(device: torch.device) -> bool:
 
 
 def is_host(device: torch.device) -> bool:
-    """Tell whether the host draws the seeds that a device asks for."""
+    """Tell whether the host draws the seeds for a device."""
     return device.type == "cpu"
 
 
 def manual_seed(seed: int) -> None:
-    """Start the stream of seeds anew from `seed`, so that the sketches that follow repeat.
+    """Restart the stream of seeds from `seed`, so that the sketches that follow can be repeated.
 
-    Without it the stream follows torch's initial seed and never starts anew within a process.
+    Without a call the stream starts from torch's initial seed and never restarts within a process.
 
     Examples:
         >>> import rmmbench, torch
@@ -111,7 +112,7 @@ def manual_seed(seed: int) -> None:
 
 @contextmanager
 def seeds_kept() -> Iterator[None]:
-    """Leave the stream of the CPU's seeds after this as it was before."""
+    """Restore the stream of the CPU's seeds afterwards."""
     seed, counter = _stream.seed, _stream.counter
     _stream.counter = itertools.count()
     try:

@@ -1,11 +1,10 @@
-"""One sketch for one input: layers that read the same tensor keep one x_proj between them.
+"""One sketch for one input: layers that read the same tensor share one x_proj.
 
-Q, K and V read one tensor, of which autograd keeps one copy; three sketches of it would keep 3ρ of
-it. The layers of one block share while it runs its forward pass: the first to read a tensor leaves
-its x_proj, any other that reads the very same tensor, unchanged and with the same settings, takes
-it, however many wrappers (adapters, say) stand between it and the block. Where a part of the block
-is computed again by itself, the layers of that part share. Under torch.compile all this is the
-compiler's work, which makes one of calls that are alike.
+Q, K and V read one tensor, of which autograd keeps one copy; three sketches would keep 3ρ of it.
+The layers of a block share during its forward pass. The first layer that reads a tensor stores its
+x_proj. Another layer of the block that reads the same tensor, unchanged and with the same settings,
+uses it, even through wrappers such as adapters. If a part of the block is computed again by itself,
+the layers of that part share. Under torch.compile the compiler merges equal calls instead.
 """
 
 import weakref
@@ -37,13 +36,13 @@ class _Reading(NamedTuple):
     kept: Kept
 
     def is_valid(self) -> bool:
-        """Tell whether the tensor is alive and as it was."""
+        """Tell whether the tensor is alive and unchanged."""
         input = self.input()
         return input is not None and input._version == self.version
 
 
 class SharedInput:
-    """What the layers of one block kept of the tensors that they have read and that are alive."""
+    """What the layers of one block kept of the tensors they read, as long as those are alive."""
 
     def __init__(self) -> None:
         """Share nothing until a forward pass begins."""
@@ -51,27 +50,27 @@ class SharedInput:
         self._readings: list[_Reading] = []
 
     def attach(self, module: nn.Module) -> list[RemovableHandle]:
-        """Share while `module` runs its forward pass, and no longer, whatever ends it."""
+        """Share during the forward pass of `module`, even if that ends with an error."""
         opening = module.register_forward_pre_hook(self._open)
         return [opening, module.register_forward_hook(self._close, always_call=True)]
 
     def find(self, input: Tensor, settings: object) -> Kept | None:
-        """Return what was kept of this very tensor under these settings, None if nothing was."""
+        """Return what was kept of this tensor object with these settings; None if nothing was."""
         for reading in self._readings:
             if reading.input() is input and reading.is_valid() and reading.settings == settings:
                 return reading.kept
         return None
 
     def keep(self, input: Tensor, settings: object, kept: Kept) -> None:
-        """Remember what was kept of `input`; nothing outside of a forward pass."""
+        """Remember what was kept of `input`; do nothing outside of a forward pass."""
         if self._running:
             valid = [reading for reading in self._readings if reading.is_valid()]
-            # Weakly, or an input would live longer than without sharing.
+            # A strong reference would make the input live longer than without sharing.
             new = _Reading(weakref.ref(input), input._version, settings, kept)
             self._readings = [*valid, new]
 
     def _open(self, module: nn.Module, *_: Any) -> None:
-        # A compiler may not be able to follow what is changed here, and does not need it.
+        # A compiler may not be able to trace these changes, and does not need them.
         if not torch.compiler.is_compiling():
             self._running.append(module)
 
@@ -90,11 +89,11 @@ def share_inputs(
     """Let the layers of each block of a model share.
 
     Args:
-        model: Its modules in which layers of one block meet get hooks.
-        layers: Qualified names; those alone in their block are left out.
+        model: Gets hooks on the modules that call several layers of one block.
+        layers: Qualified names; a layer that is alone in its block is left out.
 
     Returns:
-        What each layer shares in, and the handles of the hooks.
+        The `SharedInput` of each layer, and the handles of the hooks.
     """
     shared: dict[str, SharedInput] = {}
     handles: list[RemovableHandle] = []
@@ -107,7 +106,7 @@ def share_inputs(
 
 
 def stop_sharing(model: nn.Module) -> None:
-    """Remove the hooks by which the layers of a model share; those of a copy of it, too."""
+    """Remove the hooks for sharing from a model, or from a copy of it."""
     for module in model.modules():
         for hooks in (module._forward_pre_hooks, module._forward_hooks):
             for key, hook in list(hooks.items()):
@@ -117,7 +116,7 @@ def stop_sharing(model: nn.Module) -> None:
 
 
 def sharing_groups(model: nn.Module, layers: Iterable[str]) -> dict[str, list[str]]:
-    """Return the layers that share, should they read one tensor, by the block that they are in."""
+    """Return, by block, the layers that share a sketch if they read the same tensor."""
     groups: dict[str, list[str]] = {}
     for name, block in sharing_modules(model, layers).items():
         groups.setdefault(block, []).append(name)
@@ -125,10 +124,10 @@ def sharing_groups(model: nn.Module, layers: Iterable[str]) -> dict[str, list[st
 
 
 def sharing_modules(model: nn.Module, layers: Iterable[str]) -> dict[str, str]:
-    """Return for each layer the block in which it would share.
+    """Return for each layer the block within which it shares.
 
-    It is the nearest module above that is an item of a list and has several layers, or the model.
-    A wider one would keep x_proj longer than a block that is computed again needs it.
+    It is the nearest module above the layer that is an item of a list and has several layers, or
+    else the model. In a larger block, x_proj would outlive a checkpointed block that needs it.
     """
     layers = list(layers)
     below = Counter(above for name in layers for above in _above(name))
@@ -143,12 +142,12 @@ def sharing_modules(model: nn.Module, layers: Iterable[str]) -> dict[str, str]:
 
 
 def _meeting_points(model: nn.Module, layers: Iterable[str]) -> list[str]:
-    """Return the modules that call two or more of the layers, or modules with one below each."""
+    """Return the modules that call several layers, directly or through their submodules."""
     branches: dict[str, set[str]] = {}
     for name in layers:
         child = name
         for above in _above(name):
-            # A list calls nothing: what calls its items is above it.
+            # A list is never called; a module above it calls its items.
             if _is_called(model, above):
                 branches.setdefault(above, set()).add(child)
                 child = above
@@ -156,7 +155,7 @@ def _meeting_points(model: nn.Module, layers: Iterable[str]) -> list[str]:
 
 
 def _above(name: str) -> list[str]:
-    """Return the names of the modules above one, the nearest first and the model's, "", last."""
+    """Return the names of the modules above one, the nearest first, the model's last."""
     parts = name.split(".")[:-1] if name else []
     return [".".join(parts[:length]) for length in range(len(parts), 0, -1)] + [""]
 

@@ -1,4 +1,4 @@
-"""How many columns S has: from ρ or outright, clamped to an interval, as the paper has it."""
+"""The settings of a sketch: which one, and how many columns S has."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -20,8 +20,8 @@ class SketchSettings(NamedTuple):
         sketch: A registered name.
         rho: Compression rate proj_dim / rows, in (0, 1].
         proj_dim: The projection dimension itself, instead of rho.
-        min_proj_dim: Never fewer, but for fewer rows.
-        max_proj_dim: Never more.
+        min_proj_dim: The least projection dimension, unless there are fewer rows.
+        max_proj_dim: The greatest projection dimension.
         own: The sketch's own settings, by name.
     """
 
@@ -34,15 +34,15 @@ class SketchSettings(NamedTuple):
 
     @classmethod
     def of(cls, settings: Mapping[str, object], beside: Iterable[str] = ()) -> "SketchSettings":
-        """Return settings that were given by name, if they make sense.
+        """Return checked settings from a mapping.
 
         Args:
-            settings: Of this class's names, or of the sketch's own settings.
-            beside: What else could have been meant by a name that is none of them.
+            settings: By name: this class's attributes and the sketch's own settings.
+            beside: Other arguments of the caller, which an unknown name may have meant.
 
         Raises:
-            TypeError: If one has no such name, or is not what it must be.
-            ValueError: As `checked` does.
+            TypeError: If a setting does not exist or has the wrong type.
+            ValueError: See `checked`.
         """
         sizes = {name: value for name, value in settings.items() if name in _SIZES}
         own = {name: value for name, value in settings.items() if name not in _SIZES}
@@ -53,24 +53,24 @@ class SketchSettings(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The sketch and its own settings, as `sketches.get` takes them."""
+        """The sketch and its own settings as text, for `sketches.get`."""
         return sketches.written(self.sketch, dict(self.own)) if self.own else self.sketch
 
     def given(self) -> dict[str, object]:
-        """Return all settings by name, as `of` takes them."""
+        """Return all settings by name, for `of`."""
         return {**{name: getattr(self, name) for name in _SIZES}, **dict(self.own)}
 
     def in_words(self) -> str:
-        """Return the sketch, and what of the rest is not the default: "sketch=oporp, rho=0.5"."""
+        """Return the sketch and all that differs from the defaults: "sketch=oporp, rho=0.5"."""
         given, usual = self.given(), self._field_defaults
         return ", ".join(f"{k}={v}" for k, v in given.items() if k == "sketch" or v != usual.get(k))
 
     def changed(self, settings: Mapping[str, object], beside: Iterable[str]) -> "SketchSettings":
-        """Return these settings with others in their place; of rho and proj_dim one takes both's.
+        """Return these settings with some replaced; rho replaces proj_dim, and the other way round.
 
         Raises:
-            TypeError: As `of` does.
-            ValueError: As `checked` does.
+            TypeError: See `of`.
+            ValueError: See `checked`.
         """
         before = self.given()
         if {"rho", "proj_dim"} & set(settings):
@@ -81,7 +81,7 @@ class SketchSettings(NamedTuple):
         """Return these settings if they make sense.
 
         Raises:
-            TypeError: If one is not a name, a number or a whole number, as it must be.
+            TypeError: If a setting has the wrong type.
             ValueError: If the sketch is unknown or has no such setting, not exactly one of rho and
                 proj_dim is given, or a number is out of its range.
         """
@@ -116,7 +116,7 @@ class SketchSettings(NamedTuple):
         """Return proj_dim, at most the rows, and the sketch's text for an input of `shape`.
 
         Raises:
-            ValueError: If the sketch cannot do what is asked with an input of this shape.
+            ValueError: If the sketch cannot take an input of this shape.
         """
         rows = math.prod(shape[:-1])
         proj_dim = self.proj_dim_for(rows)
@@ -128,7 +128,7 @@ class SketchSettings(NamedTuple):
     def _sketch(self) -> Sketch:
         if not torch.compiler.is_compiling():
             return sketches.get(self.text)
-        # A compiler cannot follow how settings are checked and sketches kept.
+        # A compiler cannot trace the checks of settings and the cache of sketches.
         _load(self.sketch, self.text)
         return sketches.SKETCHES.get(self.sketch)(**dict(self.own))
 
@@ -136,8 +136,8 @@ class SketchSettings(NamedTuple):
         """Return min(rows, clamp(ceil(rho · rows), min_proj_dim, max_proj_dim)); 0 for no rows."""
         wanted = self.proj_dim
         if self.rho is not None:
-            # As a dict's key, rho is a constant to torch.compile: as a symbol (dynamic=True) it
-            # could not enter the autograd function.
+            # A dict's key is a constant to torch.compile. With dynamic=True rho would be a symbol,
+            # which the autograd function cannot take.
             (rho,) = {self.rho: None}
             wanted = math.ceil(rho * rows)
         assert wanted is not None
@@ -159,10 +159,10 @@ def _shown(value: object) -> str:
     return printable(repr(value), 80)
 
 
-# What follows are constants to a compiler, which can follow neither imports nor pydantic.
+# A compiler runs these once and takes their results as constants: it cannot trace pydantic.
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _load(name: str, text: str) -> bool:
-    """Import a sketch's file, and check its name and its settings."""
+    """Check a sketch's name and settings, and import its file."""
     sketches.SKETCHES.check(name)
     sketches.get(text)
     return True
@@ -170,7 +170,7 @@ def _load(name: str, text: str) -> bool:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _check_names(sketch: object, names: tuple[str, ...], beside: tuple[str, ...]) -> bool:
-    """Raise TypeError if one of some names is of no setting, or is not of its type."""
+    """Raise TypeError if there is no setting of one of the names."""
     own = sketches.settings_of(sketch).model_fields if sketch in sketches.names() else ()
     every = {name for each in sketches.names() for name in sketches.settings_of(each).model_fields}
     for name in names:

@@ -1,4 +1,4 @@
-"""Layers become others, and back, by a change of class: every object stays itself."""
+"""Convert layers, and undo it, by changing the class of the objects."""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
@@ -19,10 +19,10 @@ from rmmbench.nn.size import SketchSettings
 def swap(
     model: nn.Module, names: Iterable[str], settings: SketchSettings, *, share: bool
 ) -> Callable[[], None]:
-    """Make some of a model's linear layers sketched ones, and return what makes that undone.
+    """Make linear layers of a model sketched ones, and return a function that undoes it.
 
     Raises:
-        ValueError: If a layer's own `forward` would hide what it becomes.
+        ValueError: If a layer's own `forward` would hide that of its new class.
     """
     layers: dict[str, Any] = {name: model.get_submodule(name) for name in names}
     check_forwards(layers)
@@ -43,16 +43,16 @@ def swap(
 
 
 def compress(layer: Any, compression: Compression) -> None:
-    """Make a linear layer keep of its input what `compression` does."""
+    """Make a linear layer keep its input as `compression` decides."""
     become(layer, CompressedLinear, CompressedConv1D)
     layer.compression, layer.exact = compression, False
 
 
 def check_forwards(layers: Mapping[str, nn.Module]) -> None:
-    """Raise ValueError if the `forward` that a layer has of its own would hide another class's.
+    """Raise ValueError if a layer has a `forward` of its own that would hide a new class's.
 
-    One that only calls the class's, by way of a method that the layer holds, does not: that method
-    changes with the class. accelerate's hooks do so.
+    accelerate's hooks are allowed: their `forward` calls a method that the layer holds, and that
+    method changes with the class.
     """
     for name, layer in layers.items():
         own = vars(layer).get("forward")
@@ -64,12 +64,12 @@ def check_forwards(layers: Mapping[str, nn.Module]) -> None:
 
 
 def become(layer: nn.Module, linear: type, conv1d: type) -> Callable[[], None]:
-    """Change a linear layer's class, and return what makes that undone.
+    """Change a linear layer's class, and return a function that undoes it.
 
     Args:
-        layer: Of `linear_layers`. References, ties and hooks need no care, as it stays itself.
-        linear: What an `nn.Linear` becomes; a subclass of it stays one.
-        conv1d: What transformers' `Conv1D` becomes.
+        layer: Of `linear_layers`. The object stays the same, and so do references, ties and hooks.
+        linear: The new class of an `nn.Linear`, mixed into the class of a subclass.
+        conv1d: The new class of transformers' `Conv1D`.
     """
     kind: Any = type(layer)
     if kind is nn.Linear:
@@ -78,9 +78,9 @@ def become(layer: nn.Module, linear: type, conv1d: type) -> Callable[[], None]:
 
 
 def change_class(module: nn.Module, kind: type) -> Callable[[], None]:
-    """Change a module's class, and return what makes that undone.
+    """Change a module's class, and return a function that undoes it.
 
-    Methods `forward` that it holds, bound to itself, become those of the new class.
+    Bound methods `forward` among the module's attributes become those of the new class.
     """
     before = type(module)
     held = [name for name, value in vars(module).items() if _is_forward(value, module)]
@@ -94,7 +94,7 @@ def change_class(module: nn.Module, kind: type) -> Callable[[], None]:
 
 
 def _is_forward(value: object, module: nn.Module) -> bool:
-    """Tell whether a value is the module's method `forward`, as its class has it."""
+    """Tell whether a value is the method `forward` of the module's class, bound to it."""
     if not isinstance(value, MethodType):
         return False
     return value.__self__ is module and value.__func__ is type(module).forward
@@ -102,12 +102,12 @@ def _is_forward(value: object, module: nn.Module) -> bool:
 
 @functools.cache
 def _on_top(ours: type, theirs: type) -> type:
-    """Return a class that is `ours`, and a subclass of `nn.Linear` in all else."""
+    """Return a class derived from `ours` and then from `theirs`, a subclass of `nn.Linear`."""
 
     def reduce(self: Any, _: Any) -> tuple[Any, ...]:
         return _rebuild, (ours, theirs), self.__getstate__()
 
-    # A class that no module has by name must tell how it is pickled.
+    # No module has this class by name, so it must say how it is pickled.
     members = {"__module__": theirs.__module__, "__reduce_ex__": reduce}
     return type(f"{ours.__name__}Of{theirs.__name__}", (ours, theirs), members)
 

@@ -1,4 +1,4 @@
-"""Turn the converted layers of a model into the linear ones that they were, in place."""
+"""Turn the converted layers of a model back into the original ones, in place."""
 
 from importlib import import_module
 from typing import Any, TypeVar
@@ -24,17 +24,15 @@ M = TypeVar("M", bound=nn.Module)
 def unconvert(model: M) -> M:
     """Make the converted layers of a model linear ones again, and return the model.
 
-    It undoes `convert`, and what the methods exact-rp and velora convert. Modules and parameters
-    stay the same objects, so an optimizer, hooks and the keys of `state_dict` need no care. A layer
-    that was made as `RMMLinear` becomes `torch.nn.Linear`. A model without converted layers is
-    returned as it is.
+    This undoes `convert` and the methods exact-rp and velora. Modules and parameters stay the same
+    objects, so optimizers, hooks and the keys of `state_dict` stay valid. A layer that was created
+    as `RMMLinear` becomes `torch.nn.Linear`. A model without converted layers stays as it is.
 
     Args:
         model: Changed in place.
 
     Raises:
-        ValueError: If a layer is of a subclass of `RMMLinear` that somebody wrote; nothing is
-            changed then.
+        ValueError: If a layer's class is a user's subclass of `RMMLinear`; nothing is changed then.
 
     Examples:
         >>> import rmmbench, torch
@@ -64,7 +62,7 @@ def _plain_class(name: str, layer: Any) -> type:
     if kind in (RMMConv1D, CompressedConv1D):
         conv1d: type = import_module("transformers.pytorch_utils").Conv1D
         return conv1d
-    # Of a subclass of nn.Linear ours stands before it among the bases.
+    # The bases are our class and then the subclass of nn.Linear.
     plain: type = _PLAIN.get(kind) or kind.__bases__[-1]
     if issubclass(plain, Compressed):
         known = f"{type(layer).__name__}, which is derived from {plain.__name__}"

@@ -1,6 +1,6 @@
-"""What `torch.nn.functional.linear` takes and a sketch cannot: it goes the exact way.
+"""Inputs that `torch.nn.functional.linear` takes and a sketch cannot; they take the exact path.
 
-Nested tensors of jagged layout are rows one after another, so those are sketched after all.
+Nested tensors of jagged layout can be sketched, since their rows follow one another.
 """
 
 from typing import Any
@@ -15,8 +15,8 @@ def can_be_sketched(*tensors: Tensor | None) -> bool:
     """Tell whether a linear map of these (input, weight, bias) may keep a sketch.
 
     They must be real floating-point numbers, strided and not nested. Under a transform of
-    `torch.func` or with tangents of forward mode they may not: there a gradient may be taken of
-    the gradient, along a direction or for each sample by itself, and one estimate serves none.
+    `torch.func` or with tangents of forward mode they may not, because one estimate serves neither
+    gradients of gradients, nor directional derivatives, nor gradients of single samples.
     """
     if torch._C._are_functorch_transforms_active():
         return False
@@ -34,22 +34,22 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def is_jagged(input: Tensor) -> bool:
-    """Tell whether an input is nested with rows that lie one after another, none left out."""
+    """Tell whether an input is nested, its rows one after another without gaps."""
     if not isinstance(input, Tensor) or input.layout is not torch.jagged:
         return False
     return input.is_contiguous()  # torch's linear refuses what is not
 
 
 def as_jagged(values: Tensor, like: Any) -> Tensor:
-    """Return rows that lie one after another as a nested tensor of the lengths that another has."""
+    """Return a matrix of rows as a nested tensor with the lengths of another."""
     return torch.nested.nested_tensor_from_jagged(values, like.offsets())
 
 
 def traced_call(layer: nn.Module, input: object) -> Tensor | None:
-    """Return what stands for a layer's output in a graph that `torch.fx` traces, as nn.Linear's.
+    """Return the proxy of a layer's output if `torch.fx` is tracing, as it does for nn.Linear.
 
-    The call is one step of the graph. None where nothing is traced, or the layer alone is, with no
-    module around it that could hold it.
+    The call becomes one node of the graph. None if nothing is traced, or if the layer is itself the
+    root that is traced.
     """
     if not isinstance(input, Proxy):
         return None

@@ -20,20 +20,20 @@ def update(
 ) -> M:
     """Change settings of the sketched layers of a model, and return the model.
 
-    What is not named stays as it is; `rho` takes the place of `proj_dim`, and the other way round.
-    The next forward pass uses the new settings, also in the middle of a training.
+    Other settings stay as they are, except that `rho` replaces `proj_dim` and the other way round.
+    The next forward pass uses the new settings, even in the middle of training.
 
     Args:
         model: One that `convert` changed, or that has `RMMLinear` layers.
-        include: Patterns of qualified names ("*.attention.*"); only layers that match one.
-        exclude: Patterns; no layer that matches one.
+        include: Patterns of qualified names ("*.attention.*"); only matching layers change.
+        exclude: Patterns; layers that match one do not change.
         settings: Those of `convert`: sketch, rho, proj_dim, min_proj_dim, max_proj_dim and the
             sketch's own.
 
     Raises:
-        TypeError: If a setting has no such name, or is not of its type; nothing is changed then.
-        ValueError: If the settings make no sense, there are none, or no layer is sketched or
-            matches; nothing is changed then.
+        TypeError: If a setting does not exist or has the wrong type; nothing is changed then.
+        ValueError: If there are no settings or they make no sense, or no sketched layer matches;
+            nothing is changed then.
 
     Examples:
         >>> import rmmbench, torch

@@ -47,12 +47,12 @@ class LayerNoise(Strict):
     @property
     def sgd_by_rows(self) -> float:
         """D²_SGD as the paper has it, each row a sample: (B·d − g)/(B − 1) [eq. 9]."""
-        return _sample_variance(self.rows, self.d, self.g)
+        return variance_of_sum(self.rows, self.d, self.g)
 
     @property
     def sgd_by_samples(self) -> float:
         """D²_SGD of whole samples, whose rows depend on one another; eq. 9 over samples."""
-        return _sample_variance(self.samples, self.g_samples, self.g)
+        return variance_of_sum(self.samples, self.g_samples, self.g)
 
     @property
     def papers_variance(self) -> float:
@@ -122,7 +122,7 @@ class DrawnNoise(Strict):
     exact: Square
 
 
-def _sample_variance(count: int, sum_of_squares: float, square_of_sum: float) -> float:
+def variance_of_sum(count: int, sum_of_squares: float, square_of_sum: float) -> float:
     """Return the variance of a sum of `count` terms, estimated from the terms; 0 for one term."""
     if count < 2:
         return 0.0

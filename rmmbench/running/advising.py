@@ -60,7 +60,7 @@ def _advise(case: Case) -> dict[str, Any]:
 def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]]:
     from rmmbench import models
     from rmmbench.measures.step import AUTOCAST, autocast
-    from rmmbench.nn.analysis.advice import advise as advise_layers
+    from rmmbench.nn.analysis.layer_advice import advise_layers
     from rmmbench.nn.candidates import left_out_layers, linear_layers
     from rmmbench.nn.fakes import fake_tensors
     from rmmbench.nn.size import SketchSettings

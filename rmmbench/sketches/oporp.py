@@ -7,17 +7,18 @@ import torch
 from torch import Tensor
 
 from rmmbench.kernels.permutation import permutation
-from rmmbench.sketches._binned import Binned
+from rmmbench.sketches._binned import Binned, int_range
 from rmmbench.sketches.sketch import Moments
 
 
 class OPORP(Binned):
     """Each row goes with a random sign into one of B_proj bins; sizes differ by one at most."""
 
-    def _bins(self, rows: int, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor]:
+    def _bins(
+        self, rows: int, proj_dim: int, seed: Tensor | torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         if rows % proj_dim == 0:
-            step = rows // proj_dim
-            starts = torch.arange(0, rows, step, device=seed.device, dtype=torch.int32)
+            starts = int_range(rows, rows // proj_dim, seed.device)
         else:
             # Places × rows outgrows int32.
             places = torch.arange(0, proj_dim * rows, rows, device=seed.device)

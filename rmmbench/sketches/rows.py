@@ -7,6 +7,7 @@ row that is not drawn nothing is left, not even that it was infinite or no numbe
 from torch import Tensor
 
 from rmmbench.kernels.permutation import permutation
+from rmmbench.results.gradient_noise import variance_of_sum
 from rmmbench.sketches._picked import scaled_rows
 from rmmbench.sketches.sketch import Moments, Sketch
 
@@ -21,11 +22,7 @@ class Rows(Sketch):
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
         """Return (1 − ρ)/ρ · (B·d − g)/(B − 1)."""
-        if proj_dim == rows:
-            return 0.0
-        # Never below 0, but for rounding.
-        noise_of_rows = max(0.0, rows * moments.d - moments.g) / (rows - 1)
-        return (rows - proj_dim) / proj_dim * noise_of_rows
+        return (rows - proj_dim) / proj_dim * variance_of_sum(rows, moments.d, moments.g)
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
         """Return B_proj·N, the scaling."""

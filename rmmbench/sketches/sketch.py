@@ -23,9 +23,6 @@ WORKSPACE_BYTES = 64 * 2**20
 """What `project` may hold beside its input and its result, up to a million rows."""
 
 
-_DTYPES = ("float64", "float32", "bfloat16", "float16")
-
-
 class Moments(NamedTuple):
     """The sums of a layer's input X and output gradient Y that tell how noisy its gradient is.
 
@@ -75,6 +72,8 @@ class Sketch(ABC):
 
     Attributes:
         settings: Of its own, by name.
+        name: That this kind is registered by.
+        text: What `sketches.get` makes this sketch of: "gaussian:block_rows=128".
         has_factors: Whether S is a product over batch × sequence, which `moments` takes B² work of.
     """
 
@@ -83,21 +82,13 @@ class Sketch(ABC):
     def __init__(self, **settings: object) -> None:
         """Take settings of this kind's own, which `sketches.get` has checked."""
         self.settings = settings
-
-    @property
-    def name(self) -> str:
-        """The name that this kind is registered by."""
-        return type(self).__module__.rpartition(".")[2].replace("_", "-")
+        self.name = type(self).__module__.rpartition(".")[2].replace("_", "-")
+        self.text = written(self.name, settings)
 
     @property
     def takes_any_rows(self) -> bool:
         """Whether there is an S for any number of rows."""
         return True
-
-    @property
-    def text(self) -> str:
-        """What `sketches.get` makes this sketch of: "gaussian:block_rows=128"."""
-        return written(self.name, self.settings)
 
     def at(self, shape: "torch.Size") -> "Sketch":
         """Return this sketch for inputs of a shape (*, features), which may tell it what it lacks.
@@ -154,9 +145,9 @@ class Sketch(ABC):
         """
         if x.dim() != 2:
             raise ValueError(f"x must be a matrix (rows, features), got shape {tuple(x.shape)}")
-        dtype = str(x.dtype).removeprefix("torch.")
-        if dtype not in _DTYPES:
-            raise TypeError(f"x must be of {', '.join(_DTYPES)}, got {dtype}")
+        if not x.dtype.is_floating_point or x.dtype.itemsize == 1:
+            given = str(x.dtype).removeprefix("torch.")
+            raise TypeError(f"x must be of float64, float32, bfloat16, float16, got {given}")
         if not is_whole(proj_dim):
             raise TypeError(f"proj_dim must be a whole number, got {proj_dim!r}")
         rows = x.shape[0]
@@ -210,28 +201,16 @@ class Sketch(ABC):
 
         self.check_size(x, proj_dim)
         kind = x.device.type
-        # Where there is no autocast to leave, to leave it takes as long as a small sketch.
-        is_cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-        with torch.no_grad(), torch.autocast(kind, enabled=False) if is_cast else nullcontext():
-            key = self.draw(x, proj_dim, _seed_or_key(seed, x.device))
+        # Contexts are entered only where they change something: they cost what few rows do.
+        is_cast = torch._C._is_any_autocast_enabled() and torch.amp.is_autocast_available(kind)
+        with torch.autocast(kind, enabled=False) if is_cast else nullcontext():
+            x = x.detach() if x.requires_grad else x
+            # A key is not of one number, so it is kept as it is.
+            is_key = isinstance(seed, torch.Tensor) and seed.ndim == 2
+            key = self.draw(x, proj_dim, seed if is_key else seed_tensor(seed, x.device))
             result = apply(x, proj_dim, key)
         note_sketch(x)
         return result
-
-
-def _seed_or_key(seed: "int | Tensor", device: "torch.device") -> "Tensor":
-    import torch
-
-    # A key, or a seed that is as it must be: most are, and to look closer takes time.
-    if isinstance(seed, torch.Tensor) and (seed.ndim == 2 or _is_seed(seed)):
-        return seed
-    return seed_tensor(seed, device)
-
-
-def _is_seed(tensor: "Tensor") -> bool:
-    import torch
-
-    return tensor.ndim == 0 and tensor.dtype == torch.int64
 
 
 def seed_tensor(seed: "int | Tensor", device: "torch.device") -> "Tensor":
@@ -244,6 +223,8 @@ def seed_tensor(seed: "int | Tensor", device: "torch.device") -> "Tensor":
     import torch
 
     if isinstance(seed, torch.Tensor):
+        if seed.ndim == 0 and seed.dtype == torch.int64:
+            return seed
         is_whole_number = not seed.is_floating_point() and not seed.is_complex()
         if seed.numel() != 1 or not is_whole_number or seed.dtype == torch.bool:
             given = f"{seed.dtype} of shape {tuple(seed.shape)}"
@@ -259,4 +240,5 @@ def seed_tensor(seed: "int | Tensor", device: "torch.device") -> "Tensor":
 
 def is_whole(value: object) -> bool:
     """Tell whether a value is a whole number, NumPy's too; True is none."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    # Most are Python's own, and to ask an abstract class takes longer.
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))

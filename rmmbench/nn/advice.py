@@ -1,12 +1,11 @@
-"""Which linear layers of a model are worth a sketch, asked of a model that is there."""
+"""Advise which linear layers of a model to sketch."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import nn
 
-from rmmbench.nn.analysis.advice import LayerAdvice
-from rmmbench.nn.analysis.advice import advise as advise_layers
+from rmmbench.nn.analysis.layer_advice import LayerAdvice, advise_layers
 from rmmbench.nn.analysis.rehearsal import Example
 from rmmbench.nn.candidates import linear_layers
 from rmmbench.nn.patterns import select
@@ -16,7 +15,7 @@ from rmmbench.units import format_bytes
 
 
 class Advice(Listing[LayerAdvice]):
-    """What a sketch would do to each linear layer, a row each."""
+    """What a sketch of each linear layer would save, one row a layer."""
 
     @property
     def beneficial(self) -> list[str]:
@@ -48,23 +47,24 @@ def advise(
 ) -> Advice:
     """Return for each linear layer of a model whether a sketch of its input saves memory.
 
-    Nothing is computed and nothing changes: one training step is followed on fake tensors.
-    `convert(model, where="beneficial", example=example)` follows the same advice.
+    Nothing is computed or changed: one training step runs on fake tensors. `convert(model,
+    where="beneficial", example=example)` follows the same advice.
 
     Args:
         model: Not converted yet.
-        example: A batch like those of training; a mapping of the model's keyword arguments, a
-            sequence of its arguments, or the only one. Under autocast if training is.
+        example: A batch like those of training: a mapping of the model's keyword arguments, a
+            sequence of its arguments, or its only argument. Call this under autocast if training
+            uses it.
         sketch: A name of `rmmbench.sketches.names()`.
         rho: Compression rate, in (0, 1]; 0.5 if proj_dim is not given either.
-        include: Patterns of qualified names; only layers that match one.
-        exclude: Patterns; no layer that matches one.
+        include: Patterns of qualified names; only matching layers are considered.
+        exclude: Patterns; layers that match one are not considered.
         share: Whether layers of one block that read the same tensor keep one sketch of it.
         settings: proj_dim, min_proj_dim, max_proj_dim and the sketch's own, as for `convert`.
 
     Raises:
-        TypeError: If a setting has no such name, or is not of its type.
-        ValueError: If the settings make no sense, or the forward pass asks for values.
+        TypeError: If a setting does not exist or has the wrong type.
+        ValueError: If the settings make no sense, or the forward pass reads values of tensors.
 
     Examples:
         >>> import rmmbench, torch

@@ -74,7 +74,7 @@ class LayerAdvice(NamedTuple):
     reason: str
 
 
-def advise(
+def advise_layers(
     model: nn.Module,
     layers: Sequence[str],
     settings: SketchSettings,

@@ -13,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 import rmmbench
 from rmmbench.nn import converted_layers
-from rmmbench.nn.analysis.advice import Floor, advise
+from rmmbench.nn.analysis.layer_advice import Floor, advise_layers
 from rmmbench.nn.analysis.readers import readings
 from rmmbench.nn.candidates import linear_layers
 from rmmbench.nn.size import SketchSettings
@@ -67,7 +67,9 @@ class Shift(nn.Module):
 def advice_for(model, settings=HALF, *, share=True, example=None, floor=NONE):
     """Return the advice for all linear layers of a model of rows of WIDTH."""
     example = torch.randn(ROWS, WIDTH) if example is None else example
-    found = advise(model, list(linear_layers(model)), settings, example, share=share, floor=floor)
+    found = advise_layers(
+        model, list(linear_layers(model)), settings, example, share=share, floor=floor
+    )
     return {advice.layer: advice for advice in found}
 
 
