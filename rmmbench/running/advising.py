@@ -62,7 +62,7 @@ def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]
     from rmmbench.measures.step import AUTOCAST, autocast
     from rmmbench.nn.analysis.layer_advice import advise_layers
     from rmmbench.nn.candidates import left_out_layers, linear_layers
-    from rmmbench.nn.fakes import fake_tensors
+    from rmmbench.fakes.mode import fake_tensors
     from rmmbench.nn.size import SketchSettings
     from rmmbench.running.draft import parameter_dtypes
 

@@ -239,7 +239,7 @@ def _timed(line: Line, time_device: Literal["cuda", "cpu"]) -> Case:
 
 def _parameter_bytes(case: Case) -> int:
     from rmmbench import models
-    from rmmbench.nn.fakes import fake_tensors
+    from rmmbench.fakes.mode import fake_tensors
 
     with fake_tensors():
         model = models.build(case).model

@@ -11,7 +11,7 @@ from torch._guards import detect_fake_mode
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import tree_leaves, tree_map
 
-from rmmbench.nn.fakes import as_fake, fake_tensors, why_not_fake
+from rmmbench.fakes.mode import as_fake, fake_tensors, why_not_fake
 
 Example = Mapping[str, Any] | Sequence[Any] | Tensor
 """A batch: keyword arguments of the model, positional ones, or the only one."""
