@@ -21,7 +21,7 @@ def stream(seed: Tensor, count: int, use: int) -> Tensor:
 def stream_from(
     seed: Tensor, count: int, *, first: int, column: int, use: int, last: int
 ) -> Tensor:
-    """Return `count` words of the counters (place, column, use, last), where place starts at first."""
+    """Return `count` words of the counters (place, column, use, last), place from `first` on."""
     words = torch.empty(count, dtype=torch.int64, device=seed.device)
     if count:
         grid = (triton.cdiv(count, 4 * _BLOCK),)

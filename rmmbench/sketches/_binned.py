@@ -1,7 +1,6 @@
 """Sketches whose S has one entry ±1 per row: the rows of X are added up in bins, with signs."""
 
 from abc import abstractmethod
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -9,9 +8,6 @@ from torch import Tensor
 from rmmbench.kernels import philox
 from rmmbench.kernels.bins import bin_sums, bin_sums_and_total
 from rmmbench.sketches.sketch import Sketch
-
-# Most numbers of a range that is cached; 64 such ranges take 1 MiB.
-_KEPT = 2**12
 
 
 class Binned(Sketch):
@@ -49,20 +45,3 @@ class Binned(Sketch):
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
         """Return B·N: one signed addition per element of X."""
         return rows * features
-
-
-def int_range(stop: int, step: int, device: torch.device) -> Tensor:
-    """Return 0, step, 2·step … below `stop`, int32; it must not be changed.
-
-    A short range on the CPU is cached: making it takes as long as drawing signs for few rows.
-    """
-    # A mode, such as that of fake tensors, must see the tensor made; its tensors are not cached.
-    is_kept = device.type == "cpu" and stop <= _KEPT and not torch._C._len_torch_dispatch_stack()
-    return (_kept_range if is_kept else _range)(stop, step, device)
-
-
-def _range(stop: int, step: int, device: torch.device) -> Tensor:
-    return torch.arange(0, stop, step, device=device, dtype=torch.int32)
-
-
-_kept_range = lru_cache(maxsize=64)(_range)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rmmbench.kernels.permutation import permutation
-from rmmbench.sketches._binned import Binned, int_range
+from rmmbench.sketches._binned import Binned
 from rmmbench.sketches.sketch import Moments
 
 
@@ -20,7 +20,7 @@ class OPORP(Binned):
         self, rows: int, proj_dim: int, seed: Tensor | torch.Generator
     ) -> tuple[Tensor, Tensor]:
         if rows % proj_dim == 0:
-            starts = int_range(rows, rows // proj_dim, seed.device)
+            starts = torch.arange(0, rows, rows // proj_dim, device=seed.device, dtype=torch.int32)
         else:
             # Places × rows may exceed int32.
             places = torch.arange(0, proj_dim * rows, rows, device=seed.device)
