@@ -74,6 +74,9 @@ AXES: dict[str, Any] = {
         Literal["adam", "adamw", "sgd"] | None,
         typer.Option(rich_help_panel=_WHAT, help="The optimizer."),
     ],
+    "gpu": _many(
+        "NAME", "Names from `rmmbench list gpus`; memory is predicted for them.", completing.gpus
+    ),
     "method": _many(
         "NAME", "Names from `rmmbench list methods`, or stacks such as a+b.", completing.methods
     ),

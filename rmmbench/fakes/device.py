@@ -2,7 +2,8 @@
 
 Where there is such a GPU, the device is "cuda" itself. Elsewhere it is PrivateUse1, the one type of
 device that Python may register. What torch decides by the type of the device is put back as CUDA
-has it: autocast (`autocast`), attention (`attention`), operators that are one kernel (`native`).
+has it: autocast (`cuda_autocast`), attention (`cuda_attention`) and operators of one kernel
+(`cuda_operators`).
 
 Registered once, it stays for the rest of the process, in which torch takes it for the accelerator:
 pinned memory of data loaders fails then. So it is for processes of rmmbench's own.
@@ -12,21 +13,18 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from rmmbench.fakes import native, workspaces
-from rmmbench.fakes.attention import Attention, Call
-from rmmbench.fakes.autocast import Autocast
+from rmmbench.fakes import cuda_operators, workspaces
 from rmmbench.fakes.caching_allocator import CachingAllocator
+from rmmbench.fakes.cuda_attention import Attention, Call
+from rmmbench.fakes.cuda_autocast import Autocast
 from rmmbench.fakes.mode import fake_tensors
-from rmmbench.spec.gpus import GPU
-
-NAME: Final = "fakecuda"
-"""The name of the device where there is no GPU."""
+from rmmbench.spec.gpus import FAKE_DEVICE, GPU
 
 _PRIVATE: Final = (
     "_C._acc.register_python_privateuseone_hook",
@@ -105,7 +103,7 @@ def fake_gpu(gpu: GPU, attention_kernel: str | None = None) -> Iterator[FakeGPU]
         if _is_here(gpu):
             device_type = "cuda"
         else:
-            device_type = NAME
+            device_type = FAKE_DEVICE
             stack.enter_context(_device().running(attention))
         stack.enter_context(fake_tensors())
         # On threads of its own autograd would not see the modes of this one.
@@ -124,18 +122,19 @@ class _Device:
         """Register it."""
         from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-        _setup_privateuseone_for_python_backend(NAME, backend_module=_Backend())
-        self._autocast = Autocast(NAME)
+        self._backend = _Backend()
+        _setup_privateuseone_for_python_backend(FAKE_DEVICE, backend_module=self._backend)
+        self._autocast = Autocast(FAKE_DEVICE)
         self._attention: Attention | None = None
         self._library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
-        native.register(self._library)
+        cuda_operators.register(self._library)
         for key in ("AutogradPrivateUse1", "PrivateUse1"):
             self._library.impl("scaled_dot_product_attention", self._attend, key)  # type: ignore[no-untyped-call]
 
     @contextmanager
     def running(self, attention: Attention) -> Iterator[None]:
         """Within, attention runs on one GPU's kernels, and autocast is CUDA's."""
-        self._attention = attention
+        self._attention, self._backend.gpu = attention, attention.gpu
         with self._autocast.cache(), _FilledOnTheHost():
             yield
 
@@ -147,8 +146,25 @@ class _Device:
 _device = cache(_Device)
 
 
+class Properties(NamedTuple):
+    """What is known of the GPU."""
+
+    name: str
+    total_memory: int
+    major: int
+    minor: int
+
+
 class _Backend:
-    """What torch asks of `torch.cuda`, for a device with nothing in it."""
+    """What is asked of `torch.cuda`, for a device with nothing in it."""
+
+    def __init__(self) -> None:
+        self.gpu: GPU | None = None
+
+    def get_device_properties(self, device: object = None) -> Properties:
+        """Return what is known of the GPU that the device stands for."""
+        assert self.gpu is not None
+        return Properties(self.gpu.title, self.gpu.memory_bytes, *self.gpu.capability)
 
     @staticmethod
     def is_available() -> bool:
@@ -197,7 +213,7 @@ class _FilledOnTheHost(TorchFunctionMode):
     ) -> Any:
         given = kwargs or {}
         device = given.get("device")
-        if func in (torch.tensor, torch.as_tensor) and device is not None:
-            if torch.device(device).type == NAME:
-                return func(*args, **{**given, "device": "cpu"}).to(device)
+        makes = func in (torch.tensor, torch.as_tensor)
+        if makes and device is not None and torch.device(device).type == FAKE_DEVICE:
+            return func(*args, **{**given, "device": "cpu"}).to(device)
         return func(*args, **given)

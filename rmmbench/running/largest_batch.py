@@ -14,6 +14,7 @@ from rmmbench.running.events import Event
 from rmmbench.running.isolation import process
 from rmmbench.running.sweeping import Launcher, sweep
 from rmmbench.spec.case import Case
+from rmmbench.spec.gpus import DEFAULT_GPU
 
 FIRST = 8
 """The batch that is predicted first."""
@@ -168,7 +169,9 @@ def find(
         RunError: If a record cannot be written; those before it stand.
     """
     cases = list(cases)
-    lines = [Line(_at(case, memory_device="predict")) for case in cases]
+    lines = [
+        Line(_at(case, memory_device="predict", gpu=case.gpu or DEFAULT_GPU)) for case in cases
+    ]
     yield from _search(run, lines, launcher, retry=retry)
     if any(case.memory_device != "predict" for case in cases):
         lines = [Line(_at(case), start) for case, start in zip(cases, _starts(lines), strict=True)]
@@ -233,7 +236,7 @@ def _at(case: Case, **changes: Any) -> Case:
 
 
 def _timed(line: Line, time_device: Literal["cuda", "cpu"]) -> Case:
-    where = {"memory_device": None, "time_device": time_device}
+    where = {"memory_device": None, "gpu": None, "time_device": time_device}
     return line.at(line.fits).model_copy(update=where)
 
 

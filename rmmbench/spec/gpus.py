@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from rmmbench.errors import UnknownNameError
-from rmmbench.units import GIB
+from rmmbench.units import GIB, format_bytes
 
 _SMALL_WORKSPACE: Final = 8_519_680
 _LARGE_WORKSPACE: Final = 32 * 2**20
@@ -25,6 +25,12 @@ class GPU(NamedTuple):
     capability: tuple[int, int]
 
     @property
+    def summary(self) -> str:
+        """The product, its memory and its compute capability."""
+        major, minor = self.capability
+        return f"{self.title}: {format_bytes(self.memory_bytes)}, capability {major}.{minor}"
+
+    @property
     def cublas_workspace_bytes(self) -> int:
         """What cuBLAS takes for each thread that multiplies matrices (torch 1.11 and later).
 
@@ -40,18 +46,18 @@ def _gpu(name: str, title: str, gibibytes: int, major: int, minor: int) -> tuple
 
 GPUS: Final = dict(
     [
-        _gpu("v100", "Tesla V100 32 GB", 32, 7, 0),
-        _gpu("v100-16gb", "Tesla V100 16 GB", 16, 7, 0),
+        _gpu("v100", "Tesla V100", 32, 7, 0),
+        _gpu("v100-16gb", "Tesla V100", 16, 7, 0),
         _gpu("t4", "Tesla T4", 16, 7, 5),
-        _gpu("a100", "A100 80 GB", 80, 8, 0),
-        _gpu("a100-40gb", "A100 40 GB", 40, 8, 0),
+        _gpu("a100", "A100", 80, 8, 0),
+        _gpu("a100-40gb", "A100", 40, 8, 0),
         _gpu("a10", "A10", 24, 8, 6),
         _gpu("a40", "A40", 48, 8, 6),
         _gpu("rtx3090", "GeForce RTX 3090", 24, 8, 6),
         _gpu("l4", "L4", 24, 8, 9),
         _gpu("l40s", "L40S", 48, 8, 9),
         _gpu("rtx4090", "GeForce RTX 4090", 24, 8, 9),
-        _gpu("h100", "H100 80 GB", 80, 9, 0),
+        _gpu("h100", "H100", 80, 9, 0),
         _gpu("h200", "H200", 141, 9, 0),
         _gpu("b200", "B200", 180, 10, 0),
         _gpu("rtx5090", "GeForce RTX 5090", 32, 12, 0),
@@ -61,6 +67,9 @@ GPUS: Final = dict(
 (developer.nvidia.com/cuda-gpus)."""
 
 DEFAULT_GPU: Final = "a100"
+
+FAKE_DEVICE: Final = "fakecuda"
+"""The type of device that stands for a GPU where there is none."""
 
 
 def find_gpu(name: str) -> GPU:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from rmmbench.fakes.device import FakeGPU, fake_gpu
 from rmmbench.fakes.mode import fake_tensors, why_not_fake
+from rmmbench.measures.memory.counting import CountedWork
 from rmmbench.measures.memory.garbage import no_garbage_goes
 from rmmbench.measures.memory.saved import saved_inputs
-from rmmbench.measures.memory.work import CountedWork
 from rmmbench.measures.step import Prepare, TrainingStep, tensors_of
 from rmmbench.results.counts import Counts
 from rmmbench.results.record import Memory
@@ -37,9 +37,7 @@ class Prediction(NamedTuple):
 
 
 @no_garbage_goes()
-def predict_step(
-    prepare: PrepareOn, gpu: GPU, attention_kernel: str | None = None
-) -> Prediction:
+def predict_step(prepare: PrepareOn, gpu: GPU, attention_kernel: str | None = None) -> Prediction:
     """Return what a training step would take on a GPU that is not there.
 
     Only for processes of rmmbench's own; see `rmmbench.fakes.device`.
@@ -74,7 +72,9 @@ def predict_memory(prepare: Prepare) -> Memory:
 
 
 @contextmanager
-def followed(gpu: GPU | None = None, attention_kernel: str | None = None) -> Iterator[FakeGPU | None]:
+def followed(
+    gpu: GPU | None = None, attention_kernel: str | None = None
+) -> Iterator[FakeGPU | None]:
     """Within, make only fake tensors; give the fake GPU for them, if one is asked for.
 
     Raises:

@@ -1,7 +1,8 @@
 """Live bytes of tensors, counted as operators make them and as their last reference goes."""
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -54,6 +55,18 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._blocks: dict[int, Block | None] = {}
         self._workspaces: dict[Any, Workspace] = {}
         self._events: list[tuple[int, int | None]] | None = None
+        self._is_paused = False
+
+    def __enter__(self) -> "LiveBytes":
+        """Begin to count."""
+        _COUNTING.append(self)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Stop."""
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        _COUNTING.remove(self)
 
     def __torch_dispatch__(
         self,
@@ -63,6 +76,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run the operator and count what it made."""
+        if self._is_paused:
+            return func(*args, **(kwargs or {}))
         if func in ops.OPERATORS:
             self._count_workspace(func, *args)
         if self._gpu is not None:
@@ -151,12 +166,29 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._events.append((key, None))
 
 
+_COUNTING: list[LiveBytes] = []
+
+
+@contextmanager
+def nothing_counted() -> Iterator[None]:
+    """Within, what was counting does not count: what runs is no part of the step."""
+    counting = [each for each in _COUNTING if not each._is_paused]
+    for each in counting:
+        each._is_paused = True
+    try:
+        yield
+    finally:
+        for each in counting:
+            each._is_paused = False
+
+
 def _sketch_again(func: Any, x: Tensor, proj_dim: int, name: str, key: Tensor | None) -> None:
     """Do what an operator does inside."""
     sketch = sketches.get(name)
     # Bytes do not depend on the seed, and a fake one has no value.
     if key is None or key.dim() == 0:
-        key = torch.tensor(0, device=x.device)
+        # On the CPU the seed of a generator is read.
+        key = torch.tensor(0, device="cpu") if x.is_cpu else x.new_zeros((), dtype=torch.int64)
     if func is ops.sketch:
         sketch.project(x, proj_dim, sketch.draw(x, proj_dim, key))
     elif func is ops.project:

@@ -1,4 +1,4 @@
-"""Counts the work of a training step on fake tensors, beside its memory: nothing of it is a time."""
+"""Counts the work of a training step on fake tensors, beside its memory; none of it is a time."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -38,9 +38,7 @@ class CountedWork(LiveBytes):  # type: ignore[no-untyped-call]
     def counts(self) -> Counts:
         """Stop, and return what was counted."""
         self._is_counting = False
-        return Counts(
-            flops=self._flops, moved_bytes=self._moved_bytes, operator_calls=self._calls
-        )
+        return Counts(flops=self._flops, moved_bytes=self._moved_bytes, operator_calls=self._calls)
 
     _is_counting = False
 

@@ -95,7 +95,9 @@ class Attention:
                 query, given = call.query, str(call.query.dtype).removeprefix("torch.")
                 mask = "a mask" if call.attn_mask is not None else "no mask"
                 what = f"{given}, heads of {query.shape[-1]} and {mask} on {self.gpu.name}"
-                raise ValueError(f"attention_kernel '{self.asked}' cannot take {what}; leave it out")
+                raise ValueError(
+                    f"attention_kernel '{self.asked}' must be one that takes {what}; leave it out"
+                )
             return self.asked
         usual = ("flash", "efficient", "math")
         # cuDNN 9.15.1 and later comes first on these, which wheels for CUDA 13 have.

@@ -140,7 +140,8 @@ class Autocast:
         if not self._is_cast(value) or value.dtype == dtype:
             return value
         is_parameter = value.requires_grad and value.is_leaf and not value._is_view()
-        if not (is_parameter and value.dtype == torch.float32 and torch.is_autocast_cache_enabled()):
+        is_kept = is_parameter and value.dtype == torch.float32
+        if not (is_kept and torch.is_autocast_cache_enabled()):
             return value.to(dtype)
         kept = self._casts.get(id(value))
         if kept is None:
