@@ -13,7 +13,7 @@ from rmmbench.sketches.sketch import Moments
 
 
 class CountSketch(Binned):
-    """Bins are independent, so that some hold many rows and some none."""
+    """Each row's bin is independent, so some bins hold many rows and some none."""
 
     def _bins(
         self, rows: int, proj_dim: int, seed: Tensor | torch.Generator
