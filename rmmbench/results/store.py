@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
@@ -239,6 +239,9 @@ class Run:
             raise RunError(f"{there}; go on where and as it was begun, or {hint}")
 
 
+_MEASURED: Final = ("memory", "timing", "conditions", "counts")
+
+
 def _line(record: Record) -> bytes:
     """Return the line of a record; of one that nobody could read, the line of an error."""
     try:
@@ -251,7 +254,7 @@ def _line(record: Record) -> bytes:
             "outcome": "error",
             "reason": f"what was measured makes no record: {error}",
             "environment": record.environment,
-            "missing": dict.fromkeys(("memory", "timing", "conditions"), "they make no record"),
+            "missing": dict.fromkeys(_MEASURED, "they make no record"),
         }
         line = Record.model_validate(instead).model_dump_json().encode()
     return line
