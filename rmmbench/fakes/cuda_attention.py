@@ -127,9 +127,9 @@ class Attention:
         return is_consumer and width > 192 and (width <= 224 or dropout > 0)
 
     def _efficient(self, call: Call) -> bool:
-        dtypes = (torch.float32, *HALF)
+        dtypes = {torch.float32, *HALF}
         if self.gpu.capability < (8, 0):
-            dtypes = (torch.float32, torch.float16)
+            dtypes.remove(torch.bfloat16)
         query, key, value = call.query, call.key, call.value
         aligned = self._alignment(query.dtype)
         return (
@@ -166,7 +166,7 @@ def _flash(call: Call) -> Tensor:
     scale = width**-0.5 if call.scale is None else call.scale
     q, k, v = (_padded(each, _PADDED_TO["flash"]) for each in call[:3])
     how = (call.dropout_p, call.is_causal, False)
-    output = aten._scaled_dot_product_flash_attention(q, k, v, *how, scale=scale)[0]
+    output: Tensor = aten._scaled_dot_product_flash_attention(q, k, v, *how, scale=scale)[0]
     return output[..., :width]
 
 
@@ -177,7 +177,8 @@ def _efficient(call: Call) -> Tensor:
         bias = _padded(bias, _PADDED_TO["efficient"])[..., :length]
         bias = bias.expand(*call.query.shape[:-1], call.key.shape[-2])
     inputs = (call.query, call.key, call.value, bias, call.trains, call.dropout_p, call.is_causal)
-    return aten._scaled_dot_product_efficient_attention(*inputs, scale=call.scale)[0]
+    output: Tensor = aten._scaled_dot_product_efficient_attention(*inputs, scale=call.scale)[0]
+    return output
 
 
 def _cudnn(call: Call) -> Tensor:
@@ -186,12 +187,14 @@ def _cudnn(call: Call) -> Tensor:
         bias = bias.expand(*call.query.shape[:-1], call.key.shape[-2])
     how = (bias, call.trains, call.dropout_p, call.is_causal, False)
     inputs = (call.query, call.key, call.value, *how)
-    return aten._scaled_dot_product_cudnn_attention(*inputs, scale=call.scale)[0]
+    output: Tensor = aten._scaled_dot_product_cudnn_attention(*inputs, scale=call.scale)[0]
+    return output
 
 
 def _math(call: Call) -> Tensor:
     how = {"scale": call.scale, "enable_gqa": call.enable_gqa}
-    return aten._scaled_dot_product_attention_math(*call[:6], None, **how)[0]
+    output: Tensor = aten._scaled_dot_product_attention_math(*call[:6], None, **how)[0]
+    return output
 
 
 def _bias(call: Call) -> Tensor | None:

@@ -1,10 +1,10 @@
 """A transformers config can be changed in the name of the model, and slips are told."""
 
 import pytest
+from rmmbench.nn.fakes import fake_tensors
 
 from rmmbench import models
 from rmmbench.models import _configs
-from rmmbench.nn.fakes import fake_tensors
 from rmmbench.spec.case import Case
 
 SMALL = "llama:hidden_size=64,intermediate_size=96,num_hidden_layers=1,num_attention_heads=4"

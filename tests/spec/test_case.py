@@ -114,6 +114,7 @@ OTHERS = {
     "optimizer": "sgd",
     "attention": "sdpa",
     "memory_device": "cpu",
+    "gpu": "h100",
     "time_device": "cpu",
     "projection_device": "cpu",
     "seed": 1,
