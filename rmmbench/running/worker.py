@@ -164,7 +164,7 @@ def _warn_of_prediction(draft: Draft) -> None:
             "attention 'sdpa' is predicted as PyTorch computes it without a fused kernel; a GPU's "
             "keeps less; use attention = 'eager', or measure on --device cuda"
         )
-    if draft.case.dtype == "bfloat16":
+    if draft.case.dtype in ("bfloat16", "float16"):
         draft.warnings.append(
             "autocast is predicted with the CPU's list of operators, which differs from CUDA's; "
             "measure on --device cuda for the last percent"

@@ -45,7 +45,7 @@ def measure_cuda_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         reserved_bytes=statistics["reserved_bytes.all.peak"],
         alloc_retries=statistics["num_alloc_retries"],
     )
-    return memory, disagreement(*peaks)
+    return memory, step.warnings() + disagreement(*peaks)
 
 
 def _peak(step: TrainingStep) -> int:
