@@ -1,10 +1,10 @@
-"""Signed sums of bins as one Triton kernel; `bins` is its twin.
+"""Signed sums of bins as one Triton kernel; its twin is in `bins`.
 
-A program owns a few bins and a block of features. It reads the rows of its bins by `order`, so that
-each element of X is read once, nothing is added atomically and the result repeats to the bit.
+A program owns a few bins and a block of features. It reads the rows of its bins by `order`, so each
+element of X is read once, nothing is added atomically, and the result is the same to the bit.
 """
 
-# ruff: noqa: N803, N806 -- what a kernel is compiled for has capitals, as in Triton's own code
+# ruff: noqa: N803, N806 -- constants of a kernel are in capitals, as in Triton's own code
 # mypy: disable-error-code="untyped-decorator"
 
 import torch
@@ -16,10 +16,10 @@ from torch import Tensor
 _TILE = 1024
 _WARPS = 4
 _BLOCK_FEATURES = 256
-# Rows of a bin that are read together, to hide how long memory takes.
+# Rows of a bin that are read together, to hide the latency of memory.
 _READS = 4
-# Programs that share the sum of all rows: 8 for each processor of an H100. More would read no
-# faster, and each writes a partial sum of its own, about 1 MiB together.
+# Programs that share the sum of all rows: 8 per processor of an H100. More would not read faster,
+# and each writes its own partial sum, about 1 MiB together.
 _PROGRAMS_WITH_TOTAL = 1024
 
 
@@ -39,13 +39,13 @@ def bin_sums_and_total(
 def _launch(
     x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor, *, with_total: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return each bin's signed sum, and sums of rows that add up to that of all, if asked for."""
+    """Return the signed sum of each bin, and partial sums of all rows if `with_total`."""
     rows, features = x.shape
     bins = len(starts)
     precise = torch.float64 if x.dtype == torch.float64 else torch.float32
     block_features = min(_BLOCK_FEATURES, triton.next_power_of_2(max(1, features)))
     lanes = _TILE // block_features
-    # Where bins are large several lanes share one, as long as each has rows to read at once.
+    # Several lanes share a large bin, as long as each has enough rows to read at once.
     parts = max(1, min(lanes, triton.next_power_of_2(rows // (bins * _READS) + 1) // 2))
     feature_blocks = triton.cdiv(features, block_features)
     programs = triton.cdiv(bins, lanes // parts)
@@ -98,9 +98,9 @@ def bin_sums_fwd_kernel(
     BLOCK_FEATURES: tl.constexpr,
     READS: tl.constexpr,
 ) -> None:
-    """Write the sums of every so-many-th block of bins for one block of features."""
+    """Write the sums of every `programs`-th block of bins for one block of features."""
     LANES: tl.constexpr = BLOCK_BINS * PARTS
-    # Neighbours read neighbouring features of the same rows.
+    # Neighbouring programs read neighbouring features of the same rows.
     feature_blocks = tl.cdiv(features, BLOCK_FEATURES)
     pid_bins = tl.program_id(0) // feature_blocks
     pid_features = tl.program_id(0) % feature_blocks
@@ -112,10 +112,10 @@ def bin_sums_fwd_kernel(
     total = tl.zeros((LANES, BLOCK_FEATURES), ACCUMULATOR)
     for first_bin in range(pid_bins * BLOCK_BINS, bins, programs * BLOCK_BINS):
         bin_of_lane = first_bin + lane_bin
-        # A lane past the last bin starts where it ends.
+        # A lane past the last bin starts at its own end.
         start = tl.load(starts_ptr + bin_of_lane, mask=bin_of_lane < bins, other=rows)
         end = tl.load(starts_ptr + bin_of_lane + 1, mask=bin_of_lane + 1 < bins, other=rows)
-        # (read, lane): each thread has all reads of its lanes, so it adds them up by itself.
+        # (read, lane): a thread has all reads of its lanes, so it adds them up alone.
         place = (start + lane_part)[None, :] + tl.arange(0, READS)[:, None] * PARTS
         sums = tl.zeros((LANES, BLOCK_FEATURES), ACCUMULATOR)
         for _ in range(tl.cdiv(tl.max(end - start, axis=0), READS * PARTS)):

@@ -1,11 +1,11 @@
-"""SᵀX as one Triton kernel that makes the entries of S inside the product; `dense` is its twin.
+"""SᵀX as one Triton kernel that makes the entries of S inside the product; its twin is in `dense`.
 
 A program owns a block of S's columns and of X's features. It goes down the rows, makes the piece of
-S that it needs from Philox, multiplies, and forgets it, so S is nowhere in memory. S is made again
-for each block of features, hence the blocks are as wide as the registers allow.
+S that it needs with Philox and multiplies, so S is never in memory. Every block of features makes S
+again, so blocks are as wide as the registers allow.
 """
 
-# ruff: noqa: N803 -- what a kernel is compiled for has capitals, as in Triton's own code
+# ruff: noqa: N803 -- constants of a kernel are in capitals, as in Triton's own code
 # mypy: disable-error-code="untyped-decorator"
 
 from typing import NamedTuple
@@ -18,21 +18,21 @@ from torch import Tensor
 from rmmbench.kernels import dense
 from rmmbench.kernels.philox import Use
 
-# Rows are divided among programs until there is one for each processor of an H100 or H200, where
-# each has no fewer rows than this. The partial results take 17 MiB at most.
+# Rows are divided among programs until each processor of an H100 or H200 has one, but not into
+# fewer rows than this. The partial results take 17 MiB at most.
 _PROGRAMS = 132
 _FEWEST_ROWS = 512
 
 
 class _Blocks(NamedTuple):
-    """Sizes that a program works in.
+    """The sizes of one program.
 
     Attributes:
-        columns: Of S; of signs, one counter's.
-        features: Of X.
-        rows: Multiplied at once.
-        warps: Of a program.
-        stages: Pieces of X that are on their way together.
+        columns: Columns of S; the signs of one counter.
+        features: Features of X.
+        rows: Rows that are multiplied at once.
+        warps: Warps of a program.
+        stages: Pieces of X that are loaded ahead.
     """
 
     columns: int
@@ -42,11 +42,12 @@ class _Blocks(NamedTuple):
     stages: int
 
 
-# On tensor cores: the accumulator takes half of the registers, 128 for each of 256 threads. More
-# stages would not fit a consumer GPU's 99 KiB of shared memory, and S takes longer than X to come.
+# On tensor cores the accumulator takes half of the registers, 128 for each of 256 threads. More
+# stages would not fit the 99 KiB of shared memory of a consumer GPU, and making S takes longer than
+# loading X.
 _HALF = _Blocks(128, 256, 64, 8, 2)
 _TF32 = _Blocks(128, 256, 32, 8, 2)
-# Without them a product's operands are in registers too.
+# Without tensor cores the operands of a product are in registers too.
 _FLOAT = _Blocks(128, 64, 16, 8, 2)
 
 
@@ -93,7 +94,7 @@ def project(
 
 
 def _fitting(length: int, limit: int) -> int:
-    """Return the block that covers `length`, between the least a product takes and a limit."""
+    """Return the size of a block that covers `length`: from 16, as a product needs, to `limit`."""
     return min(limit, max(16, int(triton.next_power_of_2(length))))
 
 
@@ -139,7 +140,7 @@ def dense_fwd_kernel(
             s = _normals(seed, offs_rows, pid_columns, USE, BLOCK_ROWS, BLOCK_COLUMNS)
         else:
             s = _signs(seed, offs_rows, pid_columns, USE, BLOCK_COLUMNS)
-        # Rows past the last are 0 in X, so what S has there does not matter.
+        # X is 0 past the last row, so any entries of S do there.
         s = tl.trans(s.to(values.dtype))
         sums = tl.dot(s, values, sums, input_precision=PRECISION)
     offs_columns = pid_columns * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
@@ -159,16 +160,16 @@ def _signs(
     USE: tl.constexpr,
     BLOCK_COLUMNS: tl.constexpr,
 ) -> tl.tensor:
-    """Return ±1, shape (rows, columns): each row's are the 128 bits of one counter.
+    """Return ±1, shape (rows, columns); a row has the 128 bits of one counter.
 
-    A block of fewer columns than that is the only one.
+    A block of fewer columns is the only one.
     """
     w0, w1, w2, w3 = tl.philox(seed, offs_rows, pid_columns, USE, 0)
     offs_bits = tl.arange(0, BLOCK_COLUMNS)[None, :]
     low = tl.where(offs_bits < 32, w0[:, None], w1[:, None])
     high = tl.where(offs_bits < 96, w2[:, None], w3[:, None])
     bits = tl.where(offs_bits < 64, low, high) << (31 - offs_bits % 32).to(tl.uint32)
-    # The highest bit is a float's sign; the other number is 1.0.
+    # The highest bit is the sign of a float; the other bits are those of 1.0.
     return ((bits & 0x80000000) | 0x3F800000).to(tl.float32, bitcast=True)
 
 
@@ -181,12 +182,12 @@ def _normals(
     BLOCK_ROWS: tl.constexpr,
     BLOCK_COLUMNS: tl.constexpr,
 ) -> tl.tensor:
-    """Return normal numbers, shape (rows, columns): four from each counter, side by side."""
+    """Return normal numbers, shape (rows, columns), four from each counter side by side."""
     offs_groups = pid_columns * (BLOCK_COLUMNS // 4) + tl.arange(0, BLOCK_COLUMNS // 4)
     w0, w1, w2, w3 = tl.philox(seed, offs_rows[:, None], offs_groups[None, :], USE, 0)
     n0, n1 = _box_muller(w0, w1)
     n2, n3 = _box_muller(w2, w3)
-    # (row, group, pair, cosine or sine), and then the last three together.
+    # Shape (row, group, pair, cosine or sine); the last three become the columns.
     numbers = tl.join(tl.join(n0, n2), tl.join(n1, n3))
     return tl.reshape(numbers, (BLOCK_ROWS, BLOCK_COLUMNS))
 
@@ -194,7 +195,7 @@ def _normals(
 @triton.jit
 def _box_muller(radius_word: tl.tensor, angle_word: tl.tensor) -> tl.tensor:
     """Return two normal numbers from two words."""
-    # Divided by 2³², from the middle of each step: never 0, of which there is no logarithm.
+    # Divided by 2³², at the middle of each step: never 0, which has no logarithm.
     uniform = (radius_word.to(tl.float32) + 0.5) * 2.3283064365386963e-10
     radius = tl.sqrt(-2.0 * tl.log(uniform))
     angle = (angle_word.to(tl.float32) + 0.5) * (2.3283064365386963e-10 * 6.283185307179586)

@@ -1,6 +1,6 @@
-"""The swap-or-not permutation as one elementwise Triton kernel; `permutation` is its twin."""
+"""The swap-or-not permutation as one elementwise Triton kernel; its twin is in `permutation`."""
 
-# ruff: noqa: N803 -- what a kernel is compiled for has capitals, as in Triton's own code
+# ruff: noqa: N803 -- constants of a kernel are in capitals, as in Triton's own code
 # mypy: disable-error-code="untyped-decorator"
 
 import torch
@@ -11,8 +11,8 @@ from torch import Tensor
 from rmmbench.kernels.permutation import ROUNDS
 from rmmbench.kernels.philox import Use
 
-# Places a program. Each program makes the keys of all rounds for itself, 15 calls of Philox, which
-# costs less than to launch the kernels that would make them once.
+# Places per program. Each program makes the keys of all rounds itself: 15 calls of Philox cost less
+# than launching kernels that make them once.
 _BLOCK = 512
 
 
@@ -42,7 +42,7 @@ def permutation_fwd_kernel(
     USE: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """Write where each place is after all rounds."""
+    """Write where all rounds move each place."""
     tl.static_assert(ROUNDS % 4 == 0, "the keys of four rounds are the words of one counter")
     offs_places = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     seed = tl.load(seed_ptr)
@@ -65,6 +65,6 @@ def _swap(place: tl.tensor, rows: tl.tensor, k: tl.tensor, a: tl.tensor, b: tl.t
     partner = tl.umulhi(k, tl.cast(rows, tl.uint32)).to(tl.int32) - place
     partner = tl.where(partner < 0, partner + rows, partner)
     larger = tl.maximum(place, partner).to(tl.uint32)
-    # Modulo 2³², so unsigned; the highest bit says whether they swap.
+    # Unsigned, so modulo 2³²; the highest bit says whether they swap.
     moves = ((larger * a + b) >> 31) != 0
     return tl.where(moves, partner, place)

@@ -1,6 +1,6 @@
-"""Philox 4×32-10 as a Triton kernel; `philox` is its twin."""
+"""Philox 4×32-10 as a Triton kernel; its twin is in `philox`."""
 
-# ruff: noqa: N803 -- what a kernel is compiled for has capitals, as in Triton's own code
+# ruff: noqa: N803 -- constants of a kernel are in capitals, as in Triton's own code
 # mypy: disable-error-code="untyped-decorator"
 
 import torch
@@ -8,7 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# Counters a program: a few rows' signs are one program, and a million rows' bins still fill a GPU.
+# Counters per program: one program makes the signs of a few rows, and the bins of a million rows
+# still fill a GPU.
 _BLOCK = 256
 
 
@@ -20,11 +21,11 @@ def stream(seed: Tensor, count: int, use: int) -> Tensor:
 def stream_from(
     seed: Tensor, count: int, *, first: int, column: int, use: int, last: int
 ) -> Tensor:
-    """Return `count` words of the counters (first, column, use, last), (first + 1, …) and so on."""
+    """Return `count` words of the counters (place, column, use, last), place from `first` on."""
     words = torch.empty(count, dtype=torch.int64, device=seed.device)
     if count:
         grid = (triton.cdiv(count, 4 * _BLOCK),)
-        # Said, because Triton 3.9 warns where whether to fuse is left open.
+        # enable_fp_fusion is given because Triton 3.9 warns where it is not.
         philox_fwd_kernel[grid](
             seed, words, count, first, column, use, last, BLOCK=_BLOCK, enable_fp_fusion=True
         )

@@ -1,9 +1,9 @@
-"""Products with an S of independent entries, drawn in pieces, applied, forgotten.
+"""SᵀX for an S of independent entries, which is drawn piece by piece and never stored.
 
-Entry (i, j) of S is a function of seed, i and j: of signs, Philox's bit j % 128 at the counter
-(i, j // 128); of normals, its number j % 4 at (i, j // 4). With blocks S is block-diagonal and j
-counts within the block. On the CPU normals are torch's own generator's, which is faster: there a
-seed means another S than on a GPU.
+Entry (i, j) of S depends on seed, i and j alone. A sign is Philox's bit j % 128 at the counter
+(i, j // 128), a normal number is number j % 4 at (i, j // 4). With blocks, S is block-diagonal and
+j counts within the block. On the CPU torch's own generator draws the normal numbers, which is
+faster; the same seed gives another S there than on a GPU.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch import Tensor
 from rmmbench.kernels import philox
 from rmmbench.kernels.launch import kernel_or_twin
 
-# Elements of a piece of S, so that with the bits it is made of it holds no more than 64 MiB.
+# Elements of a piece of S: with the bits that it is made of it takes no more than 64 MiB.
 _PIECE_ELEMENTS = 2**22
 _SIGNS_A_COUNTER, _NORMALS_A_COUNTER = 128, 4
 
@@ -37,9 +37,9 @@ def sign_entries(seed: Tensor, rows: range, columns: range, dtype: torch.dtype) 
 
 
 def normal_entries(seed: Tensor, rows: range, columns: range, dtype: torch.dtype) -> Tensor:
-    """Return normal numbers for the rows and columns of S, by Box and Muller from Philox's words.
+    """Return normal numbers for some rows and columns of S; columns must start at a multiple of 4.
 
-    Columns must start at a multiple of 4.
+    The method of Box and Muller makes them from Philox's words.
     """
     places = torch.arange(rows.start, rows.stop, device=seed.device).unsqueeze(1)
     groups = _groups(columns, _NORMALS_A_COUNTER, seed.device)
@@ -53,12 +53,12 @@ def normal_entries(seed: Tensor, rows: range, columns: range, dtype: torch.dtype
 
 
 def torch_normals(seed: Tensor) -> Entries:
-    """Return entries that are the next numbers of a generator of torch's own, whatever is asked."""
+    """Return entries that torch's own generator draws in the order of the calls."""
     generator = torch.Generator(seed.device).manual_seed(int(seed))
 
     def entries(_: Tensor, rows: range, columns: range, dtype: torch.dtype) -> Tensor:
         precise = torch.float64 if dtype == torch.float64 else torch.float32
-        # A column's numbers lie together: then the product reads them fastest.
+        # The product reads S fastest if the numbers of a column are adjacent.
         size = (len(columns), len(rows))
         numbers = torch.randn(size, generator=generator, dtype=precise, device=seed.device)
         return numbers.to(dtype).T
@@ -74,9 +74,9 @@ def project(x: Tensor, proj_dim: int, block_rows: int, seed: Tensor, entries: En
         proj_dim: Columns of S, the same number for each block.
         block_rows: Rows a block; all of them, or a divisor.
         seed: One int64 number on x's device.
-        entries: What S is made of.
+        entries: Returns the entries of S.
     """
-    # A kernel makes these entries, and tensor cores have no use for float64.
+    # The kernel makes these two kinds of entries; tensor cores do not help with float64.
     has_kernel = entries in (sign_entries, normal_entries) and x.dtype != torch.float64
     kernel = "_triton_dense:project" if has_kernel else None
     return kernel_or_twin(kernel, project_twin, x, proj_dim, block_rows, seed, entries)
@@ -85,12 +85,12 @@ def project(x: Tensor, proj_dim: int, block_rows: int, seed: Tensor, entries: En
 def project_twin(
     x: Tensor, proj_dim: int, block_rows: int, seed: Tensor, entries: Entries
 ) -> Tensor:
-    """Return what `project` does, in PyTorch's own operators: S is drawn in pieces."""
+    """Compute `project` with PyTorch's own operators; S is drawn in pieces."""
     blocks, features = x.shape[0] // block_rows, x.shape[1]
     columns = proj_dim // blocks
     x_proj = x.new_empty(blocks, columns, features)
     width = columns_at_once(columns, block_rows)
-    # Small blocks are drawn together, as many as fit; signs are drawn 128 columns at least.
+    # As many small blocks as fit are drawn together; signs are drawn for at least 128 columns.
     drawn = block_rows * -(-width // _SIGNS_A_COUNTER) * _SIGNS_A_COUNTER
     together = max(1, _PIECE_ELEMENTS // drawn) if width == columns else 1
 
@@ -109,11 +109,11 @@ def project_twin(
 
 
 def split_scale(columns: int) -> tuple[float, float]:
-    """Return columns^−½ as a power of two and what is left of it, in [1, 2).
+    """Return a power of two and a factor in [1, 2) whose product is columns^−½.
 
-    Entries ±columns^−½ would be rounded to x's dtype all alike, and the gradient be biased: in
-    bfloat16 by up to 0.8 %. A power of two is exact. The rest comes after the sums and before they
-    are rounded: near 1 it would be lost in numbers that have been.
+    Entries ±columns^−½ would all be rounded to x's dtype in the same direction, which would bias
+    the gradient, in bfloat16 by up to 0.8 %. A power of two is exact. The factor multiplies the
+    sums before they are rounded; applied later, a factor near 1 would be lost.
     """
     scale = columns**-0.5
     power = 2.0 ** math.floor(math.log2(scale))
@@ -128,14 +128,14 @@ def _project_piece(
     factor: float,
     out: Tensor,
 ) -> None:
-    """Write some columns' SᵀX for blocks that follow one another from row `first` on.
+    """Write SᵀX for some columns of S and for consecutive blocks.
 
     Args:
         x: Shape (blocks, rows, features).
-        first: The number of the first row.
-        columns: Of S.
+        first: The number of the first row in S.
+        columns: The columns of S.
         entries: Returns S for rows and columns.
-        factor: What the sums are multiplied with.
+        factor: Multiplies the sums.
         out: Shape (blocks, columns, features).
     """
     blocks, rows, features = x.shape
@@ -144,7 +144,7 @@ def _project_piece(
         s = entries(range(first, first + blocks * rows), columns).view(blocks, rows, len(columns))
         torch.baddbmm(out, s.transpose(1, 2), x, beta=0, alpha=factor, out=out)
         return
-    # A block of more rows than can be drawn together is there alone.
+    # A block with more rows than can be drawn together comes alone.
     precise = torch.promote_types(x.dtype, torch.float32)
     total = x.new_zeros(len(columns), features, dtype=precise)
     for row in range(0, rows, height):
@@ -154,9 +154,9 @@ def _project_piece(
 
 
 def columns_at_once(columns: int, block_rows: int) -> int:
-    """Return how many columns of S to draw together: of its size alone, so that X and Y agree."""
+    """Return how many columns of S to draw together; X and Y need the same, so S alone decides."""
     fits = _PIECE_ELEMENTS // block_rows // _SIGNS_A_COUNTER * _SIGNS_A_COUNTER
-    # An eighth where S is small, so that a piece is not the peak of a small model.
+    # An eighth of a small S, so that a piece is not the peak of a small model.
     eighth = -(-columns // (8 * _SIGNS_A_COUNTER)) * _SIGNS_A_COUNTER
     return min(columns, max(_SIGNS_A_COUNTER, min(fits, eighth)))
 

@@ -1,8 +1,8 @@
-"""Takes a Triton kernel where one can run, and its PyTorch twin everywhere else.
+"""Runs a Triton kernel where one can run, and its PyTorch twin everywhere else.
 
-Triton is optional. It is imported at the first launch; where that fails, or a kernel does not
-compile or is too large for the GPU, its twin takes over for the rest of the process. The first time
-a warning says so. Any other error, of memory above all, is the caller's.
+Triton is optional. It is imported at the first launch. If that fails, or a kernel does not compile
+or is too large for the GPU, its twin takes over for the rest of the process, and a warning says so
+once. Any other error, such as out of memory, is raised.
 """
 
 import re
@@ -22,8 +22,8 @@ T = TypeVar("T")
 
 Path = Literal["triton", "torch", "both"]
 
-# What says in a RuntimeError that there is no such kernel here: Triton's build and its compiler,
-# its search for a driver, and the driver where it loads one or does not have what it takes.
+# Messages of a RuntimeError that mean the kernel cannot run here. They come from Triton's build,
+# its compiler and its search for a driver, and from a driver that cannot load the kernel.
 _NO_KERNEL = re.compile(
     r"Failed to find C compiler|Failed to load newly compiled|Cannot find ptxas"
     r"|PassManager::run failed|Triton only support|active drivers|is not active|libcuda\.so"
@@ -39,18 +39,18 @@ _taken: set[Literal["triton", "torch"]] = set()
 def kernel_or_twin(
     kernel: str | None, twin: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Return what the kernel gives for some arguments; what its twin gives where it cannot run.
+    """Return the result of the kernel, or of its twin where the kernel cannot run.
 
     Args:
-        kernel: "file:function" in this folder; takes what the twin takes. None where there is none.
-        twin: The same in PyTorch's own operators.
-        args: The twin's arguments, at least one tensor among them.
-        kwargs: More of them.
+        kernel: "file:function" in this folder, with the twin's parameters; None if there is none.
+        twin: The same computation in PyTorch's own operators.
+        args: The arguments, at least one of them a tensor.
+        kwargs: More arguments.
     """
     tensors = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, Tensor)]
     if kernel is not None and kernel not in _failed and usable(*tensors):
         try:
-            # Triton launches on the current device, whichever its arguments are on.
+            # Triton launches on the current device, even if its arguments are on another.
             with torch.cuda.device_of(tensors[0]):  # type: ignore[no-untyped-call]
                 result = cast("Callable[P, T]", _load(kernel))(*args, **kwargs)
         except Exception as error:
@@ -66,28 +66,28 @@ def kernel_or_twin(
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Return whether kernels can take these tensors: real ones, all on one GPU."""
+    """Return whether kernels can read these tensors: real ones, all on one GPU."""
     if not tensors[0].is_cuda:
         return False
-    # A kernel reads what is in memory: of a negative view, numbers of the other sign.
+    # A kernel reads memory as it is, and a negative view has the other sign there.
     if not _are_real(*tensors) or any(tensor.is_neg() for tensor in tensors):
         return False
     return len({tensor.device for tensor in tensors}) == 1
 
 
 def note_sketch(x: Tensor) -> None:
-    """Note that a sketch of x was computed, by PyTorch's operators if no kernel was asked."""
+    """Note that a sketch of x was computed: with PyTorch's operators, if no kernel was asked."""
     if not _taken and _are_real(x):
         _taken.add("torch")
 
 
 def path_taken() -> Path | None:
-    """Return what sketches of this process ran on: kernels, twins or both; None if none has run."""
+    """Return what computed the sketches of this process; None if there was no sketch."""
     return "both" if len(_taken) > 1 else next(iter(_taken), None)
 
 
 def complaint() -> str | None:
-    """Return why a kernel did not run where it should, what that means and what to do, or None."""
+    """Return why a kernel could not run, what that means and what to do; None if all could."""
     if not _failed:
         return None
     observed = f"a Triton kernel cannot run here ({next(iter(_failed.values()))})"
@@ -96,21 +96,21 @@ def complaint() -> str | None:
 
 
 def means_no_kernel(error: Exception) -> bool:
-    """Tell whether an error says that a kernel cannot be imported, compiled or fitted in here."""
+    """Return whether an error says that a kernel cannot be imported, compiled or loaded here."""
     if is_out_of_memory(error):
         return False
-    # By name, as Triton need not be there: it could not compile, or a GPU has too few registers.
+    # Triton may be absent, so its errors are known by name: no compilation, too few registers.
     is_tritons = any(kind.__module__.split(".")[0] == "triton" for kind in type(error).__mro__)
-    # A compiler failed, or the folder where kernels are kept did.
+    # A compiler failed, or Triton's cache folder cannot be written.
     if is_tritons or isinstance(error, ImportError | OSError | subprocess.SubprocessError):
         return True
     if isinstance(error, AttributeError):
-        return "triton" in str(error)  # of another version
+        return "triton" in str(error)  # another version of Triton
     return isinstance(error, RuntimeError | AssertionError) and bool(_NO_KERNEL.search(str(error)))
 
 
 def _are_real(*tensors: Tensor) -> bool:
-    # Whatever stands for a tensor, such as a fake one, has no memory for a kernel to read.
+    # A subclass, such as a fake tensor, may have no memory for a kernel to read.
     plain = all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
     return plain and not torch.compiler.is_compiling()
 

@@ -1,11 +1,11 @@
 """A random permutation of any number of rows, computed place by place, without sorting.
 
 Swap-or-not [Hoang, Morris, Rogaway 2012, An enciphering scheme based on a card shuffle]: in each
-round place i and its partner K − i (mod rows) change places, or not, as a random bit of the larger
-of the two says. The bit is the highest of a·i + b modulo 2³², which is pairwise independent
-[Dietzfelbinger 1996, Universal hashing and k-wise independent random variables]. In a round just
-one of two rows moves with probability ½, so after `ROUNDS` of them any two rows stand anywhere, but
-for a bias of 2^−ROUNDS. The variances of sketches ask for no more than pairs.
+round place i and its partner K − i (mod rows) are swapped if a random bit of the larger of the two
+is set. The bit is the highest of a·i + b modulo 2³², which is pairwise independent
+[Dietzfelbinger 1996, Universal hashing and k-wise independent random variables]. In each round
+exactly one of two rows moves with probability ½, so after `ROUNDS` rounds the places of any two
+rows are uniform up to a bias of 2^−ROUNDS. The variances of sketches depend on pairs alone.
 """
 
 import torch
@@ -16,12 +16,12 @@ from rmmbench.kernels.launch import kernel_or_twin
 
 ROUNDS = 20
 
-# Rounds are drawn together, as many as keep a temporary tensor at this size.
+# Elements of a temporary tensor; it decides how many rounds are drawn together.
 _GROUP_ELEMENTS = 2**16
 
 
 def round_keys(seed: Tensor, rows: int) -> Tensor:
-    """Return each round's K (below `rows`), a and b, int32, shape (3, ROUNDS)."""
+    """Return K (below `rows`), a and b of each round, int32, shape (3, ROUNDS)."""
     w = philox.philox_stream(seed, 3 * ROUNDS, philox.Use.PERMUTATION).view(3, ROUNDS)
     return torch.stack([(w[0] * rows) >> 32, w[1], w[2]]).to(torch.int32)
 
@@ -29,7 +29,7 @@ def round_keys(seed: Tensor, rows: int) -> Tensor:
 def permutation(seed: Tensor | torch.Generator, rows: int) -> Tensor:
     """Return a random permutation of range(rows), int32, on the seed's device.
 
-    On a CPU torch's generator draws it (see `philox`): one operator in place of hundreds.
+    On a CPU torch's generator draws it with one operator instead of hundreds; see `philox`.
     """
     if isinstance(seed, torch.Generator) or seed.device.type == "cpu":
         generator = philox.host_generator(seed, philox.Use.PERMUTATION)
@@ -38,7 +38,7 @@ def permutation(seed: Tensor | torch.Generator, rows: int) -> Tensor:
 
 
 def permutation_twin(seed: Tensor, rows: int) -> Tensor:
-    """Return what `permutation` does on a GPU, in PyTorch's own operators."""
+    """Compute a GPU's `permutation` with PyTorch's own operators."""
     places = torch.arange(rows, device=seed.device, dtype=torch.int32)
     order = places
     keys = round_keys(seed, rows).unsqueeze(2)

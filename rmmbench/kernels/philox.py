@@ -2,12 +2,11 @@
 
 Salmon, Moraes, Dror, Shaw (2011): Parallel random numbers: as easy as 1, 2, 3. SC'11.
 
-The seed is Philox's 64-bit key. Of its four counter words the first two are a place (a row and a
-block of columns, say), the third is what the bits are for, the fourth is 0.
+The seed is Philox's 64-bit key. The first two of the four counter words are a place, such as a row
+and a block of columns. The third is the `Use` of the bits, the fourth is 0.
 
-What is asked for as a stream, from its start, is torch's own generator's on a CPU: there Philox is
-a hundred operators, which for few rows take longer than the layer. So a seed means other bits there
-than on a GPU.
+On a CPU torch's own generator draws whole streams: Philox takes a hundred operators there, which
+for few rows is longer than the layer. So the same seed gives other bits than on a GPU.
 """
 
 from enum import IntEnum
@@ -25,7 +24,7 @@ _ROUNDS = 10
 
 
 class Use(IntEnum):
-    """What bits are for: each use has counters of its own."""
+    """The purpose of random bits; each has its own counters."""
 
     SIGNS = 0
     PERMUTATION = 1
@@ -49,7 +48,7 @@ def words(seed: Tensor, places: Tensor, columns: Tensor | int, use: int, last: i
     """
     second = torch.as_tensor(columns, device=places.device)
     places, second = torch.broadcast_tensors(places, second)  # type: ignore[no-untyped-call]
-    # Two lanes, (c0, c2) and (c1, c3): a round multiplies the first and mixes in the second.
+    # Two lanes, (c0, c2) and (c1, c3): a round multiplies the first and mixes in the second one.
     even = torch.stack([places, torch.full_like(places, use)])
     odd = torch.stack([second, torch.full_like(places, last)])
     lanes = (2, *[1] * places.dim())
@@ -57,7 +56,7 @@ def words(seed: Tensor, places: Tensor, columns: Tensor | int, use: int, last: i
     key = torch.stack([seed & WORD, (seed >> 32) & WORD]).view(lanes)
     step = _constants(_KEY_STEPS, places).view(lanes)
     for number in range(_ROUNDS):
-        # Modulo 2⁶⁴, where int64 wraps; the shift brings copies of the sign, so mask them away.
+        # int64 wraps modulo 2⁶⁴. The shift brings in copies of the sign, which are masked away.
         product = even * multipliers
         low = product & WORD
         round_key = (key + number * step).bitwise_and_(WORD)
@@ -67,9 +66,9 @@ def words(seed: Tensor, places: Tensor, columns: Tensor | int, use: int, last: i
 
 
 def stream(seed: Tensor, count: int, use: int) -> Tensor:
-    """Return `count` words of one use, int64 below 2³²; Philox's, four of each counter in turn.
+    """Return `count` words of one use, int64 below 2³².
 
-    On a CPU they are those of torch's generator.
+    They are `philox_stream`'s on a GPU, and torch's generator's on a CPU.
     """
     if seed.device.type == "cpu":
         drawn = torch.empty(count, dtype=torch.int64, device=seed.device)
@@ -78,12 +77,12 @@ def stream(seed: Tensor, count: int, use: int) -> Tensor:
 
 
 def philox_stream(seed: Tensor, count: int, use: int) -> Tensor:
-    """Return `count` words of one use, int64 below 2³², four of each counter in turn."""
+    """Return `count` of Philox's words of one use, int64 below 2³², four from each counter."""
     return kernel_or_twin("_triton_philox:stream", stream_twin, seed, count, use)
 
 
 def stream_twin(seed: Tensor, count: int, use: int) -> Tensor:
-    """Return what `philox_stream` does, in PyTorch's own operators."""
+    """Compute `philox_stream` with PyTorch's own operators."""
     places = torch.arange(-(-count // 4), device=seed.device)
     return words(seed, places, 0, use).T.flatten()[:count]
 
@@ -91,17 +90,17 @@ def stream_twin(seed: Tensor, count: int, use: int) -> Tensor:
 def host_generator(seed: Tensor | torch.Generator, use: int) -> torch.Generator:
     """Return torch's generator for one use of a seed on the CPU; a generator is returned as it is.
 
-    To make one takes longer than to draw for a few rows, so several draws may share one.
+    Making one takes longer than drawing for a few rows, so several draws may share one.
     """
     if isinstance(seed, torch.Generator):
         return seed
-    # It takes 32 bits: the upper half of a product with each bit of both in it.
+    # The generator takes 32 bits: the upper half of a product that every bit of both enters.
     mixed = (int(seed) + use * 0xD1342543DE82EF95) * 0x9E3779B97F4A7C15
     return torch.Generator().manual_seed(mixed >> 32 & WORD)
 
 
 def below(seed: Tensor | torch.Generator, count: int, bound: int, use: int) -> Tensor:
-    """Return `count` numbers below a bound, int32; on a CPU torch's generator draws them."""
+    """Return `count` random numbers from 0 to below `bound`, int32."""
     if isinstance(seed, torch.Generator) or seed.device.type == "cpu":
         drawn = torch.empty(count, dtype=torch.int32, device=seed.device)
         return drawn.random_(0, bound, generator=host_generator(seed, use))
@@ -109,12 +108,12 @@ def below(seed: Tensor | torch.Generator, count: int, bound: int, use: int) -> T
 
 
 def sign_words(seed: Tensor, rows: int) -> Tensor:
-    """Return a random bit a row, packed: bit i % 32 of word i // 32 is row i's; 1 is minus."""
+    """Return one random bit per row, packed: row i has bit i % 32 of word i // 32; 1 is minus."""
     return stream(seed, -(-rows // 32), Use.SIGNS)
 
 
 def unpack_signs(packed: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
-    """Return the signs, shape (rows,), +1 or −1, that `sign_words` has packed."""
+    """Return the signs that `sign_words` packed, +1 or −1, shape (rows,)."""
     shifts = torch.arange(32, device=packed.device)
     bits = (packed.unsqueeze(1) >> shifts).bitwise_and_(1).flatten()[:rows]
     return bits.to(dtype).mul_(-2).add_(1)
@@ -130,5 +129,5 @@ def signs(seed: Tensor | torch.Generator, rows: int, dtype: torch.dtype) -> Tens
 
 
 def _constants(values: tuple[int, int], like: Tensor) -> Tensor:
-    """Return two numbers, filled in where `like` is: a copy from the host would wait for a GPU."""
+    # Filled in on the device: a copy from the host would wait for the GPU.
     return torch.stack([like.new_full((), value) for value in values])

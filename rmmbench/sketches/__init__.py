@@ -45,22 +45,22 @@ def names() -> list[str]:
 
 
 def get(name: str, **settings: object) -> Sketch:
-    """Return the sketch called `name`, with settings of its own.
+    """Return the sketch called `name` with the given settings.
 
     Args:
         name: A registered name; settings may follow, as in "gaussian:block_rows=128".
-        settings: By name; those that are None are left out.
+        settings: Settings by name; None leaves the default.
 
     Raises:
         UnknownNameError: A ValueError, if there is no such sketch.
-        TypeError: If a setting is not of its type, or no sketch has one of this name.
-        ValueError: If the sketch has no such setting, or it is out of its range.
+        TypeError: If a setting has the wrong type, or no sketch has a setting of this name.
+        ValueError: If this sketch has no such setting, or the value is out of its range.
     """
     return _get(written(name, settings) if settings else name)
 
 
 def settings_of(name: str) -> "type[Settings]":
-    """Return the class of what the sketch called `name` can be set to; torch is not imported."""
+    """Return the class of a sketch's settings; torch is not imported."""
     from rmmbench.spec.settings import Settings
 
     return SKETCHES.settings(name) or Settings
@@ -74,7 +74,7 @@ def _get(text: str) -> Sketch:
 
 
 def _checked(name: str, given: Mapping[str, object]) -> dict[str, object]:
-    """Return settings of a sketch as its constructor takes them, if they make sense."""
+    """Return the settings as the sketch's constructor takes them, if they are valid."""
     from pydantic import ValidationError
 
     from rmmbench.spec.strict import complaint

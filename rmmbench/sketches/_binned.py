@@ -1,7 +1,6 @@
-"""Sketches with one entry ±1 a row: X's rows are added up, with signs, in bins."""
+"""Sketches whose S has one entry ±1 per row: the rows of X are added up in bins, with signs."""
 
 from abc import abstractmethod
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -10,15 +9,12 @@ from rmmbench.kernels import philox
 from rmmbench.kernels.bins import bin_sums, bin_sums_and_total
 from rmmbench.sketches.sketch import Sketch
 
-# Numbers of a range that is kept, 64 of which are 1 MiB at most.
-_KEPT = 2**12
-
 
 class Binned(Sketch):
     """Each row goes into one of B_proj bins with a random sign; B·N work and no S."""
 
     def project_and_sum(self, y: Tensor, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return SᵀY and the sum of Y's rows, from one pass over Y where a kernel can run."""
+        """Return SᵀY and the sum of Y's rows, in one pass over Y where a kernel can run."""
         return self._with_key(self._project_and_sum, y, proj_dim, seed)
 
     def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
@@ -32,7 +28,7 @@ class Binned(Sketch):
         if not x.is_cpu:
             return *self._bins(rows, proj_dim, seed), philox.sign_words(seed, rows)
         generator = philox.host_generator(seed, philox.Use.BINS)
-        # A bag takes signs of its own dtype, and bfloat16 is summed by way of float32.
+        # torch's bag takes signs of its own dtype, and bfloat16 is summed in float32.
         dtype = torch.float32 if x.dtype == torch.bfloat16 else x.dtype
         signs = philox.signs(generator, rows, dtype)
         return *self._bins(rows, proj_dim, generator), signs
@@ -41,28 +37,11 @@ class Binned(Sketch):
     def _bins(
         self, rows: int, proj_dim: int, seed: Tensor | torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Return the rows by bin, and where each bin starts among them, both int32.
+        """Return the numbers of the rows, bin by bin, and where each bin starts, both int32.
 
-        On a CPU `seed` is the generator that the signs come from as well.
+        On a CPU `seed` is the generator that also draws the signs.
         """
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
-        """Return B·N: one signed addition an element of X."""
+        """Return B·N: one signed addition per element of X."""
         return rows * features
-
-
-def int_range(stop: int, step: int, device: torch.device) -> Tensor:
-    """Return 0, step, 2·step … below `stop`, int32; it must not be changed.
-
-    A short one on the CPU is made once: for few rows to make it takes as long as to draw signs.
-    """
-    # A mode (of fake tensors, say) must see the tensor made, and its tensor must not be kept.
-    is_kept = device.type == "cpu" and stop <= _KEPT and not torch._C._len_torch_dispatch_stack()
-    return (_kept_range if is_kept else _range)(stop, step, device)
-
-
-def _range(stop: int, step: int, device: torch.device) -> Tensor:
-    return torch.arange(0, stop, step, device=device, dtype=torch.int32)
-
-
-_kept_range = lru_cache(maxsize=64)(_range)

@@ -1,4 +1,4 @@
-"""Sketches that may treat consecutive rows as blocks."""
+"""Sketches that can divide the rows into blocks of consecutive rows."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class BlockSettings(Settings):
-    """How rows are divided.
+    """How the rows are divided.
 
     Attributes:
-        block_rows: Consecutive rows that make a block; None for no blocks, or those of the input.
+        block_rows: Consecutive rows per block; None for no blocks, or for the input's sequences.
     """
 
     block_rows: Annotated[Count | None, Setting("blocks of {}")] = None
@@ -24,17 +24,17 @@ class Blocked(Sketch):
     """A sketch with `BlockSettings`."""
 
     def __init__(self, block_rows: int | None = None) -> None:
-        """Take how many rows a block has."""
+        """Take the number of rows per block."""
         super().__init__(block_rows=block_rows)
         self.block_rows = block_rows
 
     @property
     def takes_any_rows(self) -> bool:
-        """Whether there are no blocks that rows must divide into."""
+        """Whether the rows need not divide into blocks."""
         return self.block_rows is None and not self.has_factors
 
     def sums(self, x: "Tensor", y: "Tensor") -> "Tensor":
-        """Return the moments of X and Y, with those of the blocks."""
+        """Return the moments of X and Y, including those of the blocks."""
         from rmmbench.sketches._sums import moment_sums
 
         return moment_sums(x, y, self.block_rows)

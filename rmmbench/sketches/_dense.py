@@ -1,4 +1,4 @@
-"""Sketches whose S has independent entries; it may be block-diagonal."""
+"""Sketches whose S has independent entries, or is block-diagonal with such blocks."""
 
 from torch import Tensor
 
@@ -8,12 +8,12 @@ from rmmbench.sketches._blocked import Blocked
 class DenseSketch(Blocked):
     """S with independent entries of mean 0 and variance 1 / B_proj; B·B_proj·N work.
 
-    With block_rows S is block-diagonal, its columns divided evenly among the blocks: as many times
-    less work as there are blocks, and the variance of each block by itself, added up.
+    With block_rows S is block-diagonal, and its columns are divided evenly among the blocks. The
+    work is divided by the number of blocks; the variance is the sum of the blocks' variances.
     """
 
     def check_size(self, x: Tensor, proj_dim: int) -> None:
-        """Raise ValueError for what no sketch can do, or columns that blocks cannot share."""
+        """Check a size like any sketch, and that the blocks can share the columns evenly."""
         super().check_size(x, proj_dim)
         blocks = self.blocks(x.shape[0])
         if proj_dim % blocks:
@@ -31,5 +31,5 @@ class DenseSketch(Blocked):
         return 2 * rows * proj_dim * features // self.blocks(rows)
 
     def blocks(self, rows: int) -> int:
-        """Return how many blocks `rows` are; one where there is no block_rows."""
+        """Return the number of blocks; 1 without block_rows."""
         return rows // (self.block_rows or rows)

@@ -1,4 +1,4 @@
-"""Transforms that are read off one real FFT of length B."""
+"""Transforms that are read from one real FFT of length B."""
 
 from abc import abstractmethod
 
@@ -9,9 +9,9 @@ from rmmbench.sketches._subsampled import SubsampledTransform
 
 
 class Fourier(SubsampledTransform):
-    """A transform whose rows are real and imaginary parts of a spectrum.
+    """A transform whose rows are the real and imaginary parts of a spectrum.
 
-    Real and imaginary parts in turn, its places are 2·frequency and 2·frequency + 1.
+    The real part of a frequency is at place 2·frequency, the imaginary part at the next place.
     """
 
     def _transform(

@@ -1,7 +1,7 @@
-"""Sketches by a fast orthonormal transform: random row signs, the transform, rows of it kept.
+"""Sketches that keep some rows of a fast orthonormal transform of X with random row signs.
 
-SᵀX = (B / B_proj)^½ · R F D X, with D random signs, F orthonormal and R rows taken without
-replacement, so that the error goes to 0 as ρ goes to 1.
+SᵀX = (B / B_proj)^½ · R F D X: D has the random signs, F is the orthonormal transform, and R picks
+rows without replacement, so that the error goes to 0 as ρ goes to 1.
 """
 
 import math
@@ -15,15 +15,15 @@ from rmmbench.kernels import philox
 from rmmbench.kernels.permutation import permutation
 from rmmbench.sketches.sketch import WORKSPACE_BYTES, Moments, Sketch
 
-# Bytes a row: signs, the permutation and its making, twiddle factors, picked rows, their scales.
+# Signs, the permutation and what makes it, twiddle factors, picked rows and their scales.
 _FIXED_BYTES_PER_ROW = 40
 
-# Of a GPU's memory: 320 MiB of 80 GiB, in which 131072 × 4096 is 33 pieces and not 179.
+# The divisor of a GPU's memory: 320 MiB of 80 GiB, in which 131072 × 4096 is 33 pieces and not 179.
 _SHARE_OF_GPU = 256
 
 
 def workspace_bytes(device: torch.device) -> int:
-    """Return what a transform may hold on a device: WORKSPACE_BYTES, or more on a large GPU."""
+    """Return the most memory for a transform: WORKSPACE_BYTES, or more on a large GPU."""
     if device.type != "cuda" or not torch.cuda.is_available():
         return WORKSPACE_BYTES
     total = torch.cuda.get_device_properties(device).total_memory
@@ -33,11 +33,11 @@ def workspace_bytes(device: torch.device) -> int:
 class SubsampledTransform(Sketch):
     """An orthonormal transform of the rows, of which proj_dim are kept; B·N·log B work.
 
-    Beyond about a million rows one column no longer fits the workspace, which then grows by 60
-    bytes a row, some 2 % of X at 768 features.
+    With more than about a million rows one column no longer fits the workspace, which then grows by
+    60 bytes per row, about 2 % of X at 768 features.
     """
 
-    # Float32 elements a row that transforming one column takes.
+    # Float32 elements per row that it takes to transform one column.
     copies_per_column: ClassVar[int] = 5
 
     def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
@@ -56,12 +56,12 @@ class SubsampledTransform(Sketch):
         return x_proj
 
     def length(self, rows: int) -> int:
-        """Return the length of the transform, to which X is filled up with zeros."""
+        """Return the length of the transform, to which X is padded with zeros."""
         return rows
 
     @abstractmethod
     def _places(self, picked: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return where the transform's `picked` rows will stand, int32, and their scales."""
+        """Return the places of the `picked` rows in the transform, int32, and their scales."""
 
     @abstractmethod
     def _transform(
@@ -70,9 +70,9 @@ class SubsampledTransform(Sketch):
         """Transform signs · x, and write the rows at `places`, times `scales`, to `out`."""
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
-        """Return P (1 − ρ) / (ρ (B − 1)), B the transform's length; exact to a relative 1 / B.
+        """Return P (1 − ρ) / (ρ (B − 1)), where B is the transform's length; exact to 1 / B of it.
 
-        It would be exact if all entries of the transform had one size, as a Hadamard matrix's do.
+        It is exact if all entries of the transform have one size, as in a Hadamard matrix.
         """
         length = self.length(rows)
         if proj_dim == length:
@@ -80,7 +80,7 @@ class SubsampledTransform(Sketch):
         return moments.signed * (length - proj_dim) / (proj_dim * (length - 1))
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
-        """Return B·N·log₂ B additions and multiplications each, and 2·B·N for signs and scales."""
+        """Return 2·B·N·log₂ B for the transform and 2·B·N for signs and scales."""
         length = self.length(rows)
         return round(2 * length * features * (math.log2(length) + 1))
 
@@ -88,5 +88,5 @@ class SubsampledTransform(Sketch):
         rows, features = x.shape
         column_bytes = self.length(rows) * self.copies_per_column * element_bytes
         limit = (workspace_bytes(x.device) - rows * _FIXED_BYTES_PER_ROW) // column_bytes
-        # An eighth of X where that is less, so that the copies are not the peak of a small model.
+        # At most an eighth of X, so that the copies are not the peak of a small model.
         return max(1, min(limit, max(16, -(-features // 8))))

@@ -1,27 +1,26 @@
-"""The sums over a layer's input and output gradient that tell how noisy its weight gradient is.
+"""Sums over a layer's input X and output gradient Y, which determine the noise of its gradient.
 
-Write X and Y for them, X_s and Y_s for the rows of one sample, which stand together. Products are
-in float32, and for float64 in float64; what is added up from them is in float64.
+X_s and Y_s are the rows of one sample, which are consecutive. Products are in float32, or for
+float64 in float64; they are added up in float64.
 """
 
 import torch
 from torch import Tensor
 
-# Elements of a product that is made for each sample: few enough for a processor's cache, and more
-# of them in pieces.
+# Elements of the samples' products: few enough for a processor's cache, or else per piece.
 _CACHED_ELEMENTS, _PIECE_ELEMENTS = 2**20, 2**24
 
 
 def moment_sums(x: Tensor, y: Tensor, block_rows: int | None = None) -> Tensor:
     """Return the first seven fields of `Moments` in order, float64, on the device of `x`.
 
-    Work: that of XᵀY and, for samples of L rows, at most that again; L·(N + M) of N·M where that is
-    less. Extra memory: a few times XᵀY, or 64 MiB where that is more.
+    The work is that of XᵀY, plus at most as much again for samples of L rows: L·(N + M) / (N·M) of
+    it where that is less. Extra memory: a few times XᵀY, or 64 MiB if that is more.
 
     Args:
-        x: Shape (*, N); the first dimension is the samples, and a matrix has one row a sample.
-        y: Shape (*, M), its leading dimensions those of `x`.
-        block_rows: Consecutive rows that make a block.
+        x: Shape (*, N). The first dimension is the samples; a matrix has one row per sample.
+        y: Shape (*, M), with the leading dimensions of `x`.
+        block_rows: Consecutive rows per block.
     """
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         precise = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
@@ -42,7 +41,7 @@ def moment_sums(x: Tensor, y: Tensor, block_rows: int | None = None) -> Tensor:
 
 
 def _by_sample(matrix: Tensor) -> Tensor:
-    """Return the matrix as (samples, rows of one, features)."""
+    """Return the matrix in the shape (samples, rows per sample, features)."""
     samples = matrix.shape[0] if matrix.dim() > 1 else 1
     return matrix.reshape(samples, -1, matrix.shape[-1])
 
@@ -58,7 +57,7 @@ def _squared_products(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _squares_of_each(x: Tensor, y: Tensor) -> Tensor:
-    """Return Σ_s ‖X_sᵀY_s‖², by the product of the Gram matrices where that is less work."""
+    """Return Σ_s ‖X_sᵀY_s‖², from products of Gram matrices where that is less work."""
     (_, rows, features), outputs = x.shape, y.shape[2]
     by_grams = rows * (features + outputs) < features * outputs
     at_once = max(1, _PIECE_ELEMENTS // (rows * rows if by_grams else features * outputs))
@@ -73,6 +72,6 @@ def _squares_of_each(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _square(matrix: Tensor) -> Tensor:
-    """Return the squared Frobenius norm, added up in float64 without a copy."""
+    """Return the squared Frobenius norm, summed in float64 without a copy."""
     norms: Tensor = torch.linalg.vector_norm(matrix, dim=-1).double().view(-1)
     return norms.dot(norms)

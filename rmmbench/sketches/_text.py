@@ -1,4 +1,4 @@
-"""A sketch and its settings as one text: "gaussian:block_rows=128"."""
+"""The text of a sketch and its settings: "gaussian:block_rows=128"."""
 
 import ast
 from collections.abc import Mapping
@@ -6,16 +6,16 @@ from numbers import Integral, Real
 
 
 def written(name: str, settings: Mapping[str, object]) -> str:
-    """Return a sketch's name, followed by those of its settings that are not None."""
+    """Return a sketch's name, followed by its settings that are not None."""
     given = [f"{key}={_plain(value)!r}" for key, value in settings.items() if value is not None]
     return f"{name}:{','.join(given)}" if given else name
 
 
 def read(text: str) -> tuple[str, dict[str, object]]:
-    """Return the name and the settings that `written` made a text of.
+    """Return the name and the settings from a text that `written` made.
 
     Raises:
-        TypeError: If a setting is no number, text or truth value.
+        TypeError: If a setting is not a number, text or truth value.
     """
     name, _, given = text.partition(":")
     try:
@@ -28,9 +28,9 @@ def read(text: str) -> tuple[str, dict[str, object]]:
 
 
 def _plain(value: object) -> object:
-    """Return a number as Python's own, whatever library it is of."""
+    """Return a number of any library as Python's own."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return value
-    # As a dict's key a symbol of torch.compile's becomes the number that it stands for.
+    # As a key of a dict, a symbol of torch.compile becomes the number that it stands for.
     (value,) = {value: None}
     return int(value) if isinstance(value, Integral) else float(value)

@@ -8,18 +8,19 @@ import torch
 from torch import Tensor
 
 from rmmbench.kernels import philox
-from rmmbench.sketches._binned import Binned, int_range
+from rmmbench.sketches._binned import Binned
 from rmmbench.sketches.sketch import Moments
 
 
 class CountSketch(Binned):
-    """Bins are independent, so that some hold many rows and some none."""
+    """Each row's bin is independent, so some bins hold many rows and some none."""
 
     def _bins(
         self, rows: int, proj_dim: int, seed: Tensor | torch.Generator
     ) -> tuple[Tensor, Tensor]:
         ordered, order = philox.below(seed, rows, proj_dim, philox.Use.BINS).sort()
-        starts = torch.searchsorted(ordered, int_range(proj_dim, 1, seed.device), out_int32=True)
+        bins = torch.arange(proj_dim, device=seed.device, dtype=torch.int32)
+        starts = torch.searchsorted(ordered, bins, out_int32=True)
         return order.to(torch.int32), starts
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:

@@ -1,6 +1,6 @@
 """The paper's DCT sketch: rows of the orthonormal DCT-II.
 
-The transform is read off one FFT of length B of the even rows followed by the odd ones backwards
+The transform is read from one FFT of length B of the even rows, followed by the odd ones in reverse
 [Makhoul 1980, A fast cosine transform in one and two dimensions].
 """
 
@@ -27,7 +27,7 @@ class DCT(Fourier):
         return spectrum.mul_(turns)
 
     def _places(self, picked: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        # Row j up to B / 2 is a real part; row B − j is minus the imaginary part of frequency j.
+        # Row j ≤ B / 2 is a real part; row B − j is minus the imaginary part of frequency j.
         is_real = picked <= length // 2
         places = torch.where(is_real, 2 * picked, 2 * (length - picked) + 1)
         scales = torch.full_like(places, (2 / length) ** 0.5, dtype=dtype)

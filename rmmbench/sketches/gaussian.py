@@ -1,7 +1,7 @@
 """The paper's Gaussian sketch: independent normal entries of standard deviation B_proj^−½.
 
-Its variance is (a + g) / B_proj. Eq. 11 of the paper has (a − g) / B_proj, which leaves out the
-cross terms and the fourth moment.
+Its variance is (a + g) / B_proj. Eq. 11 of the paper, (a − g) / B_proj, leaves out the cross terms
+and the fourth moment.
 """
 
 from torch import Tensor
@@ -12,15 +12,12 @@ from rmmbench.sketches.sketch import Moments
 
 
 class Gaussian(DenseSketch):
-    """S with independent entries N(0, 1 / B_proj).
-
-    On the CPU they are torch's generator's, and elsewhere Philox's.
-    """
+    """S with independent entries N(0, 1 / B_proj): by torch's generator on the CPU, else Philox."""
 
     def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
         entries = dense.normal_entries if x.is_cuda else dense.torch_normals(key)
         return dense.project(x, proj_dim, self.block_rows or x.shape[0], key, entries)
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
-        """Return (a + g) / B_proj; with blocks, of each block added up."""
+        """Return (a + g) / B_proj; with blocks, the sum over the blocks."""
         return (moments.a_blocks + moments.g_blocks) * self.blocks(rows) / proj_dim

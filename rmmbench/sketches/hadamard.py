@@ -3,7 +3,7 @@
 Ailon, Chazelle (2006): Approximate nearest neighbors and the fast Johnson-Lindenstrauss transform.
 Tropp (2011): Improved analysis of the subsampled randomized Hadamard transform. arXiv 1011.1595.
 
-Rows are filled up with zeros to a power of two, which is the B of the variance; it is exact here.
+X is padded with zero rows to a power of two, which is the B of the variance; it is exact here.
 """
 
 import torch
@@ -11,13 +11,13 @@ from torch import Tensor
 
 from rmmbench.sketches._subsampled import SubsampledTransform
 
-# The transform is a product of Hadamard matrices of this size at most, applied by matrix products:
-# more work than additions alone, and less memory traffic.
+# The transform is a product of Hadamard matrices of at most this size. Matrix products take more
+# work than additions alone, and less memory traffic.
 _FACTOR = 32
 
 
 class Hadamard(SubsampledTransform):
-    """Row j is ±B^−½, by the parity of the bits that j and the column have in common."""
+    """Row j has entries ±B^−½; the parity of the bits that j and the column share is the sign."""
 
     copies_per_column = 3
 
@@ -37,7 +37,7 @@ class Hadamard(SubsampledTransform):
         inner = columns
         while inner < values.numel():
             size = min(_FACTOR, values.numel() // inner)
-            # The row's number in base `size`: its lowest digit first.
+            # One digit of the row's number in base `size` per turn, the lowest first.
             values = torch.matmul(_matrix(size, values), values.view(-1, size, inner))
             inner *= size
         kept = values.view(-1, columns).index_select(0, places)
@@ -45,7 +45,7 @@ class Hadamard(SubsampledTransform):
 
 
 def _matrix(size: int, like: Tensor) -> Tensor:
-    """Return the Hadamard matrix of a power of two, of ±1."""
+    """Return the Hadamard matrix of ±1 whose size is a power of two."""
     matrix = like.new_ones(1, 1)
     two = like.new_ones(2, 2)
     two[1, 1] = -1

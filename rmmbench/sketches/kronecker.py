@@ -1,11 +1,11 @@
 """The tensor-product sketch S = S₁ ⊗ S₂ over batch × sequence, the paper's future work.
 
-It never mixes rows one by one: S₂ᵀ is applied along the sequence and S₁ᵀ along the batch, each a
-matrix of independent signs, so the work is B·(B₁ρ₁ρ₂ + B₂ρ₂)·N for B = B₁·B₂ rows in place of
-B·B_proj·N. The price is more noise: rows of one sequence meet in 1/k₂ of the products, not in 1/k.
+S₂ᵀ is applied along the sequence and S₁ᵀ along the batch; both are matrices of independent signs.
+So the work for B = B₁·B₂ rows is B·(B₁ρ₁ρ₂ + B₂ρ₂)·N instead of B·B_proj·N. The price is more
+noise: rows of one sequence meet in 1/k₂ of the products instead of 1/k.
 
-With A = S₁S₁ᵀ and C = S₂S₂ᵀ, entries of A have mean 1 on the diagonal and 0 beside it, where
-E[A_bc²] = 1/k₁, and of C likewise. So pairs of rows that differ in the sequence alone come with
+Let A = S₁S₁ᵀ and C = S₂S₂ᵀ. Entries of A have mean 1 on the diagonal and 0 elsewhere, where
+E[A_bc²] = 1/k₁, and C likewise. So pairs of rows that differ in the sequence alone come with
 1/k₂, in the batch alone with 1/k₁, in both with 1/(k₁k₂).
 """
 
@@ -18,17 +18,17 @@ from rmmbench.kernels.dense import sign_entries, split_scale
 from rmmbench.sketches._blocked import Blocked
 from rmmbench.sketches.sketch import WORKSPACE_BYTES, Moments
 
-# Elements of a factor that are held at a time, and how many signs one counter of Philox gives.
+# Most elements of a factor in memory at a time, and the signs that one counter of Philox gives.
 _PIECE_ELEMENTS, _SIGNS_A_COUNTER = 2**21, 128
 
 
 class Kronecker(Blocked):
-    """Rows are batch × sequence, `block_rows` of them a sequence; S₁ and S₂ have entries ±k^−½."""
+    """Rows are batch × sequence with `block_rows` per sequence; S₁ and S₂ have entries ±k^−½."""
 
     has_factors = True
 
     def at(self, shape: torch.Size) -> "Kronecker":
-        """Return this sketch; without block_rows, the one for the last leading dimension."""
+        """Return this sketch; without block_rows, the one whose sequence is the input's."""
         is_told = self.block_rows is None and len(shape) > 2
         sketch = Kronecker(shape[-2]) if is_told else self
         sketch.check_rows(math.prod(shape[:-1]))
@@ -43,7 +43,7 @@ class Kronecker(Blocked):
         super().check_rows(rows)
 
     def check_size(self, x: Tensor, proj_dim: int) -> None:
-        """Raise ValueError for what no sketch can do, and for a size that is no k₁·k₂."""
+        """Check a size like any sketch, and that it is a product k₁·k₂."""
         super().check_size(x, proj_dim)
         batch, sequence = self._shape(x.shape[0])
         if not _pairs(batch, sequence, proj_dim):
@@ -52,7 +52,7 @@ class Kronecker(Blocked):
             raise ValueError(f"sketch 'kronecker' has {given}; {remedy}")
 
     def size_from(self, rows: int, wanted: int) -> int:
-        """Return the least k₁·k₂ ≥ wanted whose rates are within a factor of two."""
+        """Return the smallest k₁·k₂ ≥ wanted whose two rates are within a factor of two."""
         batch, sequence = self._shape(rows)
         pairs = [(k1, -(-wanted // k1)) for k1 in range(1, batch + 1)]
         pairs = [(k1, k2) for k1, k2 in pairs if k2 <= sequence]
@@ -63,7 +63,7 @@ class Kronecker(Blocked):
         batch, sequence = self._shape(x.shape[0])
         k1, k2 = self._factors(x.shape[0], proj_dim)
         over_batch = _Signs(key, range(batch), k1, x.dtype)
-        # Rows of their own, behind the batch's.
+        # Its rows of Philox's counters come after those of the batch.
         over_sequence = _Signs(key, range(batch, batch + sequence), k2, x.dtype)
         x_proj = x.new_empty(k1, k2, x.shape[1])
         is_drawn_once = over_batch.is_drawn_once and over_sequence.is_drawn_once
@@ -76,7 +76,7 @@ class Kronecker(Blocked):
         return x_proj.flatten(0, 1)
 
     def moments(self, x: Tensor, y: Tensor) -> Moments:
-        """Return the moments, and further T₁, T₂ and T₁₂ of this file's head; B² work."""
+        """Return the moments with T₁, T₂ and T₁₂ as `factors`; B² work."""
         shape = self._shape(x.shape[0])
         grid = [matrix.double().view(*shape, -1) for matrix in (x, y)]
         turned = [matrix.transpose(0, 1) for matrix in grid]
@@ -87,7 +87,7 @@ class Kronecker(Blocked):
         """Return T₁/k₁ + T₂/k₂ + T₁₂/(k₁k₂)."""
         k1, k2 = self._factors(rows, proj_dim)
         batch, sequence, both = moments.factors
-        # Never below 0, but for rounding.
+        # Below 0 only by rounding.
         return max(0.0, batch / k1 + sequence / k2 + both / proj_dim)
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
@@ -100,7 +100,7 @@ class Kronecker(Blocked):
         return rows // sequence, sequence
 
     def _factors(self, rows: int, proj_dim: int) -> tuple[int, int]:
-        """Return k₁ and k₂, the most balanced of the pairs whose product is proj_dim."""
+        """Return k₁ and k₂, the most balanced pair whose product is proj_dim."""
         batch, sequence = self._shape(rows)
         pairs = _pairs(batch, sequence, proj_dim)
         return min(pairs, key=lambda pair: _imbalance(batch, sequence, pair))
@@ -112,21 +112,22 @@ def _pairs(batch: int, sequence: int, proj_dim: int) -> list[tuple[int, int]]:
 
 
 def _imbalance(batch: int, sequence: int, pair: tuple[int, int]) -> float:
-    """Return how many times one factor's rate is the other's, at least 1."""
+    """Return the ratio of the two factors' rates, at least 1."""
     ratio = pair[0] * sequence / (pair[1] * batch)
     return max(ratio, 1 / ratio)
 
 
 def _columns_at_once(rows: int, x: Tensor, is_drawn_once: bool) -> int:
-    """Return how many columns to treat at once: four copies of what lies between the factors."""
+    """Return how many columns of X to project at once."""
+    # Four copies of the result between the two factors fit in half of the workspace.
     fits = WORKSPACE_BYTES // 2 // (4 * rows * max(4, x.element_size()))
-    # An eighth of X where that is less, so that the copies are not the peak of a small model; but
-    # not where each part of X has its factors drawn again.
+    # At most an eighth of X, so that the copies are not the peak of a small model; but not if each
+    # part of X draws the factors again.
     return max(1, min(fits, max(16, -(-x.shape[1] // 8)) if is_drawn_once else x.shape[1]))
 
 
 class _Signs:
-    """One factor of S: entries ±columns^−½, drawn once if they are few, and else piece by piece."""
+    """One factor of S, with entries ±columns^−½: drawn once if small, else piece by piece."""
 
     def __init__(self, key: Tensor, rows: range, columns: int, dtype: torch.dtype) -> None:
         self._key, self._rows, self._columns, self._dtype = key, rows, range(columns), dtype
@@ -160,7 +161,7 @@ class _Signs:
 
 
 def _one_axis(x: Tensor, y: Tensor) -> float:
-    """Return T₂ of X and Y, shape (batch, sequence, features); of the transposed ones it is T₁.
+    """Return T₂ of X and Y, shape (batch, sequence, features), or T₁ if both are transposed.
 
     T₂ = Σ_{s≠s'} Σ_{b,c} (x_bs·x_cs)(y_bs'·y_cs') + (x_bs·x_cs')(y_bs'·y_cs).
     """
@@ -173,9 +174,9 @@ def _one_axis(x: Tensor, y: Tensor) -> float:
 
 
 def _both_axes(x: Tensor, y: Tensor) -> float:
-    """Return T₁₂, over pairs of rows (b, s) and (b', s') with b ≠ b' and s ≠ s'.
+    """Return T₁₂, a sum over pairs of rows (b, s) and (b', s') with b ≠ b' and s ≠ s'.
 
-    The sum of ‖x_bs‖²‖y_b's'‖² + (x_bs·x_b's')(y_bs·y_b's') + (x_bs·x_bs')(y_b's·y_b's')
+    Its terms are ‖x_bs‖²‖y_b's'‖² + (x_bs·x_b's')(y_bs·y_b's') + (x_bs·x_bs')(y_b's·y_b's')
     + (x_bs·x_b's)(y_bs'·y_b's').
     """
     norms_x, norms_y = x.square().sum(2), y.square().sum(2)

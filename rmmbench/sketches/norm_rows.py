@@ -1,8 +1,8 @@
 """Rows of X drawn in proportion to their norms, which the forward pass knows.
 
 Column-row sampling [Drineas, Kannan, Mahoney 2006, Fast Monte Carlo algorithms for matrices I] with
-the norms of X alone, as those of Y come too late. S depends on X, so its key holds which rows were
-drawn and their scales.
+the norms of X alone, since those of Y are not known yet. S depends on X, so its key holds the
+numbers of the rows that were drawn and their scales.
 """
 
 import torch
@@ -14,25 +14,25 @@ from rmmbench.sketches.sketch import Moments, Sketch
 
 
 class NormRows(Sketch):
-    """B_proj rows with replacement, row i with p_i = ‖x_i‖ / Σ‖x‖, scaled by (B_proj p_i)^−½."""
+    """B_proj rows with replacement: row i with p_i = ‖x_i‖ / Σ‖x‖ and scale (B_proj p_i)^−½."""
 
     def draw(self, x: Tensor, proj_dim: int, seed: Tensor) -> Tensor:
-        """Return the rows drawn and their scales, float64, shape (2, proj_dim)."""
+        """Return the drawn rows' numbers and their scales, float64, shape (2, proj_dim)."""
         if seed.dim():
             return seed
         low = x.dtype not in (torch.float32, torch.float64)
         norms = torch.linalg.vector_norm(x, dim=1, dtype=torch.float32 if low else None).double()
-        # Where all rows are 0 any will do.
+        # If all rows are 0, any will do.
         norms = norms + (norms.sum() == 0)
         ends = norms.cumsum(0)
-        # In torch's default dtype there would be fewer of them than a large batch has rows.
+        # float32 has fewer such numbers than a large batch has rows.
         uniforms = (philox.stream(seed, proj_dim, philox.Use.BINS).double() + 0.5) / 2**32
         picked = torch.searchsorted(ends, uniforms * ends[-1]).clamp_(max=x.shape[0] - 1)
         scales = (norms[picked] * (proj_dim / ends[-1])).rsqrt_()
         return torch.stack([picked.double(), scales])
 
     def new_key(self, x: Tensor, proj_dim: int) -> Tensor:
-        """Return a tensor of the shape and type of a key."""
+        """Return a tensor with the shape and type of a key."""
         return x.new_empty(2, proj_dim, dtype=torch.float64)
 
     def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class NormRows(Sketch):
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
         """Return (Σ‖x_i‖ · Σ‖x_i‖‖y_i‖² − g) / B_proj."""
-        # Never below 0, but for rounding.
+        # Below 0 only by rounding.
         return max(0.0, moments.sampled - moments.g) / proj_dim
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:

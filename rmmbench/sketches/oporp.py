@@ -1,4 +1,6 @@
-"""One permutation, equal bins, random signs: as good as the best transform, in one pass over X.
+"""OPORP permutes the rows and adds up equal bins with random signs, in one pass over X.
+
+Its variance is that of the best transform.
 
 Li, Li (2023): OPORP: One Permutation + One Random Projection. arXiv 2302.03505.
 """
@@ -7,20 +9,20 @@ import torch
 from torch import Tensor
 
 from rmmbench.kernels.permutation import permutation
-from rmmbench.sketches._binned import Binned, int_range
+from rmmbench.sketches._binned import Binned
 from rmmbench.sketches.sketch import Moments
 
 
 class OPORP(Binned):
-    """Each row goes with a random sign into one of B_proj bins; sizes differ by one at most."""
+    """Each row goes into one of B_proj bins with a random sign; sizes differ by at most one."""
 
     def _bins(
         self, rows: int, proj_dim: int, seed: Tensor | torch.Generator
     ) -> tuple[Tensor, Tensor]:
         if rows % proj_dim == 0:
-            starts = int_range(rows, rows // proj_dim, seed.device)
+            starts = torch.arange(0, rows, rows // proj_dim, device=seed.device, dtype=torch.int32)
         else:
-            # Places × rows outgrows int32.
+            # Places × rows may exceed int32.
             places = torch.arange(0, proj_dim * rows, rows, device=seed.device)
             starts = places.floor_divide_(proj_dim).int()
         return permutation(seed, rows), starts

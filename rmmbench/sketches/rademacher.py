@@ -15,5 +15,5 @@ class Rademacher(DenseSketch):
         return dense.project(x, proj_dim, block_rows, key, dense.sign_entries)
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
-        """Return (a + g − 2d) / B_proj; with blocks, of each block added up."""
+        """Return (a + g − 2d) / B_proj; with blocks, the sum over the blocks."""
         return moments.in_blocks().signed * self.blocks(rows) / proj_dim

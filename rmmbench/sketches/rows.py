@@ -1,7 +1,7 @@
-"""Some of the rows themselves, uniformly without replacement: the cheapest sketch there is.
+"""Rows of X drawn uniformly without replacement: the cheapest sketch.
 
-Its error is (1 − ρ)/ρ times the noise that the batch's own gradient has (the paper's eq. 9). Of a
-row that is not drawn nothing is left, not even that it was infinite or no number.
+Its error is (1 − ρ)/ρ times the noise of the batch's own gradient (the paper's eq. 9). Nothing is
+left of a row that is not drawn, not even that it was infinite or NaN.
 """
 
 from torch import Tensor
@@ -25,5 +25,5 @@ class Rows(Sketch):
         return (rows - proj_dim) / proj_dim * variance_of_sum(rows, moments.d, moments.g)
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
-        """Return B_proj·N, the scaling."""
+        """Return B_proj·N for the scaling."""
         return proj_dim * features

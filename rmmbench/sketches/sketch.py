@@ -1,7 +1,7 @@
-"""What a sketch is: a random B × B_proj matrix S with E[S Sᵀ] = I that is never stored.
+"""A sketch: a random B × B_proj matrix S with E[S Sᵀ] = I that is never stored.
 
-One law holds for all, and one test holds them to it: over the seeds, project(y)ᵀ project(x) has the
-mean yᵀx, and its squared error ‖project(y)ᵀ project(x) − yᵀx‖²_F has the mean `variance`.
+One test holds every sketch to one law: over the seeds, project(y)ᵀ project(x) has the mean yᵀx, and
+its squared error ‖project(y)ᵀ project(x) − yᵀx‖²_F has the mean `variance`.
 """
 
 import math
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WORKSPACE_BYTES = 64 * 2**20
-"""What `project` may hold beside its input and its result, up to a million rows."""
+"""Most memory that `project` takes besides its input and its result, up to a million rows."""
 
 
 class Moments(NamedTuple):
-    """The sums of a layer's input X and output gradient Y that tell how noisy its gradient is.
+    """Sums of a layer's input X and output gradient Y, which determine the noise of its gradient.
 
     Attributes:
         a: ‖X‖²_F ‖Y‖²_F.
         g: ‖XᵀY‖²_F.
         d: Σ_i ‖x_i‖² ‖y_i‖² over the rows.
-        g_samples: Σ_s ‖X_sᵀY_s‖²_F over the samples, whose rows stand together.
-        sampled: Σ‖x_i‖ · Σ‖x_i‖‖y_i‖², for rows that are drawn by the norm of X.
-        a_blocks, g_blocks: Of a and g, each block's own, added up; a and g where there are none.
-        factors: What a sketch along batch and sequence asks for; its file says what.
+        g_samples: Σ_s ‖X_sᵀY_s‖²_F over the samples; the rows of a sample are consecutive.
+        sampled: Σ‖x_i‖ · Σ‖x_i‖‖y_i‖², for rows that are drawn by their norm in X.
+        a_blocks, g_blocks: The sums of each block's own a and g; a and g where there are no blocks.
+        factors: The sums for a sketch along batch and sequence, which defines them.
     """
 
     a: float
@@ -53,17 +53,17 @@ class Moments(NamedTuple):
         return cls(*moment_sums(x, y, block_rows).tolist())
 
     def in_blocks(self) -> "Moments":
-        """Return these moments with a and g of the blocks in the place of those of the whole."""
+        """Return these moments with a and g replaced by those of the blocks."""
         return self._replace(a=self.a_blocks, g=self.g_blocks)
 
     def in_one(self) -> "Moments":
-        """Return these moments as they are of a sketch without blocks."""
+        """Return the moments for a sketch without blocks."""
         return self._replace(a_blocks=self.a, g_blocks=self.g)
 
     @property
     def signed(self) -> float:
-        """P = a + g − 2d: what is left of the error once every row has a random sign."""
-        # Never below 0, but for rounding.
+        """P = a + g − 2d: the part of the error that remains if every row has a random sign."""
+        # Below 0 only by rounding.
         return max(0.0, self.a + self.g - 2 * self.d)
 
 
@@ -71,16 +71,16 @@ class Sketch(ABC):
     """One kind of random matrix S.
 
     Attributes:
-        settings: Of its own, by name.
-        name: That this kind is registered by.
-        text: What `sketches.get` makes this sketch of: "gaussian:block_rows=128".
-        has_factors: Whether S is a product over batch × sequence, which `moments` takes B² work of.
+        settings: Its own settings by name.
+        name: The registered name of this kind.
+        text: What to give `sketches.get` for this sketch: "gaussian:block_rows=128".
+        has_factors: Whether S is a product over batch × sequence; then `moments` takes B² work.
     """
 
     has_factors: ClassVar[bool] = False
 
     def __init__(self, **settings: object) -> None:
-        """Take settings of this kind's own, which `sketches.get` has checked."""
+        """Take this kind's own settings, which `sketches.get` has checked."""
         self.settings = settings
         self.name = type(self).__module__.rpartition(".")[2].replace("_", "-")
         self.text = written(self.name, settings)
@@ -91,23 +91,23 @@ class Sketch(ABC):
         return True
 
     def at(self, shape: "torch.Size") -> "Sketch":
-        """Return this sketch for inputs of a shape (*, features), which may tell it what it lacks.
+        """Return this sketch for inputs of a shape (*, features); settings may follow from it.
 
         Raises:
-            ValueError: If there is no S for so many rows.
+            ValueError: If there is no S for this number of rows.
         """
         self.check_rows(math.prod(shape[:-1]))
         return self
 
     def draw(self, x: "Tensor", proj_dim: int, seed: "Tensor") -> "Tensor":
-        """Return the key of S: what `project` needs to meet the same S again.
+        """Return the key of S, with which `project` makes the same S again.
 
-        It is the seed itself, but for a sketch that looks at x, and then it is not of one number.
+        The key is the seed, or a matrix if S depends on x.
         """
         return seed
 
     def new_key(self, x: "Tensor", proj_dim: int) -> "Tensor":
-        """Return a tensor of the shape and type of a key."""
+        """Return a tensor with the shape and type of a key."""
         import torch
 
         return x.new_empty((), dtype=torch.int64)
@@ -115,19 +115,19 @@ class Sketch(ABC):
     def project(self, x: "Tensor", proj_dim: int, seed: "int | Tensor") -> "Tensor":
         """Return SᵀX for the S of shape (rows, proj_dim) that `seed` names.
 
-        The same seed, rows and proj_dim give the same S for any x. project(eye) is Sᵀ. (A sketch
-        that looks at x does so for a seed, not for a key of `draw`.) Not differentiable.
+        The same seed, rows and proj_dim give the same S for any x, and project(eye) is Sᵀ. (If a
+        sketch depends on x, a key of `draw` names S, and a seed does not.) Not differentiable.
 
         Args:
             x: Shape (rows, features); float64, float32, bfloat16 or float16.
             proj_dim: Between 1 and rows.
-            seed: An integer of 64 bits, a tensor of one on x's device, or a key of `draw`.
+            seed: A 64-bit integer, a tensor of one on x's device, or a key of `draw`.
 
         Returns:
             Shape (proj_dim, features), x's dtype, accumulated in float32 or better.
 
         Raises:
-            TypeError: If x is of another dtype, or proj_dim or the seed not a whole number.
+            TypeError: If x has another dtype, or proj_dim or the seed is not a whole number.
             ValueError: If x is not a matrix, or this sketch has no S of that size.
         """
         return self._with_key(self._project, x, proj_dim, seed)
@@ -135,13 +135,15 @@ class Sketch(ABC):
     def project_and_sum(
         self, y: "Tensor", proj_dim: int, seed: "Tensor"
     ) -> "tuple[Tensor, Tensor]":
-        """Return SᵀY and the sum of Y's rows, which is the bias gradient; in one pass if it can."""
+        """Return SᵀY and the sum of Y's rows (the bias gradient), in one pass where possible."""
         return self.project(y, proj_dim, seed), y.sum(0)
 
     def check_size(self, x: "Tensor", proj_dim: int) -> None:
-        """Raise ValueError if x is not a matrix, or there is no S of proj_dim columns for it.
+        """Check that there is an S of proj_dim columns for x.
 
-        TypeError if x is not of real floating-point numbers, or proj_dim not whole.
+        Raises:
+            TypeError: If x has no real floating-point numbers, or proj_dim is not whole.
+            ValueError: If x is not a matrix, or proj_dim does not suit its rows.
         """
         if x.dim() != 2:
             raise ValueError(f"x must be a matrix (rows, features), got shape {tuple(x.shape)}")
@@ -159,33 +161,33 @@ class Sketch(ABC):
         self.check_rows(rows)
 
     def check_rows(self, rows: int) -> None:  # noqa: B027 -- most take any number
-        """Raise ValueError if there is no S for so many rows."""
+        """Raise ValueError if there is no S for this number of rows."""
 
     def size_from(self, rows: int, wanted: int) -> int:
-        """Return the fewest columns S can have that are no fewer than `wanted`."""
+        """Return the smallest number of columns, from `wanted` on, that S can have."""
         return wanted
 
     def sums(self, x: "Tensor", y: "Tensor") -> "Tensor":
-        """Return the moments of X and Y, of shape (*, features), on their device; see `Moments`."""
+        """Return the first seven `Moments` of X and Y, of shape (*, features), on their device."""
         from rmmbench.sketches._sums import moment_sums
 
         return moment_sums(x, y)
 
     def moments(self, x: "Tensor", y: "Tensor") -> Moments:
-        """Return what `variance` asks for of X and Y, of shape (*, features)."""
+        """Return what `variance` needs of X and Y, of shape (*, features)."""
         return Moments(*self.sums(x, y).tolist())
 
     @abstractmethod
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
-        """Return E‖XᵀS SᵀY − XᵀY‖²_F in closed form, from this sketch's `moments`."""
+        """Return E‖XᵀS SᵀY − XᵀY‖²_F in closed form from this sketch's `moments`."""
 
     @abstractmethod
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
-        """Return the work of `project`: multiplications and additions, S's own making left out."""
+        """Return the multiplications and additions of `project`, without those that make S."""
 
     @abstractmethod
     def _project(self, x: "Tensor", proj_dim: int, key: "Tensor") -> "Tensor":
-        """Return SᵀX, all randomness from `key`, in WORKSPACE_BYTES beside the result."""
+        """Return SᵀX with all randomness from `key`, in WORKSPACE_BYTES besides the result."""
 
     def _with_key(
         self,
@@ -201,11 +203,11 @@ class Sketch(ABC):
 
         self.check_size(x, proj_dim)
         kind = x.device.type
-        # Contexts are entered only where they change something: they cost what few rows do.
+        # Entered only where it changes something: a context takes as long as a few rows.
         is_cast = torch._C._is_any_autocast_enabled() and torch.amp.is_autocast_available(kind)
         with torch.autocast(kind, enabled=False) if is_cast else nullcontext():
             x = x.detach() if x.requires_grad else x
-            # A key is not of one number, so it is kept as it is.
+            # A key that `draw` made is a matrix, and is used as it is.
             is_key = isinstance(seed, torch.Tensor) and seed.ndim == 2
             key = self.draw(x, proj_dim, seed if is_key else seed_tensor(seed, x.device))
             result = apply(x, proj_dim, key)
@@ -214,10 +216,10 @@ class Sketch(ABC):
 
 
 def seed_tensor(seed: "int | Tensor", device: "torch.device") -> "Tensor":
-    """Return a seed as one int64 number, of shape (); a tensor stays on its device.
+    """Return a seed as an int64 tensor of shape (); a tensor stays on its device.
 
     Raises:
-        TypeError: If it is no integer, and no tensor of one.
+        TypeError: If it is neither an integer nor a tensor of one.
         ValueError: If it does not fit in 64 bits.
     """
     import torch
@@ -234,11 +236,11 @@ def seed_tensor(seed: "int | Tensor", device: "torch.device") -> "Tensor":
         raise TypeError(f"seed must be an integer or a tensor of one, got {seed!r}")
     if not -(2**63) <= seed < 2**63:
         raise ValueError(f"seed must be from -2**63 to 2**63 - 1, got {seed}")
-    # Said, as the default device may be another. Filled there: a copy from the host would wait.
+    # `device` is given because the default may be another; a copy from the host would wait.
     return torch.full((), seed, dtype=torch.int64, device=device)
 
 
 def is_whole(value: object) -> bool:
-    """Tell whether a value is a whole number, NumPy's too; True is none."""
-    # Most are Python's own, and to ask an abstract class takes longer.
+    """Return whether a value is a whole number, Python's or NumPy's, but not a truth value."""
+    # Most are Python's own, and asking an abstract class takes longer.
     return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
