@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.optim import SGD, Adafactor, Adam, AdamW, Optimizer
 from torch.overrides import TorchFunctionMode
 
@@ -27,15 +28,13 @@ class InBackward:
 
     The gradient is dropped at once, so that gradients of all parameters are never there together.
 
-    Attributes:
-        is_on: Whether parameters are updated; otherwise gradients stay.
     """
 
     def __init__(
         self, make: Callable[[list[nn.Parameter]], Optimizer], trained: Iterable[nn.Parameter]
     ) -> None:
         """Update each of the `trained` parameters by an optimizer that `make` makes."""
-        self.is_on = True
+        self._is_on = True
         self._optimizers = {parameter: make([parameter]) for parameter in trained}
         for parameter in self._optimizers:
             parameter.register_post_accumulate_grad_hook(self._update)  # type: ignore[no-untyped-call]
@@ -58,8 +57,17 @@ class InBackward:
         for optimizer in self._optimizers.values():
             optimizer.register_step_pre_hook(hook)
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Within, update nothing; gradients stay."""
+        self._is_on = False
+        try:
+            yield
+        finally:
+            self._is_on = True
+
     def _update(self, parameter: nn.Parameter) -> None:
-        if self.is_on:
+        if self._is_on:
             with numbers_do_not_matter():
                 self._optimizers[parameter].step()
             parameter.grad = None
@@ -94,7 +102,7 @@ def make_optimizer(
     return make(trained, foreach=together if update is None else update == "foreach")
 
 
-class LossScaler(torch.amp.GradScaler):  # type: ignore[misc]
+class LossScaler(torch.amp.GradScaler):
     """A scaled loss, whose float16 gradients neither vanish nor overflow.
 
     Attributes:
@@ -114,12 +122,13 @@ class LossScaler(torch.amp.GradScaler):  # type: ignore[misc]
         if not is_faking() and sum(value.item() for value in found):
             self.skipped += 1
             return None
-        return optimizer.step(*args, **kwargs)
+        updated: float | None = optimizer.step(*args, **kwargs)
+        return updated
 
 
 @contextmanager
 def numbers_do_not_matter() -> Iterator[None]:
-    """Within, a fake tensor's number is 1: those that an optimizer reads decide no shapes."""
+    """Within, a number that a fake tensor lacks is 1: what an optimizer reads decides no shapes."""
     if not is_faking():
         yield
         return
@@ -129,6 +138,9 @@ def numbers_do_not_matter() -> Iterator[None]:
 
 class _Ones(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is Tensor.item:
+        try:
+            return func(*args, **(kwargs or {}))
+        except DataDependentOutputException:
+            if func is not Tensor.item:
+                raise
             return 1.0
-        return func(*args, **(kwargs or {}))

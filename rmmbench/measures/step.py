@@ -83,28 +83,28 @@ class TrainingStep:
             loss.backward()  # type: ignore[no-untyped-call]
 
     def _update(self) -> None:
+        if self.scaler is None:
+            self._clip()
+            self.optimizer.step()
+            return
+        assert isinstance(self.optimizer, Optimizer)
         if self.clip_norm is not None:
-            if self.scaler is not None:
-                self.scaler.unscale_(self.optimizer)
+            self.scaler.unscale_(self.optimizer)
+            self._clip()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def _clip(self) -> None:
+        if self.clip_norm is not None:
             trained = [each for each in self.model.parameters() if each.requires_grad]
             nn.utils.clip_grad_norm_(trained, self.clip_norm, foreach=self.foreach)
-        if self.scaler is None:
-            self.optimizer.step()
-        else:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
 
     def find_gradients(self) -> None:
         """Do one forward and one backward pass from no gradients, and update nothing."""
         self.forget_gradients()
-        is_in_backward = isinstance(self.optimizer, InBackward)
-        if is_in_backward:
-            self.optimizer.is_on = False
-        try:
+        optimizer = self.optimizer
+        with optimizer.waiting() if isinstance(optimizer, InBackward) else nullcontext():
             self._backward(self.forward())
-        finally:
-            if is_in_backward:
-                self.optimizer.is_on = True
 
     def drop_gradients(self) -> None:
         """Drop all gradients, also those of the batch, or fill those of parameters with zeros."""
@@ -122,8 +122,8 @@ class TrainingStep:
         skipped = self.scaler.skipped if self.scaler is not None else 0
         if not skipped:
             return []
-        what = f"{skipped} steps updated nothing, because a float16 gradient had overflowed"
-        return [f"{what}; bfloat16 does not overflow"]
+        what = f"{skipped} step{'s' * (skipped > 1)} that updated nothing: a float16 gradient"
+        return [f"{what} had overflowed; bfloat16 does not overflow"]
 
 
 def tensors_of(batch: Any) -> list[Tensor]:

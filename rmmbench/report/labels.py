@@ -46,7 +46,7 @@ def task(name: str) -> str:
 def place(row: Row, columns: Iterable[str]) -> str:
     """Return what is measured, limited to `columns`: "roberta-base · MRPC · 128×98".
 
-    What a step mostly is, is said only where nothing else is asked for.
+    What a step mostly is, is said only where it alone is asked for.
     """
     columns = tuple(columns)
     names = [name for name in columns if row[name] is not None and row[name] != _USUAL.get(name)]
@@ -60,8 +60,8 @@ def place(row: Row, columns: Iterable[str]) -> str:
         del parts["seq_len"]
     elif "batch_size" in parts and row["model"].partition(":")[0] == "linear":
         parts["batch_size"] = f"{row['batch_size']} rows"
-    if not parts and set(columns) <= _USUALLY.keys():
-        return " · ".join(_USUALLY[name] for name in columns)
+    if not parts and len(columns) == 1:
+        return _USUALLY.get(columns[0], "")
     return " · ".join(parts.values())
 
 

@@ -179,11 +179,11 @@ def prepare(
     # A layer keeps autocast's copy of its input.
     with torch.device(device), autocast(model, dtype):
         _apply_method(draft, model, batch)
-    how = {"foreach": foreach, "update": case.update}
+    trained = model.parameters()
     return TrainingStep(
         model,
         batch,
-        make_optimizer(case.optimizer, model.parameters(), **how),
+        make_optimizer(case.optimizer, trained, foreach=foreach, update=case.update),
         dtype,
         scaler=LossScaler(device) if case.dtype == "float16" else None,
         # A prediction has its own choice of kernels, which it makes as the case says.
