@@ -99,6 +99,7 @@ def make_record() -> Callable[..., Record]:
         if peak is not None and outcome == "ok" and case.memory_device is not None:
             memory = Memory(
                 device=case.memory_device,
+                peak_live_bytes=peak,
                 peak_allocated_bytes=peak,
                 cold_peak_allocated_bytes=peak,
                 resting_bytes=GIB,

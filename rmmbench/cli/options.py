@@ -6,6 +6,7 @@ into `AXES` from their Settings.
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -202,8 +203,13 @@ def single(axes: Axes, **defaults: Any) -> dict[str, Any]:
 
 
 def words(given: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the values of an option that is repeated or separated by commas."""
-    return tuple(word.strip() for text in given or () for word in text.split(",") if word.strip())
+    """Return the values of an option that is repeated or separated by commas.
+
+    A comma before key=value goes on with a name: "hf:llama:hidden_size=64,vocab_size=8,mlp" is two.
+    """
+    pattern = r",(?!\s*\w+=)"
+    texts = (word.strip() for text in given or () for word in re.split(pattern, text))
+    return tuple(text for text in texts if text)
 
 
 _NUMBERS: dict[str, type[int] | type[float]] = {

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from rmmbench.errors import UsageError
+from rmmbench.results.counts import COUNTS, Counts
 from rmmbench.results.record import Conditions, Memory, Record
 from rmmbench.results.timing import Timing
 from rmmbench.results.trained import Training
@@ -36,9 +37,10 @@ def parquet(names: Sequence[str], table: Iterable[Sequence[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-_MODELS = (Training, Conditions, Timing, Memory, Record, Case)
+_MODELS = (Training, Conditions, Timing, Memory, Counts, Record, Case)
 _FRACTIONS = {"saving", "saved_bytes_saving", "gradient_error", "gradient_error_spread", "score"}
 _FRACTIONS |= {"train_loss", "eval_loss", "train_seconds", "train_samples_per_second"}
+_FRACTIONS |= {f"relative_{name}" for name in COUNTS}
 
 
 def _type(column: str) -> str:

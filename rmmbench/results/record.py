@@ -4,8 +4,6 @@ Numbers are in SI units, named in the field. A number that is not there is null 
 why.
 """
 
-import math
-import statistics
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -13,6 +11,8 @@ from typing import Any, Final, Literal
 from pydantic import Field, model_validator
 
 from rmmbench.results.case_columns import case_row, told_dtype
+from rmmbench.results.counts import COUNTS, Counts
+from rmmbench.results.gradient_error import GradientError
 from rmmbench.results.migration import SCHEMA_VERSION, migrated
 from rmmbench.results.timeline import Timeline
 from rmmbench.results.timing import TIMING_COLUMNS, Timing
@@ -91,12 +91,17 @@ class Memory(Strict):
     Attributes:
         device: What the figures are from: the caching allocator (cuda), the allocator's events
             (cpu), or fake tensors (predict).
-        peak_allocated_bytes: Highest sum of live tensors during a warmed-up step.
+        peak_live_bytes: Highest sum of live tensors during a warmed-up step, each at its own size;
+            None in older records.
+        peak_allocated_bytes: The same with all that the allocator adds to them: rounding, what is
+            left of a block that is not split, the libraries' workspaces.
         cold_peak_allocated_bytes: The same for the first step.
         resting_bytes: Live between steps: parameters, buffers, optimizer state, the batch.
         saved_bytes: What autograd holds between forward and backward, each storage once, parameters
             and buffers left out.
-        reserved_bytes: What the caching allocator took from the driver.
+        reserved_bytes: What the caching allocator took from the driver for it: a step needs so
+            much. The driver's own part, the process's CUDA context, comes on top.
+        attention_kernels: How often a step called which kernel of scaled dot product attention.
         alloc_retries: How often it had to give memory back and ask again.
         process_bytes: What NVML says that the process holds.
     """
@@ -106,9 +111,16 @@ class Memory(Strict):
     cold_peak_allocated_bytes: Whole
     resting_bytes: Whole
     saved_bytes: Whole
+    peak_live_bytes: Whole | None = None
     reserved_bytes: Whole | None = None
+    attention_kernels: dict[Line, Whole] | None = None
     alloc_retries: Whole | None = None
     process_bytes: Whole | None = None
+
+    @property
+    def needed_bytes(self) -> int:
+        """What a step takes of a memory: what is reserved for it; elsewhere what is allocated."""
+        return self.peak_allocated_bytes if self.reserved_bytes is None else self.reserved_bytes
 
 
 class Conditions(Strict):
@@ -137,34 +149,6 @@ class Conditions(Strict):
     cpu_governor: Line | None = None
 
 
-class GradientError(Strict):
-    """How far a method's weight gradients are from exact's, on the same batch and weights.
-
-    Attributes:
-        device: Where both were computed.
-        errors: Of each draw, ‖Ĝ − G‖_F ÷ ‖G‖_F, G all parameters' gradients of two or more
-            dimensions together. Dropout is drawn alike; what the method draws is not.
-        mean_error: The same of the draws' mean: of an unbiased method's n draws about n^−½ of one.
-    """
-
-    device: Literal["cuda", "cpu"]
-    errors: tuple[NotNegative, ...] = Field(min_length=1)
-    mean_error: NotNegative
-
-    @property
-    def error(self) -> float:
-        """The mean over draws."""
-        return statistics.fmean(self.errors)
-
-    @property
-    def spread(self) -> float | None:
-        """The standard deviation over draws; None for a single one."""
-        count, mean = len(self.errors), self.error
-        if count < 2:
-            return None
-        return math.sqrt(math.fsum((error - mean) ** 2 for error in self.errors) / (count - 1))
-
-
 class Record(Strict):
     """One case and what came of it.
 
@@ -172,6 +156,7 @@ class Record(Strict):
         key: The case's name.
         stage: What was being done when a case that is not ok ended.
         reason: Why a case is not ok.
+        counts: The work of a step; None in older records.
         missing: For each number that is null, by its dotted path, the reason.
         synthetic: What of the workload is made up.
         converted: How many layers the method changed.
@@ -198,6 +183,7 @@ class Record(Strict):
     gradient: GradientError | None = None
     training: Training | None = None
     timeline: Timeline | None = None
+    counts: Counts | None = None
     converted: Whole | None = None
     left_out: dict[Line, Whole] | None = None
     parameter_dtypes: dict[Line, Whole] | None = None
@@ -226,6 +212,11 @@ class Record(Strict):
         """
         return self.outcome in ("error", "timeout")
 
+    def why_missing(self, name: str) -> str | None:
+        """Return why a number is null, by its dotted path; None if nothing says so."""
+        section = name.partition(".")[0]
+        return self.missing.get(name) or self.missing.get(section) or _LATER.get(name)
+
     def __repr__(self) -> str:
         said = [self.outcome.replace("_", " "), *filter(None, [self.reason])]
         if self.memory:
@@ -248,6 +239,9 @@ class Record(Strict):
         for name in Memory.model_fields:
             if name != "device":
                 row[name] = getattr(memory, name, None)
+        row["attention_kernels"] = _called(memory.attention_kernels if memory else None)
+        for name in COUNTS:
+            row[name] = getattr(self.counts, name, None)
         for name in TIMING_COLUMNS:
             row[name] = getattr(timing, name, None)
         for end in ("", "_low", "_high"):
@@ -264,6 +258,18 @@ class Record(Strict):
         for name in ("gpu", "processor", "torch"):
             row[name] = getattr(self.environment, name)
         return row
+
+
+_LATER: Final = dict.fromkeys(
+    ("memory.peak_live_bytes", "counts"), "the record is from before this was counted"
+)
+"""Why older records lack what every record has now."""
+
+
+def _called(kernels: Mapping[str, int] | None) -> str | None:
+    """Return in words how often each kernel was called; None if none was."""
+    ordered = sorted((kernels or {}).items(), key=lambda each: (-each[1], each[0]))
+    return ", ".join(f"{name} {count}" for name, count in ordered) or None
 
 
 def _trained(training: Training | None) -> dict[str, object]:

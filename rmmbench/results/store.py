@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +18,7 @@ from rmmbench.errors import RunError
 from rmmbench.results.migration import SCHEMA_VERSION, former_key
 from rmmbench.results.reading import Shared, content_of, lines_of, parsed, uncollected
 from rmmbench.results.record import Environment, Record
+from rmmbench.results.whole_file import write_whole
 from rmmbench.spec.case import Case, text_digest
 from rmmbench.spec.profile import Profile
 from rmmbench.spec.ranges import Line
@@ -92,14 +93,11 @@ class Run:
             run._same_as(info)
             return run
         # What a sweep that was killed right here may have left.
-        partial = path / f"{RUN_FILE}.partial"
-        leftovers = {partial, path / LOCK_FILE}
+        leftovers = {path / f"{RUN_FILE}.partial", path / LOCK_FILE}
         if path.exists() and (not path.is_dir() or set(path.iterdir()) - leftovers):
             raise RunError(f"{path} is not empty and not a run directory; give another with --out")
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            partial.write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            partial.replace(path / RUN_FILE)
+            write_whole(path / RUN_FILE, info.model_dump_json(indent=2).encode() + b"\n")
         except OSError as error:
             raise RunError(
                 f"{path} cannot be written: {error.strerror}; free space or give --out"
@@ -241,6 +239,9 @@ class Run:
             raise RunError(f"{there}; go on where and as it was begun, or {hint}")
 
 
+_MEASURED: Final = ("memory", "timing", "conditions", "counts")
+
+
 def _line(record: Record) -> bytes:
     """Return the line of a record; of one that nobody could read, the line of an error."""
     try:
@@ -253,7 +254,7 @@ def _line(record: Record) -> bytes:
             "outcome": "error",
             "reason": f"what was measured makes no record: {error}",
             "environment": record.environment,
-            "missing": dict.fromkeys(("memory", "timing", "conditions"), "they make no record"),
+            "missing": dict.fromkeys(_MEASURED, "they make no record"),
         }
         line = Record.model_validate(instead).model_dump_json().encode()
     return line

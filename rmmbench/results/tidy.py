@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rmmbench.results.counts import COUNTS
 from rmmbench.results.reading import uncollected
 from rmmbench.results.record import Record
 from rmmbench.spec.case import STEP
@@ -33,8 +34,10 @@ def read_rows(records: Iterable[Record]) -> list[Row]:
     """Return a row a case, with what only a look at its cell can tell.
 
     Adds to `Record.row`: `saving`, the fraction of exact's peak_allocated_bytes in the same cell
-    that is saved, and `saved_bytes_saving`, the same of saved_bytes. Of a case that was measured
-    again the last record counts. CELL and `setting_columns` tell any two of one run apart.
+    that is saved, and `saved_bytes_saving`, the same of saved_bytes; and each of the counts ÷
+    exact's, `relative_flops`, `relative_moved_bytes` and `relative_operator_calls`. Of a
+    case that was measured again the last record counts. CELL and `setting_columns` tell any two of
+    one run apart.
     """
     by_key: dict[str, dict[str, Any]] = {}
     for record in records:
@@ -47,12 +50,19 @@ def read_rows(records: Iterable[Record]) -> list[Row]:
         reference = exact.get(row["cell"], {})
         row["saving"] = _saving(row, reference, "peak_allocated_bytes")
         row["saved_bytes_saving"] = _saving(row, reference, "saved_bytes")
+        for name in COUNTS:
+            row[f"relative_{name}"] = _ratio(row, reference, name)
     return list(by_key.values())
 
 
 def _saving(row: Row, reference: Row, name: str) -> float | None:
-    n_bytes, of = row[name], reference.get(name)
-    return None if n_bytes is None or not of else 1 - n_bytes / of
+    ratio = _ratio(row, reference, name)
+    return None if ratio is None else 1 - ratio
+
+
+def _ratio(row: Row, reference: Row, name: str) -> float | None:
+    value, of = row[name], reference.get(name)
+    return None if value is None or not of else value / of
 
 
 def kept(row: Row) -> tuple[float, int]:

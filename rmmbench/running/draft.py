@@ -17,12 +17,13 @@ from rmmbench.models.model import Built
 from rmmbench.nn import left_out_layers, manual_seed
 from rmmbench.nn.candidates import linear_layers
 from rmmbench.nn.fakes import is_faking
+from rmmbench.results.counts import Counts
+from rmmbench.results.gradient_error import GradientError
 from rmmbench.results.out_of_memory import is_out_of_memory
 from rmmbench.results.record import (
     SYNTHETIC,
     Conditions,
     Environment,
-    GradientError,
     Memory,
     Outcome,
     Record,
@@ -62,6 +63,7 @@ class Draft:
         self.gradient: GradientError | None = None
         self.training: Training | None = None
         self.timeline: Timeline | None = None
+        self.counts: Counts | None = None
         self.missing: dict[str, str] = {}
         self.warnings: list[str] = []
         self._start = time.monotonic()
@@ -105,6 +107,7 @@ class Draft:
         if case.training is not None:
             timed = "steps are trained, not timed one by one"
         reasons = {"memory": "the case asks for time only", "timing": timed, "conditions": timed}
+        reasons["counts"] = "work is counted where memory is predicted"
         # Not every case asks for these; one that asks has them, unless something went wrong.
         reasons |= {name: "" for name in ("training", "timeline") if getattr(case, name)}
         reasons |= {"gradient": timed} if case.gradient_draws else {}
@@ -129,6 +132,7 @@ class Draft:
             gradient=self.gradient,
             training=self.training,
             timeline=self.timeline,
+            counts=self.counts,
             converted=self.converted,
             left_out=self.left_out,
             parameter_dtypes=self.parameter_dtypes,

@@ -128,7 +128,7 @@ def _over_limit(draft: Draft) -> str | None:
 
 def _measure_memory(draft: Draft, device: Device) -> None:
     build = _builder(draft, device)
-    reason = "only a GPU's caching allocator has it"
+    reason, kernels = "only a GPU's caching allocator has it", "they are told of a prediction"
     if device == "predict":
         draft.stage("predicting memory")
         draft.memory = predict_memory(build)
@@ -145,9 +145,10 @@ def _measure_memory(draft: Draft, device: Device) -> None:
         reason = why or ""
         draft.memory = memory.model_copy(update={"process_bytes": held})
         draft.warnings += warnings
-    for name in ("reserved_bytes", "alloc_retries", "process_bytes"):
+    reasons = dict.fromkeys(("reserved_bytes", "alloc_retries", "process_bytes"), reason)
+    for name, why in (reasons | {"attention_kernels": kernels}).items():
         if getattr(draft.memory, name) is None:
-            draft.missing[f"memory.{name}"] = reason
+            draft.missing[f"memory.{name}"] = why
 
 
 def _follow_memory(draft: Draft, settings: TimelineSettings, device: Device, folder: Path) -> None:

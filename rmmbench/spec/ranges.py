@@ -57,6 +57,10 @@ Count = Annotated[int, Field(strict=True, ge=1, le=MOST)]
 Whole = Annotated[int, Field(strict=True, ge=0, le=MOST)]
 """How many, none included; bytes too."""
 
+Work = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+"""How much work is done; a large model's is beyond what a reader of JSON that has only floats holds
+exactly."""
+
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 """What every random generator takes."""
 

@@ -8,7 +8,7 @@ import pytest
 from rmmbench.cli import main
 from rmmbench.report.figures import FigureData
 from rmmbench.report.tables.frontier_table import frontier_tables
-from rmmbench.results.record import GradientError
+from rmmbench.results.gradient_error import GradientError
 from rmmbench.units import GIB
 
 OPORP = {"method": "rmm", "sketch": "oporp", "rho": 0.1}

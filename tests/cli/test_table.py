@@ -9,7 +9,7 @@ from rich.console import Console
 from rmmbench.cli import main
 from rmmbench.cli.drawn import print_tables
 from rmmbench.report.tables import tables_of
-from rmmbench.results.record import GradientError
+from rmmbench.results.gradient_error import GradientError
 from rmmbench.units import GIB, MIB
 
 GAUSSIAN = {"method": "rmm", "sketch": "gaussian", "rho": 0.5, "share": False}

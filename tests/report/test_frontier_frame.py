@@ -4,7 +4,7 @@ import pytest
 
 import rmmbench
 from rmmbench.errors import UsageError
-from rmmbench.results.record import GradientError
+from rmmbench.results.gradient_error import GradientError
 from rmmbench.units import GIB
 
 OPORP = {"method": "rmm", "sketch": "oporp", "rho": 0.1}

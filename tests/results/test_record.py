@@ -67,6 +67,37 @@ def test_a_row_has_the_columns_of_an_export(make_record):
     assert set(row) > set(Conditions.model_fields)
 
 
+def test_older_records_say_why_they_lack_numbers(make_record):
+    """A record from before live bytes and counts is read; it has null for them, and a reason."""
+    told = json.loads(make_record().model_dump_json())
+    del told["memory"]["peak_live_bytes"], told["memory"]["attention_kernels"], told["counts"]
+    told["missing"] = {"memory.reserved_bytes": "no GPU"}
+    record = Record.model_validate(told)
+    assert (record.memory.peak_live_bytes, record.counts) == (None, None)
+    for name in ("memory.peak_live_bytes", "counts"):
+        assert record.why_missing(name) == "the record is from before this was counted"
+    assert record.why_missing("memory.reserved_bytes") == "no GPU"
+    assert record.why_missing("memory.saved_bytes") is None
+    lost = record.model_copy(update={"memory": None, "missing": {"memory": "time only"}})
+    assert lost.why_missing("memory.peak_live_bytes") == "time only"
+
+
+def test_a_step_needs_what_is_reserved_for_it(make_record):
+    """Where nothing is reserved, as on a CPU, it needs what is allocated."""
+    memory = make_record(peak=10).memory
+    assert memory.needed_bytes == 10
+    assert memory.model_copy(update={"reserved_bytes": 20}).needed_bytes == 20
+
+
+def test_a_row_tells_kernels_in_words(make_record):
+    """The kernel that was called most comes first; none is no value."""
+    record = make_record()
+    for kernels, told in (({"math": 1, "flash": 12}, "flash 12, math 1"), ({}, None), (None, None)):
+        memory = record.memory.model_copy(update={"attention_kernels": kernels})
+        row = record.model_copy(update={"memory": memory}).row()
+        assert row["attention_kernels"] == told
+
+
 def test_a_row_of_a_failed_case_has_no_numbers(make_record):
     """A case without memory and time has None in their columns, and its reason."""
     row = make_record(outcome="out_of_memory").row()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rmmbench.results.counts import COUNTS, Counts
 from rmmbench.results.tidy import (
     CELL,
     differing,
@@ -35,6 +36,19 @@ def test_a_saving_is_told_against_exact_in_the_same_cell(make_record):
     )
     assert [row["saving"] for row in rows] == [0, 0.25, 0]
     assert [row["saved_bytes_saving"] for row in rows] == [0, 0.75, 0]
+
+
+def test_work_is_told_against_exact_in_the_same_cell(make_record):
+    """Half of exact's operations are 0.5; without counts, or without exact's, there is no ratio."""
+    some = Counts(flops=200, moved_bytes=80, operator_calls=10)
+    less = Counts(flops=100, moved_bytes=120, operator_calls=0)
+    exact, method = make_record(), make_record(method="rmm", rho=0.5)
+    told = method.model_copy(update={"counts": less})
+    _, row = read_rows([exact.model_copy(update={"counts": some}), told])
+    assert (row["flops"], row["moved_bytes"], row["operator_calls"]) == (100, 120, 0)
+    assert [row[f"relative_{name}"] for name in COUNTS] == [0.5, 1.5, 0.0]
+    for records in ([exact, told], [told], [exact, method]):
+        assert {row[f"relative_{name}"] for row in read_rows(records) for name in COUNTS} == {None}
 
 
 def test_a_saving_without_exact_is_missing(make_record):

@@ -33,6 +33,7 @@ def test_a_whole_case(measured):
     assert len(record.timing.step_seconds) == len(record.timing.reference_step_seconds) == 2
     parts = {"memory": record.memory, "timing": record.timing, "conditions": record.conditions}
     null = {name for part, of in parts.items() for name in numbers(of, f"{part}.")}
+    null |= {"counts"} if record.counts is None else set()
     assert set(record.missing) == null
     assert record.exact_gradient is False
     assert record.missing["conditions.power_watts"] == "timed on the CPU"
@@ -181,7 +182,7 @@ def test_a_model_that_cannot_be_predicted_is_an_error(measured, tmp_path, monkey
     assert (record.outcome, record.stage) == ("error", "predicting memory")
     assert record.reason.startswith("CannotPredictError: fake tensors cannot follow this model: ")
     assert record.reason.endswith(" needs real data; measure it on --device cpu or cuda")
-    assert set(record.missing) == {"memory", "timing", "conditions"}
+    assert set(record.missing) == {"memory", "timing", "conditions", "counts"}
 
 
 def test_what_a_factory_makes_up_is_not_called_random(measured, tmp_path, monkeypatch):

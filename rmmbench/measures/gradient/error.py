@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rmmbench.measures.step import TrainingStep
 from rmmbench.measures.time.turns import Reference
-from rmmbench.results.record import GradientError
+from rmmbench.results.gradient_error import GradientError
 
 
 def measure_gradient_error(

@@ -55,6 +55,7 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
     held = sum(event.size_bytes for event in events if start <= event.nanoseconds <= end)
     memory = Memory(
         device="cpu",
+        peak_live_bytes=max(peaks[1:]),
         peak_allocated_bytes=max(peaks[1:]),
         cold_peak_allocated_bytes=peaks[0],
         resting_bytes=sum(event.size_bytes for event in events if event.nanoseconds < start),

@@ -1,6 +1,7 @@
 """Measures memory on a GPU, from the caching allocator's own statistics."""
 
 import gc
+from typing import NamedTuple
 
 import torch
 
@@ -27,10 +28,11 @@ def measure_cuda_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         torch.OutOfMemoryError: If the step does not fit.
     """
     step = prepare()
-    cold, *peaks = (_peak(step) for _ in range(3))
+    cold, *warm = (_peaks(step) for _ in range(3))
+    allocated = [peaks.allocated for peaks in warm]
     gc.collect()
     resting = torch.cuda.memory_allocated()
-    statistics = torch.cuda.memory_stats()
+    retries = torch.cuda.memory_stats()["num_alloc_retries"]
     with saved_inputs(step.batch) as saved:
         loss = step.forward()
     torch.cuda.synchronize()
@@ -38,21 +40,32 @@ def measure_cuda_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
     del loss
     memory = Memory(
         device="cuda",
-        peak_allocated_bytes=max(peaks),
-        cold_peak_allocated_bytes=cold,
+        peak_live_bytes=max(peaks.live for peaks in warm),
+        peak_allocated_bytes=max(allocated),
+        cold_peak_allocated_bytes=cold.allocated,
         resting_bytes=resting,
         saved_bytes=max(0, held + saved.total_bytes()),
-        reserved_bytes=statistics["reserved_bytes.all.peak"],
-        alloc_retries=statistics["num_alloc_retries"],
+        reserved_bytes=max(peaks.reserved for peaks in (cold, *warm)),
+        alloc_retries=retries,
     )
-    return memory, step.warnings() + disagreement(*peaks)
+    return memory, step.warnings() + disagreement(*allocated)
 
 
-def _peak(step: TrainingStep) -> int:
-    """Return the highest sum of live tensors during one step, whatever was live before it."""
+class _Peaks(NamedTuple):
+    """What one step takes at most, in bytes: live, as allocated, as reserved."""
+
+    live: int
+    allocated: int
+    reserved: int
+
+
+def _peaks(step: TrainingStep) -> _Peaks:
+    """Return the highest of each during one step, whatever there was before it."""
     gc.collect()
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     step()
     torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated()
+    statistics = torch.cuda.memory_stats()
+    names = ("requested_bytes", "allocated_bytes", "reserved_bytes")
+    return _Peaks(*(statistics[f"{name}.all.peak"] for name in names))

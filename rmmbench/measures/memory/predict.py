@@ -74,6 +74,7 @@ def _measure(prepare: Prepare, count: LiveBytes) -> Memory:
     del loss
     return Memory(
         device="predict",
+        peak_live_bytes=peaks[1],
         peak_allocated_bytes=peaks[1],
         cold_peak_allocated_bytes=peaks[0],
         resting_bytes=resting,

@@ -103,7 +103,7 @@ def one_sided(
 ) -> Iterator[Finding]:
     """Yield the finding on a number that only one side has; nothing if neither has it."""
     if before is not None:
-        reason = new.missing.get(f"{section}.{what}") or new.missing.get(section)
+        reason = new.why_missing(f"{section}.{what}")
         yield Finding(new.case, what, Verdict.MISSING, before, None, reason=reason)
     elif now is not None:
         yield Finding(new.case, what, Verdict.NEW, None, now)

@@ -167,7 +167,8 @@ class CaseProcess:
     def _unfinished(self, outcome: Outcome, reason: str) -> Record:
         """Return the record of a process that ended early, with what it had measured."""
         kept, why = self._kept, "the case's process ended first"
-        null = [name for name in ("memory", "timing", "conditions") if not getattr(kept, name)]
+        parts = ("memory", "timing", "conditions", "counts")
+        null = [name for name in parts if not getattr(kept, name)]
         changes: dict[str, object] = {"outcome": outcome, "stage": self.stage, "reason": reason}
         changes["missing"] = kept.missing | dict.fromkeys(null, why)
         changes["wall_seconds"] = time.monotonic() - self._started

@@ -14,13 +14,12 @@ class FakeAllocator:
 
     def __init__(self, monkeypatch):
         """Answer in its place."""
-        self.live = self.peak = 0
+        self.live = self.peak = self.reserved = 0
         answers = {
             "synchronize": lambda: None,
             "memory_allocated": lambda: self.live,
-            "max_memory_allocated": lambda: self.peak,
             "reset_peak_memory_stats": self._reset,
-            "memory_stats": lambda: {"reserved_bytes.all.peak": 0, "num_alloc_retries": 0},
+            "memory_stats": self._statistics,
         }
         for name, answer in answers.items():
             monkeypatch.setattr(torch.cuda, name, answer)
@@ -29,9 +28,18 @@ class FakeAllocator:
         """Have `size` bytes for a moment, of which some are kept."""
         self.peak = max(self.peak, self.live + size)
         self.live += kept
+        self.reserved = max(self.reserved, 1_000 + self.peak)
 
     def _reset(self):
         self.peak = self.live
+
+    def _statistics(self):
+        return {
+            "requested_bytes.all.peak": self.peak - 7,
+            "allocated_bytes.all.peak": self.peak,
+            "reserved_bytes.all.peak": self.reserved,
+            "num_alloc_retries": 3,
+        }
 
 
 class Step(TrainingStep):
@@ -64,6 +72,9 @@ def test_what_building_the_model_takes_is_in_no_peak(monkeypatch):
     assert memory.cold_peak_allocated_bytes == 100 + 70
     assert memory.peak_allocated_bytes == 120 + 50
     assert memory.resting_bytes == 120
+    assert memory.peak_live_bytes == 120 + 50 - 7
+    assert memory.reserved_bytes == memory.needed_bytes == 1_000 + 500
+    assert memory.alloc_retries == 3
     assert warnings == []
 
 
@@ -89,3 +100,4 @@ def test_a_real_cold_peak_is_below_what_building_took():
 
     memory, _ = measure_cuda_memory(prepare)
     assert memory.cold_peak_allocated_bytes < 2**28
+    assert memory.peak_live_bytes < memory.peak_allocated_bytes < memory.reserved_bytes

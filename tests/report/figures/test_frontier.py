@@ -11,7 +11,7 @@ from rmmbench.report.figures._frontier_panel import BEST, _errors
 from rmmbench.report.figures._largest_batch_panel import searches
 from rmmbench.report.labels import has_exact_gradient
 from rmmbench.report.ways import left_out, read_cells, way_names
-from rmmbench.results.record import GradientError
+from rmmbench.results.gradient_error import GradientError
 from rmmbench.results.tidy import read_rows
 from rmmbench.spec.case import Case
 from rmmbench.units import GIB
