@@ -63,32 +63,7 @@ _HOMES = {
     "verify": "running.verifying",
 }
 
-__all__ = [
-    "NoiseCallback",
-    "RMMLinear",
-    "__version__",
-    "advise",
-    "compare",
-    "convert",
-    "doctor",
-    "frontier",
-    "inspect",
-    "load",
-    "manual_seed",
-    "max_batch",
-    "measure",
-    "names",
-    "plot",
-    "predict",
-    "rmm_linear",
-    "run",
-    "sketches",
-    "summary",
-    "unconvert",
-    "update",
-    "variance",
-    "verify",
-]
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,17 +1,17 @@
-"""What a person did, gave or has that a command cannot go on with, and the exit code of each.
+"""Errors that a person can mend, and the exit code of each.
 
     RmmbenchError
-    ├── UsageError            2   a request: a flag, a value, a name
-    │   └── UnknownNameError  2   a name that no registry holds; a ValueError too
+    ├── UsageError            2   a flag, a value, a name or a combination
+    │   └── UnknownNameError  2   a name that no registry has; also a ValueError
     ├── ProfileError          2   a profile file
-    ├── RunError              2   a run directory: not one, locked, foreign, full
-    ├── DataError             2   what models train on: not there, or not what it must be
+    ├── RunError              2   a run directory: not one, in use, of another run, no space
+    ├── DataError             2   training data that is missing or wrong
     ├── NotComparableError    5   records of different machines, versions or profiles
     └── NoBaselineError       6   nothing to compare with
-    Interrupted             130   by Ctrl-C; 128 and the signal's number by another
+    Interrupted             130   by Ctrl-C; by another signal 128 plus its number
 
-Library functions raise ValueError or TypeError for wrong arguments. Messages are one line: what
-must hold, what was given, what to do. They are caught once, in `rmmbench.cli`.
+Library functions raise ValueError or TypeError for wrong arguments. A message is one line:
+what must hold, what was given, what to do. `rmmbench.cli` catches these errors, once.
 """
 
 import difflib
@@ -40,27 +40,27 @@ class Exit(IntEnum):
 
 
 class RmmbenchError(Exception):
-    """A request that cannot be met, told in one line."""
+    """A request that cannot be met; the message is one line."""
 
     exit_code = Exit.USAGE
 
 
 class UsageError(RmmbenchError):
-    """A flag, value or combination that makes no sense."""
+    """A flag, value or combination that is not possible."""
 
 
 class UnknownNameError(UsageError, ValueError):
-    """A name that no registry holds."""
+    """A name that no registry has."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        """Say which `kind` of thing `name` is not, and what there is instead."""
+        """Name the unknown `name`, its `kind`, the nearest known name, and all of them."""
         known = list(known)
         message = f"no {kind} named '{name}'{did_you_mean(name, known)}"
         super().__init__(f"{message}; choose from: {', '.join(known)}")
 
 
 class ProfileError(RmmbenchError):
-    """A profile file that cannot be read or does not say what it must."""
+    """A profile file that cannot be read or is not valid."""
 
 
 class RunError(RmmbenchError):
@@ -68,26 +68,26 @@ class RunError(RmmbenchError):
 
 
 class DataError(RmmbenchError):
-    """A data set that is not there, cannot be read, or does not suit the model."""
+    """A data set that is missing, cannot be read, or does not suit the model."""
 
 
 class NotComparableError(RmmbenchError):
-    """Two runs whose records say different things."""
+    """Runs that measured different things, or on different machines."""
 
     exit_code = Exit.NOT_COMPARABLE
 
 
 class NoBaselineError(RmmbenchError):
-    """A check without anything to check against."""
+    """A check that has no baseline."""
 
     exit_code = Exit.NO_BASELINE
 
 
 class Interrupted(BaseException):
-    """A signal asked the command to end; no error, and caught by nothing that catches errors."""
+    """A signal asked the command to end. It is no Exception, so handlers of errors let it pass."""
 
     def __init__(self, number: int, kept: str = "") -> None:
-        """Of the signal `number`; `kept` says what stays of the work."""
+        """Take the number of the signal, and what to say of the work that is kept."""
         how = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
         super().__init__(f"interrupted{how}" + (f": {kept}" if kept else ""))
         self.number = number
@@ -95,7 +95,7 @@ class Interrupted(BaseException):
 
 
 def check_arguments(given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise TypeError for the first name that is none of the known ones, with the nearest."""
+    """Raise TypeError for the first name that is not known; the message has the nearest."""
     known = list(known)
     for name in given:
         if name not in known:
@@ -104,7 +104,7 @@ def check_arguments(given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def arguments_checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Return a function that answers a wrong keyword with the nearest right one."""
+    """Decorate a function so that a wrong keyword raises TypeError with the nearest right one."""
     code = function.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 

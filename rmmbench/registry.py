@@ -1,4 +1,4 @@
-"""Names for the entries of an open set, one file each, imported only when asked for."""
+"""Registries of names: each entry is in a file of its own, imported when it is first used."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a registered thing is, and what it is in half a line.
+    """One registered thing.
 
     Attributes:
-        target: "module:attribute", the module relative to the registry's package.
+        target: "module:attribute" of the thing, relative to the registry's package.
         summary: What `rmmbench list` prints beside the name.
-        settings: As `target`, the class of what it can be set to, if anything; the file that it is
-            in needs no torch.
+        settings: "module:attribute" of the class of its settings, if it has any; importing that
+            module must not need torch.
     """
 
     target: str
@@ -30,18 +30,18 @@ class Entry:
 class Registry(Generic[T]):
     """The entries of one folder by name.
 
-    Names and summaries cost no import, so that a command can list and check them without torch.
+    Names and summaries need no import, so commands can list and check them without torch.
     """
 
     def __init__(self, kind: str, package: str, entries: Mapping[str, Entry]) -> None:
-        """Hold the `entries` of `package`; `kind` is the word that errors use for one of them."""
+        """Register the `entries` of `package`; messages call one of them a `kind`."""
         self.kind = kind
         self._package = package
         self._entries = dict(entries)
         self._loaded: dict[str, T] = {}
 
     def names(self) -> list[str]:
-        """Return the registered names, in the order of their lines."""
+        """Return the registered names, in the order of registration."""
         return list(self._entries)
 
     def summaries(self) -> dict[str, str]:
@@ -52,7 +52,7 @@ class Registry(Generic[T]):
         """Return `name` if it is registered.
 
         Raises:
-            UnknownNameError: If it is not; the message has the nearest name and all of them.
+            UnknownNameError: If it is not; the message has the nearest name and all names.
         """
         if name not in self._entries:
             raise UnknownNameError(self.kind, name, self._entries)
@@ -69,7 +69,7 @@ class Registry(Generic[T]):
         return self._loaded[name]
 
     def settings(self, name: str) -> Any | None:
-        """Import and return the class of what `name` can be set to; None if it is nothing.
+        """Import and return the class of an entry's settings; None if it has none.
 
         Raises:
             UnknownNameError: If there is no such entry.
@@ -88,9 +88,9 @@ class Registry(Generic[T]):
 
 @cache
 def open_set(folder: str) -> "Registry[Any]":
-    """Return the registry of one folder of the package, imported when it is first asked for.
+    """Import and return the registry of a folder, such as "methods".
 
-    So what is asked for, which knows no method, can name one.
+    By this `spec` can name methods and sketches, which it must not import.
     """
     found: Registry[Any] = getattr(import_module(f"rmmbench.{folder}"), folder.upper())
     return found

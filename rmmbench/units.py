@@ -1,4 +1,4 @@
-"""How numbers in SI units are written for people, and read from them; records hold SI units."""
+"""Formats numbers in SI units for people, and parses what people write. Records hold SI units."""
 
 import re
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ def gib(n_bytes: float) -> float:
 
 
 def format_bytes(n_bytes: float | None) -> str:
-    """Return bytes with the binary unit that reads best: "11.35 GiB", "64.0 MiB", "–" for None."""
+    """Return bytes in the binary unit that reads best: "11.35 GiB", "64.0 MiB", "–" for None."""
     if n_bytes is None:
         return "–"
     for size, name, digits in ((GIB, "GiB", 2), (MIB, "MiB", 1), (KIB, "KiB", 1)):
@@ -54,8 +54,13 @@ def format_percent(fraction: float | None, *, signed: bool = False) -> str:
     return f"{100 * fraction:{'+' if signed else ''}.1f} %"
 
 
+def format_count(count: int, noun: str) -> str:
+    """Return a count with its noun: "1 case", "3 cases"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def parse_bytes(text: str) -> int:
-    """Return the bytes that a text such as "16GiB", "16 GB" or "1048576" names.
+    """Return the number of bytes in a text such as "16GiB", "16 GB" or "1048576".
 
     Raises:
         ValueError: If the text is not a number with one of the units B, KiB, MiB, GiB, KB, MB, GB.
@@ -72,10 +77,10 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_fraction(text: str) -> float:
-    """Return the fraction that a text such as "5%" or "0.05" names.
+    """Return the fraction in a text such as "5%" or "0.05".
 
     Raises:
-        ValueError: If it is not from 0 to below 1.
+        ValueError: If it is not at least 0 and below 1.
     """
     number, percent, rest = text.partition("%")
     try:
@@ -89,11 +94,11 @@ def parse_fraction(text: str) -> float:
 
 @dataclass(frozen=True)
 class ByteUnit:
-    """The one unit of all numbers in a column or on an axis.
+    """The unit of all numbers in a column or on an axis.
 
     Attributes:
-        size: In bytes.
-        digits: Decimal places on paper.
+        size: Bytes per unit.
+        digits: Decimal places.
     """
 
     name: str

@@ -5,6 +5,7 @@ import pytest
 from rmmbench.units import (
     GIB,
     format_bytes,
+    format_count,
     format_percent,
     format_seconds,
     gib,
@@ -103,3 +104,9 @@ def test_a_minute_is_never_written_as_sixty_seconds(seconds):
 def test_fractions_are_written_as_percentages(fraction, signed, text):
     """One digit after the point, the sign where it is asked for."""
     assert format_percent(fraction, signed=signed) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 cases"), (1, "1 case"), (2, "2 cases")])
+def test_counts_are_written_with_their_noun(count, text):
+    """Only one of a thing is singular."""
+    assert format_count(count, "case") == text

@@ -7,6 +7,7 @@ from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import note
 
 if TYPE_CHECKING:
+    from rmmbench.report.tables.table import Tone
     from rmmbench.running.diagnosis import Finding
 
 
@@ -32,14 +33,16 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def _print(findings: "list[Finding]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from rmmbench.cli.drawn import print_tables
+    from rmmbench.report.tables.table import Column, build
 
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for finding in findings:
-        cell = Text(finding.found or "–", style="" if finding.found else "yellow")
-        if finding.note:
-            cell.append(f"\n{finding.note}", style="dim")
-        table.add_row(Text(finding.name, style="bold"), cell)
-    Console().print(table)
+    columns: list[Column[Finding]] = [
+        Column("name", "", lambda finding: finding.name, is_number=False),
+        Column("found", "", lambda finding: finding.found or "–", is_number=False),
+        Column("note", "", lambda finding: finding.note, is_number=False),
+    ]
+    print_tables([build(findings, columns, tone=_tone, toned="found")])
+
+
+def _tone(finding: "Finding") -> "Tone":
+    return "" if finding.found else "doubtful"

@@ -63,6 +63,7 @@ def _headings(table: Table) -> list[str]:
 
 def _rich_table(table: Table, alike: Sequence[Table], width: int) -> RichTable:
     result = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    result.show_header = any(_headings(table))
     for column, size in zip(table.shown, _widths(alike, width), strict=True):
         result.add_column(
             Text(column.heading),

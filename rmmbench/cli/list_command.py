@@ -28,13 +28,16 @@ def list_names(
     if as_json:
         write_json(summaries[kind] if kind else summaries)
         return
-    for name, of in summaries.items():
-        if kind is None:
-            typer.echo(typer.style(f"{name}:", bold=True))
-        _print(of, indent="" if kind else "  ")
+    from rmmbench.cli.drawn import print_tables
+    from rmmbench.report.tables.table import Column, build
 
-
-def _print(summaries: dict[str, str], indent: str) -> None:
-    width = max(map(len, summaries), default=0)
-    for name, summary in summaries.items():
-        typer.echo(f"{indent}{typer.style(name.ljust(width), bold=True)}  {summary}")
+    columns: list[Column[tuple[str, str]]] = [
+        Column("name", "", lambda item: item[0], is_number=False),
+        Column("summary", "", lambda item: item[1], is_number=False),
+    ]
+    print_tables(
+        [
+            build(list(of.items()), columns, title="" if kind else name)
+            for name, of in summaries.items()
+        ]
+    )

@@ -12,6 +12,7 @@ import typer
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import is_quiet, note, tell
 from rmmbench.errors import Exit
+from rmmbench.units import format_count
 
 if TYPE_CHECKING:
     from rmmbench.cli.options import Device
@@ -146,7 +147,7 @@ def _list_cases(asked: Asked, *, as_json: bool) -> None:
         return
     for case in cases:
         print(f"{case.key}  {case.device:<11}  {case.title}")  # noqa: T201
-    note(f"{len(cases)} cases")
+    note(format_count(len(cases), "case"))
 
 
 def tell_how_to_retry(records: "Iterable[Record]") -> None:
@@ -168,7 +169,7 @@ def report(run: "Run", *, as_json: bool) -> None:
     elif tables := tables_of(run).tables:
         print_tables(tables)
     for warning, titles in _warnings(records).items():
-        of = titles[0] if len(titles) == 1 else f"{len(titles)} cases"
+        of = titles[0] if len(titles) == 1 else format_count(len(titles), "case")
         note(f"warning: {of}: {warning}")
     failed = [record for record in records if record.outcome != "ok"]
     for record in failed:

@@ -5,8 +5,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-# git must change nothing, run no program that the repository names, and not keep a case waiting.
-_GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false")
+# git must not run programs that the repository names, nor write more than it is asked to.
+_SAFE = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+# A case must not wait long for git.
 _LIMIT_SECONDS = 10.0
 
 
@@ -30,21 +31,38 @@ def code_state(folder: Path, file: Path | None = None) -> dict[str, Any]:
     return {"commit": commits[0], "dirty": is_changed or is_new}
 
 
-def _ask(folder: Path, *args: str) -> str | None:
+def _ask(folder: Path, *words: str) -> str | None:
     """Return what git prints in a folder; None if it fails or is not installed."""
-    # In a hook, git's variables name the repository of the hook, which need not be this one.
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        done = subprocess.run(
-            [*_GIT, *args],
-            cwd=folder,
-            env=plain,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_LIMIT_SECONDS,
-            check=True,
-        )
+        done = git(folder, *words, seconds=_LIMIT_SECONDS)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout
+    return None if done.returncode else done.stdout
+
+
+def git(
+    folder: Path, *words: str, seconds: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run git in a folder, and return its exit code and what it printed.
+
+    Args:
+        folder: The working directory.
+        words: The arguments.
+        seconds: How long it may take.
+
+    Raises:
+        OSError: If git is not installed, or the folder cannot be entered.
+        TimeoutExpired: If it takes longer.
+    """
+    # In a hook, git's variables name the repository of the hook, which may be another.
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return subprocess.run(
+        ["git", *_SAFE, *words],
+        cwd=folder,
+        env=plain,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=seconds,
+        check=False,
+    )

@@ -16,7 +16,7 @@ from rmmbench.results.reading import content_of
 from rmmbench.results.record import Environment, Record
 from rmmbench.results.store import Run
 from rmmbench.running.largest_batch import found
-from rmmbench.units import format_bytes, format_seconds
+from rmmbench.units import format_bytes, format_count, format_seconds
 
 PAGE, NOTES = "README.md", "notes.md"
 
@@ -124,7 +124,7 @@ def _warnings(records: Iterable[Record]) -> Iterator[str]:
     if counts or ended:
         yield "## Warnings\n"
     for warning, count in counts.items():
-        yield f"- {count} case{'s' if count > 1 else ''}: {escaped(warning)}"
+        yield f"- {format_count(count, 'case')}: {escaped(warning)}"
     for record in ended:
         outcome = record.outcome.replace("_", " ")
         yield f"- {outcome}: {escaped(record.case.title)}: {escaped(record.reason or '')}"

@@ -18,6 +18,7 @@ from rmmbench.errors import RunError
 from rmmbench.results.migration import SCHEMA_VERSION, former_key
 from rmmbench.results.reading import Shared, content_of, lines_of, parsed, uncollected
 from rmmbench.results.record import Environment, Record
+from rmmbench.results.whole_file import write_whole
 from rmmbench.spec.case import Case, text_digest
 from rmmbench.spec.profile import Profile
 from rmmbench.spec.ranges import Line
@@ -92,14 +93,11 @@ class Run:
             run._same_as(info)
             return run
         # What a sweep that was killed right here may have left.
-        partial = path / f"{RUN_FILE}.partial"
-        leftovers = {partial, path / LOCK_FILE}
+        leftovers = {path / f"{RUN_FILE}.partial", path / LOCK_FILE}
         if path.exists() and (not path.is_dir() or set(path.iterdir()) - leftovers):
             raise RunError(f"{path} is not empty and not a run directory; give another with --out")
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            partial.write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            partial.replace(path / RUN_FILE)
+            write_whole(path / RUN_FILE, info.model_dump_json(indent=2).encode() + b"\n")
         except OSError as error:
             raise RunError(
                 f"{path} cannot be written: {error.strerror}; free space or give --out"

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rmmbench.errors import Exit, RunError, UsageError
+from rmmbench.measures.repository import git
 from rmmbench.results.store import Run
 from rmmbench.running.isolation.leftovers import Folder
 from rmmbench.spec.printable import printable
@@ -141,16 +141,10 @@ def _outside(root: Path) -> Iterator[str]:
 
 
 def _git(folder: Path, *words: str) -> str:
-    git = shutil.which("git")
-    if git is None:
-        raise UsageError("a revision can only be measured where git is installed")
-    # Hooks have nothing to do with a temporary checkout.
-    command = [git, "-c", f"core.hooksPath={os.devnull}", "-C", str(folder), *words]
-    # In a hook, git's variables name the repository of the hook, which need not be this one.
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    done = subprocess.run(
-        command, capture_output=True, text=True, errors="replace", env=plain, check=False
-    )
+    try:
+        done = git(folder, *words)
+    except FileNotFoundError:
+        raise UsageError("a revision can only be measured where git is installed") from None
     if done.returncode:
         said = printable(done.stderr.strip().rpartition("\n")[2], 300)
         raise UsageError(f"`git {shlex.join(words)}` ended with {done.returncode}: {said}")

@@ -1,6 +1,7 @@
 """`rmmbench list` names what profiles and flags take."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -32,7 +33,7 @@ def test_every_name_has_a_line_with_its_summary(kind):
     """A line is the name, spaces and the summary, in the registry's order, without colours."""
     result = CliRunner().invoke(app, ["list", kind])
     assert result.exit_code == 0
-    lines = [line.split(maxsplit=1) for line in result.stdout.splitlines()]
+    lines = [line.strip().split(maxsplit=1) for line in result.stdout.strip().splitlines()]
     assert lines == [[name, summary] for name, summary in SUMMARIES[kind].items()]
 
 
@@ -45,9 +46,9 @@ def test_json_is_names_with_summaries(kind):
 
 def test_alone_it_lists_everything():
     """Without a kind every kind is listed, under its name; machines get one object of all."""
-    lines = CliRunner().invoke(app, ["list"]).stdout.splitlines()
-    assert [line for line in lines if not line.startswith("  ")] == [f"{k}:" for k in SUMMARIES]
-    assert len(lines) == sum(len(names) + 1 for names in SUMMARIES.values())
+    blocks = CliRunner().invoke(app, ["list"]).stdout.strip().split("\n\n")
+    listed = [[line.split()[0] for line in block.splitlines()] for block in blocks]
+    assert listed == [[kind, *names] for kind, names in SUMMARIES.items()]
     assert json.loads(CliRunner().invoke(app, ["list", "--json"]).stdout) == SUMMARIES
 
 
@@ -69,6 +70,8 @@ def test_listing_imports_nothing_heavy(kind):
         "import sys; sys.modules |= dict.fromkeys(['torch', 'plotly', 'transformers', 'pandas']); "
         f"sys.argv = ['rmmbench', 'list', {kind!r}]; from rmmbench.cli import main; main()"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    wide = os.environ | {"COLUMNS": "120"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, env=wide)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == len(SUMMARIES[kind])
+    assert len(done.stdout.strip().splitlines()) == len(SUMMARIES[kind])

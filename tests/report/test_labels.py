@@ -39,6 +39,13 @@ def row(make_record):
          "linear:8x4 · 4096 rows · float32 · adam · seed 0"),
         ({"model": "linear:8x4", "task": None, "seq_len": None, "batch_size": 4096},
          ("model", "batch_size"), "linear:8x4 · 4096 rows"),
+        ({"update": "in-backward"}, ("model", "update"),
+         "roberta-tiny · in-backward update"),
+        ({"accumulate": 4, "clip_norm": 0.5, "zeroed_gradients": True}, CELL,
+         "roberta-tiny · MRPC · 16×103 · float32 · adam · eager attention · 4 micro-batches · "
+         "gradients kept as zeros · clipped to 0.5 · seed 0"),
+        ({}, ("accumulate",), "1 micro-batch"),
+        ({}, ("accumulate", "update"), ""),
     ],
 )  # fmt: skip
 def test_place(row, settings, columns, text):

@@ -1,7 +1,6 @@
 """A sweep runs again with its own arguments, with another Python or another revision."""
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -118,6 +117,6 @@ def test_no_such_revision(repository, tmp_path):
 
 def test_no_git(repository, monkeypatch):
     """Without git only installations can be compared, and that is said."""
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match="only be measured where git is installed"):
         revision("HEAD", repository).__enter__()

@@ -15,6 +15,7 @@ from rmmbench.results.migration import former_key
 from rmmbench.results.reading import content_of
 from rmmbench.results.record import Record
 from rmmbench.results.timing import Timing
+from rmmbench.results.whole_file import write_whole
 from rmmbench.spec.case import Case
 from rmmbench.spec.ranges import Line, Measured
 from rmmbench.spec.strict import Strict
@@ -119,9 +120,7 @@ def write(folder: Path, calibration: Calibration) -> None:
         RunError: If the file cannot be written.
     """
     file = folder / CALIBRATION_FILE
-    partial = file.with_suffix(".partial")
     try:
-        partial.write_text(calibration.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        partial.replace(file)
+        write_whole(file, calibration.model_dump_json(indent=2).encode() + b"\n")
     except OSError as error:
         raise RunError(f"{file} cannot be written: {error.strerror}; free space") from error

@@ -4,7 +4,7 @@ from collections import Counter
 
 from rmmbench.report.check import wording
 from rmmbench.report.check.report import Finding, Report, Verdict
-from rmmbench.units import format_percent
+from rmmbench.units import format_count, format_percent
 
 
 def rows(report: Report, *, every: bool = False) -> list[tuple[Finding, ...]]:
@@ -17,7 +17,7 @@ def rows(report: Report, *, every: bool = False) -> list[tuple[Finding, ...]]:
 
 def summary(report: Report) -> str:
     """Return the counts in one line: "28 cases: 1 regressed, 1 improved, 26 same"."""
-    return f"{_cases(len(report.cases))}: {report.counted}"
+    return f"{format_count(len(report.cases), 'case')}: {report.counted}"
 
 
 def remarks(report: Report) -> list[str]:
@@ -45,7 +45,8 @@ def _told_together(report: Report, verdict: Verdict, said: str) -> list[str]:
     found = [finding for finding in report.findings if finding.verdict is verdict]
     counts = Counter((wording.PROSE[one.what], one.reason or "") for one in found)
     return [
-        f"{what} of {_cases(count)} {said}: {reason}" for (what, reason), count in counts.items()
+        f"{what} of {format_count(count, 'case')} {said}: {reason}"
+        for (what, reason), count in counts.items()
     ]
 
 
@@ -56,11 +57,7 @@ def cannot_tell(report: Report) -> list[str]:
         if one.verdict is Verdict.NOT_ENOUGH_EVIDENCE and one.excluded_fall is not None:
             falls.setdefault(one.reason or "", []).append(one.excluded_fall)
     return [
-        f"throughput of {_cases(len(found))}: cannot tell below "
+        f"throughput of {format_count(len(found), 'case')}: cannot tell below "
         f"{' to '.join(dict.fromkeys(format_percent(f(found)) for f in (min, max)))}: {reason}"
         for reason, found in falls.items()
     ]
-
-
-def _cases(count: int) -> str:
-    return f"{count} case{'' if count == 1 else 's'}"

@@ -19,7 +19,7 @@ from rmmbench.report.check.evidence import fewest_pairs, in_turn, spread
 from rmmbench.report.check.report import Finding, Report, Verdict
 from rmmbench.report.check.throughput import WHAT
 from rmmbench.results.record import Record
-from rmmbench.units import format_percent
+from rmmbench.units import format_count, format_percent
 
 Side = Literal["baseline", "candidate"]
 Measure = Callable[[Side], list[Record]]
@@ -139,7 +139,7 @@ def _speed(record: Record | None, is_relative: bool) -> float | None:
 def _why(differences: Sequence[float], cases: int) -> str:
     count, fewest = len(differences), fewest_pairs(cases)
     if count < fewest:
-        few = f"{count} pair{'' if count == 1 else 's'} of runs, and it takes {fewest}"
+        few = f"{format_count(count, 'pair')} of runs, and it takes {fewest}"
     else:
         few = f"{count} pairs of runs differ by {format_percent(math.expm1(spread(differences)))}"
     return f"{few}; give more time with --max-minutes"

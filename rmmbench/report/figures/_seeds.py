@@ -17,6 +17,7 @@ from rmmbench.report.labels import PAPERS_EXACT, place, setting
 from rmmbench.report.scores import Line, Spread, threads_note
 from rmmbench.results.tidy import CELL, kind_columns
 from rmmbench.results.trained import Training
+from rmmbench.units import format_count
 
 BAND = "± standard deviation"
 MANY = 12  # points of a curve; the marks of more would hide the line
@@ -110,7 +111,7 @@ def spread_text(spread: Spread, *, digits: int = 3) -> str:
     mean = f"{spread.mean:.{digits}f}"
     if spread.deviation is not None:
         mean += f" ± {spread.deviation:.{digits}f}"
-    return f"{mean}, over {spread.count} seed{'' if spread.count == 1 else 's'}"
+    return f"{mean}, over {format_count(spread.count, 'seed')}"
 
 
 def hover_title(line: Line) -> str:

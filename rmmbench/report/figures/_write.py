@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmmbench.errors import UnknownNameError, UsageError
+from rmmbench.results.whole_file import write_whole
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as Drawing
@@ -78,14 +79,8 @@ async def _drawn_by_browser(
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
+        write_whole(path, content)
     except OSError as error:
         reason = f"{path} cannot be written: {error.strerror}"
         raise UsageError(f"{reason}; free space or give another --out") from error
-    finally:
-        if partial.is_file():
-            partial.unlink()

@@ -12,6 +12,7 @@ from rmmbench.report.figures._seeds import training_sheet
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.labels import EXACT
 from rmmbench.report.scores import Line, place_names, read_lines
+from rmmbench.units import format_count
 
 
 class Scores(Figure):
@@ -65,5 +66,5 @@ def _time(line: Line) -> Height | None:
     if not ratios:
         return None
     middle, low, high = statistics.median(ratios), ratios[0], ratios[-1]
-    seeds = f"{len(ratios)} seed{'' if len(ratios) == 1 else 's'}"
+    seeds = format_count(len(ratios), "seed")
     return Height(middle, low, high, f"{middle:.2f}, {low:.2f} to {high:.2f} over {seeds}")

@@ -8,6 +8,7 @@ from rmmbench.report.labels import place
 from rmmbench.report.scores.line import Line
 from rmmbench.results.tidy import CELL, telling
 from rmmbench.spec.measuring import TrainingSettings
+from rmmbench.units import format_count
 
 WHERE: Final = ("task", *(name for name in CELL if name not in ("task", "seed")))
 
@@ -36,7 +37,7 @@ def threads_note(lines: Iterable[Line]) -> str:
         if run.case.training and run.case.time_device == "cpu":
             threads = run.case.training.threads
             beside = max(1, run.environment.cpu_count // threads)
-            note = f"{threads} CPU thread{'s' if threads > 1 else ''} a run"
+            note = f"{format_count(threads, 'CPU thread')} a run"
             notes.add(note + (f", up to {beside} runs side by side" if beside > 1 else ""))
     return "; ".join(sorted(notes)) + "." if notes else ""
 
