@@ -1,7 +1,7 @@
 """Models to measure, one file a family. To add one: add its file, and its line here.
 
 A model is named "name" or "name:argument", such as "roberta-base", "linear:768x3072",
-"hf:path/to/config" or "import:package.module:factory".
+"hf:path/to/config", "hf:llama:num_hidden_layers=2" or "import:package.module:factory".
 """
 
 from importlib import import_module
@@ -21,7 +21,9 @@ MODELS: Registry[Builder] = Registry(
         "linear": Entry("linear:linear", "one linear layer; linear:INxOUT"),
         "decoder": Entry("decoder:decoder", "Llama's blocks; decoder:LAYERSxWIDTH[xVOCABULARY]"),
         "gcn2": Entry("gcn2:gcn2", "a graph network, GCN2; gcn2:IN-WIDTHxLAYERS-OUT"),
-        "hf": Entry("huggingface:from_name", "any transformers model; hf:DIRECTORY-OR-CONFIG-NAME"),
+        "hf": Entry(
+            "huggingface:from_name", "any transformers model; hf:DIRECTORY-OR-CONFIG[:KEY=VALUE,…]"
+        ),
         "import": Entry("imported:from_path", "your own; import:package.module:factory"),
     },
 )

@@ -2,7 +2,6 @@
 
 import functools
 import logging
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,24 +9,28 @@ import transformers
 from torch._subclasses.fake_tensor import FakeTensor
 from transformers.initialization import no_init_weights
 
-from rmmbench.errors import did_you_mean
+from rmmbench.models import _configs
 from rmmbench.models._heads import CLASSES, Head, head_of
 from rmmbench.models.model import Built
 from rmmbench.spec.case import Case
 from rmmbench.spec.tasks import TASKS
 
+_DTYPES = {"bfloat16-true": torch.bfloat16, "float16-true": torch.float16}
+"""The dtype of parameters for a case's dtype, if it is not float32."""
+
 
 def from_name(argument: str, case: Case) -> Built:
     """Build "hf:DIRECTORY" (with a config.json) or "hf:CONFIG-NAME" (a model type, such as "gpt2").
 
-    The head is the one that the config's `architectures` name; else a language model for decoders
-    and encoder-decoders, and a classifier for encoders.
+    ":key=value,key=value" after it changes the config: "hf:llama:num_hidden_layers=28". The head
+    is the one that the config's `architectures` name; else a language model for decoders and
+    encoder-decoders, and a classifier for encoders.
 
     Raises:
-        ValueError: If there is no such config, it names quantised weights, the model has no head
-            that can be trained here, or seq_len is missing or too long.
+        ValueError: If there is no such config or key, it names quantised weights, the model has no
+            head that can be trained here, or seq_len is missing or too long.
     """
-    config = _config(argument)
+    config = _configs.named(argument)
     _refuse_quantised(config, case)
     return from_config(config, head_of(config), case)
 
@@ -82,25 +85,6 @@ def _name_problem(config: Any) -> None:
         config.problem_type = "regression" if is_number else "single_label_classification"
 
 
-def _config(argument: str) -> Any:
-    file = Path(argument) / "config.json"
-    if argument and file.is_file():
-        try:
-            return transformers.AutoConfig.from_pretrained(
-                argument, local_files_only=True, trust_remote_code=False
-            )
-        except (OSError, ValueError) as error:
-            why = str(error).strip().splitlines()[0]
-            raise ValueError(f"{file} must be a config that transformers knows: {why}") from error
-    if argument in transformers.CONFIG_MAPPING:
-        return transformers.AutoConfig.for_model(argument)
-    hint = "a directory with a config.json, or a config name of transformers such as 'gpt2'"
-    if not argument or "/" in argument or Path(argument).is_dir():
-        raise ValueError(f"hf: must be followed by {hint}, got '{argument}'")
-    nearest = did_you_mean(argument, transformers.CONFIG_MAPPING)
-    raise ValueError(f"no transformers config named '{argument}'{nearest}; give {hint}")
-
-
 def _longest(config: Any, model: Any) -> int | None:
     longest: int | None = getattr(config, "max_position_embeddings", None)
     # Whisper's text has a limit of its own; XLNet has -1 for none.
@@ -117,8 +101,9 @@ def _longest(config: Any, model: Any) -> int | None:
 
 
 def _with_head(config: Any, head: Any, case: Case) -> Any:
-    # Configs may name another dtype; a case has float32 parameters, with or without autocast.
-    settings = {"attn_implementation": case.attention, "dtype": torch.float32}
+    # Configs may name another dtype than the case.
+    dtype = _DTYPES.get(case.dtype, torch.float32)
+    settings = {"attn_implementation": case.attention, "dtype": dtype}
     if not isinstance(torch.empty(0), FakeTensor):
         checkpoint = case.training.checkpoint if case.training else None
         if checkpoint is not None:

@@ -12,7 +12,7 @@ import typer
 
 from rmmbench import cli
 from rmmbench.cli import app
-from rmmbench.cli.options import AXES
+from rmmbench.cli.options import AXES, words
 from rmmbench.cli.run_cases import Asked
 from rmmbench.spec import profile
 
@@ -196,3 +196,19 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Usage: ") == 1 + len(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (["mlp,linear"], ("mlp", "linear")),
+        (
+            ["hf:llama:hidden_size=64, vocab_size=8,mlp"],
+            ("hf:llama:hidden_size=64, vocab_size=8", "mlp"),
+        ),
+        (["mlp", "hf:gpt2:n_layer=1"], ("mlp", "hf:gpt2:n_layer=1")),
+    ],
+)
+def test_commas_between_changes_of_a_config_part_no_names(given, names):
+    """A model's name may hold key=value with commas, and other names still follow after one."""
+    assert words(given) == names
