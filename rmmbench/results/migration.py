@@ -7,7 +7,7 @@ a version 1 key was is still told, as run.json of that version names its cases b
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rmmbench.spec.case import Case, digest
+from rmmbench.spec.case import STEP, Case, digest
 from rmmbench.spec.known_settings import absent
 from rmmbench.spec.steps import values
 
@@ -48,7 +48,7 @@ def migrated(told: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def former_key(case: Case) -> str:
     """Return the key that version 1 gave to a case."""
-    later = absent().keys() - _FLAT - values(case.steps).keys() | {"gpu"}
+    later = absent().keys() - _FLAT - values(case.steps).keys() | {*STEP, "gpu"}
     said = {name: value for name, value in case.flat().items() if name not in later}
     device = said.pop("projection_device")
     if device is not None:

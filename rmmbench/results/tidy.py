@@ -6,12 +6,14 @@ from typing import Any
 from rmmbench.results.counts import COUNTS
 from rmmbench.results.reading import uncollected
 from rmmbench.results.record import Record
+from rmmbench.spec.case import STEP
 from rmmbench.spec.known_settings import known
 
 Row = Mapping[str, Any]
 
 CELL = (
-    *("model", "task", "batch_size", "seq_len", "dtype", "optimizer", "attention", "gpu", "seed"),
+    *("model", "task", "batch_size", "seq_len", "dtype", "optimizer", "attention"),
+    *(*STEP, "gpu", "seed"),
 )
 # All of a cell but its batch size.
 PLACE = tuple(name for name in CELL if name != "batch_size")

@@ -11,10 +11,12 @@ from torch import nn
 
 from rmmbench import methods, models
 from rmmbench.kernels.launch import Path, complaint, path_taken
-from rmmbench.measures.step import AUTOCAST, TrainingStep, autocast, make_optimizer, placed
+from rmmbench.measures.optimizers import LossScaler, make_optimizer
+from rmmbench.measures.step import AUTOCAST, PARAMETERS, TrainingStep, autocast, placed
 from rmmbench.models.model import Built
 from rmmbench.nn import left_out_layers, manual_seed
 from rmmbench.nn.candidates import linear_layers
+from rmmbench.nn.fakes import is_faking
 from rmmbench.results.counts import Counts
 from rmmbench.results.gradient_error import GradientError
 from rmmbench.results.out_of_memory import is_out_of_memory
@@ -175,14 +177,49 @@ def prepare(
     # A user's factory may have named another device, or make a batch of NumPy arrays.
     if any(parameter.device.type != device for parameter in model.parameters()):
         model.to(device)
-    batch = placed(batch, device)
+    batch = placed(batch, device, _as_asked(model, case))
     model.train()
     dtype = AUTOCAST[case.dtype]
     # A layer keeps autocast's copy of its input.
     with torch.device(device), autocast(model, dtype):
         _apply_method(draft, model, batch)
-    optimizer = make_optimizer(case.optimizer, model.parameters(), foreach=foreach)
-    return TrainingStep(model, batch, optimizer, dtype)
+    trained = model.parameters()
+    return TrainingStep(
+        model,
+        batch,
+        make_optimizer(case.optimizer, trained, foreach=foreach, update=case.update),
+        dtype,
+        scaler=LossScaler(device) if case.dtype == "float16" else None,
+        # A prediction has its own choice of kernels, which it makes as the case says.
+        attention_kernel=None if is_faking() else case.attention_kernel,
+        accumulate=case.accumulate,
+        drop=case.drop_gradients,
+        zeroed=case.zeroed_gradients,
+        clip_norm=case.clip_norm,
+        foreach=foreach,
+    )
+
+
+def _as_asked(model: nn.Module, case: Case) -> torch.dtype | None:
+    """Make the model's parameters what the case asks for, and return the dtype of its batches.
+
+    A user's own model stays as it was made, and so do its batches.
+
+    Raises:
+        ValueError: If it has no parameters of that dtype.
+    """
+    dtype = PARAMETERS.get(case.dtype)
+    if dtype is None:
+        return None
+    if not case.model.startswith("import:"):
+        model.to(dtype)
+        return dtype
+    found = parameter_dtypes(model)
+    wanted = case.dtype.removesuffix("-true")
+    if wanted not in found:
+        need = f"dtype '{case.dtype}' needs a factory that makes {wanted} parameters"
+        raise ValueError(f"{need}, got {' and '.join(found)}; convert the model in {case.model}")
+    return None
 
 
 def _apply_method(draft: Draft, model: nn.Module, batch: Mapping[str, Any]) -> None:

@@ -80,6 +80,11 @@ def test_the_last_record_counts(make_record):
     [
         {"seed": 1},
         {"dtype": "bfloat16"},
+        {"accumulate": 2},
+        {"drop_gradients": "before-forward"},
+        {"zeroed_gradients": True},
+        {"clip_norm": 1.0},
+        {"update": "fused"},
         {"method": "rmm", "sketch": "dct", "proj_dim": 8},
         {"method": "rmm", "sketch": "dct", "rho": 0.5, "min_proj_dim": 2},
         {"method": "rmm", "sketch": "dct", "rho": 0.5, "max_proj_dim": 2},

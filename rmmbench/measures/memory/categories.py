@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_iter
 
 from rmmbench.fakes.device import FakeGPU
+from rmmbench.measures.optimizers import InBackward
 from rmmbench.nn import ops
 from rmmbench.nn.analysis.live import LiveBytes
 from rmmbench.results.timeline import CATEGORIES, Category, Phase
@@ -138,7 +139,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
                 new.append((storage.birth, storage.size_bytes))
         return new
 
-    def give_state(self, optimizer: Optimizer) -> None:
+    def give_state(self, optimizer: Optimizer | InBackward) -> None:
         """Put an optimizer's state into its category, also in the moments since it was made."""
         new = self.give(tree_iter(list(optimizer.state.values())), "optimizer")
         # Which tensors are the optimizer's is known only after the step.

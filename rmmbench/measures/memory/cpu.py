@@ -46,7 +46,7 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         gc.collect()
         with saved_inputs(step.batch) as saved, record_function(_PHASES[3]):
             loss = step.forward()
-        loss_bytes = loss.untyped_storage().nbytes()
+        loss_bytes, warnings = loss.untyped_storage().nbytes(), step.warnings()
         del loss, step
     tree = profiler.profiler.kineto_results.experimental_event_tree()
     events, phases = _events(tree)
@@ -61,7 +61,7 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         resting_bytes=sum(event.size_bytes for event in events if event.nanoseconds < start),
         saved_bytes=max(0, held - loss_bytes + saved.total_bytes()),
     )
-    return memory, disagreement(peaks[1], peaks[2])
+    return memory, warnings + disagreement(peaks[1], peaks[2])
 
 
 def disagreement(first: int, second: int) -> list[str]:

@@ -48,7 +48,7 @@ def measure_cuda_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         reserved_bytes=max(peaks.reserved for peaks in (cold, *warm)),
         alloc_retries=retries,
     )
-    return memory, disagreement(*allocated)
+    return memory, step.warnings() + disagreement(*allocated)
 
 
 class _Peaks(NamedTuple):

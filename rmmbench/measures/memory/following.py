@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_map_only
 from rmmbench.measures.memory.categories import LiveByCategory, Moment
 from rmmbench.measures.memory.garbage import no_garbage_goes
 from rmmbench.measures.memory.predict import PrepareOn, followed
+from rmmbench.measures.optimizers import InBackward
 from rmmbench.measures.step import Prepare, TrainingStep, tensors_of
 from rmmbench.results.timeline import CATEGORIES, PHASES, StepPeak, Timeline, TimePoint
 from rmmbench.spec.gpus import GPU
@@ -158,8 +159,20 @@ def _watch(step: TrainingStep, count: LiveByCategory) -> None:
     trained = [each for each in step.model.parameters() if each.requires_grad]
     for parameter in trained:
         parameter.register_post_accumulate_grad_hook(give_gradient)  # type: ignore[no-untyped-call]
+
+    def begin_forward(*_: Any) -> None:
+        if count.phase != "forward":
+            count.enter("forward")
+
+    def begin_update(optimizer: Any, *_: Any) -> None:
+        if count.phase == "backward" and not isinstance(step.optimizer, InBackward):
+            count.enter("optimizer")
+        for parameter in (each for group in optimizer.param_groups for each in group["params"]):
+            give_gradient(parameter)
+
+    step.model.register_forward_pre_hook(begin_forward)
     step.model.register_forward_hook(lambda *_: count.enter("backward"))
-    step.optimizer.register_step_pre_hook(lambda *_: count.enter("optimizer"))
+    step.optimizer.register_step_pre_hook(begin_update)
 
 
 def _run(step: TrainingStep, count: LiveByCategory) -> None:

@@ -45,13 +45,11 @@ def predict_step(prepare: PrepareOn, gpu: GPU, attention_kernel: str | None = No
     Args:
         prepare: Builds the step on the type of device that it is called with, of fake tensors.
         gpu: The kind of GPU.
-        attention_kernel: What attention runs on; None for what CUDA would choose.
 
     Raises:
         CannotPredictError: If the step asks for the value of a tensor.
-        ValueError: If the GPU has no such kernel.
     """
-    with followed(gpu, attention_kernel) as fake:
+    with followed(gpu) as fake:
         assert fake is not None
         with CountedWork(gpu=fake) as count:
             return _predict(lambda: prepare(fake.device_type), count, fake)
@@ -72,9 +70,7 @@ def predict_memory(prepare: Prepare) -> Memory:
 
 
 @contextmanager
-def followed(
-    gpu: GPU | None = None, attention_kernel: str | None = None
-) -> Iterator[FakeGPU | None]:
+def followed(gpu: GPU | None = None) -> Iterator[FakeGPU | None]:
     """Within, make only fake tensors; give the fake GPU for them, if one is asked for.
 
     Raises:
@@ -85,7 +81,7 @@ def followed(
             with fake_tensors():
                 yield None
         else:
-            with fake_gpu(gpu, attention_kernel) as fake:
+            with fake_gpu(gpu) as fake:
                 yield fake
     except Exception as error:
         why = why_not_fake(error)

@@ -14,7 +14,8 @@ from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.cuda import measure_cuda_memory
 from rmmbench.measures.memory.following import follow_memory, thinned
 from rmmbench.measures.memory.predict import CannotPredictError, predict_memory
-from rmmbench.measures.step import TrainingStep, make_optimizer
+from rmmbench.measures.optimizers import make_optimizer
+from rmmbench.measures.step import TrainingStep
 from rmmbench.nn import manual_seed
 from rmmbench.results.timeline import CATEGORIES, PHASES
 from rmmbench.spec.case import Case
