@@ -1,9 +1,9 @@
 """A transformers config can be changed in the name of the model, and slips are told."""
 
 import pytest
-from rmmbench.nn.fakes import fake_tensors
 
 from rmmbench import models
+from rmmbench.fakes.mode import fake_tensors
 from rmmbench.models import _configs
 from rmmbench.spec.case import Case
 

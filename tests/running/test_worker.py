@@ -227,7 +227,7 @@ def test_a_limit_is_held_against_what_is_reserved(measured, monkeypatch):
     def reserving(build):
         return predict_memory(build).model_copy(update={"reserved_bytes": 30 * MIB})
 
-    monkeypatch.setattr(worker, "predict_memory", reserving)
+    monkeypatch.setattr(predicting, "predict_memory", reserving)
     asked = {"memory_device": "predict", "time_device": None}
     record, _ = measured(**asked, memory_limit_bytes=29 * MIB)
     why = "a step takes 30.0 MiB reserved, more than the limit of 29.0 MiB"

@@ -37,7 +37,7 @@ class Prediction(NamedTuple):
 
 
 @no_garbage_goes()
-def predict_step(prepare: PrepareOn, gpu: GPU, attention_kernel: str | None = None) -> Prediction:
+def predict_step(prepare: PrepareOn, gpu: GPU) -> Prediction:
     """Return what a training step would take on a GPU that is not there.
 
     Only for processes of rmmbench's own; see `rmmbench.fakes.device`.
