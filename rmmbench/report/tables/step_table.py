@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rmmbench.report import papers_rows
-from rmmbench.report.labels import kind, place, provenance, shared_place
+from rmmbench.report.labels import CONTEXT, has_reserved, kind, place, provenance, shared_place
 from rmmbench.report.tables import columns
 from rmmbench.report.tables.columns import happened, per_second, percent
 from rmmbench.report.tables.table import Column, Table, build, unseen
@@ -22,11 +22,12 @@ def step_table(
     """Return a row per case, in sections of one cell each."""
     rows = in_order(rows)
     notes = [shared_place(rows), provenance(rows, environment, synthetic)]
+    notes += [CONTEXT] if has_reserved(rows) else []
     if profile.published:
         notes.append(f"The paper's numbers: {papers_rows.sources(profile)}.")
     return build(
         rows,
-        [*_names(rows), *_numbers(rows, profile)],
+        [*_names(rows), *_numbers(rows, profile), *columns.COUNTED],
         tone=columns.outcome_tone,
         section=lambda row: row["cell"],
         notes=tuple(filter(None, notes)),
@@ -78,7 +79,7 @@ def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column[Row]]:
     is_papers_kind = all(row["method"] in ("exact", "rmm") for row in rows)
     kept_bytes: Column[Row] = unseen("saved_bytes") if is_papers_kind else columns.kept(unit)
     return [
-        columns.peak(unit),
+        *columns.memory(unit, rows),
         Column(
             "papers_peak_gib",
             "paper's\nGiB",
