@@ -203,9 +203,7 @@ def prepare(
     )
 
 
-def _whole(
-    draft: Draft, device: str, run: Callable[[], object], model: nn.Module
-) -> TrainingStep:
+def _whole(draft: Draft, device: str, run: Callable[[], object], model: nn.Module) -> TrainingStep:
     """Return a step of somebody's own, its model changed as the case asks.
 
     Raises:
