@@ -9,7 +9,7 @@ from rmmbench.report.tables import columns
 from rmmbench.report.tables.columns import happened, per_second, percent
 from rmmbench.report.tables.table import Column, Table, build, unseen
 from rmmbench.results.record import Environment
-from rmmbench.results.tidy import CELL, Row, kept, kind_columns, telling
+from rmmbench.results.tidy import CELL, Row, kept, kind_columns, telling_places
 from rmmbench.spec.profile import Profile
 from rmmbench.units import GIB, byte_unit
 
@@ -55,7 +55,7 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
 
 
 def _names(rows: Sequence[Row]) -> list[Column[Row]]:
-    where = telling(rows, WHERE)
+    where = telling_places(rows, WHERE)
     has_lengths = any(row["seq_len"] for row in rows)
 
     def said_once(heading: str, names: Sequence[str]) -> Column[Row]:
