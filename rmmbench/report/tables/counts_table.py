@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rmmbench.report.labels import shared_place
-from rmmbench.report.tables.step_table import case_columns, in_order
+from rmmbench.report.tables.step_table import in_order, names
 from rmmbench.report.tables.table import Column, Table, build
 from rmmbench.results.record import Environment
 from rmmbench.results.tidy import Row
@@ -29,7 +29,7 @@ def counts_tables(rows: Sequence[Row], environment: Environment) -> list[Table]:
     versions = f"Counted with torch {environment.torch}, {dtypes}."
     table = build(
         counted,
-        [*case_columns(counted), *_numbers(counted)],
+        [*names(counted), *_numbers(counted)],
         section=lambda row: row["cell"],
         notes=tuple(filter(None, [shared_place(counted), f"{HOW_COUNTED} {versions}"])),
     )

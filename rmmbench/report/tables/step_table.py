@@ -9,7 +9,7 @@ from rmmbench.report.tables import columns
 from rmmbench.report.tables.columns import happened, per_second, percent
 from rmmbench.report.tables.table import Column, Table, build, unseen
 from rmmbench.results.record import Environment
-from rmmbench.results.tidy import CELL, Row, kept, kind_columns, telling
+from rmmbench.results.tidy import CELL, Row, kept, kind_columns, telling_places
 from rmmbench.spec.profile import Profile
 from rmmbench.units import GIB, byte_unit
 
@@ -27,7 +27,7 @@ def step_table(
         notes.append(f"The paper's numbers: {papers_rows.sources(profile)}.")
     return build(
         rows,
-        [*case_columns(rows), *_numbers(rows, profile), *columns.COUNTED],
+        [*names(rows), *_numbers(rows, profile), *columns.COUNTED],
         tone=columns.outcome_tone,
         section=lambda row: row["cell"],
         notes=tuple(filter(None, notes)),
@@ -54,9 +54,9 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=order)
 
 
-def case_columns(rows: Sequence[Row]) -> list[Column[Row]]:
+def names(rows: Sequence[Row]) -> list[Column[Row]]:
     """Return the columns of what a row is of: for people where they differ, for programs all."""
-    where = telling(rows, WHERE)
+    where = telling_places(rows, WHERE)
     has_lengths = any(row["seq_len"] for row in rows)
 
     def said_once(heading: str, names: Sequence[str]) -> Column[Row]:
