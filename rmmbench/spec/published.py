@@ -1,11 +1,11 @@
-"""What the paper prints, as a profile holds it."""
+"""The paper's printed numbers, as a profile holds them."""
 
 from rmmbench.spec.ranges import Count, Finite, Name, NotNegative, Positive, Rho
 from rmmbench.spec.strict import Strict
 
 
 class Published(Strict):
-    """A row that the paper prints, in its own units, to stand beside the measured one."""
+    """A row of the paper in its own units, shown beside the measured one."""
 
     model: Name
     task: Name
