@@ -7,6 +7,7 @@ from rmmbench.report import papers_rows
 from rmmbench.report.labels import kind, place, provenance, shared_place
 from rmmbench.report.tables import columns
 from rmmbench.report.tables.columns import happened, per_second, percent
+from rmmbench.report.tables.published_peaks import published_peaks
 from rmmbench.report.tables.table import Column, Table, build, unseen
 from rmmbench.results.record import Environment
 from rmmbench.results.tidy import CELL, Row, kept, kind_columns, telling
@@ -23,7 +24,9 @@ def step_table(
     rows = in_order(rows)
     notes = [shared_place(rows), provenance(rows, environment, synthetic)]
     if profile.published:
-        notes.append(f"The paper's numbers: {papers_rows.sources(profile)}.")
+        is_papers = any(row.peak_bytes is None for row in profile.published)
+        whose = "The paper's numbers" if is_papers else "Published figures"
+        notes.append(f"{whose}: {papers_rows.sources(profile)}.")
     return build(
         rows,
         [*_names(rows), *_numbers(rows, profile)],
@@ -94,6 +97,7 @@ def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column[Row]]:
                 "" if row["method"] == "exact" else percent(papers_rows.saving(profile, row))
             ),
         ),
+        *published_peaks(profile, unit),
         kept_bytes,
         replace(
             columns.RELATIVE_THROUGHPUT,
