@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rmmbench.errors import UsageError, arguments_checked
+from rmmbench.errors import ArgumentError, arguments_checked
 from rmmbench.results.store import Run
 from rmmbench.running.execution import run_path
 from rmmbench.running.one_run import as_call, run_profile
@@ -119,7 +119,8 @@ def noise_profile(
     family = model.partition(":")[0]
     patterns = tuple(layers) or tuple(filter(None, [_LAYERS.get(family)]))
     if not patterns:
-        raise UsageError(f"--layer must be given for model '{model}', such as '*.output.dense'")
+        need = f" must be given for model '{model}', such as '*.output.dense'"
+        raise ArgumentError("layer", need)
     asked = {"task": "text" if family == "decoder" else "digits", "batch_size": 64, "rho": 0.5}
     asked |= {name: value for name, value in given.items() if value is not None}
     grid = {"model": (model,), "sketch": tuple(sketches), "measure": ("memory", "training")}
@@ -145,11 +146,10 @@ def noise_profile(
     except ValidationError as error:
         fault = error.errors()[0]
         name = next(part for part in reversed(fault["loc"]) if isinstance(part, str))
-        flag = _FLAGS.get(name, name).replace("_", "-")
-        raise UsageError(f"--{flag}{complaint(fault)}") from None
+        raise ArgumentError(_ARGUMENTS.get(name, name), complaint(fault)) from None
 
 
-_FLAGS = {
+_ARGUMENTS = {
     "max_steps": "steps",
     "eval_every": "steps",
     "log_every": "every",
@@ -158,7 +158,7 @@ _FLAGS = {
     "watch_rho": "rho",
     "draw_rho": "rho",
 }
-"""What sets a setting of training here, where it has another name."""
+"""The arguments that give settings of training of another name."""
 
 
 def _several(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -120,10 +120,9 @@ def _kernel_lacks(case: Case, device: str) -> str | None:
 def _over_limit(draft: Draft) -> str | None:
     """Return in words that a step exceeds the case's memory limit; None if it does not."""
     limit, memory = draft.case.memory_limit_bytes, draft.memory
-    if limit is None or memory is None or memory.peak_allocated_bytes <= limit:
+    if limit is None or memory is None or memory.needed_bytes <= limit:
         return None
-    peak = format_bytes(memory.peak_allocated_bytes)
-    return f"a step takes {peak}, more than the limit of {format_bytes(limit)}"
+    return f"a step takes {memory.needed}, more than the limit of {format_bytes(limit)}"
 
 
 def _measure_memory(draft: Draft, device: Device) -> None:

@@ -57,7 +57,8 @@ class Case(Strict):
         training: How it is trained, on the task's data; None if it is not.
         timeline: What of memory over time is followed; None if nothing is.
         gradient_draws: How often weight gradients are compared with exact's; None if they are not.
-        memory_limit_bytes: A step with a higher peak is out of memory; None for the device's own.
+        memory_limit_bytes: A step that takes more is out of memory: more reserved, or where nothing
+            is reserved, more allocated. None for the device's own.
     """
 
     model: Name

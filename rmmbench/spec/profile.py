@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_mean
+from rmmbench.errors import ArgumentError, ProfileError, UnknownNameError, UsageError, did_you_mean
 from rmmbench.registry import open_set
 from rmmbench.spec.case import Case
 from rmmbench.spec.flat import misplaced
@@ -115,12 +115,12 @@ class Profile(Strict):
             fault = error.errors()[0]
             if not fault["loc"]:
                 raise UsageError(complaint(fault).removeprefix(": ")) from None
-            flag = next(part for part in reversed(fault["loc"]) if isinstance(part, str))
-            raise UsageError(f"--{flag.replace('_', '-')}{complaint(fault)}") from None
+            name = next(part for part in reversed(fault["loc"]) if isinstance(part, str))
+            raise ArgumentError(name, complaint(fault)) from None
         unused = (axes.keys() & known()) - set[str]().union(*(g.used() for g in changed.grid))
         if unused:
-            told = _misplaced(min(unused), changed.grid)
-            raise UsageError(f"--{told.replace('_', '-', 1)}") from None
+            name = min(unused)
+            raise ArgumentError(name, _misplaced(name, changed.grid).removeprefix(name))
         return changed
 
     def cases(self, memory_device: str | None, time_device: str | None) -> list[Case]:

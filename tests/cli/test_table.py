@@ -80,6 +80,23 @@ def test_small_memory(cells, make_record):
     assert seen["peak MiB"] == ["50.0"]
 
 
+def test_three_numbers_of_memory_are_named(cells, table, make_run, make_record):
+    """Where it is known what is reserved, live and allocated stand beside it, each by its name."""
+    known = make_record(peak=10 * GIB, reserved=11 * GIB, task=None)
+    live = known.memory.model_copy(update={"peak_live_bytes": 9 * GIB})
+    known = known.model_copy(update={"memory": live})
+    old = make_record(peak=8 * GIB, task=None, **GAUSSIAN)
+    seen = cells(known, old)
+    assert seen["live GiB"] == ["9.00", "8.00"]
+    assert seen["allocated GiB"] == ["10.00", "8.00"]
+    assert seen["reserved GiB"] == ["11.00", ""]
+    assert seen["saved"] == ["", "20.0 %"]
+    assert "peak GiB" not in seen
+    said = " ".join(table(make_run(known, old, name="both").path)[1].split())
+    assert said.count("nvidia-smi shows more: the process's CUDA context too, about 0.3 to") == 1
+    assert "nvidia-smi" not in table(make_run(old, name="old").path)[1]
+
+
 def test_failures_show_their_outcome(cells, make_record):
     """A case that failed says how, where its first number would be."""
     timed = {"peak": None, "step_seconds": (1.0,)}

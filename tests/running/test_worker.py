@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from rmmbench.kernels import launch
+from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.time.processors import ProcessorWatch
 from rmmbench.methods import rmm
 from rmmbench.running import worker
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.spec.case import Case
+from rmmbench.units import MIB
 
 RMM = {"method": "rmm", "sketch": "oporp", "rho": 0.5}
 
@@ -221,6 +223,21 @@ def test_a_timeline_that_fails_costs_only_itself(measured, monkeypatch, error, w
     assert len([text for text in record.warnings if "timeline could not" in text]) == warned
     assert record.memory is not None
     assert record.timing is not None
+
+
+def test_a_limit_is_held_against_what_is_reserved(measured, monkeypatch):
+    """A step whose tensors fit, but not what the allocator reserves for them, is out of memory."""
+
+    def reserving(build):
+        return predict_memory(build).model_copy(update={"reserved_bytes": 30 * MIB})
+
+    monkeypatch.setattr(worker, "predict_memory", reserving)
+    asked = {"memory_device": "predict", "time_device": None}
+    record, _ = measured(**asked, memory_limit_bytes=29 * MIB)
+    why = "a step takes 30.0 MiB reserved, more than the limit of 29.0 MiB"
+    assert (record.outcome, record.reason) == ("out_of_memory", why)
+    assert record.memory.peak_allocated_bytes < 29 * MIB
+    assert measured(**asked, memory_limit_bytes=30 * MIB)[0].outcome == "ok"
 
 
 def test_times_that_do_not_fit_cost_no_memory(measured, monkeypatch):

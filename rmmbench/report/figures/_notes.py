@@ -116,6 +116,10 @@ def hover(row: Row) -> str:
     if row["peak_allocated_bytes"] is not None:
         spared = f", {format_percent(row['saving'])} saved" if row["saving"] is not None else ""
         lines.append(f"peak {format_bytes(row['peak_allocated_bytes'])}{spared}")
+        if row["reserved_bytes"] is not None:
+            live = format_bytes(row["peak_live_bytes"])
+            lines[-1] = f"{lines[-1].replace('peak', 'allocated', 1)}"
+            lines.append(f"live {live}, reserved {format_bytes(row['reserved_bytes'])}")
         lines.append(f"kept for backward {format_bytes(row['saved_bytes'])}")
     for name, (digits, of) in _RATIOS.items():
         if row[name] is not None:

@@ -44,7 +44,9 @@ def _columns(cell: Cell) -> list[Column[Row]]:
     return [
         *columns.CASE,
         Column("label", "method", lambda row: _spaced(cell.names[row["key"]]), is_number=False),
-        columns.peak(unit),
+        columns.peak(unit, cell.rows),
+        unseen("peak_live_bytes"),
+        unseen("reserved_bytes"),
         columns.SAVED,
         columns.kept(unit, "kept for\nbackward"),
         columns.RELATIVE_THROUGHPUT,
@@ -54,6 +56,7 @@ def _columns(cell: Cell) -> list[Column[Row]]:
         unseen("is_best_of_exact", lambda row: _is_among(row, cell.exact_best)),
         unseen("is_best_of_all", lambda row: _is_among(row, cell.best)),
         Column("side", "line exact to\ncheckpoint", lambda row: cell.side(row) or None),
+        *columns.COUNTED,
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rmmbench.report import papers_rows
-from rmmbench.report.labels import kind, place, provenance, shared_place
+from rmmbench.report.labels import CONTEXT, has_reserved, kind, place, provenance, shared_place
 from rmmbench.report.tables import columns
 from rmmbench.report.tables.columns import happened, per_second, percent
 from rmmbench.report.tables.published_peaks import published_peaks
@@ -23,13 +23,14 @@ def step_table(
     """Return a row per case, in sections of one cell each."""
     rows = in_order(rows)
     notes = [shared_place(rows), provenance(rows, environment, synthetic)]
+    notes += [CONTEXT] if has_reserved(rows) else []
     if profile.published:
         is_papers = any(row.peak_bytes is None for row in profile.published)
         whose = "The paper's numbers" if is_papers else "Published figures"
         notes.append(f"{whose}: {papers_rows.sources(profile)}.")
     return build(
         rows,
-        [*_names(rows), *_numbers(rows, profile)],
+        [*_names(rows), *_numbers(rows, profile), *columns.COUNTED],
         tone=columns.outcome_tone,
         section=lambda row: row["cell"],
         notes=tuple(filter(None, notes)),
@@ -81,7 +82,7 @@ def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column[Row]]:
     is_papers_kind = all(row["method"] in ("exact", "rmm") for row in rows)
     kept_bytes: Column[Row] = unseen("saved_bytes") if is_papers_kind else columns.kept(unit)
     return [
-        columns.peak(unit),
+        *columns.memory(unit, rows),
         Column(
             "papers_peak_gib",
             "paper's\nGiB",
