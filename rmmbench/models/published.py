@@ -130,7 +130,7 @@ def _linears(case: Case) -> Built:
 
 
 _MODELS: dict[str, Callable[[Case], Built]] = {
-    "llama-3.2-3b": _llama,
-    "bert-large-torch-1.10": _bert_large,
-    "linears-ddp": _linears,
+    "llama-3b": _llama,
+    "bert-large": _bert_large,
+    "linears": _linears,
 }

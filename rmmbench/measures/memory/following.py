@@ -7,19 +7,19 @@ else that is neither kept for the backward pass nor part of parameters or optimi
 
 import gc
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from rmmbench.measures.memory.categories import LiveByCategory, Moment
 from rmmbench.measures.memory.garbage import no_garbage_goes
+from rmmbench.measures.memory.phases import watched
 from rmmbench.measures.memory.predict import followed
-from rmmbench.measures.optimizers import InBackward
 from rmmbench.measures.step import Prepare, TrainingStep, tensors_of
 from rmmbench.results.timeline import CATEGORIES, PHASES, StepPeak, Timeline, TimePoint
 from rmmbench.spec.measuring import TimelineSettings
@@ -105,18 +105,19 @@ def _follow(
     snapshot: Path | None,
 ) -> Timeline:
     step = prepare()
-    _watch(step, count)
     points: tuple[TimePoint, ...] = ()
     epoch: list[StepPeak] = []
     operators = 0
-    for _ in itertools.islice(_with_batches(step, count, device, batches), settings.epoch_steps):
-        is_followed = len(epoch) + 1 == FOLLOWED
-        with _history(snapshot if is_followed else None):
-            _run(step, count)
-        epoch.append(_peak(len(epoch) + 1, step, count))
-        if is_followed:
-            operators = count.operators
-            points = tuple(_point(each) for each in thinned(count.moments, settings.max_points))
+    with watched(step, count) as end:
+        steps = _with_batches(step, count, device, batches)
+        for _ in itertools.islice(steps, settings.epoch_steps):
+            is_followed = len(epoch) + 1 == FOLLOWED
+            with _history(snapshot if is_followed else None):
+                _run(step, count, end)
+            epoch.append(_peak(len(epoch) + 1, step, count))
+            if is_followed:
+                operators = count.operators
+                points = tuple(_point(each) for each in thinned(count.moments, settings.max_points))
     if not points:
         raise ValueError("batches must hold at least one batch, got none; leave them out instead")
     return Timeline(
@@ -128,41 +129,14 @@ def _follow(
     )
 
 
-def _watch(step: TrainingStep, count: LiveByCategory) -> None:
-    """Tell `count` the category of the step's tensors, and when each phase begins."""
-    count.count(tensors_of(step.batch))
-    count.give((*step.model.parameters(), *step.model.buffers()), "parameters")
-
-    def give_gradient(parameter: nn.Parameter) -> None:
-        count.give([parameter.grad], "gradients")
-
-    trained = [each for each in step.model.parameters() if each.requires_grad]
-    for parameter in trained:
-        parameter.register_post_accumulate_grad_hook(give_gradient)  # type: ignore[no-untyped-call]
-
-    def begin_forward(*_: Any) -> None:
-        if count.phase != "forward":
-            count.enter("forward")
-
-    def begin_update(optimizer: Any, *_: Any) -> None:
-        if count.phase == "backward" and not isinstance(step.optimizer, InBackward):
-            count.enter("optimizer")
-        for parameter in (each for group in optimizer.param_groups for each in group["params"]):
-            give_gradient(parameter)
-
-    step.model.register_forward_pre_hook(begin_forward)
-    step.model.register_forward_hook(lambda *_: count.enter("backward"))
-    step.optimizer.register_step_pre_hook(begin_update)
-
-
-def _run(step: TrainingStep, count: LiveByCategory) -> None:
-    """Do one training step, and note every moment of it."""
+def _run(step: TrainingStep, count: LiveByCategory, end: Callable[[], None]) -> None:
+    """Do one training step and its `end`, and note every moment of it."""
     gc.collect()
     count.begin()
     with count.saving():
         step()
     count.note()
-    count.give_state(step.optimizer)
+    end()
 
 
 def _with_batches(
@@ -199,8 +173,8 @@ def _peak(number: int, step: TrainingStep, count: LiveByCategory) -> StepPeak:
 
 
 def _rows(batch: Batch) -> int:
-    """Return how many tokens, samples or nodes a batch has, from its first tensor."""
-    first = tensors_of(batch)[0]
+    """Return how many tokens, samples or nodes a batch has, from its first tensor, if any."""
+    first = next(iter(tensors_of(batch)), torch.empty(0, 1))
     if not first.is_floating_point():
         return first.numel()
     # Images are (batch, channels, height, width), all else (*, features).

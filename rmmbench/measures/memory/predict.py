@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rmmbench.measures.memory.garbage import no_garbage_goes
-from rmmbench.measures.memory.saved import saved_inputs
+from rmmbench.measures.memory.kept import kept_bytes
 from rmmbench.measures.step import Prepare, tensors_of
 from rmmbench.nn.analysis.live import LiveBytes
 from rmmbench.nn.fakes import fake_tensors, why_not_fake
@@ -67,16 +67,11 @@ def _measure(prepare: Prepare, count: LiveBytes) -> Memory:
         peaks.append(count.peak)
     gc.collect()
     resting = count.live
-    with saved_inputs(step.batch) as saved:
-        loss = step.forward()
-    # All that the forward pass leaves behind, whoever holds it, except the loss.
-    held = count.live - resting - loss.untyped_storage().nbytes()
-    del loss
     return Memory(
         device="predict",
         peak_live_bytes=peaks[1],
         peak_allocated_bytes=peaks[1],
         cold_peak_allocated_bytes=peaks[0],
         resting_bytes=resting,
-        saved_bytes=max(0, held + saved.total_bytes()),
+        saved_bytes=kept_bytes(step, lambda: count.live),
     )

@@ -21,7 +21,7 @@ from rmmbench.results.tidy import (
     kind_columns,
     setting_columns,
     shared,
-    telling,
+    telling_places,
 )
 from rmmbench.spec.known_settings import choices, in_words
 from rmmbench.units import format_bytes, format_percent
@@ -29,7 +29,7 @@ from rmmbench.units import format_bytes, format_percent
 
 def place_names(rows: Sequence[Row], columns: Sequence[str] = CELL) -> dict[str, str]:
     """Return the shortest names, by case key, that tell apart where the rows were measured."""
-    told = telling(rows, columns)
+    told = telling_places(rows, columns)
     return {row["key"]: place(row, told) for row in rows}
 
 

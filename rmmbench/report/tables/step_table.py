@@ -10,7 +10,7 @@ from rmmbench.report.tables.columns import happened, per_second, percent
 from rmmbench.report.tables.published_peaks import published_peaks
 from rmmbench.report.tables.table import Column, Table, build, unseen
 from rmmbench.results.record import Environment
-from rmmbench.results.tidy import CELL, Row, kept, kind_columns, telling
+from rmmbench.results.tidy import CELL, Row, kept, kind_columns, telling_places
 from rmmbench.spec.profile import Profile
 from rmmbench.units import GIB, byte_unit
 
@@ -58,7 +58,7 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
 
 
 def _names(rows: Sequence[Row]) -> list[Column[Row]]:
-    where = telling(rows, WHERE)
+    where = telling_places(rows, WHERE)
     has_lengths = any(row["seq_len"] for row in rows)
 
     def said_once(heading: str, names: Sequence[str]) -> Column[Row]:
@@ -80,7 +80,10 @@ def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column[Row]]:
     highest = max((row["peak_allocated_bytes"] or 0 for row in rows), default=0)
     unit = byte_unit(GIB if has_papers else highest)
     is_papers_kind = all(row["method"] in ("exact", "rmm") for row in rows)
-    kept_bytes: Column[Row] = unseen("saved_bytes") if is_papers_kind else columns.kept(unit)
+    is_compared = any(papers_rows.peak(profile, row) for row in rows)
+    kept_bytes: Column[Row] = (
+        unseen("saved_bytes") if is_papers_kind or is_compared else columns.kept(unit)
+    )
     return [
         *columns.memory(unit, rows),
         Column(
