@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rmmbench import models, predict
-from rmmbench.models import published
+from rmmbench.models import as_published
 from rmmbench.spec.case import Case
 
 
@@ -25,7 +25,7 @@ def test_attention_computes_what_it_did():
     """Probabilities are a softmax's, masked where the mask says so, and gradients come by."""
     query, key, value = (torch.randn(2, 3, 5, 4, requires_grad=True) for _ in range(3))
     mask = torch.zeros(5, 5).masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
-    output, _ = published._attend(torch.nn.Identity().eval(), query, key, value, mask)
+    output, _ = as_published._attend(torch.nn.Identity().eval(), query, key, value, mask)
     attention = torch.nn.functional.scaled_dot_product_attention
     expected = attention(query, key, value, is_causal=True).transpose(1, 2)
     torch.testing.assert_close(output, expected)
@@ -36,12 +36,12 @@ def test_attention_computes_what_it_did():
 def test_buckets_hold_every_gradient():
     """The first bucket is full at 1 MiB, others at 25 MiB, and each gradient is in one."""
     model = torch.nn.Sequential(*(torch.nn.Linear(2000, 2000) for _ in range(3)))
-    sizes = published._bucket_sizes(model)
+    sizes = as_published._bucket_sizes(model)
     layer = 2000 * 2000 + 2000
     # The last bias has 8 kB, so that the first bucket takes the last weight too.
     assert sizes == [layer, 2 * layer]
     small = torch.nn.Linear(3, 2)
-    assert published._bucket_sizes(small) == [8]
+    assert as_published._bucket_sizes(small) == [8]
 
 
 @pytest.mark.parametrize(

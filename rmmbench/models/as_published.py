@@ -43,7 +43,8 @@ def _bert_large(case: Case) -> Built:
     sizes = "hidden_size=1024,intermediate_size=4096,num_hidden_layers=24,num_attention_heads=16"
     built = huggingface.from_name(f"bert:{sizes}", case)
     AttentionInterface.register("softmax-keeps-input", _attend)
-    built.model.set_attn_implementation("softmax-keeps-input")
+    model: Any = built.model
+    model.set_attn_implementation("softmax-keeps-input")
     return built
 
 
@@ -59,10 +60,10 @@ def _attend(
 ) -> tuple[Tensor, Tensor]:
     """Return what attention makes of queries, keys and values (batch, heads, tokens, size)."""
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    scores = query @ key.transpose(-1, -2) * scaling
+    scores = torch.matmul(query, key.transpose(-1, -2)) * scaling
     if attention_mask is not None:
         scores = scores + attention_mask
-    probabilities = _KeepInput.apply(scores).softmax(dim=-1)
+    probabilities = _KeepInput.apply(scores).softmax(dim=-1)  # type: ignore[no-untyped-call]
     probabilities = nn.functional.dropout(probabilities, dropout, module.training)
     return (probabilities @ value).transpose(1, 2).contiguous(), probabilities
 
