@@ -14,7 +14,7 @@ from rmmbench.report.figures._style import INK, MUTED, RATES, around_one, axis, 
 from rmmbench.report.labels import EXACT, ROUNDING, gradient_error, has_exact_gradient
 from rmmbench.report.ways import Cell
 from rmmbench.results.tidy import Row, interval
-from rmmbench.units import ByteUnit, byte_unit, format_bytes
+from rmmbench.units import Unit, byte_unit, format_bytes
 
 WIDTH, HEIGHT = 640, 450
 EXACT_BEST, TRADE = "exact, no other is better", "exact to checkpoint"
@@ -27,7 +27,7 @@ NO_ERROR, UNKNOWN = "0, or rounding", "not measured"
 class View:
     """The ranges of a panel's axes, its unit of memory, and its size in pixels."""
 
-    unit: ByteUnit
+    unit: Unit
     x: tuple[float, float]
     y: tuple[float, float]
     width: int = WIDTH

@@ -30,7 +30,7 @@ def step_table(
         notes.append(f"{whose}: {papers_rows.sources(profile)}.")
     return build(
         rows,
-        [*_names(rows), *_numbers(rows, profile), *columns.COUNTED],
+        [*names(rows), *_numbers(rows, profile), *columns.COUNTED],
         tone=columns.outcome_tone,
         section=lambda row: row["cell"],
         notes=tuple(filter(None, notes)),
@@ -57,7 +57,8 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=order)
 
 
-def _names(rows: Sequence[Row]) -> list[Column[Row]]:
+def names(rows: Sequence[Row]) -> list[Column[Row]]:
+    """Return the columns of what a row is of: for people where they differ, for programs all."""
     where = telling_places(rows, WHERE)
     has_lengths = any(row["seq_len"] for row in rows)
 
