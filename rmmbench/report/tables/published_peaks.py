@@ -4,10 +4,10 @@ from rmmbench.report import papers_rows
 from rmmbench.report.tables.table import Column
 from rmmbench.results.tidy import Row
 from rmmbench.spec.profile import Profile
-from rmmbench.units import ByteUnit
+from rmmbench.units import Unit
 
 
-def published_peaks(profile: Profile, unit: ByteUnit) -> list[Column[Row]]:
+def published_peaks(profile: Profile, unit: Unit) -> list[Column[Row]]:
     """Return the columns: what the figure is of, the published one, the one here, its error."""
 
     def of(row: Row) -> str | None:
