@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from rmmbench.report.figures._notes import hover
+from rmmbench.report.figures._notes import hover, peak_title
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._style import INK, MUTED, RATES, around_one, axis, error_bars
 from rmmbench.report.labels import EXACT, ROUNDING, gradient_error, has_exact_gradient
@@ -77,7 +77,7 @@ def frontier_panel(cell: Cell, view: View, heading: str, colors: Mapping[Errors,
     """Return the panel of a cell's timed cases; `colors` is from `error_colors`."""
     return Panel(
         traces=[*_lines(cell, view), *_points(cell, view, colors), *_rings(cell, view)],
-        x=axis(f"peak memory, {view.unit.name}", range=view.x),
+        x=axis(peak_title(cell.timed, view.unit), range=view.x),
         y=axis(f"throughput ÷ {EXACT}'s", range=view.y),
         heading=heading,
         legend="gradient error",
