@@ -13,6 +13,7 @@ from rmmbench.results.tidy import (
     setting_columns,
     shared,
     telling,
+    telling_places,
 )
 from rmmbench.units import GIB
 
@@ -109,6 +110,14 @@ def test_telling_is_short(make_record):
     )
     assert telling(rows, CELL) == ["model", "task"]
     assert telling(rows[:1], CELL) == []
+
+
+def test_what_a_step_is_is_told_where_it_differs(make_record):
+    """Rows that something else tells apart still say how their steps differ."""
+    rows = read_rows([make_record(), make_record(model="mlp", task=None, accumulate=4)])
+    assert telling(rows, CELL) == ["model"]
+    assert telling_places(rows, CELL) == ["model", "accumulate"]
+    assert telling_places(rows, ["model"]) == ["model"]
 
 
 def test_differing_is_all_that_differs(make_record):

@@ -1,6 +1,6 @@
 """Counts live bytes by category at every moment of a training step."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -79,6 +79,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         phase: Of the step that runs.
         operators: How many have run since the step began.
         moments: Every moment since the step began.
+        before_operator: Called before each operator; may begin a phase.
     """
 
     def __init__(self, device_type: str | None = None, gpu: FakeGPU | None = None) -> None:
@@ -88,6 +89,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         self.phase: Phase = "forward"
         self.operators = 0
         self.moments: list[Moment] = []
+        self.before_operator: Callable[[], None] = lambda: None
         self._storages: dict[int, _Storage] = {}
         self._is_aside = False
 
@@ -101,6 +103,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         """Run the operator, count what it made, and note the moment."""
         if self._is_aside or func.namespace in NO_WORK:
             return super().__torch_dispatch__(func, types, args, kwargs)
+        self.before_operator()
         self.operators += 1
         result = super().__torch_dispatch__(func, types, args, kwargs)
         if func in ops.OPERATORS:

@@ -15,7 +15,7 @@ from rmmbench.fakes.device import FakeGPU, fake_gpu
 from rmmbench.fakes.mode import fake_tensors, why_not_fake
 from rmmbench.measures.memory.counting import CountedWork
 from rmmbench.measures.memory.garbage import no_garbage_goes
-from rmmbench.measures.memory.saved import saved_inputs
+from rmmbench.measures.memory.kept import kept_bytes
 from rmmbench.measures.step import Prepare, TrainingStep, tensors_of
 from rmmbench.results.counts import Counts
 from rmmbench.results.record import Memory
@@ -105,18 +105,13 @@ def _predict(prepare: Prepare, count: CountedWork, fake: FakeGPU | None = None) 
     kernels = dict(fake.attention_kernels) if fake else None
     gc.collect()
     resting = count.live
-    with saved_inputs(step.batch) as saved:
-        loss = step.forward()
-    # All that the forward pass leaves behind, whoever holds it, except the loss.
-    held = count.live - resting - loss.untyped_storage().nbytes()
-    del loss
     memory = Memory(
         device="predict",
         peak_live_bytes=live,
         peak_allocated_bytes=allocated,
         cold_peak_allocated_bytes=cold[1],
         resting_bytes=resting,
-        saved_bytes=max(0, held + saved.total_bytes()),
+        saved_bytes=kept_bytes(step, lambda: count.live),
         reserved_bytes=reserved,
         attention_kernels=kernels,
     )

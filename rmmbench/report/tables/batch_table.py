@@ -8,7 +8,15 @@ from rmmbench.report.tables.columns import per_second
 from rmmbench.report.tables.table import Column, Table, Tone, build, unseen
 from rmmbench.results.case_columns import case_row
 from rmmbench.results.record import Environment, Record
-from rmmbench.results.tidy import CELL, Row, differing, kind_columns, read_rows, shared, telling
+from rmmbench.results.tidy import (
+    CELL,
+    Row,
+    differing,
+    kind_columns,
+    read_rows,
+    shared,
+    telling_places,
+)
 from rmmbench.running.largest_batch import Line
 from rmmbench.spec.case import Case
 from rmmbench.spec.known_settings import choices
@@ -44,7 +52,7 @@ def _tone(line: Line) -> Tone:
 def _names(lines: Sequence[Line]) -> list[Column[Line]]:
     rows: list[Row] = [case_row(line.case) for line in lines]
     changed = [row for row in rows if row["method"] != "exact"]
-    where = telling(rows, WHERE)
+    where = telling_places(rows, WHERE)
     # The name has every setting that is not the default, for no other column has it.
     how = {"sketch", *choices(), *differing(changed, kind_columns())}
 

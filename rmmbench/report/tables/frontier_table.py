@@ -7,7 +7,7 @@ from rmmbench.report.labels import place, provenance, shared_place
 from rmmbench.report.tables import columns
 from rmmbench.report.tables.table import Column, Table, build, unseen
 from rmmbench.report.ways import DEVICES, NO_MORE, Cell, left_out, read_cells
-from rmmbench.results.tidy import CELL, Row, telling
+from rmmbench.results.tidy import CELL, Row, telling_places
 from rmmbench.units import byte_unit
 
 OF_EXACT, OF_ALL = "of exact", "of all"
@@ -71,7 +71,7 @@ def _spaced(name: str) -> str:
 
 def _title(cell: Cell, cells: Sequence[Cell]) -> str:
     """Return what tells a cell from the others."""
-    told = telling([each.rows[0] for each in cells], [*CELL, "memory_device"])
+    told = telling_places([each.rows[0] for each in cells], [*CELL, "memory_device"])
     words = [place(cell.rows[0], [name for name in told if name != "memory_device"])]
     words += [DEVICES[cell.rows[0]["memory_device"]]] if "memory_device" in told else []
     return " · ".join(filter(None, words))
