@@ -158,8 +158,12 @@ class Case(Strict):
     def title(self) -> str:
         """The case in one line: "mlp:64-128-10 digits 32 gaussian ρ=0.5 seed 3"."""
         place = " ".join(filter(None, [self.model, self.task if self.training else None]))
+        unusual = [f"{name}={getattr(self, name)}" for name in STEP if self._differs(name)]
         seed = f" seed {self.seed}" if self.training else ""
-        return f"{place} {self.shape} {self.label}{seed}"
+        return " ".join([place, self.shape, *unusual, self.label]) + seed
+
+    def _differs(self, name: str) -> bool:
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
 
     def as_exact(self) -> "Case":
         """Return the case of the unchanged model in the same cell."""

@@ -29,7 +29,7 @@ from rmmbench.spec.steps import Of, chosen_of, settings_class
 from rmmbench.spec.strict import Strict, complaint
 from rmmbench.spec.tasks import TASKS
 
-WITHOUT_LENGTH = ("mlp", "linear", "import", "gcn2")
+WITHOUT_LENGTH = ("mlp", "linear", "import", "published", "gcn2")
 """Models whose batches have no sequence unless one is given outright."""
 
 Measure = Literal["memory", "time", "gradient", "training", "timeline", "projection"]

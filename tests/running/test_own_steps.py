@@ -320,6 +320,24 @@ def test_what_is_no_step_is_refused(factory, settings, error, message):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "message"),
+    [
+        ("bfloat16-true", None),
+        ("float16-true", "needs a factory that makes float16 parameters, got bfloat16 and float32"),
+    ],
+)
+def test_a_users_model_stays_as_it_was_made(dtype, message):
+    """LoRA's mix of dtypes is kept; a dtype that no parameter has is refused."""
+    build = preparing(lora, batch_size=2, seq_len=16, dtype=dtype)
+    if message is None:
+        kinds = {each.dtype for each in build().model.parameters()}
+        assert kinds == {torch.bfloat16, torch.float32}
+        return
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
 def test_advice_needs_a_batch(tmp_path, monkeypatch):
     """A step by itself gets no advice on layers, and is told why."""
     from rmmbench.running.advising import _layers

@@ -315,6 +315,17 @@ def test_memory_that_cannot_be_predicted_is_measured_where_time_is(measured, mon
     assert (record.outcome, record.reason) == ("skipped", "is not to be predicted")
 
 
+def test_a_kernel_that_a_cpu_lacks_is_predicted_and_not_timed(measured):
+    """Where memory is predicted the kernel counts; its times are missing, and say why."""
+    settings = {"memory_device": "predict", "time_device": "cpu", "attention": "sdpa"}
+    settings |= {"model": "decoder:1x64", "seq_len": 16, "batch_size": 2}
+    record, _ = measured(**settings, attention_kernel="cudnn")
+    assert record.outcome == "ok", record.reason
+    assert record.memory is not None
+    assert record.timing is None
+    assert record.missing["timing"] == "a CPU has no attention kernel 'cudnn'; take flash or math"
+
+
 def test_within_a_limit_exact_takes_no_turns(measured):
     """What fits only by its method is timed alone, and says why it has no ratio."""
     record, _ = measured(time_device="cpu", memory_limit_bytes=2**30, **RMM)

@@ -277,6 +277,13 @@ def test_a_step_does_not_contradict_itself(said, message):
         Case.model_validate({"model": "mlp", "batch_size": 4} | said)
 
 
+def test_the_title_says_how_a_step_differs():
+    """Cases whose steps differ have different titles; a usual step says nothing of itself."""
+    case = Case(model="mlp", batch_size=4, accumulate=3, update="fused")
+    assert case.title == "mlp 4 accumulate=3 update=fused exact"
+    assert Case(model="mlp", batch_size=4).title == "mlp 4 exact"
+
+
 def test_a_step_reads_all_its_micro_batches():
     """The samples of a step are those of a batch, as often as gradients are accumulated."""
     assert CASE.samples == CASE.batch_size

@@ -66,23 +66,32 @@ def follow_memory(
 def thinned(moments: Sequence[Moment], most: int) -> list[Moment]:
     """Return at most `most` of the moments, in order.
 
-    They include each phase's first and last moment, and the highest of all. The phases share the
-    rest evenly; a phase with more moments than its share is cut into stretches, and keeps the
-    lowest and the highest moment of each stretch.
+    They include each phase's first and last moment, and the highest of all; a phase that returns
+    with each micro-batch is several. The phases share the rest evenly; a phase with more moments
+    than its share is cut into stretches, and keeps the lowest and the highest moment of each.
 
     Args:
         moments: Of one step.
         most: At least 10.
     """
-    phases = [[i for i, each in enumerate(moments) if each.phase == phase] for phase in PHASES]
+    phases = _stretches(moments, most // 4)
     kept = {end for places in phases for end in (*places[:1], *places[-1:])}
     kept.add(max(range(len(moments)), key=lambda i: moments[i].total))
     room = max(len(places) for places in phases)
     if len(moments) > most:
-        room = (most - len(kept)) // len(PHASES)
+        room = (most - len(kept)) // len(phases)
     for places in phases:
         kept |= set(_extremes(moments, places, room))
     return [moments[i] for i in sorted(kept)]
+
+
+def _stretches(moments: Sequence[Moment], most: int) -> list[list[int]]:
+    """Return the places of each phase, again for each time it returns unless that is too often."""
+    numbered = itertools.groupby(enumerate(moments), lambda each: each[1].phase)
+    returning = [[i for i, _ in run] for _, run in numbered]
+    if len(returning) <= max(most, len(PHASES)):
+        return returning
+    return [[i for i, each in enumerate(moments) if each.phase == phase] for phase in PHASES]
 
 
 def _extremes(moments: Sequence[Moment], places: Sequence[int], room: int) -> Iterator[int]:

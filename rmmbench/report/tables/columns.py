@@ -8,7 +8,7 @@ from rmmbench.report.tables.table import Column, Tone, unseen
 from rmmbench.results.counts import COUNTS
 from rmmbench.results.tidy import CELL, Row, differing, interval, kind_columns
 from rmmbench.spec.profile import Profile
-from rmmbench.units import ByteUnit, format_percent
+from rmmbench.units import Unit, format_percent
 
 RHO = Column[Row]("rho", "ρ", write=lambda rho: f"{rho:g}")
 PROJ_DIM = Column[Row]("proj_dim", "proj_dim")
@@ -41,7 +41,7 @@ COUNTED: list[Column[Row]] = [
 """The work of a step, for programs; people have a table of it."""
 
 
-def memory(unit: ByteUnit, rows: Sequence[Row]) -> list[Column[Row]]:
+def memory(unit: Unit, rows: Sequence[Row]) -> list[Column[Row]]:
     """Return the columns of a step's peak: live, allocated and reserved where that is known."""
     live = Column[Row]("peak_live_bytes", f"live\n{unit.name}", write=unit.write)
     reserved = Column[Row]("reserved_bytes", f"reserved\n{unit.name}", write=unit.write)
@@ -50,7 +50,7 @@ def memory(unit: ByteUnit, rows: Sequence[Row]) -> list[Column[Row]]:
     return [live, peak(unit, rows), reserved]
 
 
-def peak(unit: ByteUnit, rows: Sequence[Row]) -> Column[Row]:
+def peak(unit: Unit, rows: Sequence[Row]) -> Column[Row]:
     """Return the column of a step's peak allocated memory; cells without one have the outcome."""
     heading = "allocated" if has_reserved(rows) else "peak"
 
@@ -62,7 +62,7 @@ def peak(unit: ByteUnit, rows: Sequence[Row]) -> Column[Row]:
     return Column("peak_allocated_bytes", f"{heading}\n{unit.name}", text=text)
 
 
-def kept(unit: ByteUnit, heading: str = "kept") -> Column[Row]:
+def kept(unit: Unit, heading: str = "kept") -> Column[Row]:
     """Return the column of what a step keeps for the backward pass."""
     return Column("saved_bytes", f"{heading}\n{unit.name}", write=unit.write)
 
