@@ -19,8 +19,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the bottom up. The package's own __init__ and __main__ lead in from above and have no place.
 ORDER = [
-    *("errors", "units", "registry", "spec", "results", "kernels", "sketches", "nn", "claims"),
-    *("data", "methods", "models", "measures", "running", "report", "cli"),
+    *("errors", "units", "registry", "spec", "results", "kernels", "sketches", "fakes", "nn"),
+    *("claims", "data", "methods", "models", "measures", "running", "report", "cli"),
 ]
 APART = {"methods", "models", "measures"}
 REGISTRIES = {

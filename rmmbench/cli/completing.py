@@ -29,6 +29,7 @@ sketches = _of_kind("sketches")
 tasks = _of_kind("tasks")
 claims = _of_kind("claims")
 figures = _of_kind("figures")
+gpus = _of_kind("gpus")
 
 
 def methods(incomplete: str) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import typer
 from rmmbench.cli.options import AsJson
 from rmmbench.cli.streams import write_json
 
-Kind = Literal["models", "sketches", "methods", "tasks", "claims", "figures", "profiles"]
+Kind = Literal["models", "sketches", "methods", "tasks", "gpus", "claims", "figures", "profiles"]
 
 
 def list_names(
@@ -16,7 +16,7 @@ def list_names(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the models, sketches, methods, tasks, claims, figures or profiles there are.
+    """List the models, sketches, methods, tasks, GPUs, claims, figures or profiles there are.
 
     Examples:
       rmmbench list

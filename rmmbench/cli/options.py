@@ -75,6 +75,9 @@ AXES: dict[str, Any] = {
         Optimizer | None,
         typer.Option(rich_help_panel=_WHAT, help="The optimizer."),
     ],
+    "gpu": _many(
+        "NAME", "Names from `rmmbench list gpus`; memory is predicted for them.", completing.gpus
+    ),
     "attention_kernel": Annotated[
         Kernel | None,
         typer.Option(rich_help_panel=_WHAT, help="The kernel that sdpa takes."),

@@ -18,7 +18,7 @@ from rmmbench.cli.run_cases import Asked, run_or_list
 from rmmbench.errors import UsageError
 
 
-@takes_axes(*AXES)
+@takes_axes(*(name for name in AXES if name != "gpu"))
 def train(
     profile: ProfileName,
     axes: Axes,

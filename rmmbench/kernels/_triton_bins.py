@@ -12,15 +12,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# Bins × features of a program: 8 for each of 128 threads, one read of 16 bytes in bfloat16.
-_TILE = 1024
+from rmmbench.kernels import outlines
+
 _WARPS = 4
-_BLOCK_FEATURES = 256
-# Rows of a bin that are read together, to hide the latency of memory.
-_READS = 4
-# Programs that share the sum of all rows: 8 per processor of an H100. More would not read faster,
-# and each writes its own partial sum, about 1 MiB together.
-_PROGRAMS_WITH_TOTAL = 1024
 
 
 def bin_sums(x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor) -> Tensor:
@@ -43,14 +37,8 @@ def _launch(
     rows, features = x.shape
     bins = len(starts)
     precise = torch.float64 if x.dtype == torch.float64 else torch.float32
-    block_features = min(_BLOCK_FEATURES, triton.next_power_of_2(max(1, features)))
-    lanes = _TILE // block_features
-    # Several lanes share a large bin, as long as each has enough rows to read at once.
-    parts = max(1, min(lanes, triton.next_power_of_2(rows // (bins * _READS) + 1) // 2))
-    feature_blocks = triton.cdiv(features, block_features)
-    programs = triton.cdiv(bins, lanes // parts)
-    if with_total:
-        programs = min(programs, triton.cdiv(_PROGRAMS_WITH_TOTAL, max(1, feature_blocks)))
+    block_features, parts, programs = outlines.bins_shape(x, bins, with_total=with_total)
+    feature_blocks = outlines.ceil_div(features, block_features)
     sums = x.new_empty(bins, features)
     totals = x.new_empty(programs if with_total else 0, features, dtype=precise)
     if features:
@@ -68,10 +56,10 @@ def _launch(
             x.stride(1),
             WITH_TOTAL=with_total,
             ACCUMULATOR=tl.float64 if precise == torch.float64 else tl.float32,
-            BLOCK_BINS=lanes // parts,
+            BLOCK_BINS=outlines.BINS_TILE // block_features // parts,
             PARTS=parts,
             BLOCK_FEATURES=block_features,
-            READS=_READS,
+            READS=outlines.BINS_READS,
             num_warps=_WARPS,
             enable_fp_fusion=True,
         )

@@ -8,94 +8,44 @@ again, so blocks are as wide as the registers allow.
 # ruff: noqa: N803 -- constants of a kernel are in capitals, as in Triton's own code
 # mypy: disable-error-code="untyped-decorator"
 
-from typing import NamedTuple
-
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from rmmbench.kernels import dense
+from rmmbench.kernels import dense, outlines
 from rmmbench.kernels.philox import Use
-
-# Rows are divided among programs until each processor of an H100 or H200 has one, but not into
-# fewer rows than this. The partial results take 17 MiB at most.
-_PROGRAMS = 132
-_FEWEST_ROWS = 512
-
-
-class _Blocks(NamedTuple):
-    """The sizes of one program.
-
-    Attributes:
-        columns: Columns of S; the signs of one counter.
-        features: Features of X.
-        rows: Rows that are multiplied at once.
-        warps: Warps of a program.
-        stages: Pieces of X that are loaded ahead.
-    """
-
-    columns: int
-    features: int
-    rows: int
-    warps: int
-    stages: int
-
-
-# On tensor cores the accumulator takes half of the registers, 128 for each of 256 threads. More
-# stages would not fit the 99 KiB of shared memory of a consumer GPU, and making S takes longer than
-# loading X.
-_HALF = _Blocks(128, 256, 64, 8, 2)
-_TF32 = _Blocks(128, 256, 32, 8, 2)
-# Without tensor cores the operands of a product are in registers too.
-_FLOAT = _Blocks(128, 64, 16, 8, 2)
 
 
 def project(
     x: Tensor, proj_dim: int, block_rows: int, seed: Tensor, entries: dense.Entries
 ) -> Tensor:
     """Return SᵀX for signs or normal numbers; see `dense.project`. Not for float64."""
-    rows, features = x.shape
-    blocks = rows // block_rows
-    columns = proj_dim // blocks
-    tf32 = torch.backends.cuda.matmul.fp32_precision == "tf32"
-    size = _HALF if x.itemsize == 2 else _TF32 if tf32 else _FLOAT
-    block_columns = _fitting(columns, size.columns)
-    block_features = _fitting(features, size.features)
-    tiles = triton.cdiv(columns, block_columns) * triton.cdiv(features, block_features)
-    splits = max(1, min(_PROGRAMS // max(1, tiles * blocks), block_rows // _FEWEST_ROWS))
-    rows_a_split = triton.cdiv(triton.cdiv(block_rows, splits), size.rows) * size.rows
-    splits = triton.cdiv(block_rows, rows_a_split)
-    partial = torch.float32 if splits > 1 else x.dtype
-    x_proj = x.new_empty(splits, proj_dim, features, dtype=partial)
+    shape = outlines.dense_shape(x, proj_dim, block_rows)
+    size, features = shape.blocks, x.shape[1]
+    parts = outlines.dense_parts(x, proj_dim, shape)
     if features:
-        dense_fwd_kernel[(tiles * blocks, splits)](
+        dense_fwd_kernel[(shape.tiles, shape.splits)](
             x,
             seed,
-            x_proj,
-            columns**-0.5,
+            parts,
+            shape.columns**-0.5,
             block_rows,
-            columns,
+            shape.columns,
             features,
-            rows_a_split,
+            shape.rows_a_split,
             x.stride(0),
             x.stride(1),
             NORMAL=entries is dense.normal_entries,
             USE=int(Use.ENTRIES),
-            PRECISION="tf32" if tf32 else "ieee",
-            BLOCK_COLUMNS=block_columns,
-            BLOCK_FEATURES=block_features,
+            PRECISION="tf32" if outlines.is_tf32() else "ieee",
+            BLOCK_COLUMNS=size.columns,
+            BLOCK_FEATURES=size.features,
             BLOCK_ROWS=size.rows,
             num_warps=size.warps,
             num_stages=size.stages,
             enable_fp_fusion=True,
         )
-    return x_proj[0] if splits == 1 else x_proj.sum(0).to(x.dtype)
-
-
-def _fitting(length: int, limit: int) -> int:
-    """Return the size of a block that covers `length`: from 16, as a product needs, to `limit`."""
-    return min(limit, max(16, int(triton.next_power_of_2(length))))
+    return outlines.added_up(parts, x.dtype)
 
 
 @triton.jit(do_not_specialize=["block_rows", "columns", "rows_a_split"])

@@ -14,8 +14,11 @@ from typing import Literal, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
+from rmmbench.kernels import outlines
 from rmmbench.results.out_of_memory import is_out_of_memory
+from rmmbench.spec.gpus import FAKE_DEVICE
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,6 +51,9 @@ def kernel_or_twin(
         kwargs: More arguments.
     """
     tensors = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, Tensor)]
+    if kernel is not None and all(stands_for_gpu(tensor) for tensor in tensors):
+        outline = getattr(outlines, kernel.partition(":")[2])
+        return cast("Callable[P, T]", outline)(*args, **kwargs)
     if kernel is not None and kernel not in _failed and usable(*tensors):
         try:
             # Triton launches on the current device, even if its arguments are on another.
@@ -63,6 +69,16 @@ def kernel_or_twin(
     if "torch" not in _taken and _are_real(*tensors):
         _taken.add("torch")
     return twin(*args, **kwargs)
+
+
+def is_on_gpu(tensor: Tensor) -> bool:
+    """Tell whether a tensor is on a GPU, or on the device that stands for one."""
+    return tensor.device.type in ("cuda", FAKE_DEVICE)
+
+
+def stands_for_gpu(tensor: Tensor) -> bool:
+    """Tell whether a tensor without numbers stands for one on a GPU."""
+    return isinstance(tensor, FakeTensor) and is_on_gpu(tensor)
 
 
 def usable(*tensors: Tensor) -> bool:

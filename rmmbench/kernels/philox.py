@@ -46,7 +46,7 @@ def words(seed: Tensor, places: Tensor, columns: Tensor | int, use: int, last: i
     Returns:
         int64 numbers below 2³², shape (4, *shape of places and columns).
     """
-    second = torch.as_tensor(columns, device=places.device)
+    second = columns if isinstance(columns, Tensor) else places.new_full((), columns)
     places, second = torch.broadcast_tensors(places, second)  # type: ignore[no-untyped-call]
     # Two lanes, (c0, c2) and (c1, c3): a round multiplies the first and mixes in the second one.
     even = torch.stack([places, torch.full_like(places, use)])

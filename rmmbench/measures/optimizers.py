@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.optim import SGD, Adafactor, Adam, AdamW, Optimizer
 from torch.overrides import TorchFunctionMode
 
-from rmmbench.nn.fakes import is_faking
+from rmmbench.fakes.mode import is_faking
 from rmmbench.spec.choices import Update
 
 LEARNING_RATE = 1e-5

@@ -9,9 +9,9 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from rmmbench.fakes.mode import is_faking
 from rmmbench.measures.optimizers import InBackward, make_optimizer
 from rmmbench.measures.step import TrainingStep, attending
-from rmmbench.nn.fakes import is_faking
 from rmmbench.spec.choices import Kernel
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor, nn
 
+from rmmbench.kernels.launch import is_on_gpu
 from rmmbench.methods._piecewise import CELLS, LIMIT, best_steps
 from rmmbench.nn.swap import change_class
 
@@ -143,7 +144,7 @@ def multiply(y: Tensor, packed: Tensor, levels: Tensor) -> Tensor:
 
 def piece_numbers(x: Tensor, edges: Tensor, pieces: Tensor) -> Tensor:
     """Return the number of each element's piece, uint8: how many edges are not above it."""
-    if x.is_cuda:
+    if is_on_gpu(x):
         # One kernel in place of seven; on the CPU it is far slower than the table.
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         return torch.bucketize(x, edges.to(x.dtype) / CELLS, out_int32=True, right=True).byte()

@@ -52,7 +52,7 @@ def check(case: Case) -> None:
     Raises:
         ValueError: If the family cannot make what the case asks for.
     """
-    from rmmbench.nn.fakes import fake_tensors
+    from rmmbench.fakes.mode import fake_tensors
 
     name, _, argument = case.model.partition(":")
     if name == "import":

@@ -10,8 +10,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from rmmbench.fakes.mode import as_fake, is_faking, real_tensors, why_not_fake
 from rmmbench.models.model import Built
-from rmmbench.nn.fakes import as_fake, is_faking, real_tensors, why_not_fake
 from rmmbench.spec.case import Case
 
 

@@ -1,4 +1,4 @@
-"""The names of models, sketches, methods, tasks, claims, figures and profiles."""
+"""The names of models, sketches, methods, tasks, GPUs, claims, figures and profiles."""
 
 from importlib import import_module
 
@@ -20,7 +20,8 @@ def names(kind: str) -> dict[str, str]:
     """Return each name of a kind with its summary; nothing heavy is imported.
 
     Args:
-        kind: "models", "sketches", "methods", "tasks", "claims", "figures" or "profiles".
+        kind: "models", "sketches", "methods", "tasks", "gpus", "claims", "figures" or
+            "profiles".
 
     Raises:
         UnknownNameError: If there is no such kind.
@@ -30,12 +31,16 @@ def names(kind: str) -> dict[str, str]:
         >>> rmmbench.names("claims")["bound"]
         'eq. 12: a bound on the one noise by the other'
     """
+    if kind == "gpus":
+        from rmmbench.spec.gpus import GPUS
+
+        return {gpu.name: gpu.summary for gpu in GPUS.values()}
     if kind == "profiles":
         from rmmbench.spec import profile
 
         return {name: profile.load(name).title for name in profile.names()}
     if kind not in _REGISTRIES:
-        raise UnknownNameError("kind", kind, [*_REGISTRIES, "profiles"])
+        raise UnknownNameError("kind", kind, [*_REGISTRIES, "gpus", "profiles"])
     module, attribute = _REGISTRIES[kind].split(":")
     registry: Registry[object] = getattr(import_module(module), attribute)
     return registry.summaries()

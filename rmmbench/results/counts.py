@@ -17,7 +17,7 @@ class Counts(Strict):
             PyTorch's formulas, and of sketches by their own.
         moved_bytes: Sum over operators of the bytes of their input and output tensors; a view
             moves nothing.
-        operator_calls: How many operators were called; a view counts as one.
+        operator_calls: How many operators were called that read or write numbers.
     """
 
     flops: Work

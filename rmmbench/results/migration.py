@@ -47,7 +47,7 @@ def migrated(told: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def former_key(case: Case) -> str:
     """Return the key that version 1 gave to a case."""
-    later = absent().keys() - _FLAT - values(case.steps).keys() | set(STEP)
+    later = absent().keys() - _FLAT - values(case.steps).keys() | {*STEP, "gpu"}
     said = {name: value for name, value in case.flat().items() if name not in later}
     device = said.pop("projection_device")
     if device is not None:

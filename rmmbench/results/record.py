@@ -263,6 +263,7 @@ class Record(Strict):
         row |= _trained(self.training)
         for name in ("gpu", "processor", "torch"):
             row[name] = getattr(self.environment, name)
+        row["gpu"] = case.gpu or row["gpu"]
         return row
 
 

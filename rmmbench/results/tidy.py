@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 
 CELL = (
     *("model", "task", "batch_size", "seq_len", "dtype", "optimizer", "attention"),
-    *(*STEP, "seed"),
+    *(*STEP, "gpu", "seed"),
 )
 # All of a cell but its batch size.
 PLACE = tuple(name for name in CELL if name != "batch_size")

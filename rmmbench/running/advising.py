@@ -1,12 +1,10 @@
 """What sketches would save in a model, per layer and in all, predicted on fake tensors."""
 
-import functools
 from collections import Counter
 from typing import Any
 
 from rmmbench.errors import RmmbenchError, UsageError
 from rmmbench.models import MODELS
-from rmmbench.results.record import Memory
 from rmmbench.running.isolation import process
 from rmmbench.running.plan import check_models, check_names
 from rmmbench.spec.case import Case
@@ -47,31 +45,36 @@ def advise(case: Case) -> dict[str, Any]:
 def _advise(case: Case) -> dict[str, Any]:
     layers, found = _layers(case)
     gains = any(layer["is_beneficial"] for layer in layers)
+    from rmmbench.running.predicting import predicted_memory
+
     least = case.with_settings(rho=None, proj_dim=1, min_proj_dim=1)
     return {
         "layers": layers,
         **found,
-        "exact": _memory(case.as_exact()),
-        "sketched": _memory(case) if gains else None,
-        "least": _memory(least) if gains else None,
+        "exact": predicted_memory(case.as_exact()),
+        "sketched": predicted_memory(case) if gains else None,
+        "least": predicted_memory(least) if gains else None,
     }
 
 
 def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]]:
+    import torch
+
     from rmmbench import models
+    from rmmbench.measures.memory.predict import followed
     from rmmbench.measures.step import AUTOCAST, autocast
     from rmmbench.nn.analysis.layer_advice import advise_layers
     from rmmbench.nn.candidates import left_out_layers, linear_layers
-    from rmmbench.nn.fakes import fake_tensors
     from rmmbench.nn.size import SketchSettings
     from rmmbench.running.draft import parameter_dtypes
+    from rmmbench.running.predicting import gpu_of
 
     (step,) = case.steps
     asked = dict(step.settings)
     sizes = {name: asked[name] for name in ("rho", "proj_dim", "min_proj_dim", "max_proj_dim")}
     sketch = asked["sketch"]
     settings = SketchSettings.of({"sketch": sketch.name, **sizes, **dict(sketch.settings)})
-    with fake_tensors():
+    with followed(gpu_of(case)) as fake, torch.device(fake.device_type if fake else "cpu"):
         model, make_batch, *_, own_step = models.build(case)
         if own_step is not None:
             need = "advice on layers needs a factory that returns (model, make_batch)"
@@ -84,11 +87,3 @@ def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]
         "parameter_dtypes": parameter_dtypes(model),
     }
     return [layer._asdict() for layer in advice], found
-
-
-def _memory(case: Case) -> Memory:
-    from rmmbench.measures.memory.predict import predict_memory
-    from rmmbench.running.draft import Draft, prepare
-
-    build = functools.partial(prepare, Draft(case, lambda stage: None), "cpu", foreach=True)
-    return predict_memory(build)

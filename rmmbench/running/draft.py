@@ -10,6 +10,7 @@ import torch._dynamo  # the first optimizer would import it, in every case anew
 from torch import nn
 
 from rmmbench import methods, models
+from rmmbench.fakes.mode import is_faking
 from rmmbench.kernels.launch import Path, complaint, path_taken
 from rmmbench.measures.optimizers import LossScaler, make_optimizer
 from rmmbench.measures.step import AUTOCAST, PARAMETERS, TrainingStep, autocast, placed
@@ -17,7 +18,6 @@ from rmmbench.measures.whole_step import WholeStep
 from rmmbench.models.model import Built
 from rmmbench.nn import left_out_layers, manual_seed
 from rmmbench.nn.candidates import linear_layers
-from rmmbench.nn.fakes import is_faking
 from rmmbench.results.counts import Counts
 from rmmbench.results.gradient_error import GradientError
 from rmmbench.results.out_of_memory import is_out_of_memory
@@ -194,7 +194,7 @@ def prepare(
         dtype,
         scaler=LossScaler(device) if case.dtype == "float16" else None,
         # A prediction has its own choice of kernels, which it makes as the case says.
-        attention_kernel=None if is_faking() else case.attention_kernel,
+        attention_kernel=None if is_faking() and device == "cpu" else case.attention_kernel,
         accumulate=case.accumulate,
         drop=case.drop_gradients,
         zeroed=case.zeroed_gradients,

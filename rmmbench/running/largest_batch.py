@@ -16,6 +16,7 @@ from rmmbench.running.events import Event
 from rmmbench.running.isolation import process
 from rmmbench.running.sweeping import Launcher, sweep
 from rmmbench.spec.case import Case
+from rmmbench.spec.gpus import DEFAULT_GPU
 
 FIRST = 8
 """The batch that is predicted first."""
@@ -172,7 +173,9 @@ def find(
         RunError: If a record cannot be written; those before it stand.
     """
     cases = list(cases)
-    lines = [Line(_at(case, memory_device="predict")) for case in cases]
+    lines = [
+        Line(_at(case, memory_device="predict", gpu=case.gpu or DEFAULT_GPU)) for case in cases
+    ]
     yield from _search(run, lines, launcher, retry=retry)
     if any(case.memory_device != "predict" for case in cases):
         lines = [Line(_at(case), start) for case, start in zip(cases, _starts(lines), strict=True)]
@@ -237,13 +240,13 @@ def _at(case: Case, **changes: Any) -> Case:
 
 
 def _timed(line: Line, time_device: Literal["cuda", "cpu"]) -> Case:
-    where = {"memory_device": None, "time_device": time_device}
+    where = {"memory_device": None, "gpu": None, "time_device": time_device}
     return line.at(line.fits).model_copy(update=where)
 
 
 def _parameter_bytes(case: Case) -> int:
     from rmmbench import models
-    from rmmbench.nn.fakes import fake_tensors
+    from rmmbench.fakes.mode import fake_tensors
 
     with fake_tensors():
         model = models.build(case).model

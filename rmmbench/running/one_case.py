@@ -1,7 +1,6 @@
 """One case from Python: its memory predicted in this process, or measured in one of its own."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,7 +9,7 @@ from rmmbench.errors import UnknownNameError, UsageError, check_arguments
 from rmmbench.models import MODELS
 from rmmbench.results.record import Memory, Record
 from rmmbench.running.events import Finished
-from rmmbench.running.factories import Factory, importable, name_of
+from rmmbench.running.factories import Factory, importable
 from rmmbench.running.isolation import process
 from rmmbench.running.local import LocalLauncher
 from rmmbench.running.plan import (
@@ -21,6 +20,7 @@ from rmmbench.running.plan import (
     resolve,
 )
 from rmmbench.spec.case import Case
+from rmmbench.spec.gpus import DEFAULT_GPU
 from rmmbench.spec.grid import WITHOUT_LENGTH, case_from
 from rmmbench.spec.known_settings import known
 from rmmbench.spec.tasks import TASKS
@@ -38,7 +38,7 @@ def predict(
 ) -> Memory:
     """Return the memory that one training step would take on a GPU; nothing is allocated.
 
-    The step runs on fake tensors, in this process. Random number generators keep their state.
+    The step runs on fake tensors, in a process of its own.
 
     Args:
         model: A name of `rmmbench list models`, hf: and import: too; or a function that, called
@@ -49,7 +49,7 @@ def predict(
         batch_size: Samples in a step; by default the task's, or 32.
         seq_len: Padded length in tokens; by default the task's, or 128 for models of tokens.
         task: A task whose shape to take.
-        settings: Of the case: method, sketch, rho, where, share, dtype, optimizer, attention …
+        settings: Of the case: method, sketch, rho, where, share, dtype, optimizer, attention, gpu …
             The default method is "rmm" with a sketch, rho or proj_dim, and else "exact".
 
     Returns:
@@ -67,29 +67,23 @@ def predict(
         >>> exact.saved_bytes > sketched.saved_bytes
         True
     """
-    import functools
+    with importable(model) as name:
+        asked = settings | {"memory_device": "predict"}
+        case = case_of(name, task, batch_size, seq_len, asked)
+        check_names([case])
+        process.preload([MODELS.module(name.partition(":")[0])])
+        memory: Memory = process.call(_predicted, case)
+    return memory
 
-    from rmmbench import methods, models
-    from rmmbench.measures.memory.predict import predict_memory
-    from rmmbench.models.imported import made_by
-    from rmmbench.models.model import Built
-    from rmmbench.running.draft import Draft, prepare
 
-    name = name_of(model)
-    case = case_of(name, task, batch_size, seq_len, settings | {"memory_device": "predict"})
-    check_names([case])
+def _predicted(case: Case) -> Memory:
+    from rmmbench import methods
+    from rmmbench.running.predicting import predicted_memory
+
     reason = methods.stack(case.steps).lacks("predict")
     if reason is not None:
         raise UsageError(f"{case.method} cannot be predicted: {reason}; use rmmbench.measure")
-    build = models.build
-    if not isinstance(model, str):
-
-        def build(case: Case) -> Built:
-            return made_by(model, name, case)
-
-    draft = Draft(case, lambda stage: None)
-    with _random_numbers_kept():
-        return predict_memory(functools.partial(prepare, draft, "cpu", foreach=True, build=build))
+    return predicted_memory(case)
 
 
 def measure(
@@ -178,22 +172,8 @@ def case_of(
     asked: dict[str, Any] = {"model": model, "task": task}
     asked["batch_size"] = usual[0] if batch_size is None else batch_size
     asked["seq_len"] = usual[1] if seq_len is None else seq_len
+    if settings.get("memory_device") == "predict":
+        asked["gpu"] = DEFAULT_GPU
     if {"sketch", "rho", "proj_dim"} & set(settings):
         asked["method"] = "rmm"
     return case_from(asked | dict(settings))
-
-
-@contextmanager
-def _random_numbers_kept() -> Iterator[None]:
-    """Restore torch's generators and the seeds of sketches at the end."""
-    import torch
-
-    from rmmbench.nn.seeds import seeds_kept
-
-    is_ready: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    gpus = range(torch.cuda.device_count()) if is_ready else ()
-    with torch.random.fork_rng(gpus), seeds_kept():
-        yield
-    if not is_ready:
-        # A seed that was set before CUDA is initialised waits for it.
-        torch.cuda.manual_seed_all(torch.initial_seed())

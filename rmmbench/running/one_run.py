@@ -15,7 +15,7 @@ from rmmbench.spec.grid import grid_class
 from rmmbench.spec.measuring import TrainingSettings
 from rmmbench.spec.profile import Profile
 
-_FLAGS = {"model", "task", "batch_size", "seq_len", "dtype", "attention", "optimizer"} | {
+_FLAGS = {"model", "task", "batch_size", "seq_len", "dtype", "attention", "optimizer", "gpu"} | {
     *("attention_kernel", "accumulate", "rho", "sketch", "method", "seed")
 }
 """Axes that the command line has too."""

@@ -4,7 +4,7 @@ A user's own factory is not called for this.
 """
 
 from rmmbench import methods, sketches
-from rmmbench.nn.fakes import fake_tensors
+from rmmbench.fakes.mode import fake_tensors
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.spec.case import Case
 from rmmbench.spec.steps import chosen

@@ -6,10 +6,10 @@ import torch
 import transformers
 
 from rmmbench import data, models
+from rmmbench.fakes.mode import fake_tensors
 from rmmbench.measures.gradient.callback import NoiseCallback
 from rmmbench.measures.gradient.drawing import draw_noise
 from rmmbench.measures.training_loop import train
-from rmmbench.nn.fakes import fake_tensors
 from rmmbench.nn.patterns import layers_matching
 from rmmbench.results.gradient_noise import DrawnNoise
 from rmmbench.results.store import CHECKPOINTS

@@ -15,14 +15,14 @@ from rmmbench import methods
 from rmmbench.measures.environment import as_left
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.cuda import limit_memory, measure_cuda_memory
-from rmmbench.measures.memory.following import follow_memory
+from rmmbench.measures.memory.following import follow_memory, follow_predicted
 from rmmbench.measures.memory.garbage import give_back
-from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.nvml import process_bytes
 from rmmbench.measures.step import Prepare
 from rmmbench.results.out_of_memory import is_out_of_memory
 from rmmbench.results.record import Environment, Outcome, Record
 from rmmbench.running.draft import Announce, Draft, error_line, prepare
+from rmmbench.running.predicting import gpu_of, predict
 from rmmbench.running.timed import measure_projection, measure_time
 from rmmbench.spec.case import Case, Device
 from rmmbench.spec.measuring import TimelineSettings
@@ -126,19 +126,17 @@ def _over_limit(draft: Draft) -> str | None:
 
 
 def _measure_memory(draft: Draft, device: Device) -> None:
-    build = _builder(draft, device)
     reason, kernels = "only a GPU's caching allocator has it", "they are told of a prediction"
     if device == "predict":
         draft.stage("predicting memory")
-        draft.memory = predict_memory(build)
-        _warn_of_prediction(draft)
+        predict(draft)
     elif device == "cpu":
         draft.stage("measuring memory")
-        draft.memory, warnings = measure_cpu_memory(build)
+        draft.memory, warnings = measure_cpu_memory(_builder(draft, device))
         draft.warnings += warnings
     else:
         draft.stage("measuring memory")
-        memory, warnings = measure_cuda_memory(build)
+        memory, warnings = measure_cuda_memory(_builder(draft, device))
         held, why = process_bytes()
         torch.cuda.empty_cache()  # what follows may need the memory in other pieces
         reason = why or ""
@@ -153,29 +151,19 @@ def _measure_memory(draft: Draft, device: Device) -> None:
 def _follow_memory(draft: Draft, settings: TimelineSettings, device: Device, folder: Path) -> None:
     draft.stage("following memory")
     snapshot = folder / f"{draft.case.key}.snapshot.pickle"
-    build = _builder(draft, device)
     try:
-        draft.timeline = follow_memory(build, settings, device, snapshot=snapshot)
+        if device == "predict":
+            on_device = functools.partial(prepare, draft, foreach=True)
+            draft.timeline = follow_predicted(on_device, settings, gpu_of(draft.case))
+        else:
+            build = _builder(draft, device)
+            draft.timeline = follow_memory(build, settings, device, snapshot=snapshot)
     except Exception as error:
         draft.lost("timeline", error)
     if draft.timeline is None:
         give_back()
 
 
-def _builder(draft: Draft, device: Device) -> Prepare:
+def _builder(draft: Draft, device: Literal["cuda", "cpu"]) -> Prepare:
     # On a GPU, and so in a prediction of one, PyTorch updates all parameters together.
-    host = "cuda" if device == "cuda" else "cpu"
-    return functools.partial(prepare, draft, host, foreach=device != "cpu")
-
-
-def _warn_of_prediction(draft: Draft) -> None:
-    if draft.case.attention == "sdpa":
-        draft.warnings.append(
-            "attention 'sdpa' is predicted as PyTorch computes it without a fused kernel; a GPU's "
-            "keeps less; use attention = 'eager', or measure on --device cuda"
-        )
-    if draft.case.dtype in ("bfloat16", "float16"):
-        draft.warnings.append(
-            "autocast is predicted with the CPU's list of operators, which differs from CUDA's; "
-            "measure on --device cuda for the last percent"
-        )
+    return functools.partial(prepare, draft, device, foreach=device == "cuda")

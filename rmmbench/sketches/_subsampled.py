@@ -14,6 +14,7 @@ from torch import Tensor
 from rmmbench.kernels import philox
 from rmmbench.kernels.permutation import permutation
 from rmmbench.sketches.sketch import WORKSPACE_BYTES, Moments, Sketch
+from rmmbench.spec.gpus import FAKE_DEVICE
 
 # Signs, the permutation and what makes it, twiddle factors, picked rows and their scales.
 _FIXED_BYTES_PER_ROW = 40
@@ -24,9 +25,10 @@ _SHARE_OF_GPU = 256
 
 def workspace_bytes(device: torch.device) -> int:
     """Return the most memory for a transform: WORKSPACE_BYTES, or more on a large GPU."""
-    if device.type != "cuda" or not torch.cuda.is_available():
+    has_gpu = torch.cuda.is_available() if device.type == "cuda" else device.type == FAKE_DEVICE
+    if not has_gpu:
         return WORKSPACE_BYTES
-    total = torch.cuda.get_device_properties(device).total_memory
+    total: int = torch.get_device_module(device).get_device_properties(device).total_memory
     return max(WORKSPACE_BYTES, total // _SHARE_OF_GPU)
 
 

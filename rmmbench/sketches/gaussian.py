@@ -7,6 +7,7 @@ and the fourth moment.
 from torch import Tensor
 
 from rmmbench.kernels import dense
+from rmmbench.kernels.launch import is_on_gpu
 from rmmbench.sketches._dense import DenseSketch
 from rmmbench.sketches.sketch import Moments
 
@@ -15,7 +16,7 @@ class Gaussian(DenseSketch):
     """S with independent entries N(0, 1 / B_proj): by torch's generator on the CPU, else Philox."""
 
     def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
-        entries = dense.normal_entries if x.is_cuda else dense.torch_normals(key)
+        entries = dense.normal_entries if is_on_gpu(x) else dense.torch_normals(key)
         return dense.project(x, proj_dim, self.block_rows or x.shape[0], key, entries)
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:

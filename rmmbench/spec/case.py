@@ -50,6 +50,8 @@ class Case(Strict):
             a GPU and one by one on a CPU.
         steps: The ways of saving memory, as they were written; none for the unchanged model.
         memory_device: Where memory is measured or predicted; None if it is not.
+        gpu: Which GPU memory is predicted for; None where it is not predicted, and in older
+            records, whose predictions are of the CPU's memory.
         time_device: Where steps are timed or trained; None if they are not.
         projection_device: Where a sketch alone is timed beside the product of its layer; None if
             it is not.
@@ -76,6 +78,7 @@ class Case(Strict):
     update: Update | None = None
     steps: tuple[Annotated[Step, Of("methods")], ...] = ()
     memory_device: Device | None = None
+    gpu: Name | None = None
     time_device: Literal["cuda", "cpu"] | None = None
     projection_device: Literal["cuda", "cpu"] | None = None
     seed: Seed = 0

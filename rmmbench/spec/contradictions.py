@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from rmmbench.spec.gpus import GPUS
+
 if TYPE_CHECKING:
     from rmmbench.spec.case import Case
 
@@ -16,6 +18,10 @@ def _contradictions(case: "Case") -> Iterator[str]:
     if case.attention_kernel is not None and case.attention != "sdpa":
         need = f"attention_kernel must be with attention 'sdpa', got '{case.attention}'"
         yield f"{need}; set attention = 'sdpa', or leave attention_kernel out"
+    gpu = GPUS.get(case.gpu or "")
+    if gpu is not None and gpu.capability < (8, 0) and case.attention_kernel in ("flash", "cudnn"):
+        need = f"attention_kernel must be one that {gpu.name} has, efficient or math"
+        yield f"{need}, got '{case.attention_kernel}'; a GPU from a100 on has it"
     if case.update == "in-backward":
         yield from _in_backward(case)
     if case.update == "fused" and case.optimizer not in ("adam", "adamw", "sgd"):

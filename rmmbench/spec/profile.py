@@ -141,6 +141,8 @@ class Profile(Strict):
             measures = self._measures(grid, memory_device, time_device)
             if measures:
                 for data in grid.combinations():
+                    if measures.get("memory_device") != "predict":
+                        data["gpu"] = None
                     case = case_from(data | measures | {"timing": self.timing})
                     cases.setdefault(case.key, case)
         return list(cases.values())

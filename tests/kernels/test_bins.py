@@ -100,9 +100,9 @@ def test_kernel_takes_any_layout(device, layout):
 
 def test_kernel_shares_the_total_among_few_programs(device, monkeypatch):
     """A program that takes many blocks of bins leaves none out."""
-    from rmmbench.kernels import _triton_bins
+    from rmmbench.kernels import _triton_bins, outlines
 
-    monkeypatch.setattr(_triton_bins, "_PROGRAMS_WITH_TOTAL", 2)
+    monkeypatch.setattr(outlines, "PROGRAMS_WITH_TOTAL", 2)
     x, arguments = torch.randn(300, 260), plan("random", 300, 130)
     on_device = [each.to(device) for each in (x, *arguments)]
     sums, total = _triton_bins.bin_sums_and_total(*on_device)

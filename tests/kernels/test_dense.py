@@ -63,9 +63,9 @@ def test_kernel_makes_the_entries_of_its_twin(device, kind, columns):
 @every_kind
 def test_kernel_divides_rows_among_programs(device, kind, monkeypatch):
     """A sum in several parts is the sum."""
-    from rmmbench.kernels import _triton_dense
+    from rmmbench.kernels import _triton_dense, outlines
 
-    monkeypatch.setattr(_triton_dense, "_FEWEST_ROWS", 50)
+    monkeypatch.setattr(outlines, "_FEWEST_ROWS", 50)
     x, entries = torch.randn(500, 40).bfloat16(), ENTRIES[kind]
     for block_rows in (500, 250):
         found = _triton_dense.project(x.to(device), 20, block_rows, SEED.to(device), entries)

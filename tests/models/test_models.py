@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rmmbench import models
 from rmmbench.errors import UnknownNameError
-from rmmbench.nn.fakes import fake_tensors
+from rmmbench.fakes.mode import fake_tensors
 from rmmbench.spec.case import Case
 
 HF = ["gpt2", "llama", "bert", "t5", "vit", "mixtral", "deberta-v2", "xlnet", "whisper", "wav2vec2"]

@@ -7,7 +7,7 @@ from rmmbench.kernels import launch
 from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.time.processors import ProcessorWatch
 from rmmbench.methods import rmm
-from rmmbench.running import worker
+from rmmbench.running import predicting, worker
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.spec.case import Case
 from rmmbench.units import MIB
@@ -154,19 +154,15 @@ def test_a_factory_that_names_no_device_is_moved_with_its_batch(tmp_path, monkey
     assert {each.device.type for each in step.model.parameters()} == {"meta"}
 
 
-@pytest.mark.parametrize(
-    ("settings", "warning"),
-    [
-        ({"attention": "sdpa"}, "attention 'sdpa' is predicted as PyTorch computes it without"),
-        ({"dtype": "bfloat16"}, "autocast is predicted with the CPU's list of operators"),
-    ],
-)
-def test_a_doubtful_prediction_says_so(measured, settings, warning):
-    """Where a GPU may differ from the prediction there is a warning with what to do."""
-    record, _ = measured(memory_device="predict", **settings)
-    (told,) = record.warnings
-    assert told.startswith(warning)
-    assert "measure on --device cuda" in told
+def test_where_there_can_be_no_fake_gpu_the_record_says_so(measured, monkeypatch):
+    """A torch without the private names: memory is the CPU's, and a warning says how far off."""
+    monkeypatch.setattr(predicting, "why_no_fake_gpu", lambda: "torch 9.9 has no torch._C.x")
+    record, _ = measured(memory_device="predict", gpu="a100")
+    (warning,) = record.warnings
+    assert "torch 9.9 has no torch._C.x" in warning
+    assert "11 % less" in warning
+    assert (record.memory.reserved_bytes, record.counts) == (None, None)
+    assert record.memory.peak_live_bytes == record.memory.peak_allocated_bytes
 
 
 def test_a_model_that_cannot_be_predicted_is_an_error(measured, tmp_path, monkeypatch):
@@ -215,7 +211,7 @@ def test_other_programs_are_in_the_record_of_times(measured, monkeypatch):
 @pytest.mark.parametrize(("error", "warned"), [(MemoryError("full"), 0), (OSError("gone"), 1)])
 def test_a_timeline_that_fails_costs_only_itself(measured, monkeypatch, error, warned):
     """Memory and times stand, and what failed is missing with its reason; a fault is warned of."""
-    monkeypatch.setattr(worker, "follow_memory", failing(error))
+    monkeypatch.setattr(worker, "follow_predicted", failing(error))
     settings = {"memory_device": "predict", "time_device": "cpu", "timeline": {"epoch_steps": 2}}
     record, _ = measured(**settings)
     assert (record.outcome, record.timeline) == ("ok", None)
@@ -231,7 +227,7 @@ def test_a_limit_is_held_against_what_is_reserved(measured, monkeypatch):
     def reserving(build):
         return predict_memory(build).model_copy(update={"reserved_bytes": 30 * MIB})
 
-    monkeypatch.setattr(worker, "predict_memory", reserving)
+    monkeypatch.setattr(predicting, "predict_memory", reserving)
     asked = {"memory_device": "predict", "time_device": None}
     record, _ = measured(**asked, memory_limit_bytes=29 * MIB)
     why = "a step takes 30.0 MiB reserved, more than the limit of 29.0 MiB"

@@ -120,6 +120,7 @@ OTHERS = {
     "clip_norm": 1.0,
     "update": "fused",
     "memory_device": "cpu",
+    "gpu": "h100",
     "time_device": "cpu",
     "projection_device": "cpu",
     "seed": 1,

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_iter
 
+from rmmbench.fakes.device import FakeGPU
 from rmmbench.measures.optimizers import InBackward
 from rmmbench.nn import ops
 from rmmbench.nn.analysis.live import LiveBytes
@@ -55,7 +56,7 @@ class Moment(NamedTuple):
         sizes: Bytes by category.
         total: Their sum.
         births: How many storages had been made.
-        allocated: Bytes according to the caching allocator; None without one.
+        allocated: Bytes according to the caching allocator, a GPU's or a fake one's; None without.
     """
 
     time: int
@@ -81,15 +82,14 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         before_operator: Called before each operator; may begin a phase.
     """
 
-    def __init__(self, device_type: str) -> None:
-        """Count tensors on one type of device: "cpu" or "cuda"."""
-        super().__init__()
+    def __init__(self, device_type: str | None = None, gpu: FakeGPU | None = None) -> None:
+        """Count tensors on one type of device, "cpu" or "cuda", or on a fake GPU."""
+        super().__init__(device_type, gpu)
         self.sizes: dict[Category, int] = dict.fromkeys(CATEGORIES, 0)
         self.phase: Phase = "forward"
         self.operators = 0
         self.moments: list[Moment] = []
         self.before_operator: Callable[[], None] = lambda: None
-        self._device_type = device_type
         self._storages: dict[int, _Storage] = {}
         self._is_aside = False
 
@@ -126,8 +126,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
     def note(self, extra_bytes: int = 0) -> None:
         """Note the current moment; extra bytes are those that a sketch operator uses inside."""
         sizes = self.sizes | {"temporary": self.sizes["temporary"] + extra_bytes}
-        has_allocator = self._device_type == "cuda" and not extra_bytes
-        allocated = torch.cuda.memory_allocated() if has_allocator else None
+        allocated = None if extra_bytes else self._allocated()
         total = self.live + extra_bytes
         moment = Moment(self.operators, self.phase, sizes, total, self.births, allocated)
         self.moments.append(moment)
@@ -176,6 +175,11 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
             storage.holds += times
             self.sizes[storage.category] += storage.size_bytes
 
+    def _allocated(self) -> int | None:
+        if self._gpu is not None:
+            return self._gpu.allocator.allocated
+        return torch.cuda.memory_allocated() if self._device_type == "cuda" else None
+
     def _known(self, tensors: Iterable[Any]) -> Iterator[_Storage]:
         for tensor in tensors:
             if isinstance(tensor, Tensor):
@@ -195,8 +199,8 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
     def _count(self, tensor: Tensor) -> None:
         key = tensor.untyped_storage()._cdata
         is_new = key not in self._alive
-        if is_new and tensor.device.type == self._device_type:
-            super()._count(tensor)
+        super()._count(tensor)
+        if is_new and key in self._alive:
             storage = _Storage(tensor.untyped_storage().nbytes(), self.births)
             self._storages[key] = storage
             self.sizes[storage.category] += storage.size_bytes

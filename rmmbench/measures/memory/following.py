@@ -5,6 +5,7 @@ not see what a kernel allocates inside, except a sketch's. The batch, inputs of 
 else that is neither kept for the backward pass nor part of parameters or optimizer is temporary.
 """
 
+import functools
 import gc
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,9 +20,10 @@ from torch.utils._pytree import tree_map_only
 from rmmbench.measures.memory.categories import LiveByCategory, Moment
 from rmmbench.measures.memory.garbage import no_garbage_goes
 from rmmbench.measures.memory.phases import watched
-from rmmbench.measures.memory.predict import followed
+from rmmbench.measures.memory.predict import PrepareOn, followed
 from rmmbench.measures.step import Prepare, TrainingStep, tensors_of
 from rmmbench.results.timeline import CATEGORIES, PHASES, StepPeak, Timeline, TimePoint
+from rmmbench.spec.gpus import GPU
 from rmmbench.spec.measuring import TimelineSettings
 
 FOLLOWED: Final = 2
@@ -57,10 +59,28 @@ def follow_memory(
     """
     if device != "cuda" or not settings.snapshot:
         snapshot = None
-    with followed() if device == "predict" else nullcontext():
-        count = LiveByCategory("cuda" if device == "cuda" else "cpu")
-        with count:
-            return _follow(prepare, settings, device, count, batches, snapshot)
+    faking = followed() if device == "predict" else nullcontext()
+    with faking, LiveByCategory("cuda" if device == "cuda" else "cpu") as count:
+        return _follow(prepare, settings, device, count, batches, snapshot)
+
+
+@no_garbage_goes()
+def follow_predicted(prepare: PrepareOn, settings: TimelineSettings, gpu: GPU | None) -> Timeline:
+    """Return live bytes through a step on a GPU that is not there, and what it would allocate.
+
+    Args:
+        prepare: Builds the step on the type of device that it is called with, of fake tensors.
+        settings: How much is followed.
+        gpu: The kind of GPU; None for the CPU's memory.
+
+    Raises:
+        CannotPredictError: If the step asks for the value of a tensor.
+    """
+    with followed(gpu) as fake:
+        device_type = fake.device_type if fake else "cpu"
+        with LiveByCategory(device_type, fake) as count:
+            build = functools.partial(prepare, device_type)
+            return _follow(build, settings, "predict", count, None, None)
 
 
 def thinned(moments: Sequence[Moment], most: int) -> list[Moment]:

@@ -1,28 +1,63 @@
-"""Memory without a device: the training step runs on fake tensors, and live storages are added up.
+"""Memory and work without a device: the training step runs on fake tensors and is added up.
 
-Not counted are what a kernel allocates inside, CUDA's rounding of each tensor up to 512 bytes, and
-cuBLAS's workspace. A sketch operator's own temporaries are counted.
+On a fake GPU three figures come of it: the bytes of live tensors, what the caching allocator would
+count as allocated, and what it would reserve. Not seen are cuDNN's workspaces and NCCL's buffers.
+Where torch lacks what a fake GPU needs, the tensors are the CPU's, and live bytes are all there is.
+A sketch operator's own temporaries are counted.
 """
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
+from rmmbench.fakes.device import FakeGPU, fake_gpu
+from rmmbench.fakes.mode import fake_tensors, why_not_fake
+from rmmbench.measures.memory.counting import CountedWork
 from rmmbench.measures.memory.garbage import no_garbage_goes
 from rmmbench.measures.memory.kept import kept_bytes
-from rmmbench.measures.step import Prepare, tensors_of
-from rmmbench.nn.analysis.live import LiveBytes
-from rmmbench.nn.fakes import fake_tensors, why_not_fake
+from rmmbench.measures.step import Prepare, TrainingStep, tensors_of
+from rmmbench.results.counts import Counts
 from rmmbench.results.record import Memory
+from rmmbench.spec.gpus import GPU
+
+PrepareOn = Callable[[str], TrainingStep]
+"""Builds everything for a training step on a type of device."""
 
 
 class CannotPredictError(RuntimeError):
     """A model's step depends on values, which fake tensors do not have."""
 
 
+class Prediction(NamedTuple):
+    """What a warmed-up training step takes, and what it does."""
+
+    memory: Memory
+    counts: Counts
+
+
+@no_garbage_goes()
+def predict_step(prepare: PrepareOn, gpu: GPU) -> Prediction:
+    """Return what a training step would take on a GPU that is not there.
+
+    Only for processes of rmmbench's own; see `rmmbench.fakes.device`.
+
+    Args:
+        prepare: Builds the step on the type of device that it is called with, of fake tensors.
+        gpu: The kind of GPU.
+
+    Raises:
+        CannotPredictError: If the step asks for the value of a tensor.
+    """
+    with followed(gpu) as fake:
+        assert fake is not None
+        with CountedWork(gpu=fake) as count:
+            return _predict(lambda: prepare(fake.device_type), count, fake)
+
+
 @no_garbage_goes()
 def predict_memory(prepare: Prepare) -> Memory:
-    """Return the memory that a training step would take on a device that is not there.
+    """Return the memory that a training step takes on the CPU, without allocating any.
 
     Args:
         prepare: Builds the step, on "cpu"; called while tensors are fake.
@@ -30,20 +65,24 @@ def predict_memory(prepare: Prepare) -> Memory:
     Raises:
         CannotPredictError: If the step asks for the value of a tensor.
     """
-    with followed(), LiveBytes() as count:
-        return _measure(prepare, count)
+    with followed(), CountedWork() as count:
+        return _predict(prepare, count).memory
 
 
 @contextmanager
-def followed() -> Iterator[None]:
-    """Within, make only fake tensors.
+def followed(gpu: GPU | None = None) -> Iterator[FakeGPU | None]:
+    """Within, make only fake tensors; give the fake GPU for them, if one is asked for.
 
     Raises:
         CannotPredictError: If something asks for the value of a tensor.
     """
     try:
-        with fake_tensors():
-            yield
+        if gpu is None:
+            with fake_tensors():
+                yield None
+        else:
+            with fake_gpu(gpu) as fake:
+                yield fake
     except Exception as error:
         why = why_not_fake(error)
         if why is None:
@@ -54,24 +93,40 @@ def followed() -> Iterator[None]:
         ) from error
 
 
-def _measure(prepare: Prepare, count: LiveBytes) -> Memory:
+def _predict(prepare: Prepare, count: CountedWork, fake: FakeGPU | None = None) -> Prediction:
     step = prepare()
     # A batch that was read from data was not counted as it was made.
     count.count(tensors_of(step.batch))
-    peaks = []
-    # One warmed-up step is enough: fake tensors repeat to the byte.
-    for _ in range(2):
-        gc.collect()
-        count.peak = count.live
-        step()
-        peaks.append(count.peak)
+    cold = _peaks(step, count, fake)
+    count.begin()
+    live, allocated = _peaks(step, count, fake)
+    counts = count.counts()
+    reserved = fake.allocator.reserved if fake else None
+    kernels = dict(fake.attention_kernels) if fake else None
     gc.collect()
     resting = count.live
-    return Memory(
+    memory = Memory(
         device="predict",
-        peak_live_bytes=peaks[1],
-        peak_allocated_bytes=peaks[1],
-        cold_peak_allocated_bytes=peaks[0],
+        peak_live_bytes=live,
+        peak_allocated_bytes=allocated,
+        cold_peak_allocated_bytes=cold[1],
         resting_bytes=resting,
         saved_bytes=kept_bytes(step, lambda: count.live),
+        reserved_bytes=reserved,
+        attention_kernels=kernels,
     )
+    return Prediction(memory, counts)
+
+
+def _peaks(step: TrainingStep, count: CountedWork, fake: FakeGPU | None) -> tuple[int, int]:
+    """Do a step, and return its peaks of live and of allocated bytes; equal without a GPU."""
+    gc.collect()
+    count.peak = count.live
+    if fake is None:
+        step()
+        return count.peak, count.peak
+    fake.allocator.peak = fake.allocator.allocated
+    # Of this step alone: fake tensors repeat to the byte, so the last one tells it all.
+    fake.attention_kernels.clear()
+    step()
+    return count.peak, fake.allocator.peak

@@ -1,8 +1,9 @@
 """Live bytes of tensors, counted as operators make them and as their last reference goes."""
 
 import weakref
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -10,7 +11,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from rmmbench import sketches
+from rmmbench.fakes.caching_allocator import Block
+from rmmbench.fakes.device import FakeGPU
 from rmmbench.nn import ops
+
+
+class Workspace(NamedTuple):
+    """What sketching takes beside its input and its result.
+
+    Attributes:
+        peak_bytes: At its highest.
+        events: Storages in the order in which they come and go: the number of each, and its size
+            in bytes, or None where it goes.
+    """
+
+    peak_bytes: int = 0
+    events: tuple[tuple[int, int | None], ...] = ()
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -23,13 +39,34 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         peak_at: When the peak was.
     """
 
-    def __init__(self) -> None:
-        """Start from nothing."""
+    def __init__(self, device_type: str | None = None, gpu: FakeGPU | None = None) -> None:
+        """Start from nothing.
+
+        Args:
+            device_type: Of the tensors that count; by default all do.
+            gpu: The fake GPU that they are on, if any; it allocates what comes and frees what goes.
+        """
         super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
         self.births = self.peak_at = 0
+        self._device_type = gpu.device_type if gpu else device_type
+        self._gpu = gpu
         self._alive: dict[int, weakref.ref[Any]] = {}
-        self._workspaces: dict[Any, int] = {}
+        self._blocks: dict[int, Block | None] = {}
+        self._workspaces: dict[Any, Workspace] = {}
+        self._events: list[tuple[int, int | None]] | None = None
+        self._is_paused = False
+
+    def __enter__(self) -> Self:
+        """Begin to count."""
+        _COUNTING.append(self)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Stop."""
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        _COUNTING.remove(self)
 
     def __torch_dispatch__(
         self,
@@ -39,11 +76,22 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run the operator and count what it made."""
+        if self._is_paused:
+            return func(*args, **(kwargs or {}))
         if func in ops.OPERATORS:
             self._count_workspace(func, *args)
+        if self._gpu is not None:
+            self._gpu.before(func)
         result = func(*args, **(kwargs or {}))
         self.count(tree_iter(result))
+        if self._gpu is not None:
+            self._gpu.after(func, args)
         return result
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether what runs now is done again to see what a sketch takes."""
+        return self._events is not None
 
     def count(self, values: Iterable[Any]) -> None:
         """Count the tensors among some values, each storage once."""
@@ -68,22 +116,41 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func is ops.sketch and given[1] is not None:
             return 0  # another layer's
         case = (func, x.shape, x.dtype, *settings)
-        if case not in self._workspaces:
+        if case in self._workspaces:
+            self._allocate_again(self._workspaces[case])
+        else:
             live, peak, peak_at = self.live, self.peak, self.peak_at
-            self.peak = live
+            self.peak, self._events = live, []
             with self:
                 _sketch_again(func, x, *settings, given[0])
-            self._workspaces[case] = self.peak - live
-            self.peak, self.peak_at = peak, peak_at
-        return self._workspaces[case]
+            self._workspaces[case] = Workspace(self.peak - live, tuple(self._events))
+            self.peak, self.peak_at, self._events = peak, peak_at, None
+        return self._workspaces[case].peak_bytes
+
+    def _allocate_again(self, workspace: Workspace) -> None:
+        """Let the GPU allocate and free what it did when sketching was followed."""
+        if self._gpu is None:
+            return
+        blocks: dict[int, Block | None] = {}
+        for number, size in workspace.events:
+            if size is None:
+                self._gpu.allocator.free(blocks.pop(number))
+            else:
+                blocks[number] = self._gpu.allocator.allocate(size)
 
     def _count(self, tensor: Tensor) -> None:
+        if self._device_type not in (None, tensor.device.type):
+            return
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if key not in self._alive:
             self._alive[key] = weakref.ref(storage, lambda _: self._forget(key, size))
             self.live += size
             self.births += 1
+            if self._gpu is not None:
+                self._blocks[key] = self._gpu.allocator.allocate(size)
+            if self._events is not None:
+                self._events.append((key, size))
             self._note(self.live)
 
     def _note(self, size: int) -> None:
@@ -93,6 +160,26 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _forget(self, key: int, size: int) -> None:
         del self._alive[key]
         self.live -= size
+        if self._gpu is not None:
+            self._gpu.allocator.free(self._blocks.pop(key))
+        if self._events is not None:
+            self._events.append((key, None))
+
+
+_COUNTING: list[LiveBytes] = []
+
+
+@contextmanager
+def nothing_counted() -> Iterator[None]:
+    """Within, what was counting does not count: what runs is no part of the step."""
+    counting = [each for each in _COUNTING if not each._is_paused]
+    for each in counting:
+        each._is_paused = True
+    try:
+        yield
+    finally:
+        for each in counting:
+            each._is_paused = False
 
 
 def _sketch_again(func: Any, x: Tensor, proj_dim: int, name: str, key: Tensor | None) -> None:
@@ -100,7 +187,8 @@ def _sketch_again(func: Any, x: Tensor, proj_dim: int, name: str, key: Tensor | 
     sketch = sketches.get(name)
     # Bytes do not depend on the seed, and a fake one has no value.
     if key is None or key.dim() == 0:
-        key = torch.tensor(0, device=x.device)
+        # On the CPU the seed of a generator is read.
+        key = torch.tensor(0, device="cpu") if x.is_cpu else x.new_zeros((), dtype=torch.int64)
     if func is ops.sketch:
         sketch.project(x, proj_dim, sketch.draw(x, proj_dim, key))
     elif func is ops.project:

@@ -11,7 +11,8 @@ from torch._guards import detect_fake_mode
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import tree_leaves, tree_map
 
-from rmmbench.nn.fakes import as_fake, fake_tensors, why_not_fake
+from rmmbench.fakes.mode import as_fake, fake_tensors, why_not_fake
+from rmmbench.nn.analysis.live import nothing_counted
 
 Example = Mapping[str, Any] | Sequence[Any] | Tensor
 """A batch: keyword arguments of the model, positional ones, or the only one."""
@@ -70,7 +71,7 @@ def rehearsal(model: nn.Module, example: Example) -> Iterator[Rehearsal]:
         example: A batch like those of training; only its shapes and dtypes matter.
     """
     modes = [(module, module.training) for module in model.modules()]
-    with _fakes(model) as fake, torch.enable_grad():
+    with nothing_counted(), _fakes(model) as fake, torch.enable_grad():
         tensors = (*model.named_parameters(), *model.named_buffers())
         state = {name: fake(tensor) for name, tensor in tensors}
         batch = tree_map(lambda leaf: fake(leaf) if isinstance(leaf, Tensor) else leaf, example)

@@ -35,6 +35,9 @@ class _Fakes(FakeTensorMode):
     ) -> Any:
         if func is torch.ops.aten._grouped_mm.default:
             return _grouped_product(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and isinstance(args[0], FakeTensor):
+            # A number that is known would be copied for real.
+            args[0].constant = None
         return super().__torch_dispatch__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from rmmbench.nn.fakes import fake_tensors, is_faking, real_tensors
+from rmmbench.fakes.mode import fake_tensors, is_faking, real_tensors
 
 
 class Tied(nn.Module):

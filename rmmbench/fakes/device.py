@@ -1,0 +1,214 @@
+"""A device for fake tensors that stands for a GPU: a whole training step runs on it, without one.
+
+Where there is such a GPU, the device is "cuda" itself. Elsewhere it is PrivateUse1, the one type of
+device that Python may register. What torch decides by the type of the device is put back as CUDA
+has it: autocast (`cuda_autocast`), attention (`cuda_attention`) and operators of one kernel
+(`cuda_operators`).
+
+Registered once, it stays for the rest of the process, in which torch takes it for the accelerator:
+pinned memory of data loaders fails then. So it is for processes of rmmbench's own.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from rmmbench.fakes import cuda_operators, workspaces
+from rmmbench.fakes.caching_allocator import CachingAllocator
+from rmmbench.fakes.cuda_attention import Attention, Call
+from rmmbench.fakes.cuda_autocast import Autocast
+from rmmbench.fakes.mode import fake_tensors
+from rmmbench.spec.gpus import FAKE_DEVICE, GPU
+
+_PRIVATE: Final = (
+    "_C._acc.register_python_privateuseone_hook",
+    "_C._acc.register_python_privateuseone_device_guard",
+    "_C._current_graph_task_id",
+    "_C._dispatch_get_all_op_names",
+    "_C._dispatch_has_kernel_for_dispatch_key",
+    "_C._AutoDispatchBelowAutograd",
+    "_C._ExcludeDispatchKeyGuard",
+    "utils.backend_registration._setup_privateuseone_for_python_backend",
+)
+"""Names of torch's own that all this relies on."""
+
+
+class FakeGPU:
+    """A GPU that is not there, and what a step on it takes.
+
+    Attributes:
+        gpu: The kind of GPU.
+        device_type: Of its tensors.
+        allocator: What is allocated and reserved on it.
+        attention_kernels: How often each kernel of attention was called.
+    """
+
+    def __init__(self, gpu: GPU, device_type: str) -> None:
+        """Start with nothing allocated."""
+        self.gpu, self.device_type = gpu, device_type
+        self.allocator = CachingAllocator()
+        self.attention_kernels: Counter[str] = Counter()
+        self._multiplied: set[bool] = set()
+
+    def before(self, operator: Any) -> None:
+        """Allocate what cuBLAS takes when a thread first multiplies matrices."""
+        if operator in workspaces.PRODUCTS:
+            # Autograd's thread has a handle of its own, and so a workspace.
+            is_backward = torch._C._current_graph_task_id() != -1
+            if is_backward not in self._multiplied:
+                self._multiplied.add(is_backward)
+                self.allocator.allocate(self.gpu.cublas_workspace_bytes)
+
+    def after(self, operator: Any, args: Any) -> None:
+        """Allocate, and free again, what a kernel took for itself; note attention's kernel."""
+        kernel = workspaces.ATTENTION.get(operator)
+        if kernel is not None:
+            self.attention_kernels[kernel] += 1
+        sizes = workspaces.inside(operator, args)
+        for block in [self.allocator.allocate(size) for size in sizes]:
+            self.allocator.free(block)
+
+
+@cache
+def why_no_fake_gpu() -> str | None:
+    """Return why there can be no fake GPU with this torch; None if there can."""
+    for name in _PRIVATE:
+        found: Any = torch
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is None:
+            return f"torch {torch.__version__} has no torch.{name}"
+    return None
+
+
+@contextmanager
+def fake_gpu(gpu: GPU) -> Iterator[FakeGPU]:
+    """Within, make new tensors fake ones; on the device of the fake GPU that is given they train.
+
+    Args:
+        gpu: The kind of GPU.
+    """
+    with ExitStack() as stack:
+        if _is_here(gpu):
+            device_type = "cuda"
+        else:
+            device_type = FAKE_DEVICE
+            stack.enter_context(_device().running(gpu))
+        stack.enter_context(fake_tensors())
+        # On threads of its own autograd would not see the modes of this one.
+        stack.enter_context(torch.autograd.set_multithreading_enabled(False))
+        yield FakeGPU(gpu, device_type)
+
+
+def _is_here(gpu: GPU) -> bool:
+    return torch.cuda.is_available() and torch.cuda.get_device_capability() == gpu.capability
+
+
+class _Device:
+    """The device that is registered where there is no GPU."""
+
+    def __init__(self) -> None:
+        """Register it."""
+        from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+        self._backend = _Backend()
+        _setup_privateuseone_for_python_backend(FAKE_DEVICE, backend_module=self._backend)
+        self._autocast = Autocast(FAKE_DEVICE)
+        self._attention: Attention | None = None
+        self._library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
+        cuda_operators.register(self._library)
+        for key in ("AutogradPrivateUse1", "PrivateUse1"):
+            self._library.impl("scaled_dot_product_attention", self._attend, key)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def running(self, gpu: GPU) -> Iterator[None]:
+        """Within, attention runs on one GPU's kernels, and autocast is CUDA's."""
+        self._attention, self._backend.gpu = Attention(gpu), gpu
+        with self._autocast.cache(), _FilledOnTheHost():
+            yield
+
+    def _attend(self, *args: Any, **kwargs: Any) -> Tensor:
+        assert self._attention is not None
+        return self._attention(Call(*args, **kwargs))
+
+
+_device = cache(_Device)
+
+
+class Properties(NamedTuple):
+    """What is known of the GPU."""
+
+    name: str
+    total_memory: int
+    major: int
+    minor: int
+
+
+class _Backend:
+    """What is asked of `torch.cuda`, for a device with nothing in it."""
+
+    def __init__(self) -> None:
+        self.gpu: GPU | None = None
+
+    def get_device_properties(self, device: object = None) -> Properties:
+        """Return what is known of the GPU that the device stands for."""
+        assert self.gpu is not None
+        return Properties(self.gpu.title, self.gpu.memory_bytes, *self.gpu.capability)
+
+    @staticmethod
+    def is_available() -> bool:
+        return True
+
+    is_initialized = is_available
+
+    @staticmethod
+    def current_device() -> int:
+        return 0
+
+    @staticmethod
+    def device_count() -> int:
+        return 1
+
+    @staticmethod
+    def _is_in_bad_fork() -> bool:
+        return False
+
+    @staticmethod
+    def manual_seed_all(seed: int) -> None:
+        pass
+
+    @staticmethod
+    def get_amp_supported_dtype() -> list[torch.dtype]:
+        return [torch.bfloat16, torch.float16]
+
+    @staticmethod
+    def get_rng_state(device: object = None) -> Tensor:
+        return torch.zeros(16, dtype=torch.uint8, device="cpu")
+
+    @staticmethod
+    def set_rng_state(state: Tensor, device: object = None) -> None:
+        pass
+
+    @staticmethod
+    def synchronize(device: object = None) -> None:
+        pass
+
+
+class _FilledOnTheHost(TorchFunctionMode):
+    """Lets `torch.tensor` fill its numbers in on the CPU: C++ has no memory of the device."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        device = given.get("device")
+        makes = func in (torch.tensor, torch.as_tensor)
+        if makes and device is not None and torch.device(device).type == FAKE_DEVICE:
+            return func(*args, **{**given, "device": "cpu"}).to(device)
+        return func(*args, **given)

@@ -1,0 +1,75 @@
+"""Counts the work of a training step on fake tensors, beside its memory; none of it is a time."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import flop_registry
+
+from rmmbench.nn.analysis.live import LiveBytes
+from rmmbench.results.counts import Counts
+
+aten = torch.ops.aten
+
+_MAKE_NOTHING: Final = {
+    *(aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided),
+    *(aten.detach, aten.alias, aten.lift_fresh),
+}
+"""Operators that neither read nor write a number."""
+
+_UNSEEN: Final = ("prim", "profiler")
+"""Operators of these namespaces compute nothing."""
+
+
+class CountedWork(LiveBytes):  # type: ignore[no-untyped-call]
+    """Counts live bytes, and between `begin` and `counts` the work of every operator.
+
+    Views and operators that only make room are no work. What a sketch operator does inside counts
+    with its formula, and its input and result as moved.
+    """
+
+    def begin(self) -> None:
+        """Start to count from nothing."""
+        self._flops = self._moved_bytes = self._calls = 0
+        self._is_counting = True
+
+    def counts(self) -> Counts:
+        """Stop, and return what was counted."""
+        self._is_counting = False
+        return Counts(flops=self._flops, moved_bytes=self._moved_bytes, operator_calls=self._calls)
+
+    _is_counting = False
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run the operator, count what it made and what it did."""
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        if self._is_counting and not self.is_inside and does_work(func):
+            self._calls += 1
+            self._moved_bytes += _bytes_of((args, kwargs, result))
+            formula = flop_registry.get(func._overloadpacket)
+            if formula is not None:
+                self._flops += int(formula(*args, **(kwargs or {}), out_val=result))
+        return result
+
+
+def does_work(operator: Any) -> bool:
+    """Tell whether an operator reads or writes numbers."""
+    return not (
+        operator.is_view
+        or operator.namespace in _UNSEEN
+        or operator._overloadpacket in _MAKE_NOTHING
+    )
+
+
+def _bytes_of(values: Any) -> int:
+    """Return the bytes of all tensors among some values, each as often as it is there."""
+    tensors = (value for value in tree_iter(values) if isinstance(value, Tensor))
+    return sum(tensor.numel() * tensor.itemsize for tensor in tensors)
