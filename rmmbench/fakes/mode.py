@@ -26,6 +26,11 @@ from torch.utils.data import DataLoader
 class _Fakes(FakeTensorMode):
     """Fake tensors, with an operator whose shapes torch knows in bfloat16 only."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave that to the class above, which does it for every operator; twice would be slow."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,

@@ -17,12 +17,14 @@ class GPU(NamedTuple):
         title: The product's name.
         memory_bytes: Its whole memory.
         capability: CUDA's compute capability, which decides what attention runs on.
+        has_workspaces: Whether cuBLAS's workspaces are PyTorch's, as they are from torch 1.11 on.
     """
 
     name: str
     title: str
     memory_bytes: int
     capability: tuple[int, int]
+    has_workspaces: bool = True
 
     @property
     def summary(self) -> str:
@@ -37,7 +39,14 @@ class GPU(NamedTuple):
         Two buffers of 4 MiB and eight of 16 KiB, or 32 MiB from Hopper on, as
         `getChosenWorkspaceSize` in ATen/cuda/CublasHandlePool.cpp has it.
         """
+        if not self.has_workspaces:
+            return 0
         return _LARGE_WORKSPACE if self.capability[0] in (9, 10) else _SMALL_WORKSPACE
+
+
+_V100_OF_2021: Final = GPU(
+    "v100-torch-1.10", "Tesla V100 with torch 1.10", 16 * GIB, (7, 0), has_workspaces=False
+)
 
 
 def _gpu(name: str, title: str, gibibytes: int, major: int, minor: int) -> tuple[str, GPU]:
@@ -48,6 +57,7 @@ GPUS: Final = dict(
     [
         _gpu("v100", "Tesla V100", 32, 7, 0),
         _gpu("v100-16gb", "Tesla V100", 16, 7, 0),
+        (_V100_OF_2021.name, _V100_OF_2021),
         _gpu("t4", "Tesla T4", 16, 7, 5),
         _gpu("a100", "A100", 80, 8, 0),
         _gpu("a100-40gb", "A100", 40, 8, 0),

@@ -30,6 +30,11 @@ class CountedWork(LiveBytes):  # type: ignore[no-untyped-call]
     with its formula, and its input and result as moved.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave that to the class above, which does it for every operator; twice would be slow."""
+        return False
+
     def begin(self) -> None:
         """Start to count from nothing."""
         self._flops = self._moved_bytes = self._calls = 0
