@@ -2,6 +2,7 @@
 
     RmmbenchError
     ├── UsageError            2   a flag, a value, a name or a combination
+    │   ├── ArgumentError     2   a value of an argument
     │   └── UnknownNameError  2   a name that no registry has; also a ValueError
     ├── ProfileError          2   a profile file
     ├── RunError              2   a run directory: not one, in use, of another run, no space
@@ -47,6 +48,19 @@ class RmmbenchError(Exception):
 
 class UsageError(RmmbenchError):
     """A flag, value or combination that is not possible."""
+
+
+class ArgumentError(UsageError):
+    """A value that an argument cannot have; on the command line the message names the option.
+
+    Attributes:
+        on_command_line: The message there.
+    """
+
+    def __init__(self, argument: str, rest: str) -> None:
+        """Take the argument's name in Python, and the message that follows it."""
+        super().__init__(f"{argument}{rest}")
+        self.on_command_line = f"--{argument.replace('_', '-')}{rest}"
 
 
 class UnknownNameError(UsageError, ValueError):

@@ -93,11 +93,11 @@ def parse_fraction(text: str) -> float:
 
 
 @dataclass(frozen=True)
-class ByteUnit:
+class Unit:
     """The unit of all numbers in a column or on an axis.
 
     Attributes:
-        size: Bytes per unit.
+        size: How much one of it is, in SI units.
         digits: Decimal places.
     """
 
@@ -105,11 +105,29 @@ class ByteUnit:
     size: int
     digits: int
 
-    def write(self, n_bytes: float | None) -> str:
-        """Return bytes in this unit without its name, "" for None."""
-        return "" if n_bytes is None else f"{n_bytes / self.size:.{self.digits}f}"
+    def write(self, value: float | None) -> str:
+        """Return a value in this unit without the unit's name, "" for None."""
+        return "" if value is None else f"{value / self.size:.{self.digits}f}"
 
 
-def byte_unit(highest: float) -> ByteUnit:
+def flop_unit(highest: float) -> Unit:
+    """Return the unit for counts of floating-point operations up to `highest`."""
+    fitting = [unit for unit in _FLOP_UNITS if unit.size <= highest]
+    return fitting[-1] if fitting else _FLOP_UNITS[0]
+
+
+def format_flops(flops: float) -> str:
+    """Return a count of floating-point operations in the unit that reads best: "12.35 TFLOP"."""
+    unit = flop_unit(flops)
+    return f"{unit.write(flops)} {unit.name}"
+
+
+def byte_unit(highest: float) -> Unit:
     """Return the unit for numbers up to `highest`: MiB below one GiB, else GiB."""
-    return ByteUnit("MiB", MIB, 1) if highest < GIB else ByteUnit("GiB", GIB, 2)
+    return Unit("MiB", MIB, 1) if highest < GIB else Unit("GiB", GIB, 2)
+
+
+_FLOP_UNITS = (
+    Unit("FLOP", 1, 0),
+    *(Unit(f"{prefix}FLOP", 1000**power, 2) for power, prefix in enumerate("kMGTPE", start=1)),
+)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rmmbench.results.counts import Counts
 from rmmbench.results.record import Environment, Memory, Record
 from rmmbench.results.store import Run, RunInfo
 from rmmbench.results.timing import Timing
@@ -79,12 +80,14 @@ def own_modules_forgotten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def make_record() -> Callable[..., Record]:
-    """Build a record of a case that went well; keywords change the case, outcome or measures."""
+    """Build a record of a case that went well; keywords change the case or what came of it."""
 
     def make(
         *,
         peak: int | None = 10 * GIB,
         saved: int = 8 * GIB,
+        reserved: int | None = None,
+        counts: Counts | None = None,
         step_seconds: tuple[float, ...] = (),
         reference_step_seconds: tuple[float, ...] = (),
         outcome: str = "ok",
@@ -104,6 +107,7 @@ def make_record() -> Callable[..., Record]:
                 cold_peak_allocated_bytes=peak,
                 resting_bytes=GIB,
                 saved_bytes=saved,
+                reserved_bytes=reserved,
             )
         if step_seconds and outcome == "ok":
             median = sorted(step_seconds)[len(step_seconds) // 2]
@@ -123,6 +127,7 @@ def make_record() -> Callable[..., Record]:
             environment=environment,
             memory=memory,
             timing=timing,
+            counts=counts,
         )
 
     return make

@@ -6,6 +6,7 @@ from rmmbench.units import (
     GIB,
     format_bytes,
     format_count,
+    format_flops,
     format_percent,
     format_seconds,
     gib,
@@ -110,3 +111,19 @@ def test_fractions_are_written_as_percentages(fraction, signed, text):
 def test_counts_are_written_with_their_noun(count, text):
     """Only one of a thing is singular."""
     assert format_count(count, "case") == text
+
+
+@pytest.mark.parametrize(
+    ("flops", "text"),
+    [
+        (0, "0 FLOP"),
+        (999, "999 FLOP"),
+        (1_000, "1.00 kFLOP"),
+        (12_345 * 10**9, "12.35 TFLOP"),
+        (4 * 10**18, "4.00 EFLOP"),
+        (10**22, "10000.00 EFLOP"),
+    ],
+)
+def test_operations_are_written_in_the_unit_that_reads_best(flops, text):
+    """Decimal prefixes, an amount and no rate."""
+    assert format_flops(flops) == text

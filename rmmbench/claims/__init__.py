@@ -1,4 +1,4 @@
-"""What the paper claims, one file each. To add one: add its file, and its line here.
+"""The paper's claims, one file each. To add one: add its file, and its line here.
 
 Bershatsky, Mikhalev, Katrutsa, Gusak, Merkulov, Oseledets (2022): Memory-Efficient Backpropagation
 through Large Linear Layers. arXiv 2201.13195.

@@ -1,4 +1,4 @@
-"""A mean over random draws, how far it may be off, and whether it agrees with what is expected."""
+"""A mean over random draws, its standard error, and whether it agrees with an expected value."""
 
 import math
 from typing import NamedTuple
@@ -6,9 +6,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 STANDARD_ERRORS = 4
-"""How many of them a mean may be away from what is expected: by chance 1 in 16,000 is."""
+"""How far a mean may be from its expected value; by chance 1 in 16,000 is farther."""
 
-# Of float64 arithmetic, relative: what is equal but for rounding is equal.
+# Relative, of float64 arithmetic: numbers that differ by less are equal.
 _ROUNDING = 1e-9
 
 
@@ -16,9 +16,8 @@ class Estimate(NamedTuple):
     """A mean over independent draws.
 
     Attributes:
-        mean: Of the draws.
-        standard_error: Of the mean.
-        draws: How many.
+        standard_error: The standard error of `mean`.
+        draws: The number of draws.
     """
 
     mean: float
@@ -32,12 +31,12 @@ class Estimate(NamedTuple):
         return cls(values.mean().item(), values.std().item() / math.sqrt(draws), draws)
 
     def agrees(self, expected: float, slack: float = 0.0) -> bool:
-        """Tell whether `expected`, itself known within ±slack, is within 4 standard errors."""
+        """Return whether `expected`, itself known to ±slack, is within 4 standard errors."""
         allowed = STANDARD_ERRORS * self.standard_error + slack + _ROUNDING * abs(expected)
         return abs(self.mean - expected) <= allowed
 
     def numbers(self) -> dict[str, float]:
-        """Return what is told of it in full."""
+        """Return the fields as a finding reports them."""
         return {"measured": self.mean, "standard_error": self.standard_error, "draws": self.draws}
 
     def __str__(self) -> str:
@@ -46,7 +45,7 @@ class Estimate(NamedTuple):
 
 
 def are_equal(found: float, expected: float) -> bool:
-    """Tell whether two numbers are equal but for the rounding of float64."""
+    """Return whether two numbers are equal up to the rounding of float64."""
     return math.isclose(found, expected, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
 
 
@@ -57,5 +56,5 @@ def written(value: float) -> str:
 
 
 def _decimals(value: float) -> int:
-    """Return how many decimals show two digits of a number; 0 for 0."""
+    """Return how many decimals show two significant digits of a number; 0 for 0."""
     return max(0, 1 - math.floor(math.log10(abs(value)))) if value else 0

@@ -1,4 +1,4 @@
-"""The error of products with a Gaussian S, drawn as the paper defines it and nothing else."""
+"""The error of products with a Gaussian S, drawn directly as the paper defines it."""
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ def squared_error(
         y: Shape (rows, others).
         proj_dim: Columns of S.
         draws: How many S to draw, a multiple of 1000.
-        random: Where they come from.
+        random: The generator that draws them.
     """
     exact, errors = x.T @ y, []
     for _ in range(draws // _AT_ONCE):

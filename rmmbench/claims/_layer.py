@@ -1,4 +1,4 @@
-"""The two matrices that the paper's formulas are about, and the formulas' values for them."""
+"""The two matrices in the paper's formulas, and the values of the formulas for them."""
 
 import torch
 from torch import Tensor
@@ -21,12 +21,12 @@ def normal(*shape: int, random: torch.Generator) -> Tensor:
 def input_and_gradient(
     rows: int, agreement: float, random: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return X of 6 and Y of 5 columns, whose norms rise from row to row.
+    """Return X with 6 and Y with 5 columns; the norms of their rows rise from row to row.
 
     Args:
-        rows: Of both.
-        agreement: How much all rows have in common, from 0 on; α rises with it.
-        random: Where the numbers come from.
+        rows: The number of rows of both.
+        agreement: How much all rows have in common, at least 0; α rises with it.
+        random: The generator that draws the numbers.
     """
     both = normal(rows, 11, random=random) + agreement * normal(11, random=random)
     both *= torch.linspace(0.5, 1.5, rows, dtype=torch.float64).unsqueeze(1)
@@ -34,13 +34,13 @@ def input_and_gradient(
 
 
 def noise_of(x: Tensor, y: Tensor, proj_dim: int, samples: int | None = None) -> LayerNoise:
-    """Return what X and Y, shape (rows, features), tell of the noise of their weight gradient.
+    """Return the noise of the weight gradient that X and Y, shape (rows, features), determine.
 
     Args:
         x: The layer's input.
         y: The gradient of its output.
-        proj_dim: Of the sketch.
-        samples: How many equal runs of rows make the batch; each row is one if it is None.
+        proj_dim: The sketch's projection dimension.
+        samples: The number of samples, each with as many rows; None for one row per sample.
     """
     rows = x.shape[0]
     x, y = (matrix.view(samples or rows, -1, matrix.shape[1]) for matrix in (x, y))

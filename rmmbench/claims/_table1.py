@@ -1,4 +1,4 @@
-"""The layer that Table 1 is tried on, its sizes all different."""
+"""The layer on which Table 1 is tried; its sizes are all different."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ SIZE = f"float32, B = {ROWS}, N_in = {N_IN}, N_out = {N_OUT}, B_proj = {PROJ_DIM
 
 
 class Layer(NamedTuple):
-    """What a linear layer takes, its gradients all asked for as they are inside a network."""
+    """The tensors of a linear layer, all of which need gradients as inside a network."""
 
     x: Tensor
     weight: Tensor
@@ -20,7 +20,7 @@ class Layer(NamedTuple):
 
     @classmethod
     def made(cls, seed: int) -> "Layer":
-        """Return one of random numbers."""
+        """Return a layer of random numbers."""
         random = torch.Generator().manual_seed(seed)
         shapes = ((BATCH, SEQUENCE, N_IN), (N_OUT, N_IN), (N_OUT,))
         return cls(*(torch.randn(shape, generator=random).requires_grad_() for shape in shapes))

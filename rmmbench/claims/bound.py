@@ -1,8 +1,8 @@
 """Theorem 2.3, which bounds a sketch's noise by the noise of SGD, and what its proof leaves out.
 
-With eq. 9 and 11, (B−1) D²_SGD = B·d − g and k D²_RMM = a − g, so that the left side of eq. 45 is
-2a − B·d·(α + 1)/α. The paper has it without 2a. As α ≤ 1, this is at most 0 wherever B·d ≥ a: where
-the rows' norms in X and in Y do not oppose one another.
+By eq. 9 and 11, (B−1) D²_SGD = B·d − g and k D²_RMM = a − g, so the left side of eq. 45 is
+2a − B·d·(α + 1)/α. The paper leaves out 2a. Since α ≤ 1, this is at most 0 wherever B·d ≥ a, that
+is where rows with a large norm in X do not have a small one in Y.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ _TRIALS = 1000
 
 
 class Bound(Claim):
-    """Eq. 12 on random matrices, on two rows, and where it can be relied on."""
+    """Eq. 12 on random matrices, on a counterexample of two rows, and where it always holds."""
 
     title = "A bound by the noise of SGD (Theorem 2.3, eq. 12)"
     statement = "k/(B − 1) · D²_RMM/D²_SGD ≤ (α + 1)/α, by eq. 9 and 11"
@@ -54,7 +54,7 @@ def _how_often(case: str, noises: Sequence[LayerNoise]) -> Finding:
 
 
 def _with_true_variance(random: torch.Generator) -> Finding:
-    """Try rows that agree, once with eq. 11 and once with what a Gaussian sketch really has."""
+    """Try similar rows, once with eq. 11 and once with the true variance of a Gaussian sketch."""
     noises = [noise_of(*input_and_gradient(32, 2.0, random), 8) for _ in range(_TRIALS)]
     by_eq_11 = held = 0
     for noise in noises:
@@ -83,20 +83,20 @@ def _counterexample() -> Finding:
         paper=f"ratio ≤ {written(noise.bound)}",
         here=f"D²_SGD = {written(sgd)}, k D²_RMM = {written(sketch)}",
         holds=noise.holds,
-        why="both rows have the same gradient, so SGD has no noise, and the sketch has",
+        why="both rows have the same gradient, so SGD has no noise, but the sketch has",
         numbers={"d2_sgd": sgd, "k_d2_rmm": sketch, "bound": noise.bound},
     )
 
 
 def _proof(noises: Sequence[LayerNoise]) -> Finding:
-    """Compare eq. 45 with the difference that it says it is."""
+    """Compare eq. 45 with the difference that it claims to equal."""
     printed = corrected = 0
     for noise in noises:
         assert noise.bound is not None
         sgd = (noise.rows - 1) * noise.sgd_by_rows
         difference = noise.proj_dim * noise.papers_variance - noise.bound * sgd
         right = -noise.rows * noise.bound * noise.d
-        # Large terms cancel: equal is equal for their size.
+        # Large terms cancel, so rounding is relative to their size.
         rounding = 1e-9 * abs(right)
         printed += abs(difference - right) <= rounding
         corrected += abs(difference - right - 2 * noise.a) <= rounding

@@ -1,4 +1,4 @@
-"""What a claim is: a statement of the paper, and what comes of trying it."""
+"""A claim is a statement of the paper, and a finding is the result of trying it once."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from rmmbench.spec.strict import Strict
 
 
 class Verdict(StrEnum):
-    """What is to be said of a statement."""
+    """The result for a statement."""
 
     HOLDS = "holds"
     HOLDS_AS_CORRECTED = "holds as corrected"
@@ -17,17 +17,17 @@ class Verdict(StrEnum):
 
 
 class Finding(Strict):
-    """A statement, tried on one thing.
+    """The result of trying a statement in one case.
 
     Attributes:
-        case: What it was tried on.
-        paper: What the paper says of it, in numbers; "" where it says nothing.
+        case: The case.
+        paper: The paper's number or formula for it; "" if it has none.
         here: What was computed.
-        holds: Whether the statement, as it stands, agrees with what was computed.
-        corrected_holds: Whether a corrected one does; None if there is none.
-        is_own: Whether this package relies on the statement, the corrected one if there is one.
-        why: Where the statement does not hold as it stands, what is amiss with it.
-        numbers: What `paper` and `here` are made of, in full.
+        holds: Whether the statement as printed agrees with what was computed.
+        corrected_holds: Whether a corrected statement agrees; None if there is none.
+        is_own: Whether this package relies on the statement, or on the corrected one if any.
+        why: What is wrong with the statement if it does not hold.
+        numbers: The numbers of `paper` and `here` in full precision.
     """
 
     case: str
@@ -41,14 +41,14 @@ class Finding(Strict):
 
     @property
     def verdict(self) -> Verdict:
-        """What follows for the statement."""
+        """The verdict on the statement as printed."""
         if self.holds:
             return Verdict.HOLDS
         return Verdict.HOLDS_AS_CORRECTED if self.corrected_holds else Verdict.DOES_NOT_HOLD
 
     @property
     def is_fault(self) -> bool:
-        """Whether this package relies on what turns out not to be so."""
+        """Whether this package relies on the statement, and it does not hold."""
         relied_on = self.holds if self.corrected_holds is None else self.corrected_holds
         return self.is_own and not relied_on
 
@@ -57,9 +57,9 @@ class Claim(ABC):
     """One claim of the paper.
 
     Attributes:
-        title: What it is about, with where it stands in the paper.
-        statement: What is claimed; a formula where there is one.
-        method: How it is tried, in a sentence.
+        title: Its subject and its place in the paper.
+        statement: The claim, as a formula if possible.
+        method: How it is tried, in one sentence.
     """
 
     title: ClassVar[str]

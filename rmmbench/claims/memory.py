@@ -1,4 +1,4 @@
-"""What autograd holds for the backward pass of a linear layer, counted as it is saved."""
+"""The bytes that autograd saves for the backward pass of a linear layer."""
 
 from collections.abc import Callable, Iterator
 
@@ -31,7 +31,7 @@ class Memory(Claim):
             paper=f"{whole:,} B",
             here=f"{saved:,} B",
             holds=saved == whole,
-            why="something else is kept than the input",
+            why="autograd does not keep exactly the input",
             numbers={"table_1_bytes": whole, "measured_bytes": saved},
         )
         for name in sketches.names():
@@ -55,7 +55,7 @@ def _sketched(name: str, layer: Layer) -> Finding:
 
 
 def _saved_bytes(forward: Callable[[], Tensor], layer: Layer) -> int:
-    """Return the bytes that autograd saves while `forward` runs."""
+    """Return the bytes that autograd saves while `forward` runs, without parameters."""
     own = {parameter.data_ptr() for parameter in (layer.weight, layer.bias)}
     kept: dict[int, Tensor] = {}
 

@@ -13,14 +13,14 @@ _ROWS, _PROJ_DIM, _DRAWS = 32, 8, 20_000
 
 
 class RMMVariance(Claim):
-    """Eq. 11 beside the form that takes all terms."""
+    """Eq. 11, and the form with all terms."""
 
     title = "The noise of a Gaussian sketch (Lemma 2.2, eq. 11)"
     statement = "D²_RMM = (a − g)/k, with a = ‖X‖²‖Y‖² and g = ‖XᵀY‖²"
     method = f"{_DRAWS:,} draws of S for B = {_ROWS}, k = {_PROJ_DIM}; corrected form (a + g)/k"
 
     def findings(self, seed: int) -> Iterator[Finding]:
-        """Try matrices with XᵀY = 0, and then more and more of one direction."""
+        """Try matrices with XᵀY = 0, then matrices whose rows agree more and more."""
         random = generator(seed)
         x, y = input_and_gradient(_ROWS, 0.0, random)
         cases: list[tuple[Tensor, Tensor]] = [(x, _orthogonal_to(x, y))]
@@ -42,6 +42,6 @@ class RMMVariance(Claim):
 
 
 def _orthogonal_to(x: Tensor, y: Tensor) -> Tensor:
-    """Return Y without what it has of the columns of X, so that XᵀY = 0."""
+    """Return the part of Y that is orthogonal to the columns of X, so that XᵀY = 0."""
     basis = x.svd().U
     return y - basis @ (basis.T @ y)

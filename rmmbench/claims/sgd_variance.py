@@ -1,4 +1,4 @@
-"""The noise that the gradient of a batch has because the batch is a sample."""
+"""The noise of a batch's gradient, which comes from drawing the batch at random."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _ROWS, _POPULATION, _BATCHES = 16, 512, 2000
 
 
 class SGDVariance(Claim):
-    """Eq. 9, as an identity and as an estimate of what fresh batches show."""
+    """Eq. 9 as an identity, and as an estimate of the error of fresh batches."""
 
     title = "The noise of SGD itself (Lemma 2.1, eq. 9)"
     statement = "D²_SGD = (B Σ‖x_i‖²‖y_i‖² − ‖XᵀY‖²)/(B − 1)"
@@ -28,7 +28,7 @@ class SGDVariance(Claim):
         x, y = input_and_gradient(_POPULATION, 1.0, random)
         yield _identity(x[:_ROWS], y[:_ROWS])
         yield _fresh_batches(x, y, 1, random)
-        # Tokens of one sequence are alike.
+        # Tokens of one sequence are similar.
         x, y = (matrix.repeat_interleave(4, 0) for matrix in (x, y))
         x, y = (matrix + 0.3 * normal(*matrix.shape, random=random) for matrix in (x, y))
         yield _fresh_batches(x, y, 4, random)
@@ -52,7 +52,7 @@ def _identity(x: Tensor, y: Tensor) -> Finding:
 
 
 def _fresh_batches(x: Tensor, y: Tensor, length: int, random: torch.Generator) -> Finding:
-    """Compare eq. 9 with the squared error of batches, of _ROWS runs of `length` rows each."""
+    """Compare eq. 9 with the squared error of batches of _ROWS samples with `length` rows each."""
     x, y = (matrix.view(-1, length, matrix.shape[1]) for matrix in (x, y))
     true_gradient = torch.einsum("sln,slm->nm", x, y) / len(x) * _ROWS
     errors, by_rows, by_samples = [], [], []
@@ -72,10 +72,10 @@ def _fresh_batches(x: Tensor, y: Tensor, length: int, random: torch.Generator) -
         case="batches of rows" if length == 1 else "batches of sequences",
         paper=written(means[0]),
         here=f"{measured}{by_sequences}",
-        # Both are of the same batches: their difference is what must be 0.
+        # Both are of the same batches, so the mean of their differences must be 0.
         holds=Estimate.of(squared - rows).agrees(0.0),
         corrected_holds=Estimate.of(squared - samples).agrees(0.0),
         is_own=True,
-        why="rows of one sequence are no samples of their own; eq. 9 holds over whole sequences",
+        why="rows of one sequence are not independent samples; eq. 9 holds over whole sequences",
         numbers=measured.numbers() | {"eq_9_by_rows": means[0], "eq_9_by_samples": means[1]},
     )

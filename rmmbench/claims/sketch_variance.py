@@ -1,4 +1,4 @@
-"""The noise of every sketch, by its closed form and by drawing it."""
+"""The noise of every sketch, from its closed form and from draws of S."""
 
 from collections.abc import Iterator
 
@@ -12,12 +12,12 @@ from rmmbench.claims.claim import Claim, Finding
 from rmmbench.sketches.sketch import Sketch
 
 _BATCH, _LENGTH, _PROJ_DIM, _DRAWS = 4, 16, 32, 1000
-# Their entries differ in size, and the form is exact to a relative 1/B.
+# The entries of these differ in size, so their closed form is exact to a relative 1/B.
 _NEAR = {"dct", "dft"}
 
 
 class SketchVariance(Claim):
-    """Of other sketches the paper has no formula; their closed forms are this package's own."""
+    """The closed form of every sketch; apart from the dense ones they are this package's own."""
 
     title = "The noise of the other sketches (section 5)"
     statement = "subsampled transforms (SORS) have a quite large variance"
@@ -55,7 +55,7 @@ def _closed_form(name: str, formula: float, measured: Estimate, rows: int) -> Fi
         here=f"{measured}; closed form {written(formula)}",
         holds=measured.agrees(formula, slack=formula / rows if name in _NEAR else 0.0),
         is_own=True,
-        why="the sketch is not what its closed form says",
+        why="the sketch's noise differs from its closed form",
         numbers=measured.numbers() | {"closed_form": formula},
     )
 

@@ -1,4 +1,4 @@
-"""The layer's one approximation, the weight gradient, is right on average; the rest is exact."""
+"""The layer's weight gradient is right on average; all else that it computes is exact."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,18 +14,18 @@ from rmmbench.claims.claim import Claim, Finding
 from rmmbench.nn import rmm_linear
 
 _DRAWS, _RHO = 400, 0.25
-# In float64: sums may be taken in another order.
+# In float64; sums may be taken in another order.
 _ROUNDING = 1e-12
 
 
 class Unbiased(Claim):
-    """The layer itself, forward and backward, with S drawn again and again."""
+    """The layer, forward and backward, with many draws of S."""
 
     title = "Unbiased weight gradient (eq. 2 to 4, algorithm 1)"
     statement = "E[∂W] is the exact ∂W; output, ∂X and ∂b are exact"
     method = (
         f"rmm_linear, 4 × 8 rows, ρ = {_RHO}, {_DRAWS} draws of S: the mean ∂W along the exact, "
-        "how many standard errors (s.e.) it is away as a whole, and how far the rest is off"
+        "how many standard errors (s.e.) it is off as a whole, and how far the rest is off"
     )
 
     def findings(self, seed: int) -> Iterator[Finding]:
@@ -33,7 +33,7 @@ class Unbiased(Claim):
         random = generator(seed)
         shapes = ((4, 8, 6), (5, 6), (5,), (4, 8, 5))
         x, weight, bias, y = (normal(*shape, random=random) for shape in shapes)
-        # The rows have something in common, or the exact gradient would be as good as 0.
+        # The rows have something in common; otherwise the exact gradient would be almost 0.
         parameters = (x + 1).requires_grad_(), weight.requires_grad_(), bias.requires_grad_()
         exact = _outcome(F.linear(*parameters), parameters, y + 1)
         for name in sketches.names():
@@ -45,13 +45,13 @@ class Unbiased(Claim):
 
 
 class _Outcome(NamedTuple):
-    """What comes of a layer, forward and backward."""
+    """The results of a layer's two passes: the weight gradient, and the others."""
 
     weight: Tensor
     others: tuple[Tensor, ...]
 
     def others_apart(self, expected: "_Outcome") -> float:
-        """Return how far any of the others is from what is expected, for its largest entry."""
+        """Return the largest difference of the others, relative to the largest expected entry."""
         pairs = zip(self.others, expected.others, strict=True)
         return max(((one - two).abs().max() / two.abs().max()).item() for one, two in pairs)
 

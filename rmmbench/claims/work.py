@@ -1,4 +1,4 @@
-"""The multiplications of a linear layer's two passes, counted as they are done."""
+"""The multiplications of a linear layer's two passes, counted while they run."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -27,13 +27,13 @@ class Work(Claim):
     method = f"multiplications with an addition, by torch's FlopCounterMode; {SIZE}"
 
     def findings(self, seed: int) -> Iterator[Finding]:
-        """Try the four cells, then the random numbers that none of them counts."""
+        """Try the four cells, then the random numbers, which none of them counts."""
         layer = Layer.made(seed)
         exact = _counted(lambda: F.linear(*layer), layer)
         rmm = _counted(lambda: rmm_linear(*layer, rho=RHO), layer)
         sketching = ROWS * PROJ_DIM * N_IN
         for_weight = PROJ_DIM * N_OUT * (ROWS + N_IN)
-        # In the paper 1 stands for no product at all.
+        # In the paper 1 stands for no product.
         yield _cell("forward without RMM", 1, 0, exact.forward, _OF_FORWARD)
         yield _cell("forward with RMM", sketching, sketching, rmm.forward, _OF_FORWARD)
         yield _cell("backward without RMM", _PRODUCT, _PRODUCT, exact.backward, _OF_BACKWARD)
@@ -56,7 +56,7 @@ def _counted(forward: Callable[[], Tensor], layer: Layer) -> _Passes:
 
 
 def _cell(case: str, printed: int, beside: int, counted: int, why: str) -> Finding:
-    """Compare a cell with a count: as printed, and as what comes `beside` a product left out."""
+    """Compare a count with a cell as printed, and with `beside` plus the product left out."""
     return Finding(
         case=case,
         paper=f"{printed:,}",

@@ -103,7 +103,7 @@ def _run() -> int:
         tell(str(error))
         return error.exit_code
     except RmmbenchError as error:
-        return _refused(str(error), error.exit_code)
+        return _refused(getattr(error, "on_command_line", str(error)), error.exit_code)
     except MISUSE as error:
         return _refused(message_of(error), Exit.USAGE)
     except OSError as error:

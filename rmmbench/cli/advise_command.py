@@ -9,7 +9,10 @@ from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import note
 
 
-@takes_axes("task", "batch_size", "seq_len", "dtype", "attention", "gpu", "sketch", "rho")
+@takes_axes(
+    *("task", "batch_size", "seq_len", "dtype", "attention", "attention_kernel", "accumulate"),
+    *("gpu", "sketch", "rho"),
+)
 def advise(
     model: ModelName,
     axes: Axes,

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,73 +21,58 @@ if TYPE_CHECKING:
     from rmmbench.results.store import Run
 
 
-class MayDiffer(StrEnum):
-    """What `--allow` lets differ between a run and its baseline."""
+# Typer takes no list of a Literal.
+MayDiffer = StrEnum("MayDiffer", ("gpu", "torch", "profile", "processor", "threads"))
 
-    GPU = "gpu"
-    TORCH = "torch"
-    PROFILE = "profile"
-    PROCESSOR = "processor"
-    THREADS = "threads"
+
+def _option(metavar: str, text: str, **more: Any) -> Any:
+    return typer.Option(metavar=metavar, help=text, **more)
+
+
+def _flag(name: str, text: str) -> Any:
+    return typer.Option(name, help=text)
 
 
 def check(
     run: RunPath,
     against: Annotated[
         str | None,
-        typer.Option(
-            metavar="BASELINE",
+        _option(
+            "BASELINE",
+            "A run directory, or the name of a baseline that rmmbench ships.",
             autocompletion=completing.baselines,
-            help="A run directory, or the name of a baseline that rmmbench ships.",
         ),
     ] = None,
     rerun: Annotated[
         str | None,
-        typer.Option(
-            metavar="REVISION|PYTHON",
-            help="Measure RUN's cases again, in turn with the code here and that of a git revision "
-            "or of another installation.",
+        _option(
+            "REVISION|PYTHON",
+            "Measure RUN's cases again, in turn with the code here and that of a git revision or "
+            "of another installation.",
         ),
     ] = None,
-    max_minutes: Annotated[
-        float, typer.Option(metavar="MINUTES", min=0.0, help="How long --rerun may take.")
-    ] = 60.0,
+    max_minutes: Annotated[float, _option("MINUTES", "How long --rerun may take.", min=0.0)] = 60.0,
     calibrate: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Measure RUN's cases N times more, and store in RUN how much runs differ.",
+        _option(
+            "N", "Measure RUN's cases N times more, and store in RUN how much runs differ.", min=1
         ),
     ] = None,
     memory_tolerance: Annotated[
-        str,
-        typer.Option(
-            metavar="PERCENT", help="How much memory may rise; measured memory always by 2 MiB."
-        ),
+        str, _option("PERCENT", "How much memory may rise; measured memory always by 2 MiB.")
     ] = "1%",
     throughput_tolerance: Annotated[
-        str, typer.Option(metavar="PERCENT", help="The fall in throughput to detect.")
+        str, _option("PERCENT", "The fall in throughput to detect.")
     ] = "5%",
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail if there is not enough evidence.")
-    ] = False,
+    strict: Annotated[bool, _flag("--strict", "Fail if there is not enough evidence.")] = False,
     allow: Annotated[
         list[MayDiffer] | None,
-        typer.Option(metavar="|".join(MayDiffer), help="Compare even if this differs; repeatable."),
+        _option("|".join(MayDiffer), "Compare even if this differs; repeatable."),
     ] = None,
-    save: Annotated[
-        bool, typer.Option("--save", help="Make RUN the baseline, even if it is worse.")
-    ] = False,
-    every: Annotated[
-        bool, typer.Option("--all", help="Show every case, not only those that changed.")
-    ] = False,
-    junit: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Write JUnit XML; - is stdout.")
-    ] = None,
-    markdown: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Write Markdown; - is stdout.")
-    ] = None,
+    save: Annotated[bool, _flag("--save", "Make RUN the baseline, even if it is worse.")] = False,
+    every: Annotated[bool, _flag("--all", "Show every case, not only those that changed.")] = False,
+    junit: Annotated[str | None, _option("PATH", "Write JUnit XML; - is stdout.")] = None,
+    markdown: Annotated[str | None, _option("PATH", "Write Markdown; - is stdout.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare a run with a baseline; fail if memory or relative throughput got worse.
@@ -131,14 +116,14 @@ def check(
     files = _files(junit=junit, markdown=markdown, json="-" if as_json else None)
     measured = Run.open(run)
     report = None
-    if calibrate is not None or rerun is not None:
+    if against is not None:
+        report = _compared(measured, against, tolerances, allow or (), save)
+    else:
         note(f"measuring again what {run} measured")
     if calibrate is not None:
         again.calibrate(measured, calibrate)
-    elif rerun is not None:
+    if rerun is not None:
         report = again.compare_in_turn(measured, rerun, tolerances, max_minutes)
-    elif against is not None:
-        report = _compared(measured, against, tolerances, allow or (), save)
     if report:
         _tell(replace(report, strict=strict), files, every=every, is_verdict=not save)
     if save and against is not None:
@@ -168,10 +153,9 @@ def _save(run: "Run", against: str) -> None:
 
     path = baselines.find(against)
     baselines.save(run, path)
-    outcomes = {record.key: record.outcome for record in run.records()}
-    failed = sum(outcome != "ok" for outcome in outcomes.values())
-    if failed:
-        what = f"{failed} of {len(outcomes)} cases of {run.path} are not ok"
+    records = run.records()
+    if failed := sum(record.outcome != "ok" for record in records):
+        what = f"{failed} of {len(records)} cases of {run.path} are not ok"
         tell(f"warning: {what}; the baseline now expects them to fail")
     note(f"{run.path} is now the baseline {path}")
 

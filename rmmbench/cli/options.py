@@ -15,10 +15,10 @@ import typer
 
 from rmmbench.cli import completing
 from rmmbench.errors import UsageError, did_you_mean
+from rmmbench.spec.choices import DTYPES, Attention, Kernel, Optimizer
 
 Device = Literal["auto", "cuda", "cpu", "predict"]
 FigureFormat = Literal["html", "png", "svg", "pdf"]
-DTYPES = ("float32", "bfloat16")
 
 _WHAT, _PRINTED = "What is measured", "What is printed"
 
@@ -63,21 +63,29 @@ AXES: dict[str, Any] = {
     "task": _many("NAME", "Names from `rmmbench list tasks`; they set shapes.", completing.tasks),
     "batch_size": _many("N", "Samples in a step."),
     "seq_len": _many("N", "Tokens in a sample, padding included."),
-    "dtype": _many("|".join(DTYPES), "Data types; bfloat16 is autocast."),
+    "dtype": _many("|".join(DTYPES), "Data types; bfloat16 and float16 are autocast."),
     "attention": Annotated[
-        Literal["eager", "sdpa"] | None,
+        Attention | None,
         typer.Option(
             rich_help_panel=_WHAT,
             help="How transformers computes attention; eager keeps the probabilities.",
         ),
     ],
     "optimizer": Annotated[
-        Literal["adam", "adamw", "sgd"] | None,
+        Optimizer | None,
         typer.Option(rich_help_panel=_WHAT, help="The optimizer."),
     ],
     "gpu": _many(
         "NAME", "Names from `rmmbench list gpus`; memory is predicted for them.", completing.gpus
     ),
+    "attention_kernel": Annotated[
+        Kernel | None,
+        typer.Option(rich_help_panel=_WHAT, help="The kernel that sdpa takes."),
+    ],
+    "accumulate": Annotated[
+        int | None,
+        typer.Option(metavar="N", rich_help_panel=_WHAT, help="Micro-batches of each update."),
+    ],
     "method": _many(
         "NAME", "Names from `rmmbench list methods`, or stacks such as a+b.", completing.methods
     ),
@@ -223,7 +231,7 @@ def _axes(given: Mapping[str, Any]) -> Axes:
     """
     found: Axes = {}
     for name, value in given.items():
-        if isinstance(value, str):
+        if isinstance(value, str | int):
             found[name] = value
         elif value and name in _NUMBERS:
             found[name] = _numbers(name, value)

@@ -65,7 +65,7 @@ class Asked:
         from rmmbench.running.plan import check_names
 
         check_names(self.profile.cases("predict", "cpu"))
-        note(f"{what}: records go to {self.path}")
+        note(f"{what}: records go to {self.path}; loading torch")
 
     def plan(self, *, import_models: bool = True) -> "Plan":
         """Return the plan for this machine.

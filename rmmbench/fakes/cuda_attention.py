@@ -6,7 +6,6 @@ ATen/native/transformers (torch 2.11 to 2.13), for training on dense tensors.
 """
 
 import math
-from collections import Counter
 from typing import Final, NamedTuple
 
 import torch
@@ -17,9 +16,6 @@ from rmmbench.spec.gpus import GPU
 aten = torch.ops.aten
 
 HALF: Final = (torch.float16, torch.bfloat16)
-KERNELS: Final = ("flash", "efficient", "cudnn", "math")
-"""By the names of `attention_kernel`."""
-
 _PADDED_TO: Final = {"flash": 8, "efficient": 16}
 """Multiples to which flash attention pads the heads, and memory-efficient attention the mask."""
 
@@ -54,55 +50,38 @@ class Call(NamedTuple):
 
 
 class Attention:
-    """Runs attention on the kernel that CUDA would take.
+    """Runs attention on the kernel that CUDA would take."""
 
-    Attributes:
-        gpu: Decides which kernels there are.
-        asked: The kernel to take; None for CUDA's own choice.
-        taken: How often each kernel was called.
-    """
-
-    def __init__(self, gpu: GPU, asked: str | None = None) -> None:
-        """Start to count.
-
-        Raises:
-            ValueError: If the GPU has no such kernel.
-        """
-        self.gpu, self.asked = gpu, asked
-        self.taken: Counter[str] = Counter()
-        if asked in ("flash", "cudnn") and gpu.capability < (8, 0):
-            need = "attention_kernel must be one that the GPU has (efficient, math)"
-            raise ValueError(f"{need}, got '{asked}' on {gpu.name}; it needs an a100 or later")
+    def __init__(self, gpu: GPU) -> None:
+        """Choose among the kernels that a GPU has."""
+        self.gpu = gpu
 
     def __call__(self, call: Call) -> Tensor:
         """Return what attention gives.
 
         Raises:
-            ValueError: If the kernel that was asked for cannot take the inputs.
+            ValueError: If none of the kernels that are turned on can take the inputs.
         """
-        kind = self.choose(call)
-        self.taken[kind] += 1
-        return _RUN[kind](call)
+        return _RUN[self.choose(call)](call)
 
     def choose(self, call: Call) -> str:
         """Return the name of the kernel that takes a call.
 
         Raises:
-            ValueError: If the one that was asked for cannot.
+            ValueError: If none of those that are turned on can.
         """
-        if self.asked is not None:
-            if not self._can(self.asked, call):
-                query, given = call.query, str(call.query.dtype).removeprefix("torch.")
-                mask = "a mask" if call.attn_mask is not None else "no mask"
-                what = f"{given}, heads of {query.shape[-1]} and {mask} on {self.gpu.name}"
-                raise ValueError(
-                    f"attention_kernel '{self.asked}' must be one that takes {what}; leave it out"
-                )
-            return self.asked
         usual = ("flash", "efficient", "math")
-        # cuDNN 9.15.1 and later comes first on these, which wheels for CUDA 13 have.
-        order = ("cudnn", *usual) if self.gpu.capability[0] in (9, 10) else usual
-        return next(kind for kind in order if self._can(kind, call))
+        # From 9.15.1 on, which wheels for CUDA 13 have, cuDNN comes first on these.
+        order = ("cudnn", *usual) if self.gpu.capability[0] in (9, 10) else (*usual, "cudnn")
+        turned_on = [kind for kind in order if _is_on(kind)]
+        for kind in turned_on:
+            if self._can(kind, call):
+                return kind
+        dtype = str(call.query.dtype).removeprefix("torch.")
+        mask = "a mask" if call.attn_mask is not None else "no mask"
+        given = f"{dtype}, heads of {call.query.shape[-1]} and {mask} on {self.gpu.name}"
+        need = f"a kernel of attention must be one that takes {given}"
+        raise ValueError(f"{need}, got {' or '.join(turned_on)}; leave the choice to PyTorch")
 
     def _can(self, kind: str, call: Call) -> bool:
         rules = {"flash": self._flash, "efficient": self._efficient, "cudnn": self._cudnn}
@@ -127,9 +106,9 @@ class Attention:
         return is_consumer and width > 192 and (width <= 224 or dropout > 0)
 
     def _efficient(self, call: Call) -> bool:
-        dtypes = (torch.float32, *HALF)
+        dtypes = {torch.float32, *HALF}
         if self.gpu.capability < (8, 0):
-            dtypes = (torch.float32, torch.float16)
+            dtypes.remove(torch.bfloat16)
         query, key, value = call.query, call.key, call.value
         aligned = self._alignment(query.dtype)
         return (
@@ -161,12 +140,18 @@ class Attention:
         )
 
 
+def _is_on(kind: str) -> bool:
+    """Tell whether a kernel is turned on, as by `torch.nn.attention.sdpa_kernel`."""
+    name = {"efficient": "mem_efficient"}.get(kind, kind)
+    return bool(getattr(torch.backends.cuda, f"{name}_sdp_enabled")())
+
+
 def _flash(call: Call) -> Tensor:
     width = call.query.shape[-1]
     scale = width**-0.5 if call.scale is None else call.scale
     q, k, v = (_padded(each, _PADDED_TO["flash"]) for each in call[:3])
     how = (call.dropout_p, call.is_causal, False)
-    output = aten._scaled_dot_product_flash_attention(q, k, v, *how, scale=scale)[0]
+    output: Tensor = aten._scaled_dot_product_flash_attention(q, k, v, *how, scale=scale)[0]
     return output[..., :width]
 
 
@@ -177,7 +162,8 @@ def _efficient(call: Call) -> Tensor:
         bias = _padded(bias, _PADDED_TO["efficient"])[..., :length]
         bias = bias.expand(*call.query.shape[:-1], call.key.shape[-2])
     inputs = (call.query, call.key, call.value, bias, call.trains, call.dropout_p, call.is_causal)
-    return aten._scaled_dot_product_efficient_attention(*inputs, scale=call.scale)[0]
+    output: Tensor = aten._scaled_dot_product_efficient_attention(*inputs, scale=call.scale)[0]
+    return output
 
 
 def _cudnn(call: Call) -> Tensor:
@@ -186,12 +172,14 @@ def _cudnn(call: Call) -> Tensor:
         bias = bias.expand(*call.query.shape[:-1], call.key.shape[-2])
     how = (bias, call.trains, call.dropout_p, call.is_causal, False)
     inputs = (call.query, call.key, call.value, *how)
-    return aten._scaled_dot_product_cudnn_attention(*inputs, scale=call.scale)[0]
+    output: Tensor = aten._scaled_dot_product_cudnn_attention(*inputs, scale=call.scale)[0]
+    return output
 
 
 def _math(call: Call) -> Tensor:
     how = {"scale": call.scale, "enable_gqa": call.enable_gqa}
-    return aten._scaled_dot_product_attention_math(*call[:6], None, **how)[0]
+    output: Tensor = aten._scaled_dot_product_attention_math(*call[:6], None, **how)[0]
+    return output
 
 
 def _bias(call: Call) -> Tensor | None:

@@ -56,6 +56,8 @@ WIDEST: Final = (
 )
 """Operators whose inputs are cast to the widest dtype among them."""
 
+_KEY: Final = "AutocastPrivateUse1"
+
 Operator = Callable[..., Any]
 
 
@@ -71,7 +73,7 @@ class Autocast:
         self._casts: dict[int, tuple[Tensor, Tensor]] = {}
         self._library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
         self._others = torch.library.Library("_", "IMPL")  # type: ignore[no-untyped-call]
-        self._others.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")  # type: ignore[no-untyped-call]
+        self._others.fallback(torch.library.fallthrough_kernel, _KEY)  # type: ignore[no-untyped-call]
         policies = {
             LOWER_PRECISION: self._lower_precision,
             FLOAT32: self._float32,
@@ -100,13 +102,13 @@ class Autocast:
         operator = getattr(getattr(torch.ops.aten, packet, None), overload or "default", None)
         if operator is None:  # in another version of torch
             return
-        off = DispatchKeySet(DispatchKey.AutocastPrivateUse1)
+        off = DispatchKeySet(getattr(DispatchKey, _KEY))
 
         def kernel(*args: Any, **kwargs: Any) -> Any:
             with _ExcludeDispatchKeyGuard(off):
                 return policy(operator, args, kwargs)
 
-        self._library.impl(name, kernel, "AutocastPrivateUse1")  # type: ignore[no-untyped-call]
+        self._library.impl(name, kernel, _KEY)  # type: ignore[no-untyped-call]
 
     def _lower_precision(self, operator: Operator, args: Any, kwargs: Any) -> Any:
         return operator(*self._cast(args, self._low), **self._cast(kwargs, self._low))

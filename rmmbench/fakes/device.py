@@ -88,23 +88,18 @@ def why_no_fake_gpu() -> str | None:
 
 
 @contextmanager
-def fake_gpu(gpu: GPU, attention_kernel: str | None = None) -> Iterator[FakeGPU]:
-    """Within, make new tensors fake ones; on the device of the GPU that is given, they can train.
+def fake_gpu(gpu: GPU) -> Iterator[FakeGPU]:
+    """Within, make new tensors fake ones; on the device of the fake GPU that is given they train.
 
     Args:
         gpu: The kind of GPU.
-        attention_kernel: What attention runs on; None for what CUDA would choose.
-
-    Raises:
-        ValueError: If the GPU has no such kernel.
     """
-    attention = Attention(gpu, attention_kernel)
     with ExitStack() as stack:
         if _is_here(gpu):
             device_type = "cuda"
         else:
             device_type = FAKE_DEVICE
-            stack.enter_context(_device().running(attention))
+            stack.enter_context(_device().running(gpu))
         stack.enter_context(fake_tensors())
         # On threads of its own autograd would not see the modes of this one.
         stack.enter_context(torch.autograd.set_multithreading_enabled(False))
@@ -132,9 +127,9 @@ class _Device:
             self._library.impl("scaled_dot_product_attention", self._attend, key)  # type: ignore[no-untyped-call]
 
     @contextmanager
-    def running(self, attention: Attention) -> Iterator[None]:
+    def running(self, gpu: GPU) -> Iterator[None]:
         """Within, attention runs on one GPU's kernels, and autocast is CUDA's."""
-        self._attention, self._backend.gpu = attention, attention.gpu
+        self._attention, self._backend.gpu = Attention(gpu), gpu
         with self._autocast.cache(), _FilledOnTheHost():
             yield
 

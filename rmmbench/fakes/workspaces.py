@@ -5,7 +5,7 @@ sources of torch 2.11 to 2.13, in ATen/native: transformers/cuda/flash_attn/flas
 transformers/cuda/attention_backward.cu and cuda/Embedding.cu.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import torch
@@ -57,7 +57,7 @@ def _embedding_backward(grad: Any, indices: Any, *_: Any) -> Iterator[int]:
         yield from [indices.numel() * 8] * 4
 
 
-_INSIDE: Final = {
+_INSIDE: Final[dict[Any, Callable[..., Iterator[int]]]] = {
     aten._scaled_dot_product_flash_attention_backward.default: _flash_backward,
     aten._scaled_dot_product_efficient_attention_backward.default: _efficient_backward,
     aten.embedding_dense_backward.default: _embedding_backward,

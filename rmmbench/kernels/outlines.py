@@ -129,7 +129,7 @@ def added_up(parts: Tensor, dtype: torch.dtype) -> Tensor:
 
 def is_tf32() -> bool:
     """Tell whether float32 products may round to TF32."""
-    return torch.backends.cuda.matmul.fp32_precision == "tf32"
+    return bool(torch.backends.cuda.matmul.fp32_precision == "tf32")
 
 
 def _fitting(length: int, limit: int) -> int:

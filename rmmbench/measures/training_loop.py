@@ -21,6 +21,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from rmmbench.data import Scoring, TrainingData
+from rmmbench.measures.step import attending
 from rmmbench.nn import manual_seed
 from rmmbench.nn.ranks import check_same_settings
 from rmmbench.results.trained import Evaluation, LossPoint, Training
@@ -57,7 +58,7 @@ def train(
     Args:
         model: Returns its loss first, or as `loss`, and then what is scored.
         data: As the model reads it.
-        case: Its `training`, batch size, optimizer, dtype, seed and time_device are used.
+        case: Its `training`, what a step is, dtype, seed and time_device are used.
         folder: For checkpoints; if it has one, training goes on from there.
         announce: Called with the progress.
         callbacks: Further callbacks for transformers' Trainer.
@@ -82,7 +83,8 @@ def train(
         callbacks=[recorder, *callbacks],
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+    with attending(case.attention_kernel):
+        trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
     if recorder.diverged is None and recorder.last_evaluation(trainer.state) < recorder.step:
         trainer.evaluate()
     return Trained(_training(trainer, recorder, data, case), recorder.diverged)
@@ -178,14 +180,15 @@ def _arguments(
         per_device_eval_batch_size=min(_EVAL_BATCHES * case.batch_size, len(data.evaluation)),
         max_steps=settings.max_steps or -1,
         num_train_epochs=settings.epochs,
-        optim="sgd" if case.optimizer == "sgd" else "adamw_torch",
+        optim=_OPTIMIZERS[case.optimizer, case.update],
+        gradient_accumulation_steps=case.accumulate,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule if settings.schedule != "constant" else _CONSTANT,
         warmup_steps=settings.warmup_ratio,
         weight_decay=settings.weight_decay,
         adam_beta2=settings.beta2,
         adam_epsilon=settings.epsilon,
-        max_grad_norm=settings.max_grad_norm,
+        max_grad_norm=case.clip_norm or settings.max_grad_norm,
         logging_steps=settings.log_every,
         logging_nan_inf_filter=False,
         save_total_limit=1,
@@ -193,6 +196,7 @@ def _arguments(
         seed=case.seed,
         data_seed=case.seed,
         bf16=case.dtype == "bfloat16",
+        fp16=case.dtype == "float16",
         use_cpu=case.time_device == "cpu",
         dataloader_pin_memory=case.time_device == "cuda",
         remove_unused_columns=False,
@@ -205,6 +209,14 @@ def _arguments(
 
 
 _CONSTANT = "constant_with_warmup"
+# Without weight decay Adam and AdamW are the same.
+_OPTIMIZERS = {
+    ("adam", None): "adamw_torch",
+    ("adamw", None): "adamw_torch",
+    ("sgd", None): "sgd",
+    ("adam", "fused"): "adamw_torch_fused",
+    ("adamw", "fused"): "adamw_torch_fused",
+}
 
 
 def _metrics(scoring: Scoring) -> Callable[[Any], dict[str, float]] | None:
@@ -227,7 +239,7 @@ def _training(
     state: Any = trainer.state
     losses = [LossPoint(step=e["step"], loss=e["loss"]) for e in _entries(state, "loss")]
     seconds = max((e["train_seconds"] for e in _entries(state, "train_seconds")), default=0.0)
-    samples = _samples(state.global_step, len(data.train), case.batch_size)
+    samples = _samples(state.global_step, len(data.train), case.batch_size, case.accumulate)
     device: Literal["cuda", "cpu"] = "cuda" if case.time_device == "cuda" else "cpu"
     return Training(
         device=device,
@@ -245,10 +257,11 @@ def _training(
     )
 
 
-def _samples(steps: int, size: int, batch_size: int) -> int:
-    """Return how many samples `steps` steps read; the last batch of an epoch may be smaller."""
-    epochs, rest = divmod(steps, -(-size // batch_size))
-    return epochs * size + min(rest * batch_size, size)
+def _samples(steps: int, size: int, batch_size: int, accumulate: int = 1) -> int:
+    """Return how many samples `steps` steps read; the last step of an epoch may read fewer."""
+    samples = batch_size * accumulate
+    epochs, rest = divmod(steps, -(-size // samples))
+    return epochs * size + min(rest * samples, size)
 
 
 def _entries(state: Any, name: str) -> list[dict[str, Any]]:

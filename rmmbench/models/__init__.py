@@ -24,6 +24,7 @@ MODELS: Registry[Builder] = Registry(
         "hf": Entry(
             "huggingface:from_name", "any transformers model; hf:DIRECTORY-OR-CONFIG[:KEY=VALUE,…]"
         ),
+        "published": Entry("as_published:from_name", "as others measured it; published:NAME"),
         "import": Entry("imported:from_path", "your own; import:package.module:factory"),
     },
 )

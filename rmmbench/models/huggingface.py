@@ -15,6 +15,9 @@ from rmmbench.models.model import Built
 from rmmbench.spec.case import Case
 from rmmbench.spec.tasks import TASKS
 
+_DTYPES = {"bfloat16-true": torch.bfloat16, "float16-true": torch.float16}
+"""The dtype of parameters for a case's dtype, if it is not float32."""
+
 
 def from_name(argument: str, case: Case) -> Built:
     """Build "hf:DIRECTORY" (with a config.json) or "hf:CONFIG-NAME" (a model type, such as "gpt2").
@@ -98,8 +101,9 @@ def _longest(config: Any, model: Any) -> int | None:
 
 
 def _with_head(config: Any, head: Any, case: Case) -> Any:
-    # Configs may name another dtype; a case has float32 parameters, with or without autocast.
-    settings = {"attn_implementation": case.attention, "dtype": torch.float32}
+    # Configs may name another dtype than the case.
+    dtype = _DTYPES.get(case.dtype, torch.float32)
+    settings = {"attn_implementation": case.attention, "dtype": dtype}
     if not isinstance(torch.empty(0), FakeTensor):
         checkpoint = case.training.checkpoint if case.training else None
         if checkpoint is not None:

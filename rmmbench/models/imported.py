@@ -1,5 +1,6 @@
 """A user's own model, from a factory that can be imported."""
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,10 +18,12 @@ from rmmbench.spec.case import Case
 def from_path(argument: str, case: Case) -> Built:
     """Build "import:package.module:factory" by calling factory(batch_size=…, seq_len=…).
 
-    The factory returns (model, make_batch); see `rmmbench.models.model.Built`.
+    The factory returns (model, make_batch), a step, or (step, model); see
+    `rmmbench.models.model.Built`. A step is a function without arguments that does forward pass,
+    backward pass and update; methods can change it where its model is given.
 
     Raises:
-        ValueError: If it cannot be imported, or does not return that pair.
+        ValueError: If it cannot be imported, or returns something else.
     """
     return made_by(find_factory(argument), f"import:{argument}", case)
 
@@ -29,16 +32,35 @@ def made_by(factory: Callable[..., Any], where: str, case: Case) -> Built:
     """Return what factory(batch_size=…, seq_len=…) makes; messages call it `where`.
 
     Raises:
-        ValueError: If it does not return (model, make_batch).
+        ValueError: If it returns neither (model, make_batch), nor a step, nor (step, model).
     """
     made = factory(batch_size=case.batch_size, seq_len=case.seq_len)
-    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module)):
-        raise ValueError(f"{where} must return (model, make_batch), got {type(made).__name__}")
-    model, make_batch = made
-    if not callable(make_batch):
-        raise ValueError(f"{where} must return make_batch as a function, got {make_batch!r:.60}")
-    synthetic = "inputs and labels are what the factory makes"
-    return Built(model, lambda: _batch(make_batch, where), synthetic)
+    one, other = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if isinstance(one, nn.Module) and other is not None:
+        if not callable(other) or isinstance(other, nn.Module):
+            raise ValueError(f"{where} must return make_batch as a function, got {other!r:.60}")
+        return Built(one, lambda: _batch(other, where), _SYNTHETIC)
+    is_step = callable(one) and not isinstance(one, nn.Module | type)
+    if not is_step or not (other is None or isinstance(other, nn.Module)):
+        need = "(model, make_batch), a step (a function without arguments), or (step, model)"
+        got = ", ".join(type(each).__name__ for each in (made if made == (one, other) else (made,)))
+        raise ValueError(f"{where} must return {need}, got {got}")
+    _check_arguments(one, where)
+    return Built(other or nn.Module(), dict, _SYNTHETIC, step=one)
+
+
+_SYNTHETIC = "inputs and labels are what the factory makes"
+
+
+def _check_arguments(step: Callable[..., Any], where: str) -> None:
+    """Raise ValueError if a step cannot be called without arguments."""
+    try:
+        inspect.signature(step).bind()
+    except TypeError as error:
+        need = "must return a step that is called without arguments"
+        raise ValueError(f"{where} {need}, got one with a {error}") from None
+    except ValueError:
+        return  # what is written in C may have no signature
 
 
 def find_factory(argument: str) -> Callable[..., Any]:

@@ -18,12 +18,15 @@ class Built(NamedTuple):
         make_batch: Makes the keyword arguments of one step: tensors, and whatever else it takes.
         synthetic: Which part of the batches is made up.
         warnings: How the model differs from what was asked for.
+        step: Does a whole training step of its own, in place of the one that is measured otherwise;
+            the model may then have no parameters, where it is not known, and batches are empty.
     """
 
     model: "nn.Module"
     make_batch: "Callable[[], Mapping[str, Any]]"
     synthetic: str = SYNTHETIC
     warnings: tuple[str, ...] = ()
+    step: "Callable[[], object] | None" = None
 
 
 class Output(NamedTuple):

@@ -1,4 +1,4 @@
-"""Several runs of one model and one machine, read as one."""
+"""Joins runs of one model and one machine."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from rmmbench.results.store import Run
 
 
 def joined(runs: Sequence[Run]) -> FigureData:
-    """Return the cases of all runs; of a case in several, the last run's record counts.
+    """Return the records of all runs; if several have a case, the last run's record counts.
 
     Raises:
         NotComparableError: If their models, versions or machines differ.
@@ -25,7 +25,7 @@ def joined(runs: Sequence[Run]) -> FigureData:
 
 
 def _environment(first: Environment, by_run: Mapping[Path, Sequence[Record]]) -> Environment:
-    """Return the common environment of all numbers; a prediction depends on no machine."""
+    """Return the environment that all numbers share; predictions depend on no machine."""
     for name in ("torch", "transformers"):
         _require_one(name, {p: _of(name, of) for p, of in by_run.items()})
     machine: dict[str, str] = {}
@@ -38,13 +38,13 @@ def _environment(first: Environment, by_run: Mapping[Path, Sequence[Record]]) ->
 
 
 _MACHINE = {"cpu": ("processor", "torch_threads"), "cuda": ("gpu", "driver")}
-"""By device, what its times depend on; the name of the device is first."""
+"""The fields of an environment on which times depend, by device; its name comes first."""
 
 
 def _of(name: str, records: Sequence[Record], device: str | None = None) -> set[str]:
-    """Return the values of a field in the environments of records with a number from a device.
+    """Return the values of a field in the environments of records with numbers from a device.
 
-    Without a device, any number counts. Builds of one torch version count as the same.
+    Without a device, all numbers count. Builds of one torch version count as the same.
     """
     told = set()
     for record in records:

@@ -1,4 +1,4 @@
-"""All that has a name: models, sketches, methods, tasks, GPUs, claims, figures, profiles."""
+"""The names of models, sketches, methods, tasks, GPUs, claims, figures and profiles."""
 
 from importlib import import_module
 
@@ -17,7 +17,7 @@ _REGISTRIES = {
 
 @arguments_checked
 def names(kind: str) -> dict[str, str]:
-    """Return each name of a kind with its summary; nothing that is named is imported.
+    """Return each name of a kind with its summary; nothing heavy is imported.
 
     Args:
         kind: "models", "sketches", "methods", "tasks", "gpus", "claims", "figures" or

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from rmmbench.results.record import Environment
 from rmmbench.results.tidy import CELL, Row, interval, shared
+from rmmbench.spec.case import STEP, Case
 from rmmbench.spec.known_settings import in_words, stack_name
 from rmmbench.spec.tasks import TASKS
 
@@ -17,8 +18,23 @@ _WORDS = {
     "batch_size": "batch {}",
     "seq_len": "{} tokens",
     "attention": "{} attention",
+    "attention_kernel": "{} kernel",
+    "accumulate": "{} micro-batches",
+    "drop_gradients": "gradients dropped {}",
+    "zeroed_gradients": "gradients kept as zeros",
+    "clip_norm": "clipped to {:g}",
+    "update": "{} update",
     "seed": "seed {}",
 }
+_USUALLY = {
+    "attention_kernel": "usual kernel",
+    "accumulate": "1 micro-batch",
+    "drop_gradients": "gradients dropped after-step",
+    "zeroed_gradients": "gradients not kept",
+    "clip_norm": "not clipped",
+    "update": "usual update",
+}
+_USUAL = {name: Case.model_fields[name].default for name in STEP}
 _LIMITS = {"min_proj_dim": "≥", "max_proj_dim": "≤"}
 
 
@@ -28,8 +44,12 @@ def task(name: str) -> str:
 
 
 def place(row: Row, columns: Iterable[str]) -> str:
-    """Return what is measured, limited to `columns`: "roberta-base · MRPC · 128×98"."""
-    names = [name for name in columns if row[name] is not None]
+    """Return what is measured, limited to `columns`: "roberta-base · MRPC · 128×98".
+
+    What a step mostly is, is said only where it alone is asked for.
+    """
+    columns = tuple(columns)
+    names = [name for name in columns if row[name] is not None and row[name] != _USUAL.get(name)]
     if row["seq_len"] is None and "attention" in names:
         names.remove("attention")
     parts = {name: _WORDS.get(name, "{}").format(row[name]) for name in names}
@@ -40,6 +60,8 @@ def place(row: Row, columns: Iterable[str]) -> str:
         del parts["seq_len"]
     elif "batch_size" in parts and row["model"].partition(":")[0] == "linear":
         parts["batch_size"] = f"{row['batch_size']} rows"
+    if not parts and len(columns) == 1:
+        return _USUALLY.get(columns[0], "")
     return " · ".join(parts.values())
 
 
@@ -126,6 +148,28 @@ def ratio_interval(row: Row, name: str = "relative_throughput") -> str:
     return f"{low:.{digits}f}–{high:.{digits}f}"
 
 
+CONTEXT = (
+    "Limits go by what is reserved; nvidia-smi shows more: the process's CUDA context too, about "
+    "0.3 to 1.3 GiB."
+)
+"""What has to be known of reserved bytes, once where people read them."""
+
+
+def has_reserved(rows: Iterable[Row]) -> bool:
+    """Return whether it is known of any of the rows what the caching allocator reserves."""
+    return any(row["reserved_bytes"] is not None for row in rows)
+
+
+def _holder(rows: Iterable[Row]) -> str:
+    """Return a sentence on what holds predicted memory, if that is not a GPU."""
+    sized = [
+        row
+        for row in rows
+        if row["memory_device"] == "predict" and row["peak_allocated_bytes"] is not None
+    ]
+    return "Predicted memory is what a CPU would hold" if sized and not has_reserved(sized) else ""
+
+
 _WHERE = {
     "memory": ("memory_device",),
     "time": ("time_device", "projection_device"),
@@ -159,5 +203,6 @@ def provenance(
         " ".join(filter(None, [" and ".join(what), source])) for source, what in by_source.items()
     )
     dtypes = ", ".join(sorted({row["dtype"] for row in rows}))
-    said = [f"{sources} with torch {environment.torch}, {dtypes}", synthetic]
+    holder = _holder(rows) if "memory" in subjects else ""
+    said = [f"{sources} with torch {environment.torch}, {dtypes}", holder, synthetic]
     return " ".join(f"{text[0].upper()}{text[1:]}." for text in said if text)

@@ -58,7 +58,7 @@ def max_batch(
     Examples:
         >>> import rmmbench
         >>> ways = {"method": ["exact", "rmm"], "sketch": "oporp", "rho": 0.1, "where": "all"}
-        >>> asked = {"memory": "3MiB", "device": "predict", "quiet": True}
+        >>> asked = {"memory": "64MiB", "device": "predict", "quiet": True}
         >>> found = rmmbench.max_batch("mlp:32-256-256-4", share=True, **ways, **asked)
         >>> exact, sketched = found.frame().largest_batch_size
         >>> bool(sketched > exact)

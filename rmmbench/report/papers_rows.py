@@ -16,7 +16,7 @@ PAPERS_CHOICE: Final = {
 }
 """The paper's settings: every linear layer, separate sketches of Q, K and V, S in one piece."""
 
-_IDENTITY = ("model", "task", "batch_size", "method", "sketch")
+_IDENTITY = ("model", "task", "batch_size", "optimizer", "method", "sketch")
 
 
 def matches(published: Published, row: Row, *, but: Collection[str] = ()) -> bool:
@@ -40,6 +40,19 @@ def find(profile: Profile, row: Row, field: str) -> float | None:
         value: float | None = getattr(published, field)
         if value is not None and matches(published, row):
             return value
+    return None
+
+
+def peak(profile: Profile, row: Row) -> tuple[Published, int] | None:
+    """Return the row that publishes this case's peak in bytes, and here what it is a figure of.
+
+    None if nobody does, or there is no such figure here.
+    """
+    for published in profile.published:
+        if published.peak_bytes is not None and matches(published, row):
+            kind = "peak_allocated" if published.peak_of == "allocated" else "reserved"
+            found: int | None = row[f"{kind}_bytes"]
+            return None if found is None else (published, found + (published.context_bytes or 0))
     return None
 
 

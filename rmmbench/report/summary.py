@@ -9,6 +9,7 @@ from rmmbench.report.check.two_runs import opened
 from rmmbench.report.figures import FIGURES, FigureData
 from rmmbench.report.tables import Table, markdown, tables_of
 from rmmbench.report.tables.batch_table import batch_table
+from rmmbench.report.tables.counts_table import counts_tables
 from rmmbench.report.tables.frontier_table import frontier_tables
 from rmmbench.report.tables.noise_table import noise_tables
 from rmmbench.report.tables.writers import escaped, markdown_row
@@ -97,11 +98,13 @@ def _tables(run: Run, records: Sequence[Record]) -> list[Table]:
     """Return the tables that suit what the run asked."""
     if any(record.case.memory_limit_bytes is not None for record in records):
         return [_largest_batches(run, records)]
-    compared = frontier_tables(FigureData.of(run)) if "frontier" in run.info.profile.figures else []
-    if compared:
-        return compared
-    noise = noise_tables(run) if "noise" in run.info.profile.figures else []
-    return [*tables_of(run).tables, *noise]
+    asked = run.info.profile.figures
+    data = FigureData.of_records(records, run.info.profile, run.info.environment)
+    compared = frontier_tables(data) if "frontier" in asked else []
+    shown = compared or list(tables_of(run).tables)
+    shown += noise_tables(run) if "noise" in asked and not compared else []
+    counted = counts_tables(data.step_rows, run.info.environment) if "counts" in asked else []
+    return shown + counted
 
 
 def _largest_batches(run: Run, records: Sequence[Record]) -> Table:

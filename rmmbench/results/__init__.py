@@ -1,1 +1,1 @@
-"""What came of it: records, their numbers, and where they are kept. Imports no torch."""
+"""The results of measuring: records, their numbers, and run directories. Imports no torch."""

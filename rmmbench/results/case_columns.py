@@ -32,5 +32,6 @@ def told_dtype(dtype: str, parameters: Mapping[str, int] | None) -> str:
     if not parameters or set(parameters) == {"float32"}:
         return dtype
     found = " and ".join(sorted(parameters, key=lambda name: -parameters[name]))
-    cast = "" if dtype == "float32" else f", autocast to {dtype}"
+    is_cast = dtype != "float32" and not dtype.endswith("-true")
+    cast = f", autocast to {dtype}" if is_cast else ""
     return f"{found} parameters{cast}"

@@ -1,4 +1,4 @@
-"""How far the gradients of a method are from exact's."""
+"""The error of a method's gradients."""
 
 import math
 import statistics
@@ -15,9 +15,10 @@ class GradientError(Strict):
 
     Attributes:
         device: Where both were computed.
-        errors: Of each draw, ‖Ĝ − G‖_F ÷ ‖G‖_F, G all parameters' gradients of two or more
-            dimensions together. Dropout is drawn alike; what the method draws is not.
-        mean_error: The same of the draws' mean: of an unbiased method's n draws about n^−½ of one.
+        errors: ‖Ĝ − G‖_F ÷ ‖G‖_F of each draw; G is the gradients of all parameters with two or
+            more dimensions. Draws have the same dropout, and different randomness of the method.
+        mean_error: The error of the draws' mean. For n draws of an unbiased method it is about
+            n^−½ of a single draw's.
     """
 
     device: Literal["cuda", "cpu"]

@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Listing(list[T]):
-    """Named tuples, one a row. What a row shows, a subclass tells."""
+    """A list with one item per row; a subclass defines the cells of a row."""
 
     def cells(self, item: T) -> Mapping[str, str]:
         """Return the text of each column by its heading."""
@@ -31,6 +31,6 @@ class Listing(list[T]):
 
 
 def beside(name: str, other: str) -> str:
-    """Return a qualified name as it may stand beside another: its last part under one parent."""
+    """Return `other` as it is shown beside `name`: only its last part if both have one parent."""
     parent, _, last = other.rpartition(".")
     return last if parent == name.rpartition(".")[0] else other

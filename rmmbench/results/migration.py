@@ -1,42 +1,41 @@
-"""Records of schema version 1, in which a case had its method and settings side by side.
+"""Reads records of schema version 1, in which a case had its method and settings side by side.
 
-They are read as what is written now: the case with steps, and the key that names such a case. What
-a version 1 key was is still told, as run.json of that version names its cases by them.
+They are read as records of the current version: the case has steps and the key of such a case. The
+version 1 key of a case can still be computed, since run.json of that version has the old keys.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rmmbench.spec.case import Case, digest
+from rmmbench.spec.case import STEP, Case, digest
 from rmmbench.spec.known_settings import absent
 from rmmbench.spec.steps import values
 
 SCHEMA_VERSION: Final = 2
 READ: Final = (1, 2)
-"""The versions that are read on."""
+"""The versions that can be read."""
 
 _FLAT: Final = {
     *("sketch", "rho", "proj_dim", "min_proj_dim", "max_proj_dim", "block_rows"),
     *("bits", "group_size", "activation_bits", "budget", "include", "exclude", "where", "share"),
 }
-"""The settings that every version 1 case had; one of a later day counts only where it is given."""
+"""The settings that every version 1 case had; a later setting counts only if it is given."""
 
 _UNTOLD: Final = (
     *("bits", "group_size", "activation_bits", "budget"),
     *("training", "timeline", "gradient_draws", "memory_limit_bytes"),
 )
-"""What version 1 left out of a key where it was null."""
-
+"""The fields that version 1 left out of a key if they were null."""
 
 _PROJECTION: Final = "projection"
-"""The model that a sketch alone was timed as."""
+"""The model name under which version 1 timed a sketch alone."""
 
 
 def migrated(told: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a record of version 1 tells as one of version 2; others as they are.
+    """Return the data of a version 1 record as version 2; other data is returned as it is.
 
     Raises:
-        ValueError: If its case names a method or a setting that there is not.
+        ValueError: If the case has an unknown method or setting.
     """
     if type(told.get("schema_version")) is not int or told["schema_version"] != 1:
         return told
@@ -48,7 +47,7 @@ def migrated(told: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def former_key(case: Case) -> str:
     """Return the key that version 1 gave to a case."""
-    later = absent().keys() - _FLAT - values(case.steps).keys()
+    later = absent().keys() - _FLAT - values(case.steps).keys() | {*STEP, "gpu"}
     said = {name: value for name, value in case.flat().items() if name not in later}
     device = said.pop("projection_device")
     if device is not None:
@@ -58,7 +57,7 @@ def former_key(case: Case) -> str:
 
 
 def _with_projection(case: Any) -> Any:
-    """Return what is told of a case, with the measure that version 1 had as a model."""
+    """Return a case's data with version 1's model "projection" as `projection_device`."""
     name, *argument = str(case.get("model") if isinstance(case, Mapping) else "").partition(":")
     if name != _PROJECTION:
         return case

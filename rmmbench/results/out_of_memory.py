@@ -1,8 +1,8 @@
-"""Whether an error says that memory ran out, of a GPU or of the host, by all its names.
+"""Recognises errors which say that memory ran out, of a GPU or of the host.
 
-PyTorch has a class of its own for its caching allocator alone. What a library or the driver takes
-beside it (a handle's workspace, pinned memory, a kernel's code) fails as an AcceleratorError or a
-RuntimeError, told by its text; what a compiler was doing is wrapped once more.
+PyTorch has its own class only for its caching allocator. If a library or the driver has no memory
+(for a handle's workspace, pinned memory, a kernel's code), an AcceleratorError or a RuntimeError
+says so in its text; a compiler wraps such an error once more.
 """
 
 import errno
@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 
 _TEXTS = re.compile(
-    # CUDA's, HIP's and MPS's allocators, the drivers' own, Triton's and NCCL's word for the latter.
+    # The allocators of CUDA, HIP and MPS, the drivers, and what Triton and NCCL report of those.
     r"\bout of memory\b"
     r"|\b(CUBLAS|CUBLASLT|CUDNN|CUSPARSE|CUSOLVER|CUFFT|CURAND)_\w*ALLOC(ATION)?_FAILED\b"
-    # The host's: PyTorch's allocator on Linux and elsewhere, its shared memory, C++.
+    # The host: PyTorch's allocator on Linux and elsewhere, its shared memory, C++.
     r"|DefaultCPUAllocator: not enough memory"
     r"|\b(can't|cannot) allocate memory\b"
     r"|\bbad_alloc\b",
@@ -22,12 +22,12 @@ _TEXTS = re.compile(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error, or one that it came of, says that memory ran out."""
+    """Return whether an error, or one that caused it, says that memory ran out."""
     return any(map(_says_so, _with_origins(error)))
 
 
 def _says_so(error: BaseException) -> bool:
-    # By name, as torch need not be imported here; accelerators other than CUDA share the class.
+    # By name, so that torch need not be imported; accelerators other than CUDA share the class.
     named = {kind.__name__ for kind in type(error).__mro__}
     if isinstance(error, MemoryError) or "OutOfMemoryError" in named:
         return True
@@ -37,7 +37,7 @@ def _says_so(error: BaseException) -> bool:
 
 
 def _with_origins(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, what it was raised from or while handling, and all of a group."""
+    """Yield an error, its causes and contexts, and the members of groups."""
     waiting, seen = [error], set[int]()
     while waiting:
         current = waiting.pop()

@@ -1,19 +1,18 @@
-"""Relative throughput from step times taken in turn, and where the true one lies.
+"""Relative throughput from step times taken in turn, with a confidence interval.
 
-Each pair of steps, exact's and the method's, gives one ratio, and a machine that slows down changes
-both times of a pair and no ratio. The median of the ratios is the relative throughput. Its interval
-is reckoned in logarithms, in which twice as fast and half as fast are equally far from 1.
+Each pair of steps, exact's and the method's, gives one ratio. A machine that slows down changes
+both times of a pair and not their ratio. The median of the ratios is the relative throughput. Its
+interval is computed in logarithms, in which twice as fast and half as fast are equally far from 1.
 
-From `fewest` values on an interval holds whatever the noise: each value lies above the true median
-with probability one half, so two of the sorted values bound it with a known confidence, and between
-the last two such pairs one interpolates (T. P. Hettmansperger and S. J. Sheather, Confidence
-intervals based on interpolated order statistics, 1986). Fewer values bound nothing by themselves,
-and Student's t takes the noise to be log-normal; where steps are now and then delayed it is too
-wide.
+With `fewest` values or more, the interval holds whatever the noise: each value is above the true
+median with probability one half, so two of the sorted values bound it with a known confidence. The
+ends are interpolated between two such pairs (T. P. Hettmansperger and S. J. Sheather, Confidence
+intervals based on interpolated order statistics, 1986). For fewer values Student's t is used, which
+assumes log-normal noise; it is too wide if a step is sometimes delayed.
 
-How many steps are enough is told once, from the first of them (C. Stein, A two-sample test whose
-power is independent of the variance, 1945). Steps taken until the interval is narrow would make it
-narrow by chance: it would hold in 87 to 92 % where it says 95 %.
+The number of steps is decided once, from the first steps (C. Stein, A two-sample test whose power
+is independent of the variance, 1945). Measuring until the interval is narrow would make it narrow
+by chance: a 95 % interval would then hold in 87 to 92 % of cases.
 """
 
 import math
@@ -25,16 +24,16 @@ from typing import Final
 
 CONFIDENCE: Final = 0.95
 FARTHEST: Final = 240.0
-"""The largest logarithm of an end: beyond what is measured, and its products are still finite."""
+"""The largest logarithm of an end: above any measurement, and its products are still finite."""
 
 
 @dataclass(frozen=True)
 class Median:
-    """The median of some positive values, and the interval in which the true one lies.
+    """The median of some positive values, and its confidence interval.
 
     Attributes:
-        low, high: None where one value is all there is.
-        count: How many values there are.
+        low, high: The ends of the interval; None if there is only one value.
+        count: The number of values.
     """
 
     value: float
@@ -44,7 +43,7 @@ class Median:
 
     @property
     def spread(self) -> float | None:
-        """Half the interval's width, in logarithms: of a narrow one the fraction of the value."""
+        """Half of the interval's width in logarithms, about a fraction of the value if narrow."""
         if self.low is None or self.high is None:
             return None
         return (math.log(self.high) - math.log(self.low)) / 2
@@ -53,12 +52,12 @@ class Median:
 def relative_throughput(
     reference_seconds: Sequence[float], seconds: Sequence[float], confidence: float = CONFIDENCE
 ) -> Median | None:
-    """Return the median of exact's times ÷ the method's, pair by pair; None where exact has none.
+    """Return the median over pairs of exact's time ÷ the method's; None if exact has no times.
 
     Args:
-        reference_seconds: Exact's steps.
-        seconds: The method's, as many and in the same order.
-        confidence: Of the interval.
+        reference_seconds: Times of exact's steps.
+        seconds: Times of the method's steps, as many and in the same order.
+        confidence: The confidence of the interval.
     """
     if not reference_seconds:
         return None
@@ -86,14 +85,14 @@ def median(values: Sequence[float], confidence: float = CONFIDENCE) -> Median:
 
 
 def is_enough(values: Sequence[float], target: float, min_count: int) -> bool:
-    """Return whether as many values are there as it takes for the target.
+    """Return whether there are enough values for the target.
 
-    How many that is the first half of the fewest tells, and no later value is asked.
+    The first half of the minimum decides how many are enough, and later values do not change that.
 
     Args:
-        values: Those taken so far, positive.
+        values: The values so far, positive.
         target: The standard error of their median to reach, as a fraction of it, above 0.
-        min_count: The fewest in any case; with less than `fewest` nothing can be told.
+        min_count: The minimum number of values; `fewest` if that is more.
     """
     least = max(min_count, fewest())
     return len(values) >= least and len(values) >= _needed(values[: least // 2], target)
@@ -101,7 +100,7 @@ def is_enough(values: Sequence[float], target: float, min_count: int) -> bool:
 
 @cache
 def fewest(confidence: float = CONFIDENCE) -> int:
-    """Return how many values bound their median by themselves: 6 for 95 %."""
+    """Return the smallest number of values whose extremes bound the median: 6 for 95 %."""
     return math.ceil(1 - math.log2(1 - confidence))
 
 
@@ -110,7 +109,7 @@ def _end(logarithm: float) -> float:
 
 
 def _needed(pilot: Sequence[float], target: float) -> float:
-    """Return how many values it takes: the error is σ √(π / 2n) of normal noise."""
+    """Return the necessary number of values: for normal noise the error is σ √(π / 2n)."""
     _, deviation = _moments([math.log(value) for value in pilot])
     ratio = deviation / target
     return math.pi / 2 * ratio * ratio
@@ -131,11 +130,11 @@ def _student(freedom: int, confidence: float) -> float:
 
 @cache
 def _depth(count: int, confidence: float) -> tuple[int, float]:
-    """Return which of sorted values ends the interval, from 1, and how far on to the next inward.
+    """Return the depth of the interval's ends, and the fraction of the way to the next depth.
 
-    The pair at `depth` from either end misses the median with probability 2 P(Bin(count, ½) <
-    depth). Of the two depths about the confidence the inner one holds too seldom; the interpolation
-    between them is Hettmansperger's and Sheather's.
+    The values at `depth`, counted from 1 at either end, miss the median with probability
+    2 P(Bin(count, ½) < depth). The confidence lies between two depths, and Hettmansperger and
+    Sheather interpolate between them.
     """
     allowed = 1 - confidence
     depth, ways, outside = 0, 1, 0.0  # ways: how many of 2^count draws leave `depth` values below

@@ -1,4 +1,4 @@
-"""What files of a run say, read strictly: whatever is wrong with one is told in a line."""
+"""Reads the files of a run strictly; a fault is reported in one line."""
 
 import gc
 from collections.abc import Collection, Iterator
@@ -23,10 +23,10 @@ _CURRENT: Final = f'{{"schema_version":{SCHEMA_VERSION},'.encode()
 def lines_of(file: Path) -> Iterator[bytes]:
     """Yield the lines of a file without their ends; nothing if there is no file.
 
-    What follows the last newline was never finished, and is left out.
+    A last line without a newline was not finished, and is left out.
 
     Raises:
-        RunError: If something else is there, or it cannot be read.
+        RunError: If the path is not a file, or it cannot be read.
     """
     with _readable(file) as is_there:
         if is_there:
@@ -35,10 +35,10 @@ def lines_of(file: Path) -> Iterator[bytes]:
 
 
 def content_of(file: Path) -> bytes | None:
-    """Return what is in a file; None if there is no file.
+    """Return the content of a file; None if there is no file.
 
     Raises:
-        RunError: If something else is there, or it cannot be read.
+        RunError: If the path is not a file, or it cannot be read.
     """
     with _readable(file) as is_there:
         return file.read_bytes() if is_there else None
@@ -46,7 +46,7 @@ def content_of(file: Path) -> bytes | None:
 
 @contextmanager
 def _readable(file: Path) -> Iterator[bool]:
-    """Tell whether a file is there; a pipe, which may never end, is none."""
+    """Yield whether a file is there; a pipe, which may never end, does not count."""
     try:
         is_there = file.exists()
         if is_there and not file.is_file():
@@ -57,10 +57,10 @@ def _readable(file: Path) -> Iterator[bool]:
 
 
 def parsed(kind: type[M], data: bytes, where: object, hint: str) -> M:
-    """Return the model that some JSON is of; `hint` is what to do where it is of none.
+    """Parse JSON as a model; `hint` says in the message what to do if it is not one.
 
     Raises:
-        RunError: If it is not JSON, or of another schema version, or not such a model.
+        RunError: If the data is not JSON, has another schema version, or is not such a model.
     """
     try:
         model = kind.model_validate_json(data)
@@ -80,9 +80,9 @@ def parsed(kind: type[M], data: bytes, where: object, hint: str) -> M:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Keep Python's garbage collector from walking all that is read, again and again.
+    """Stop Python's garbage collector, which would walk all records again and again.
 
-    What is read and compared makes no garbage that only the collector could find.
+    Reading and comparing records makes no garbage that only the collector could find.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -94,14 +94,14 @@ def uncollected() -> Iterator[None]:
 
 
 class Shared(Generic[M]):
-    """Reads lines, and parts of them whose JSON is the same once: a long run has one machine.
+    """Reads lines of JSON as models; parts with the same JSON, such as the machine, are read once.
 
-    A part's JSON is cut out of its line, and null is put in its place before the rest is read. No
-    model may take null for an object, so a part that was found in a wrong place is noticed.
+    The JSON of a part is cut out of its line and replaced by null before the rest is read. No model
+    takes null for an object, so a part that was cut out in a wrong place is noticed.
     """
 
     def __init__(self, kind: type[M], parts: Collection[str], most: int) -> None:
-        """Share some fields of a model, which hold JSON objects; at most so many at a time."""
+        """Share the fields `parts`, which hold JSON objects; keep at most `most` values."""
         self._most = most
         fields = list(kind.model_fields)
         after = dict(pairwise(fields))
@@ -118,13 +118,13 @@ class Shared(Generic[M]):
         self._given: dict[frozenset[str], set[str]] = {}
 
     def read(self, line: bytes) -> M | None:
-        """Return the model that a line is of; None where only the whole line can tell."""
+        """Return the model of a line; None if the whole line must be parsed instead."""
         try:
             rest, parts = self._cut(line)
             told = from_json(rest)
             if told["schema_version"] not in READ or any(told[name] is not None for name in parts):
                 return None
-            # What is no model would be checked again, and is put in afterwards.
+            # Parts that are not models would be validated again, so they are set afterwards.
             told |= {k: v if isinstance(v, BaseModel) else {} for k, v in parts.items()}
             model = self._kind.model_validate(told)
         except (ValueError, TypeError, KeyError):
@@ -134,7 +134,7 @@ class Shared(Generic[M]):
         return model
 
     def _share_names(self, model: BaseModel, but: Collection[str] = ()) -> None:
-        """Share the sets of names of the fields that were given, the model's and its parts'."""
+        """Share the sets of names of given fields, of the model and of its parts."""
         for name, part in model.__dict__.items():
             if isinstance(part, BaseModel) and name not in but:
                 self._share_names(part)
@@ -143,12 +143,12 @@ class Shared(Generic[M]):
         object.__setattr__(model, "__pydantic_fields_set__", kept)
 
     def _cut(self, line: bytes) -> tuple[bytes, dict[str, Any]]:
-        """Return a line with null for its parts, and the parts."""
+        """Return a line with null in place of its parts, and the parts."""
         pieces, parts, end = [], {}, 0
         is_current = line.startswith(_CURRENT)
         for name, before, after in self._parts:
             if name == "case" and not is_current:
-                continue  # an older case is migrated with the whole record
+                continue  # the case of an older record is migrated with the whole record
             start = line.find(before + b"{", end) + len(before)
             stop = line.find(after, start)
             if start < len(before) or stop < 0:
@@ -167,7 +167,7 @@ class Shared(Generic[M]):
 
 
 def _same_schema(data: bytes, where: object) -> None:
-    """Refuse another schema version than those of `READ` before anything else that may be wrong."""
+    """Raise RunError if the schema version is not in `READ`; this comes before any other fault."""
     content = from_json(data)
     given = content.get("schema_version") if isinstance(content, dict) else None
     if given not in READ or isinstance(given, bool):

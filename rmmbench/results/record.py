@@ -119,8 +119,14 @@ class Memory(Strict):
 
     @property
     def needed_bytes(self) -> int:
-        """What a step takes of a memory: what is reserved for it; elsewhere what is allocated."""
+        """What a limit is held against: what is reserved; where nothing is, what is allocated."""
         return self.peak_allocated_bytes if self.reserved_bytes is None else self.reserved_bytes
+
+    @property
+    def needed(self) -> str:
+        """`needed_bytes` in words: "11.35 GiB reserved", "11.20 GiB"."""
+        words = format_bytes(self.needed_bytes)
+        return words if self.reserved_bytes is None else f"{words} reserved"
 
 
 class Conditions(Strict):

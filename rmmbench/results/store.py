@@ -1,7 +1,7 @@
-"""A run directory: run.json says what was asked, records.jsonl what came of it, a line a case.
+"""A run directory: run.json has the profile, records.jsonl a line per case.
 
-records.jsonl is the one source of truth. It is only ever appended to, a whole line at a time,
-flushed to the disk; a line that was torn by a crash is dropped when the run goes on.
+records.jsonl is the source of all results. Whole lines are appended and flushed to the disk; a line
+that a crash has cut short is dropped when the run goes on.
 """
 
 import shutil
@@ -31,13 +31,13 @@ CHECKPOINTS = "checkpoints"
 
 
 class RunInfo(BaseModel):
-    """What a run directory says of itself.
+    """What run.json says of a run.
 
     Attributes:
-        profile_name: As it was asked for.
-        profile: With the command line's changes in it.
-        profile_hash: Of the cases' keys; two runs with one hash measured the same things.
-        former_hash: Of the keys that the version before gave to the cases; None in its own runs.
+        profile_name: The profile's name or path, as it was given.
+        profile: The profile with the command line's changes.
+        profile_hash: A hash of the cases' keys; runs with the same hash measured the same cases.
+        former_hash: The hash of the cases' version 1 keys; None in runs of that version.
         command: The command line.
     """
 
@@ -62,7 +62,7 @@ class RunInfo(BaseModel):
 
 
 def hashes(cases: Iterable[Case]) -> dict[str, Any]:
-    """Return the fields of `RunInfo` that name a set of cases, in whatever order."""
+    """Return the fields of `RunInfo` that identify a set of cases, whatever their order."""
     cases = list(cases)
     keys = {"profile_hash": [c.key for c in cases], "former_hash": [former_key(c) for c in cases]}
     return {name: text_digest("\n".join(sorted(each))) for name, each in keys.items()}
@@ -83,7 +83,7 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, info: RunInfo) -> "Run":
-        """Make a run directory, or open the one that is there if it measures the same.
+        """Make a run directory, or open the one that is there if it measures the same cases.
 
         Raises:
             RunError: If `path` holds another run or something else, or cannot be written.
@@ -92,7 +92,7 @@ class Run:
             run = cls.open(path)
             run._same_as(info)
             return run
-        # What a sweep that was killed right here may have left.
+        # A sweep that was killed here may have left these.
         leftovers = {path / f"{RUN_FILE}.partial", path / LOCK_FILE}
         if path.exists() and (not path.is_dir() or set(path.iterdir()) - leftovers):
             raise RunError(f"{path} is not empty and not a run directory; give another with --out")
@@ -120,21 +120,21 @@ class Run:
 
     @uncollected()
     def records(self, shared: Shared[Record] | None = None) -> list[Record]:
-        """Return every case's last record, in the order of the first; a torn line is none.
+        """Return the last record of every case, in the order of the cases' first records.
 
         Args:
-            shared: Parts that equal those of records read before are taken from there.
+            shared: Shares equal parts with records read before.
 
         Raises:
-            RunError: If another line is no record.
+            RunError: If a line is not a record.
         """
         return list({record.key: record for record in self.each_record(shared)}.values())
 
     def each_record(self, shared: Shared[Record] | None = None) -> Iterator[Record]:
-        """Yield the records one by one, as they were made, those that another replaced included.
+        """Yield the records as they were written, including those that a later record replaces.
 
         Raises:
-            RunError: If a line is no record, the last aside if it is torn.
+            RunError: If a line is not a record; a last line that was cut short is left out.
         """
         file = self.path / RECORDS_FILE
         shared = shared or shared_records()
@@ -144,9 +144,9 @@ class Run:
                 yield record or parsed(Record, line, f"{file}:{number}", "; remove the line")
 
     def frame(self) -> "DataFrame":
-        """Return a pandas DataFrame with a row a case and the columns of `rmmbench export`.
+        """Return a pandas DataFrame with a row per case and the columns of `rmmbench export`.
 
-        A number that is missing is NaN or None. `rmmbench docs results` has every column's unit.
+        Missing numbers are NaN or None. `rmmbench docs results` has the unit of every column.
 
         Raises:
             RunError: If a record cannot be read.
@@ -158,10 +158,10 @@ class Run:
         return DataFrame(read_rows(self.each_record()))
 
     def append(self, record: Record) -> None:
-        """Write one record to the end of records.jsonl and to the disk.
+        """Append one record to records.jsonl, and flush it to the disk.
 
         Raises:
-            RunError: If it cannot be written; the records before it stand.
+            RunError: If it cannot be written; the records before it stay.
         """
         import os
 
@@ -182,15 +182,15 @@ class Run:
         return f"Run({str(self.path)!r}: {self.info.profile.title}; {came or 'no records'})"
 
     def drop_checkpoints(self, key: str) -> None:
-        """Remove what a run of training would have gone on from; its record is there now."""
+        """Remove the checkpoints of a case whose training is done and recorded."""
         shutil.rmtree(self.path / CHECKPOINTS / key, ignore_errors=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory alone, with whatever a crash left half-written removed.
+        """Lock the directory, and remove a line that a crash has cut short.
 
         Raises:
-            RunError: If another sweep holds it, or it cannot be locked.
+            RunError: If another sweep holds the lock, or the directory cannot be locked.
         """
         lock = FileLock(self.path / LOCK_FILE, blocking=False)
         try:
@@ -209,7 +209,7 @@ class Run:
             lock.release()
 
     def copy_to(self, path: Path) -> None:
-        """Copy run.json and the records to `path`; what is there stays until both are whole."""
+        """Copy run.json and the records to `path`; old files stay until both copies are whole."""
         path.mkdir(parents=True, exist_ok=True)
         names = (RUN_FILE, RECORDS_FILE)
         for name in names:
@@ -243,7 +243,7 @@ _MEASURED: Final = ("memory", "timing", "conditions", "counts")
 
 
 def _line(record: Record) -> bytes:
-    """Return the line of a record; of one that nobody could read, the line of an error."""
+    """Return a record as a line; if it could not be read again, a record of an error instead."""
     try:
         line = record.model_dump_json().encode()
         Record.model_validate_json(line)

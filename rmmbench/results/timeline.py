@@ -16,7 +16,7 @@ CATEGORIES: Final[tuple[Category, ...]] = (
     "sketches",
     "temporary",
 )
-"""What bytes are for; those of no other category are temporary, the batch too."""
+"""What bytes are used for; all others, including the batch, are "temporary"."""
 
 Phase = Literal["forward", "backward", "optimizer"]
 PHASES: Final[tuple[Phase, ...]] = ("forward", "backward", "optimizer")
@@ -28,11 +28,11 @@ class TimePoint(Strict):
     """One moment of a training step.
 
     Attributes:
-        time: Operators run since the step began; nothing between two of them is seen.
-        phase: Of `PHASES`.
-        live_bytes: By category of `CATEGORIES`, in that order.
-        allocated_bytes: What the caching allocator says at the same moment; None without one, and
-            in the middle of a sketch.
+        time: Operators run since the step began; nothing is seen between two operators.
+        phase: One of `PHASES`.
+        live_bytes: Bytes by category, in the order of `CATEGORIES`.
+        allocated_bytes: The caching allocator's bytes at the same moment; None without such an
+            allocator, and inside a sketch.
     """
 
     time: Whole
@@ -42,19 +42,19 @@ class TimePoint(Strict):
 
     @property
     def total_bytes(self) -> int:
-        """The sum of live tensors."""
+        """The sum of the live bytes."""
         return sum(self.live_bytes)
 
 
 class StepPeak(Strict):
-    """One step of an epoch.
+    """The memory of one step of an epoch.
 
     Attributes:
-        step: From 1; the first has no optimizer state before it.
+        step: The step's number from 1; before the first there is no optimizer state.
         rows: Tokens or samples of the batch, padding included.
-        peak_bytes: Highest sum of live tensors during the step.
+        peak_bytes: The highest sum of live bytes during the step.
         at_peak_bytes: That sum by category.
-        resting_bytes: Live after the step.
+        resting_bytes: Live bytes after the step.
     """
 
     step: Whole
@@ -65,14 +65,14 @@ class StepPeak(Strict):
 
 
 class Timeline(Strict):
-    """Live bytes over time, counted as operators make tensors and as their last reference goes.
+    """Live bytes over time, counted when operators make tensors and when their storage is freed.
 
     Attributes:
-        device: "predict" is of fake tensors; else of real ones there.
-        operators: Of the whole step.
-        points: Of one warmed-up step, in order; its highest is among them.
-        epoch: Of the first steps of an epoch.
-        snapshot: The file that the allocator wrote, in the run directory; None without.
+        device: Where the tensors were; "predict" for fake tensors.
+        operators: Operators in the whole step.
+        points: Moments of one step after a warm-up, in order; the highest is among them.
+        epoch: The first steps of an epoch.
+        snapshot: The allocator's file in the run directory; None if there is none.
     """
 
     device: Literal["cuda", "cpu", "predict"]
@@ -83,5 +83,5 @@ class Timeline(Strict):
 
     @property
     def highest(self) -> TimePoint:
-        """The point of the step at which most is live."""
+        """The point with the most live bytes."""
         return max(self.points, key=lambda point: point.total_bytes)

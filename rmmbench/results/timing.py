@@ -1,4 +1,4 @@
-"""Raw times of steps, and what follows from them."""
+"""Raw times of steps, and the throughput computed from them."""
 
 from typing import Any, Final, Literal
 
@@ -12,18 +12,19 @@ from rmmbench.spec.strict import Strict
 class Timing(Strict):
     """Raw times of whole training steps, the method's and exact's taken in turn in one process.
 
-    What follows from pairs of times is reckoned anew whenever a record is read, so that it is the
-    same of all records, whichever version wrote them.
+    Medians of pairs and intervals are computed again whenever a record is read, so they are
+    comparable whichever version wrote the records.
 
     Attributes:
-        step_seconds: The method's.
-        reference_step_seconds: Exact's, pair by pair; empty where exact took no turns.
+        step_seconds: The method's steps.
+        reference_step_seconds: Exact's steps, one per step of the method; empty if exact took no
+            turns.
         samples_per_second: batch_size ÷ the median of `step_seconds`.
         samples_per_second_low, samples_per_second_high: Its 95 % interval; None for one step.
-        relative_throughput: Median of exact's times ÷ the method's, pair by pair; 1 for exact, None
-            where exact took no turns.
-        relative_throughput_low, relative_throughput_high: Its 95 % interval; None for one pair or
-            none.
+        relative_throughput: The median over pairs of exact's time ÷ the method's; 1 for exact, None
+            if exact took no turns.
+        relative_throughput_low, relative_throughput_high: Its 95 % interval; None for fewer than
+            two pairs.
     """
 
     device: Literal["cuda", "cpu"]
@@ -39,14 +40,14 @@ class Timing(Strict):
     @model_validator(mode="before")
     @classmethod
     def _without_spread(cls, told: Any) -> Any:
-        """Drop what older records have in the place of intervals: a standard error, too small."""
+        """Drop the standard error of older records, which was too small; intervals replace it."""
         if isinstance(told, dict) and "spread" in told:
             return {name: value for name, value in told.items() if name != "spread"}
         return told
 
     @model_validator(mode="after")
-    def _reckoned(self) -> "Timing":
-        """Set what follows from the raw times."""
+    def _computed(self) -> "Timing":
+        """Set the numbers that follow from the raw times."""
         pairs, steps = len(self.reference_step_seconds), len(self.step_seconds)
         if pairs not in (0, steps):
             need = f"must be as many as step_seconds ({steps}), or none"
@@ -64,12 +65,12 @@ class Timing(Strict):
             "relative_throughput_high": ratio.high if ratio else None,
         }
         for name, value in found.items():
-            object.__setattr__(self, name, value)  # the model is frozen for all others
+            object.__setattr__(self, name, value)  # the model is frozen
         return self
 
     @property
     def missing(self) -> dict[str, str]:
-        """Why there is no interval, by the names of its ends."""
+        """Why an interval is missing, by the names of its ends."""
         one = "an interval takes two or more {}, and there is one"
         pairs = one.format("pairs of steps") if self.reference_step_seconds else ""
         reasons = {
@@ -85,4 +86,4 @@ TIMING_COLUMNS: Final = tuple(
     for name in ("samples_per_second", "relative_throughput")
     for end in ("", "_low", "_high")
 )
-"""What of a timing a flat row has."""
+"""The columns that a row has of a timing."""

@@ -1,4 +1,4 @@
-"""What comes of training a model on data: loss, scores, time, and the noise of its gradients."""
+"""The results of training a model on data: loss, scores, time, and gradient noise."""
 
 from typing import Literal
 
@@ -8,19 +8,19 @@ from rmmbench.spec.strict import Strict
 
 
 class LossPoint(Strict):
-    """The mean training loss of the steps since the point before, up to `step`."""
+    """The mean training loss of the steps after the previous point, up to `step`."""
 
     step: Whole
     loss: Finite
 
 
 class Evaluation(Strict):
-    """What the model was worth on the evaluation set after `step` steps.
+    """The model's loss and scores on the evaluation set after `step` steps.
 
     Attributes:
-        loss: Mean over the evaluation set.
-        scores: By metric; a metric that has no value here, such as a correlation of constants, is
-            left out.
+        loss: The mean over the evaluation set.
+        scores: By metric; a metric without a value, such as a correlation of constants, is left
+            out.
     """
 
     step: Whole
@@ -32,19 +32,19 @@ class Training(Strict):
     """One training run.
 
     Attributes:
-        device: Where it ran.
-        metric: The name of the score that counts, of `Evaluation.scores`.
-        higher_is_better: Of that score.
+        device: Where the model was trained.
+        metric: The name of the main score in `Evaluation.scores`.
+        higher_is_better: Whether a higher main score is better.
         steps: Optimizer steps done.
         epochs: Passes over the training set done.
         train_samples, eval_samples: Sizes of the two sets.
-        losses: Of training.
-        evaluations: In order.
-        train_seconds: Of the steps alone; without evaluations, checkpoints and what stood still.
+        losses: The training loss over the steps.
+        evaluations: The evaluations in order.
+        train_seconds: Time of the steps alone, without evaluations, checkpoints and interruptions.
         samples_per_second: Trained samples ÷ `train_seconds`.
         resumed_at: Steps at which a stopped run went on from its checkpoint.
-        noise: Of the watched layers, in order of steps.
-        drawn_noise: Of one watched layer at the end, by drawing S.
+        noise: The gradient noise of the watched layers, in order of steps.
+        drawn_noise: The noise of one watched layer at the last step, from draws of S.
     """
 
     device: Literal["cuda", "cpu"]
@@ -64,5 +64,5 @@ class Training(Strict):
 
     @property
     def score(self) -> float | None:
-        """The score that counts, after the last step; None where it has no value."""
+        """The main score after the last step; None if it has no value."""
         return self.evaluations[-1].scores.get(self.metric) if self.evaluations else None

@@ -75,7 +75,10 @@ def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]
     sketch = asked["sketch"]
     settings = SketchSettings.of({"sketch": sketch.name, **sizes, **dict(sketch.settings)})
     with followed(gpu_of(case)) as fake, torch.device(fake.device_type if fake else "cpu"):
-        model, make_batch, *_ = models.build(case)
+        model, make_batch, *_, own_step = models.build(case)
+        if own_step is not None:
+            need = "advice on layers needs a factory that returns (model, make_batch)"
+            raise UsageError(f"{need}, got a step from {case.model}")
         names = list(linear_layers(model))
         with autocast(model, AUTOCAST[case.dtype]):
             advice = advise_layers(model, names, settings, make_batch(), share=asked["share"])

@@ -1,4 +1,4 @@
-"""What a search for the largest batch is made from, and how it is carried out."""
+"""Prepares a search for the largest batch, and carries it out."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from rmmbench.units import format_bytes, parse_bytes
 
 
 def search_profile(name: str, model: str, memory: str, axes: Mapping[str, Any]) -> Profile:
-    """Return a profile whose every grid is about memory alone, and about one model.
+    """Return a profile whose grids measure the memory of one model.
 
     Args:
-        name: Of the profile that the methods and their settings are of, or its path.
-        model: Its name.
-        memory: How much there is: "24GiB".
-        axes: What takes the place of an axis of every grid.
+        name: The name or path of the profile that has the methods and their settings.
+        model: The model's name.
+        memory: The memory to fit in: "24GiB".
+        axes: Replace axes of every grid.
 
     Raises:
-        UsageError: If the memory is no size above 0, or an axis has a value that cannot be.
+        UsageError: If the memory is not a size above 0, or an axis has an invalid value.
         ProfileError: If the profile cannot be read.
     """
     _limit(memory)
@@ -51,8 +51,8 @@ class Search:
     """A search for the largest batch of each of several cases.
 
     Attributes:
-        cases: At batch size 1, with the limit.
-        time_device: Where the largest batches are timed; None for nowhere.
+        cases: The cases at batch size 1, with the memory limit.
+        time_device: Where the largest batches are timed; None if they are not.
     """
 
     cases: list[Case]
@@ -60,12 +60,12 @@ class Search:
 
     @classmethod
     def of(cls, plan: Plan, memory: str, *, is_timed: bool | None) -> "Search":
-        """Return the search that a plan asks for.
+        """Return the search for a plan.
 
         Args:
-            plan: Of a `search_profile`.
-            memory: How much there is: "24GiB".
-            is_timed: Whether to time the largest batches; on a GPU alone if None.
+            plan: The plan of a `search_profile`.
+            memory: The memory to fit in: "24GiB".
+            is_timed: Whether to time the largest batches; None for only on a GPU.
 
         Raises:
             UsageError: If the memory does not even hold the model's parameters.
@@ -83,17 +83,17 @@ class Search:
     def carry_out(
         self, run: Run, *, retry: bool, follow: Callable[[Iterator[Event]], None]
     ) -> list[Line]:
-        """Search, and return what was found; what `run` has records of is not measured again.
+        """Search, and return a line per case; batches that `run` has records of are not repeated.
 
         Args:
-            run: Of `cases`; where records go.
-            retry: Measure batches again that failed.
-            follow: Goes through what happens, until it ends.
+            run: The run of `cases`, which takes the records.
+            retry: Measure failed batches again.
+            follow: Goes through the events to the end.
 
         Raises:
             RunError: If the directory is in use, or cannot be written.
             EndedError: If no process can be started.
-            Interrupted: By a signal; its message says what is kept.
+            Interrupted: By a signal; the message says what is kept.
         """
         with holding(run, "probes"):
             follow(find(run, self.cases, launcher_of(run), self.time_device, retry=retry))
@@ -101,7 +101,7 @@ class Search:
 
 
 def unfinished(lines: Iterable[Line]) -> list[Record]:
-    """Return the records of what ended a search, or the timing of what it found, before its end."""
+    """Return the records of failures that ended a search early, or the timing of its result."""
     ended = [record for line in lines for record in (line.trouble, line.timed) if record]
     return [record for record in ended if record.outcome != "ok"]
 
@@ -117,7 +117,7 @@ def _limit(memory: str) -> int:
 
 
 def _limited(cases: list[Case], limit: int) -> list[Case]:
-    """Return each case that is another but for its batch size, at batch size 1, with the limit."""
+    """Return the distinct cases at batch size 1 with the limit, those of a cell together."""
     changes = {"batch_size": 1, "memory_limit_bytes": limit}
     limited = [case.model_copy(update=changes) for case in cases]
     cells = list(dict.fromkeys(case.cell for case in limited))

@@ -10,8 +10,11 @@ import torch._dynamo  # the first optimizer would import it, in every case anew
 from torch import nn
 
 from rmmbench import methods, models
+from rmmbench.fakes.mode import is_faking
 from rmmbench.kernels.launch import Path, complaint, path_taken
-from rmmbench.measures.step import AUTOCAST, TrainingStep, autocast, make_optimizer, placed
+from rmmbench.measures.optimizers import LossScaler, make_optimizer
+from rmmbench.measures.step import AUTOCAST, PARAMETERS, TrainingStep, autocast, placed
+from rmmbench.measures.whole_step import WholeStep
 from rmmbench.models.model import Built
 from rmmbench.nn import left_out_layers, manual_seed
 from rmmbench.nn.candidates import linear_layers
@@ -29,7 +32,7 @@ from rmmbench.results.record import (
 from rmmbench.results.timeline import Timeline
 from rmmbench.results.timing import Timing
 from rmmbench.results.trained import Training
-from rmmbench.spec.case import Case
+from rmmbench.spec.case import STEP, Case
 from rmmbench.spec.printable import printable
 
 Announce = Callable[[str], None]
@@ -169,20 +172,84 @@ def prepare(
     torch.manual_seed(case.seed)
     manual_seed(case.seed)
     with torch.device(device):
-        model, make_batch, draft.synthetic, warnings = build(case)
+        model, make_batch, draft.synthetic, warnings, own_step = build(case)
         batch = make_batch()
     draft.warnings += [warning for warning in warnings if warning not in draft.warnings]
+    if own_step is not None:
+        return _whole(draft, device, own_step, model)
     # A user's factory may have named another device, or make a batch of NumPy arrays.
     if any(parameter.device.type != device for parameter in model.parameters()):
         model.to(device)
-    batch = placed(batch, device)
+    batch = placed(batch, device, _as_asked(model, case))
     model.train()
     dtype = AUTOCAST[case.dtype]
     # A layer keeps autocast's copy of its input.
     with torch.device(device), autocast(model, dtype):
         _apply_method(draft, model, batch)
-    optimizer = make_optimizer(case.optimizer, model.parameters(), foreach=foreach)
-    return TrainingStep(model, batch, optimizer, dtype)
+    trained = model.parameters()
+    return TrainingStep(
+        model,
+        batch,
+        make_optimizer(case.optimizer, trained, foreach=foreach, update=case.update),
+        dtype,
+        scaler=LossScaler(device) if case.dtype == "float16" else None,
+        # A prediction has its own choice of kernels, which it makes as the case says.
+        attention_kernel=None if is_faking() and device == "cpu" else case.attention_kernel,
+        accumulate=case.accumulate,
+        drop=case.drop_gradients,
+        zeroed=case.zeroed_gradients,
+        clip_norm=case.clip_norm,
+        foreach=foreach,
+    )
+
+
+def _whole(draft: Draft, device: str, run: Callable[[], object], model: nn.Module) -> TrainingStep:
+    """Return a step of somebody's own, its model changed as the case asks.
+
+    Raises:
+        ValueError: If the case asks for what the step decides itself, or for methods that its model
+            is not there for.
+    """
+    case = draft.case
+    for name in ("dtype", "optimizer", *STEP, "training"):
+        value = getattr(case, name)
+        if name != "attention_kernel" and value != Case.model_fields[name].default:
+            what = f"a step of one's own decides about {name} itself"
+            raise ValueError(f"{what}, got {value!r:.60}; leave {name} out for {case.model}")
+    is_known = any(True for _ in model.parameters())
+    if case.steps and not is_known:
+        need = f"method {case.method} changes a model, and {case.model} returns a step alone"
+        raise ValueError(f"{need}; return (step, model)")
+    if case.settings["where"] == "beneficial":
+        need = "where 'beneficial' needs a batch to look at"
+        raise ValueError(f"{need}; return (model, make_batch), or name layers in include")
+    if is_known:
+        with torch.device(device):
+            _apply_method(draft, model, {})
+    kernel = None if is_faking() else case.attention_kernel
+    return WholeStep(run, case.model, device, model if is_known else None, kernel)
+
+
+def _as_asked(model: nn.Module, case: Case) -> torch.dtype | None:
+    """Make the model's parameters what the case asks for, and return the dtype of its batches.
+
+    A user's own model stays as it was made, and so do its batches.
+
+    Raises:
+        ValueError: If it has no parameters of that dtype.
+    """
+    dtype = PARAMETERS.get(case.dtype)
+    if dtype is None:
+        return None
+    if not case.model.startswith("import:"):
+        model.to(dtype)
+        return dtype
+    found = parameter_dtypes(model)
+    wanted = case.dtype.removesuffix("-true")
+    if wanted not in found:
+        need = f"dtype '{case.dtype}' needs a factory that makes {wanted} parameters"
+        raise ValueError(f"{need}, got {' and '.join(found)}; convert the model in {case.model}")
+    return None
 
 
 def _apply_method(draft: Draft, model: nn.Module, batch: Mapping[str, Any]) -> None:

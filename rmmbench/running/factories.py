@@ -15,8 +15,13 @@ from rmmbench.errors import UsageError
 if TYPE_CHECKING:
     from torch import nn
 
-Factory = Callable[..., "tuple[nn.Module, Callable[[], Mapping[str, Any]]]"]
-"""factory(batch_size=…, seq_len=…) returns a model and a function that makes its batches."""
+Factory = Callable[
+    ...,
+    "tuple[nn.Module, Callable[[], Mapping[str, Any]]] | Callable[[], object] "
+    "| tuple[Callable[[], object], nn.Module]",
+]
+"""factory(batch_size=…, seq_len=…) returns a model and a function that makes its batches; or a
+training step, a function without arguments, alone or with the model that it trains."""
 
 _OWN = "defined_here"
 _MODULE = """

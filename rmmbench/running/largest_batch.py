@@ -2,6 +2,8 @@
 
 A step's memory grows with its batch and, apart from what the optimizer takes, by about as much
 with every sample. So a few probes and a line through them come close, and the rest is bisection.
+What counts is what is reserved, where anything is. That grows in steps, and may even be a little
+less for a larger batch, so the line is through what is allocated.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,15 +54,17 @@ def estimate(memories: Mapping[int, Memory], limit_bytes: int) -> int | None:
 
     Up to some batch the peak is the optimizer's, whatever the batch; from there it grows straight.
     So the line is through two batches above the limit, if there are, else through two that grow;
-    one alone has it through the empty batch too, which takes what rests between steps.
+    one alone has it through the empty batch too, which takes what rests between steps. What is
+    reserved beyond what is allocated is taken for the same in all batches.
     """
     peaks = {size: memories[size].peak_allocated_bytes for size in sorted(memories)}
-    above = [size for size, peak in peaks.items() if peak > limit_bytes]
-    below = [size for size, peak in peaks.items() if peak <= limit_bytes]
+    above = [size for size in peaks if memories[size].needed_bytes > limit_bytes]
+    below = [size for size in peaks if memories[size].needed_bytes <= limit_bytes]
     near = above[:2] if len(above) > 1 else below[-1:] + above if above else below[-2:]
     if not near:
         return None
     first, last = near[0], near[-1]
+    limit_bytes -= memories[last].needed_bytes - peaks[last]
     grown = {size: peaks[size] - memories[size].resting_bytes for size in near}
     rise = (peaks[last] - peaks[first]) / (last - first) if last > first else 0.0
     saved = memories[last].saved_bytes
@@ -110,10 +114,10 @@ class Line:
         results = ("ok", "out_of_memory")
         return next((one for one in self.known.values() if one.outcome not in results), None)
 
-    def peak_bytes(self, size: int | None) -> int | None:
-        """Return the peak at a batch that was probed; None if it is not known."""
+    def memory(self, size: int | None) -> Memory | None:
+        """Return what a step takes at a batch that was probed; None if it is not known."""
         record = self.known.get(size or 0)
-        return record.memory.peak_allocated_bytes if record and record.memory else None
+        return record.memory if record else None
 
     def at(self, size: int) -> Case:
         """Return the case at another batch size."""

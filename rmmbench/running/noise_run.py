@@ -1,4 +1,4 @@
-"""A training whose layers are watched for gradient noise: what `rmmbench variance` does."""
+"""Trains a model and watches the gradient noise of its layers, as `rmmbench variance` does."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rmmbench.errors import UsageError, arguments_checked
+from rmmbench.errors import ArgumentError, arguments_checked
 from rmmbench.results.store import Run
 from rmmbench.running.execution import run_path
 from rmmbench.running.one_run import as_call, run_profile
@@ -15,9 +15,9 @@ from rmmbench.spec.strict import complaint
 
 FIGURES = ("figure3", "figure5", "noise")
 
-# A dense S at a larger ρ takes longer to draw so often than the model to train.
+# At a larger ρ, drawing a dense S this often takes longer than training the model.
 _RATES = (0.05, 0.1, 0.2, 0.5)
-# The paper's layer where there is one, else one in the middle.
+# The paper's layer, or for other models one in the middle.
 _LAYERS = {
     "roberta-base": "*.layer.7.output.dense",
     "roberta-large": "*.layer.7.output.dense",
@@ -47,33 +47,33 @@ def variance(
     out: str | Path | None = None,
     quiet: bool = False,
 ) -> Run:
-    """Train a model with a sketch, and watch how noisy a layer's weight gradient is.
+    """Train a model with a sketch, and measure how noisy a layer's weight gradient is.
 
-    `summary` of the run that is returned has the table of the noise, `plot` its figures: "figure3",
-    "figure5" and "noise". The numbers are in each record's `training.noise`.
+    `summary` of the returned run has a table of the noise, `plot` draws "figure3", "figure5" and
+    "noise". The numbers are in `training.noise` of each record.
 
     Args:
         model: A name of `rmmbench list models`.
-        layer: Patterns of the names of layers to watch, such as "*.output.dense"; if not given, one
-            in the middle of the models that rmmbench knows.
-        sketch: One or several, each a training.
+        layer: Patterns of the names of the layers to watch, such as "*.output.dense"; by default a
+            layer in the middle, for the models that rmmbench knows.
+        sketch: One or several names; each is a training.
         rho: Compression rate, in (0, 1].
-        task: What it trains on; text for decoders and digits for others if not given.
-        batch_size: Samples a step.
-        seq_len: Tokens in a sample, with its padding; the task's if not given.
+        task: The data to train on; by default text for decoders and digits for other models.
+        batch_size: Samples per step.
+        seq_len: Tokens per sample, padding included; by default the task's.
         steps: Optimizer steps.
-        every: Of how many steps one is watched.
+        every: Steps from one measurement of the noise to the next.
         draws: How often each S is drawn at the last step.
-        learning_rate: At its highest.
-        data: Where the data of the task is.
+        learning_rate: The highest learning rate.
+        data: The directory with the task's data.
         checkpoint: Pretrained weights to start from: a name on the hub, or a directory.
-        device: "cuda", "cpu", or "auto": the GPU where there is one.
-        out: The run directory; runs/variance-MODEL-DEVICE if not given.
-        quiet: Tell nothing while it runs.
+        device: "cuda", "cpu", or "auto": the GPU if there is one.
+        out: The run directory; by default runs/variance-MODEL-DEVICE.
+        quiet: Show no progress.
 
     Raises:
-        TypeError: If an argument has no such name.
-        UsageError: If a value cannot be, no layer matches, or the device cannot train.
+        TypeError: If there is no argument of a name.
+        UsageError: If a value is invalid, no layer matches, or the device cannot train.
         RunError: If `out` holds another run, is in use or cannot be written.
 
     Examples:
@@ -104,22 +104,23 @@ def noise_profile(
     given: Mapping[str, Any],
     training: Mapping[str, Any],
 ) -> Profile:
-    """Return the profile of a training whose layers are watched.
+    """Return the profile of a training that watches the noise of layers.
 
     Args:
-        model: Its name.
-        layers: Patterns of the names of layers; the usual one of the model if there is none.
-        sketches: Each is trained with.
-        given: Of the case: task, seq_len, batch_size and rho; None for the usual.
+        model: The model's name.
+        layers: Patterns of the names of layers; by default the model's usual one.
+        sketches: The sketches to train with.
+        given: task, seq_len, batch_size and rho; None for the default.
         training: steps, every, draws, learning_rate, data and checkpoint.
 
     Raises:
-        UsageError: If a value cannot be, or no layer is known.
+        UsageError: If a value is invalid, or the model has no usual layer.
     """
     family = model.partition(":")[0]
     patterns = tuple(layers) or tuple(filter(None, [_LAYERS.get(family)]))
     if not patterns:
-        raise UsageError(f"--layer must be given for model '{model}', such as '*.output.dense'")
+        need = f" must be given for model '{model}', such as '*.output.dense'"
+        raise ArgumentError("layer", need)
     asked = {"task": "text" if family == "decoder" else "digits", "batch_size": 64, "rho": 0.5}
     asked |= {name: value for name, value in given.items() if value is not None}
     grid = {"model": (model,), "sketch": tuple(sketches), "measure": ("memory", "training")}
@@ -145,11 +146,10 @@ def noise_profile(
     except ValidationError as error:
         fault = error.errors()[0]
         name = next(part for part in reversed(fault["loc"]) if isinstance(part, str))
-        flag = _FLAGS.get(name, name).replace("_", "-")
-        raise UsageError(f"--{flag}{complaint(fault)}") from None
+        raise ArgumentError(_ARGUMENTS.get(name, name), complaint(fault)) from None
 
 
-_FLAGS = {
+_ARGUMENTS = {
     "max_steps": "steps",
     "eval_every": "steps",
     "log_every": "every",
@@ -158,7 +158,7 @@ _FLAGS = {
     "watch_rho": "rho",
     "draw_rho": "rho",
 }
-"""What sets a setting of training here, where it has another name."""
+"""The arguments that give settings of training of another name."""
 
 
 def _several(given: str | Sequence[str]) -> tuple[str, ...]:

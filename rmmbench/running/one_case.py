@@ -43,7 +43,9 @@ def predict(
     Args:
         model: A name of `rmmbench list models`, hf: and import: too; or a function that, called
             as factory(batch_size=…, seq_len=…), returns a model and a function without arguments
-            that makes the keyword arguments of a batch. The model returns its loss.
+            that makes the keyword arguments of a batch. The model returns its loss. The function
+            may return a training step of its own instead: a function without arguments that does
+            forward pass, backward pass and update; or (step, model), whose model methods change.
         batch_size: Samples in a step; by default the task's, or 32.
         seq_len: Padded length in tokens; by default the task's, or 128 for models of tokens.
         task: A task whose shape to take.

@@ -1,4 +1,4 @@
-"""A whole profile, run from Python: what `rmmbench sweep` and `rmmbench train` do."""
+"""Runs a profile from Python, as `rmmbench sweep` and `rmmbench train` do."""
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
@@ -16,10 +16,9 @@ from rmmbench.spec.measuring import TrainingSettings
 from rmmbench.spec.profile import Profile
 
 _FLAGS = {"model", "task", "batch_size", "seq_len", "dtype", "attention", "optimizer", "gpu"} | {
-    *("rho", "sketch", "method", "seed")
+    *("attention_kernel", "accumulate", "rho", "sketch", "method", "seed")
 }
 """Axes that the command line has too."""
-
 
 _OWN = ("out", "device", "retry", "quiet")
 
@@ -33,28 +32,28 @@ def run(
     quiet: bool = False,
     **axes: Any,
 ) -> Run:
-    """Measure or train all that a profile asks for, and return the run with its records.
+    """Measure or train every case of a profile, and return the run with its records.
 
-    Each case runs in a process of its own. Cases that `out` has records of are not measured again:
-    the same call, made once more, goes on where it stopped. A bar shows the progress in a terminal
-    and in a notebook with ipywidgets; elsewhere each case prints a line to stderr.
+    Each case runs in its own process. Cases that `out` has records of are not measured again, so
+    the same call goes on where it stopped. A bar shows the progress in a terminal and in a notebook
+    with ipywidgets; elsewhere each case prints a line to stderr.
 
     Args:
         profile: A name of `rmmbench list profiles`, the path of a TOML file, or its content as a
             dict: {"grid": [{"model": [...], "batch_size": [...], "rho": [...]}]}.
-        out: The run directory; runs/PROFILE-DEVICE if not given. A dict needs one.
-        device: "auto", "cuda", "cpu" or "predict"; the profile's own if not given, mostly "auto".
-        retry: Measure cases again that failed or took too long.
+        out: The run directory; by default runs/PROFILE-DEVICE. A dict needs one.
+        device: "auto", "cuda", "cpu" or "predict"; by default the profile's, mostly "auto".
+        retry: Measure failed cases again.
         quiet: Show no progress.
-        axes: Replace an axis of every grid: model, task, batch_size, seq_len, dtype, method,
-            sketch, rho, seed, where …, by one value or several; or a setting of training:
+        axes: Replace an axis of every grid by one value or several: model, task, batch_size,
+            seq_len, dtype, method, sketch, rho, seed, where …; or a setting of training:
             max_steps, data, checkpoint ….
 
     Raises:
-        TypeError: If there is no argument of that name.
-        UnknownNameError: If there is no profile, model, method, sketch or device of that name.
+        TypeError: If there is no argument of a name.
+        UnknownNameError: If there is no profile, model, method, sketch or device of a name.
         ProfileError: If the profile is not valid.
-        UsageError: If a value is not possible, or there is nothing to measure.
+        UsageError: If a value is invalid, or there is nothing to measure.
         RunError: If `out` holds another run, is in use or cannot be written.
 
     Examples:
@@ -90,16 +89,16 @@ def run_profile(
     quiet: bool = False,
     trains: bool = False,
 ) -> Run:
-    """Measure, or train, what the run directory at `path` does not have yet; return the run.
+    """Measure or train the cases that the run directory does not have yet, and return the run.
 
     Args:
-        asked: With all changes in it.
+        asked: The profile with all changes applied.
         device: "auto", "cuda", "cpu" or "predict".
         path: The run directory.
-        name: The profile's, for run.json.
-        command: What gets there again, for run.json.
-        retry: Measure cases again that failed or took too long.
-        quiet: Tell nothing while it runs.
+        name: The profile's name, for run.json.
+        command: The command or call that does the same, for run.json.
+        retry: Measure failed cases again.
+        quiet: Show no progress.
         trains: Whether models must be trained.
     """
     plan = make_plan(asked, device, trains=trains)
@@ -120,12 +119,12 @@ def _read(profile: str | Path | Mapping[str, Any], out: str | Path | None) -> Pr
 def axes_of(
     given: Mapping[str, Any], *, but: Collection[str] = (), others: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the values that arguments give to a grid's axes.
+    """Return the axes of a grid among some arguments, each with its values.
 
     Args:
-        given: One value or several by the name of each argument.
+        given: Arguments by name, each one value or several.
         but: Axes that cannot be given.
-        others: Arguments that are no axes.
+        others: Names of arguments that are not axes.
 
     Raises:
         TypeError: If an argument is neither an axis nor one of the others.
@@ -156,6 +155,6 @@ def _command(name: str, device: str | None, axes: Mapping[str, Any], *, is_train
 
 
 def as_call(function: str, name: str, **given: Any) -> str:
-    """Return the call of a public function, as a person would type it again."""
+    """Return the call of a public function as a person would type it."""
     told = [repr(name), *(f"{key}={value!r}" for key, value in given.items())]
     return f"rmmbench.{function}({', '.join(told)})"

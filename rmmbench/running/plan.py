@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 from rmmbench.data import DATA
-from rmmbench.errors import RmmbenchError, UnknownNameError, UsageError
+from rmmbench.errors import ArgumentError, RmmbenchError, UnknownNameError, UsageError
 from rmmbench.methods import check as check_stack
 from rmmbench.models import MODELS, check
 from rmmbench.results.record import Environment
@@ -133,7 +133,7 @@ def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeD
     has_gpu = environment.gpu is not None
     if device == "cuda" and not has_gpu:
         why = why_no_gpu(environment)
-        raise UsageError(f"--device cuda needs a GPU, and {why}; use predict, cpu or auto")
+        raise ArgumentError("device", f" cuda needs a GPU, and {why}; use predict, cpu or auto")
     devices: dict[str, tuple[Device | None, TimeDevice]] = {
         "cuda": ("cuda", "cuda"),
         "cpu": ("cpu", "cpu"),

@@ -25,7 +25,6 @@ def predict(draft: Draft) -> None:
 
     Raises:
         CannotPredictError: If the step asks for the value of a tensor.
-        ValueError: If the GPU has no such kernel of attention.
     """
     case = draft.case
     build = functools.partial(prepare, draft, foreach=True)

@@ -127,7 +127,9 @@ def _outcome(record: "Record") -> str:
     """Return the result of a case in one line."""
     case, took = record.case, format_seconds(record.wall_seconds)
     is_probe = case.memory_limit_bytes is not None
-    found = [format_bytes(record.memory.peak_allocated_bytes)] if record.memory else []
+    memory = record.memory
+    peak = memory.peak_allocated_bytes if memory else None
+    found = [memory.needed if is_probe else format_bytes(peak)] if memory else []
     if record.outcome != "ok":
         is_too_large = is_probe and record.outcome == "out_of_memory"
         found.append("does not fit" if is_too_large else record.outcome.replace("_", " "))

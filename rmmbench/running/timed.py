@@ -44,6 +44,7 @@ def measure_time(draft: Draft, device: TimeDevice) -> None:
         draft.timing, readings = _timed_alone(draft, step, device)
     else:
         draft.timing, readings = _timed_in_turn(draft, step, device, exact)
+    draft.warnings += [each for each in step.warnings() if each not in draft.warnings]
     draft.keep()
     if device == "cuda":
         draft.stage("measuring energy")
@@ -90,7 +91,7 @@ def _timed_in_turn(
     except ReferenceFailedError as failed:
         draft.lost(_RATIO, failed.__cause__ or failed, of="exact took no turns")
     # The error is gone, and with it exact's tensors; what exact left behind must go too.
-    step.drop_gradients()
+    step.forget_gradients()
     give_back()
     return _timed_alone(draft, step, device)
 
@@ -111,7 +112,7 @@ def _timed(
     watches: list[GpuWatch | ProcessorWatch] = [ProcessorWatch(torch.get_num_threads())]
     if device == "cuda":  # one thread launches the kernels
         watches = [ProcessorWatch(1), GpuWatch()]
-    timing = time_steps(step, case.batch_size, device, case.timing, exact, _all(watches))
+    timing = time_steps(step, case.samples, device, case.timing, exact, _all(watches))
     readings: Readings = {}
     for watch in watches:
         draft.warnings += watch.warnings()
@@ -130,8 +131,8 @@ def _all(watches: Sequence[AbstractContextManager[object]]) -> Iterator[None]:
 
 def _energy(draft: Draft, step: TrainingStep, timing: Timing) -> Reading[float]:
     """Return the energy of the method's own steps; the timed ones took turns with exact's."""
-    batch_size = draft.case.batch_size
-    steps = max(3, round(_ENERGY_SECONDS * timing.samples_per_second / batch_size))
+    samples = draft.case.samples
+    steps = max(3, round(_ENERGY_SECONDS * timing.samples_per_second / samples))
     try:
         with GpuWatch() as watch:
             for _ in range(steps):
@@ -140,4 +141,4 @@ def _energy(draft: Draft, step: TrainingStep, timing: Timing) -> Reading[float]:
     except Exception as error:
         draft.lost("conditions.energy_joules_per_sample", error)
         return None, error_line(error)
-    return watch.energy(samples=steps * batch_size)
+    return watch.energy(samples=steps * samples)

@@ -56,10 +56,13 @@ def check_training(case: Case) -> None:
     """Raise if a case cannot be trained, as far as that can be known before it starts.
 
     Raises:
-        ValueError: If a pattern of watched layers matches no layer, or there is no such checkpoint.
+        ValueError: If a pattern of watched layers matches no layer, there is no such checkpoint, or
+            the Trainer has no such dtype there.
         DataError: If the data is missing or not valid.
     """
     assert case.training is not None
+    if case.dtype == "float16" and case.time_device == "cpu":
+        raise ValueError("a training must have dtype float32 or bfloat16 on a CPU, got 'float16'")
     data.load(case)
     checkpoint = case.training.checkpoint
     if checkpoint is not None:

@@ -1,4 +1,4 @@
-"""The paper's claims tried one after the other, and what came of them."""
+"""Tries the paper's claims one after the other."""
 
 import sys
 import time
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class TriedClaim(NamedTuple):
-    """A claim of the paper, and what came of trying it.
+    """A claim of the paper, and the results of trying it.
 
     Attributes:
-        name: As `rmmbench list claims` has it.
-        claim: Its `title`, `statement` and `method`.
-        findings: One for each thing that it was tried on, with its `verdict`.
+        name: A name of `rmmbench list claims`.
+        claim: The claim, with `title`, `statement` and `method`.
+        findings: One for each case in which it was tried, with its `verdict`.
     """
 
     name: str
@@ -33,22 +33,22 @@ class TriedClaim(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether the statement holds, as it stands in the paper, in everything it was tried on."""
+        """Whether the statement holds as printed in every case."""
         return all(finding.holds for finding in self.findings)
 
 
 class TriedClaims(Listing[TriedClaim]):
-    """The claims that were tried, a row each."""
+    """The claims that were tried, one per row."""
 
     @property
     def counts(self) -> dict[Verdict, int]:
-        """How many findings have each verdict."""
+        """The number of findings with each verdict."""
         found = Counter(finding.verdict for each in self for finding in each.findings)
         return {verdict: found[verdict] for verdict in Verdict}
 
     @property
     def faults(self) -> list[str]:
-        """What this package relies on and does not hold: the claims, each with its case."""
+        """The claims that this package relies on and that do not hold, each with its case."""
         return [f"{each.name} ({f.case})" for each in self for f in each.findings if f.is_fault]
 
     def cells(self, item: TriedClaim) -> Mapping[str, str]:
@@ -58,7 +58,7 @@ class TriedClaims(Listing[TriedClaim]):
         return {"claim": item.name, "of the paper": item.claim.title} | told
 
     def data(self) -> list[dict[str, Any]]:
-        """Return the claims for programs, each with its findings."""
+        """Return the claims with their findings as data for JSON."""
         return [
             {"claim": each.name}
             | {name: getattr(each.claim, name) for name in ("title", "statement", "method")}
@@ -67,7 +67,7 @@ class TriedClaims(Listing[TriedClaim]):
         ]
 
     def frame(self) -> "DataFrame":
-        """Return a pandas DataFrame with a row a finding."""
+        """Return a pandas DataFrame with a row per finding."""
         from pandas import DataFrame
 
         rows = [{"claim": each.name} | _data(f) for each in self for f in each.findings]
@@ -83,16 +83,17 @@ def _data(finding: Finding) -> dict[str, Any]:
 def verify(names: str | Collection[str] = (), *, seed: int = 0, quiet: bool = False) -> TriedClaims:
     """Try the paper's claims by computing them, and return what holds.
 
-    All take a few minutes. They are computed on one thread; torch's number of threads is given back
-    afterwards. How far it is, a bar tells; where there can be none, a line a claim on stderr.
+    All claims together take a few minutes. They are computed on one thread; torch's number of
+    threads is set back afterwards. A bar shows the progress, or elsewhere a line per claim on
+    stderr.
 
     Args:
-        names: One or several of `rmmbench list claims`; all if none is given.
+        names: One or several names of `rmmbench list claims`; by default all.
         seed: From 0 to 2³² - 1; all random numbers follow from it.
-        quiet: Tell nothing while it runs.
+        quiet: Show no progress.
 
     Raises:
-        UnknownNameError: If no claim has a name.
+        UnknownNameError: If there is no claim of a name.
         UsageError: If the seed is out of its range.
 
     Examples:
@@ -119,10 +120,10 @@ def verify(names: str | Collection[str] = (), *, seed: int = 0, quiet: bool = Fa
 
 
 def to_try(names: Collection[str], seed: int) -> list[str]:
-    """Return the names, each once; those of all claims if there is none.
+    """Return the names, each once, or by default those of all claims.
 
     Raises:
-        UnknownNameError: If no claim has one.
+        UnknownNameError: If there is no claim of a name.
         UsageError: If the seed is out of its range.
     """
     if not 0 <= seed < 2**32:
@@ -132,7 +133,7 @@ def to_try(names: Collection[str], seed: int) -> list[str]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Compute on one thread: with small products, more of them wait for each other."""
+    """Compute on one thread: with small products, several threads wait for each other."""
     import torch
 
     before = torch.get_num_threads()

@@ -91,11 +91,15 @@ def _measure(draft: Draft, folder: Path) -> tuple[Outcome, str | None]:
 
 
 def _devices(draft: Draft) -> tuple[Device | None, Literal["cuda", "cpu"] | None]:
-    """Return where memory and time are measured; None where the method lacks what it needs.
+    """Return where memory and time are measured; None where a method or kernel lacks what it needs.
 
     Memory that cannot be predicted is measured on the CPU, if time is measured there.
     """
-    case, lacks = draft.case, methods.stack(draft.case.steps).lacks
+    case, method_lacks = draft.case, methods.stack(draft.case.steps).lacks
+
+    def lacks(device: str) -> str | None:
+        return method_lacks(device) or _kernel_lacks(case, device)
+
     memory_device: Device | None = case.memory_device
     if memory_device == "predict" and case.time_device == "cpu" and lacks("predict"):
         memory_device = "cpu"
@@ -107,13 +111,18 @@ def _devices(draft: Draft) -> tuple[Device | None, Literal["cuda", "cpu"] | None
     return None if memory else memory_device, None if timing else case.time_device
 
 
+def _kernel_lacks(case: Case, device: str) -> str | None:
+    if device == "cpu" and case.attention_kernel in ("efficient", "cudnn"):
+        return f"a CPU has no attention kernel '{case.attention_kernel}'; take flash or math"
+    return None
+
+
 def _over_limit(draft: Draft) -> str | None:
     """Return in words that a step exceeds the case's memory limit; None if it does not."""
     limit, memory = draft.case.memory_limit_bytes, draft.memory
-    if limit is None or memory is None or memory.peak_allocated_bytes <= limit:
+    if limit is None or memory is None or memory.needed_bytes <= limit:
         return None
-    peak = format_bytes(memory.peak_allocated_bytes)
-    return f"a step takes {peak}, more than the limit of {format_bytes(limit)}"
+    return f"a step takes {memory.needed}, more than the limit of {format_bytes(limit)}"
 
 
 def _measure_memory(draft: Draft, device: Device) -> None:

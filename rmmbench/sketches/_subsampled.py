@@ -28,7 +28,7 @@ def workspace_bytes(device: torch.device) -> int:
     has_gpu = torch.cuda.is_available() if device.type == "cuda" else device.type == FAKE_DEVICE
     if not has_gpu:
         return WORKSPACE_BYTES
-    total = torch.get_device_module(device).get_device_properties(device).total_memory
+    total: int = torch.get_device_module(device).get_device_properties(device).total_memory
     return max(WORKSPACE_BYTES, total // _SHARE_OF_GPU)
 
 

@@ -208,9 +208,11 @@ class Sketch(ABC):
         with torch.autocast(kind, enabled=False) if is_cast else nullcontext():
             x = x.detach() if x.requires_grad else x
             # A key that `draw` made is a matrix, and is used as it is.
-            if not isinstance(seed, torch.Tensor) or seed.ndim != 2:
-                seed = seed_tensor(seed, x.device)
-            result = apply(x, proj_dim, self.draw(x, proj_dim, seed))
+            if isinstance(seed, torch.Tensor) and seed.ndim == 2:
+                key = seed
+            else:
+                key = seed_tensor(seed, x.device)
+            result = apply(x, proj_dim, self.draw(x, proj_dim, key))
         note_sketch(x)
         return result
 

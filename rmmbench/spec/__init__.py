@@ -1,1 +1,1 @@
-"""What is asked: cases, grids of them, profiles. Imports no torch."""
+"""What to measure: cases, grids of cases, and profiles. Imports no torch."""

@@ -8,14 +8,22 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import model_validator
 
+from rmmbench.spec.choices import Attention, Dropping, Dtype, Kernel, Optimizer, Update
+from rmmbench.spec.contradictions import contradiction
 from rmmbench.spec.flat import EXACT, steps_from, unflattened
 from rmmbench.spec.known_settings import absent, in_words, stack_name
 from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
-from rmmbench.spec.ranges import Count, Name, Seed
+from rmmbench.spec.ranges import Count, Flag, Name, Positive, Seed
 from rmmbench.spec.steps import Of, Step, values
 from rmmbench.spec.strict import Strict
 
 Device = Literal["cuda", "cpu", "predict"]
+
+STEP: Final = (
+    *("attention_kernel", "accumulate", "drop_gradients"),
+    *("zeroed_gradients", "clip_norm", "update"),
+)
+"""The fields that say what a step is and mostly keep their defaults."""
 
 
 class Case(Strict):
@@ -29,9 +37,17 @@ class Case(Strict):
         task: What is trained on, or whose shape this is, if any.
         batch_size: Samples a step.
         seq_len: Padded length in tokens; None for models without one.
-        dtype: "float32", or "bfloat16" for autocast with float32 parameters.
+        dtype: "float32"; "bfloat16" or "float16" for autocast with float32 parameters, "float16"
+            with a scaled loss; "bfloat16-true" or "float16-true" for such parameters.
         attention: How transformers computes attention; "eager" keeps the probabilities, as the
             paper's did.
+        attention_kernel: Which kernel "sdpa" takes; None for the one that PyTorch chooses.
+        accumulate: Micro-batches of batch_size samples, whose gradients add up to one update.
+        drop_gradients: When the gradients of the step before go.
+        zeroed_gradients: Whether they are filled with zeros and stay.
+        clip_norm: The norm that all gradients together are clipped to; None leaves them.
+        update: How parameters are updated; None as PyTorch does it on the device, all together on
+            a GPU and one by one on a CPU.
         steps: The ways of saving memory, as they were written; none for the unchanged model.
         memory_device: Where memory is measured or predicted; None if it is not.
         gpu: Which GPU memory is predicted for; None where it is not predicted, and in older
@@ -43,16 +59,23 @@ class Case(Strict):
         training: How it is trained, on the task's data; None if it is not.
         timeline: What of memory over time is followed; None if nothing is.
         gradient_draws: How often weight gradients are compared with exact's; None if they are not.
-        memory_limit_bytes: A step with a higher peak is out of memory; None for the device's own.
+        memory_limit_bytes: A step that takes more is out of memory: more reserved, or where nothing
+            is reserved, more allocated. None for the device's own.
     """
 
     model: Name
     task: Name | None = None
     batch_size: Count
     seq_len: Count | None = None
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    attention: Literal["eager", "sdpa"] = "eager"
+    dtype: Dtype = "float32"
+    optimizer: Optimizer = "adam"
+    attention: Attention = "eager"
+    attention_kernel: Kernel | None = None
+    accumulate: Count = 1
+    drop_gradients: Dropping = "after-step"
+    zeroed_gradients: Flag = False
+    clip_norm: Positive | None = None
+    update: Update | None = None
     steps: tuple[Annotated[Step, Of("methods")], ...] = ()
     memory_device: Device | None = None
     gpu: Name | None = None
@@ -72,6 +95,13 @@ class Case(Strict):
         if not isinstance(told, Mapping) or "steps" in told:
             return told
         return unflattened(told, [name for name in cls.model_fields if name != "steps"])
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Case":
+        fault = contradiction(self)
+        if fault is not None:
+            raise ValueError(fault)
+        return self
 
     @property
     def key(self) -> str:
@@ -118,6 +148,11 @@ class Case(Strict):
         return ", ".join([stack_name(self.method, said["sketch"]), *in_words(said)]) + size
 
     @property
+    def samples(self) -> int:
+        """How many samples a step reads, over all its micro-batches."""
+        return self.batch_size * self.accumulate
+
+    @property
     def shape(self) -> str:
         """The batch as people write it: "128×98"."""
         return f"{self.batch_size}×{self.seq_len}" if self.seq_len else str(self.batch_size)
@@ -126,8 +161,12 @@ class Case(Strict):
     def title(self) -> str:
         """The case in one line: "mlp:64-128-10 digits 32 gaussian ρ=0.5 seed 3"."""
         place = " ".join(filter(None, [self.model, self.task if self.training else None]))
+        unusual = [f"{name}={getattr(self, name)}" for name in STEP if self._differs(name)]
         seed = f" seed {self.seed}" if self.training else ""
-        return f"{place} {self.shape} {self.label}{seed}"
+        return " ".join([place, self.shape, *unusual, self.label]) + seed
+
+    def _differs(self, name: str) -> bool:
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
 
     def as_exact(self) -> "Case":
         """Return the case of the unchanged model in the same cell."""

@@ -1,4 +1,4 @@
-"""Settings side by side with their method, as profiles and command lines say them, made steps."""
+"""Makes steps from flat settings, which profiles and command lines have beside the method."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,14 +12,15 @@ EXACT = "exact"
 
 
 def steps_from(method: str, given: Mapping[str, Any]) -> tuple[Step, ...]:
-    """Return the steps of a stack, each with those of the given settings that it has.
+    """Return the steps of a stack, each with its own settings from those given.
 
     Args:
-        method: Names joined by "+"; "exact" is no step.
-        given: By name; None, and what is as it would be without, says nothing.
+        method: Names joined by "+"; "exact" has no steps.
+        given: Settings by name; None and defaults may be given for any method.
 
     Raises:
-        ValueError: If a name is no method's, a setting is none that the stack has, or out of range.
+        ValueError: If there is no such method, the stack has no such setting, or it is out of
+            range.
     """
     names = [] if method == EXACT else method.split("+")
     steps = tuple(Of("methods").taking(name, given) for name in names)
@@ -31,14 +32,14 @@ def steps_from(method: str, given: Mapping[str, Any]) -> tuple[Step, ...]:
 
 
 def unflattened(told: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
-    """Return what is told of a case with its method and settings as steps.
+    """Return the data of a case with its method and settings as `steps`.
 
     Args:
-        told: Flat: `method`, settings, and other fields of the case.
+        told: The flat data: `method`, settings, and other fields of the case.
         fields: The names of those other fields.
 
     Raises:
-        ValueError: If it says what is neither, or not what a setting may be.
+        ValueError: If a name is unknown, or a setting is invalid.
     """
     names = ["method", *known()]
     unknown = [name for name in told if name not in fields and name not in names]
@@ -51,7 +52,7 @@ def unflattened(told: Mapping[str, Any], fields: Collection[str]) -> dict[str, A
 
 
 def misplaced(name: str, found: str) -> str:
-    """Return what to say of a setting that nothing takes; `found` says what there is instead."""
+    """Return a message about a setting that no method takes; `found` says what there is."""
     owners = ", ".join(known()[name].owners)
     return f"{name} must not be given: it is a setting of {owners}, and {found}"
 

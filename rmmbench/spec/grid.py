@@ -19,17 +19,18 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_mean
-from rmmbench.spec.case import Case
+from rmmbench.spec.case import STEP, Case
+from rmmbench.spec.choices import Attention, Dropping, Dtype, Kernel, Optimizer, Update
 from rmmbench.spec.flat import EXACT
 from rmmbench.spec.gpus import DEFAULT_GPU, find_gpu
 from rmmbench.spec.known_settings import Known, known
 from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
-from rmmbench.spec.ranges import Count, Name, Seed
+from rmmbench.spec.ranges import Count, Flag, Name, Positive, Seed
 from rmmbench.spec.steps import Of, chosen_of, settings_class
 from rmmbench.spec.strict import Strict, complaint
 from rmmbench.spec.tasks import TASKS
 
-WITHOUT_LENGTH = ("mlp", "linear", "import", "gcn2")
+WITHOUT_LENGTH = ("mlp", "linear", "import", "published", "gcn2")
 """Models whose batches have no sequence unless one is given outright."""
 
 Measure = Literal["memory", "time", "gradient", "training", "timeline", "projection"]
@@ -54,9 +55,15 @@ class Grid(Strict):
     task: tuple[Name, ...] = ()
     batch_size: tuple[Count, ...] = ()
     seq_len: tuple[Count, ...] = ()
-    dtype: tuple[Literal["float32", "bfloat16"], ...] = ("float32",)
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    attention: Literal["eager", "sdpa"] = "eager"
+    dtype: tuple[Dtype, ...] = ("float32",)
+    optimizer: Optimizer = "adam"
+    attention: Attention = "eager"
+    attention_kernel: Kernel | None = None
+    accumulate: Count = 1
+    drop_gradients: Dropping = "after-step"
+    zeroed_gradients: Flag = False
+    clip_norm: Positive | None = None
+    update: Update | None = None
     method: tuple[Name, ...] = ("rmm",)
     gpu: Annotated[tuple[Name, ...], Field(min_length=1)] = (DEFAULT_GPU,)
     seed: Annotated[tuple[Seed, ...], BeforeValidator(_as_many)] = Field(default=(0,), min_length=1)
@@ -106,7 +113,7 @@ class Grid(Strict):
             UsageError: If nothing says how large a batch is, or training has no task.
             ProfileError: If nothing says how large a sketch is.
         """
-        shared = {name: getattr(self, name) for name in ("optimizer", "attention")}
+        shared = {name: getattr(self, name) for name in ("optimizer", "attention", *STEP)}
         axes = (self.model, self.task or (None,), self.dtype, self.gpu, self.seed)
         for model, task, dtype, gpu, seed in itertools.product(*axes):
             cell = shared | {"model": model, "task": task, "dtype": dtype, "gpu": gpu, "seed": seed}

@@ -1,4 +1,4 @@
-"""Every setting that some method or sketch has, by name: columns of rows, keys of grids, words."""
+"""All settings of methods and sketches by name, for columns of rows, keys of grids and labels."""
 
 from collections.abc import Container, Mapping
 from functools import lru_cache
@@ -15,9 +15,9 @@ class Known(NamedTuple):
     """One setting.
 
     Attributes:
-        said: What is said of it.
-        field: Its type and default, as the first that has it says them.
-        owners: What has it: methods, or sketches.
+        said: Its declaration.
+        field: Its type and default, from its first owner.
+        owners: The methods or sketches that have it.
     """
 
     said: Setting
@@ -26,12 +26,12 @@ class Known(NamedTuple):
 
     @property
     def absent(self) -> Any:
-        """What a row has in its place where nothing has the setting."""
+        """The value in rows of methods without the setting."""
         return None if self.said.varies else self.field.default
 
 
 def known() -> Mapping[str, Known]:
-    """Return every setting: first those that vary, each in the order of the registries."""
+    """Return all settings in the order of the registries, those that vary first."""
     return _known(tuple(open_set("methods").names()), tuple(open_set("sketches").names()))
 
 
@@ -61,26 +61,26 @@ def _absent(names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def absent() -> dict[str, Any]:
-    """Return what a row of the unchanged model has in each setting's column."""
+    """Return the value of each setting in a row of the unchanged model."""
     return _absent(tuple(known()))
 
 
 def choices() -> list[str]:
-    """Return the settings that have words of their own."""
+    """Return the names of the settings that labels show by `words`."""
     return [name for name, each in known().items() if each.said.words]
 
 
 def amounts() -> list[str]:
-    """Return the settings that say how much is kept."""
+    """Return the names of the settings that say how much is kept."""
     return [name for name, each in known().items() if each.said.amount]
 
 
 def in_words(said: Mapping[str, Any], names: Container[str] | None = None) -> list[str]:
-    """Return `choices` as people write them: "blocks of 128"; nothing for what is the default.
+    """Return `choices` that are not the default as text for labels: "blocks of 128".
 
     Args:
-        said: The settings by name, all there are: a row will do.
-        names: Those that are to be told; None for all.
+        said: All settings by name, such as a row.
+        names: The settings to show; None for all.
     """
     return [
         each.said.words.format(said[name])
@@ -90,5 +90,5 @@ def in_words(said: Mapping[str, Any], names: Container[str] | None = None) -> li
 
 
 def stack_name(method: str, sketch: str | None) -> str:
-    """Return a stack of methods as people write it, rmm by its sketch: "oporp + quantize"."""
+    """Return a stack of methods as text for labels, with rmm named by its sketch."""
     return " + ".join(sketch or name if name == "rmm" else name for name in method.split("+"))

@@ -1,4 +1,4 @@
-"""How long and how often is measured: what a profile says of timing, training and timelines."""
+"""The settings of timing, training and timelines in a profile."""
 
 from typing import Annotated, Literal
 
@@ -9,17 +9,17 @@ from rmmbench.spec.strict import Strict
 
 
 class TimingSettings(Strict):
-    """How long to time: until it is told well enough, but no more than max_seconds or max_steps.
+    """How long to time steps: until the target is reached, or max_seconds or max_steps.
 
     Attributes:
-        warmup_steps: Steps before the first that counts.
+        warmup_steps: Steps before the first timed step.
         min_steps: Fewest timed steps, however long they take.
         max_steps: Most timed steps.
-        max_seconds: Timing stops here once `min_steps` are done.
-        target_spread: The standard error of relative throughput to reach, as a fraction of it; of
-            steps that are timed alone, that of the median step. Its 95 % interval reaches about
-            twice as far to either side. How many steps that takes is told once, from the first half
-            of `min_steps`, or of six if that is more.
+        max_seconds: Timing ends after this time, once `min_steps` are done.
+        target_spread: The target for the standard error of relative throughput, as a fraction of
+            it; for steps that are timed alone, of the median step. The 95 % interval reaches about
+            twice as far to either side. The number of steps is decided once, from the first half of
+            `min_steps`, or of six if that is more.
     """
 
     warmup_steps: Count = 2
@@ -38,27 +38,27 @@ class TimingSettings(Strict):
 
 
 class TrainingSettings(Strict):
-    """How a model is trained: the case's optimizer, batch size and dtype, and these.
+    """How a model is trained, besides the case's optimizer, batch size and dtype.
 
     Attributes:
         max_steps: Optimizer steps; None for whole epochs.
-        epochs: Passes over the training set, where max_steps is None.
-        learning_rate: At its highest.
-        schedule: How it falls after the warm-up.
-        warmup_ratio: Fraction of the steps in which it rises from 0.
-        weight_decay: Of adamw.
-        beta2, epsilon: Of adam and adamw.
-        max_grad_norm: Gradients are clipped to this norm; 0 leaves them.
+        epochs: Passes over the training set if max_steps is None.
+        learning_rate: The highest learning rate.
+        schedule: How the learning rate falls after the warm-up.
+        warmup_ratio: The fraction of steps in which the learning rate rises from 0.
+        weight_decay: The weight decay of adamw.
+        beta2, epsilon: Parameters of adam and adamw.
+        max_grad_norm: Gradients are clipped to this norm; 0 for no clipping.
         log_every: Steps from one point of the training loss to the next.
-        eval_every: Steps from one evaluation to the next; None for one an epoch.
-        watch: Patterns of the layers whose gradient noise is gathered, by qualified name.
-        watch_every: Steps from one gathering to the next.
-        watch_rho: The ρ at which noise is told where the layer is exact.
+        eval_every: Steps from one evaluation to the next; None for one per epoch.
+        watch: Patterns of the qualified names of the layers whose gradient noise is measured.
+        watch_every: Steps from one measurement of the noise to the next.
+        watch_rho: The ρ for the noise of sketches in a layer that is exact.
         draw_rho: The ρ at which every sketch is drawn at the last step, for the first such layer.
-        draws: How often.
-        threads: CPU threads of a run; as many runs as fit go side by side.
-        data: A local directory with the task's data; None for what comes along, or the hub.
-        checkpoint: Pretrained weights and their tokenizer, a name or a directory; None for random
+        draws: How often each sketch is drawn.
+        threads: CPU threads per run; as many runs as fit are trained at the same time.
+        data: A local directory with the task's data; None for data that ships or is on the hub.
+        checkpoint: Pretrained weights with their tokenizer, a name or a directory; None for random
             weights.
     """
 
@@ -84,12 +84,13 @@ class TrainingSettings(Strict):
 
 
 class TimelineSettings(Strict):
-    """What of memory over time is followed.
+    """How memory over time is recorded.
 
     Attributes:
-        epoch_steps: How many steps of an epoch are followed by their peaks, the first one cold.
-        max_points: Most points that are kept of the one step that is followed throughout.
-        snapshot: Whether a GPU's allocator writes what PyTorch's memory viewer opens.
+        epoch_steps: The number of steps of an epoch whose peaks are recorded, from the first, which
+            has no optimizer state.
+        max_points: Most recorded points of the one step that is followed in detail.
+        snapshot: Whether a GPU's allocator writes a file for PyTorch's memory viewer.
     """
 
     epoch_steps: Annotated[Count, Field(ge=2)] = 8

@@ -1,4 +1,4 @@
-"""Text that others wrote, made fit for one line of a terminal, a file or a record."""
+"""Makes any text safe for one line of a terminal, a file or a record."""
 
 _MARK = "…"
 
@@ -6,14 +6,14 @@ _MARK = "…"
 def printable(text: str, most: int = 500) -> str:
     r"""Return `text` as one line that is safe to print and to encode, of at most `most` characters.
 
-    Lines are joined by a space. What a terminal or an encoder would not take as a letter is
-    written as its escape, such as \x1b, \u202e or \ud800: control and format characters, lone
-    surrogates. What is cut off is told by "…". Printable text comes back as it is.
+    Lines are joined by a space. Characters that are not printable (control and format characters,
+    lone surrogates) become escapes such as \x1b, \u202e or \ud800. "…" at the end says that the
+    text was cut. A short printable text is returned as it is.
     """
     text = text.strip()
     if len(text) <= most and text.isprintable():
         return text
-    # Joining lines only shortens: four times the limit is enough, and bounds the work.
+    # Joining lines only shortens, so four times the limit is enough; this bounds the work.
     begun = text[: 4 * most + 1]
     shown = "".join(map(_visible, " ".join(filter(None, map(str.strip, begun.splitlines())))))
     if len(shown) <= most and len(begun) <= 4 * most:

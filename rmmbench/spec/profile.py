@@ -1,4 +1,4 @@
-"""A profile: one question as data. A TOML file names a grid; here it becomes cases to measure."""
+"""A profile is one question as data: a TOML file with grids, from which come cases to measure."""
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_mean
+from rmmbench.errors import ArgumentError, ProfileError, UnknownNameError, UsageError, did_you_mean
 from rmmbench.registry import open_set
 from rmmbench.spec.case import Case
 from rmmbench.spec.flat import misplaced
@@ -28,7 +28,7 @@ _FOLDERS = (_HERE / "profiles", _HERE.parent / "profiles")
 
 
 class DeviceLimit(Strict):
-    """The memory of a device that is not here, drawn as a line where memory is predicted."""
+    """The memory of another device, drawn as a line in figures of predicted memory."""
 
     name: Name
     memory: Name
@@ -46,14 +46,14 @@ class DeviceLimit(Strict):
 
 
 class Profile(Strict):
-    """A profile file as it stands.
+    """The content of a profile file.
 
     Attributes:
         title: The question, in one line.
         figures: What `plot` and `sweep` show for it.
-        device: Used where the command line names none.
+        device: The device if the command line names none.
         time_limit_seconds: A case that takes longer is stopped and recorded as "timeout".
-        gradient_draws: How often weight gradients are compared with exact's, where a grid asks.
+        gradient_draws: How often weight gradients are compared with exact's, if a grid asks for it.
     """
 
     version: Literal[1]
@@ -86,14 +86,16 @@ class Profile(Strict):
     def overridden(
         self, axes: Mapping[str, tuple[Any, ...]], training: Mapping[str, Any] | None = None
     ) -> "Profile":
-        """Return this profile with the given axes (flags of the command line) in every grid.
+        """Return this profile with the given axes in place of those of every grid.
 
-        `training` has settings of training that go before every grid's own, None for none.
+        A sketch that the profile measures in blocks keeps its blocks.
 
-        A sketch that the profile measures in blocks stays with its blocks.
+        Args:
+            axes: Values by axis; none for the grids' own.
+            training: Settings of training that replace every grid's own; None leaves them.
 
         Raises:
-            UsageError: If a flag's value cannot be, or it is of nothing that a grid has.
+            UsageError: If a value is invalid, or no grid has such a setting.
         """
         axes = {name: values for name, values in axes.items() if values not in (None, ())}
         if "rho" in axes:
@@ -115,12 +117,12 @@ class Profile(Strict):
             fault = error.errors()[0]
             if not fault["loc"]:
                 raise UsageError(complaint(fault).removeprefix(": ")) from None
-            flag = next(part for part in reversed(fault["loc"]) if isinstance(part, str))
-            raise UsageError(f"--{flag.replace('_', '-')}{complaint(fault)}") from None
+            name = next(part for part in reversed(fault["loc"]) if isinstance(part, str))
+            raise ArgumentError(name, complaint(fault)) from None
         unused = (axes.keys() & known()) - set[str]().union(*(g.used() for g in changed.grid))
         if unused:
-            told = _misplaced(min(unused), changed.grid)
-            raise UsageError(f"--{told.replace('_', '-', 1)}") from None
+            name = min(unused)
+            raise ArgumentError(name, _misplaced(name, changed.grid).removeprefix(name))
         return changed
 
     def cases(self, memory_device: str | None, time_device: str | None) -> list[Case]:
@@ -131,7 +133,7 @@ class Profile(Strict):
             time_device: "cuda", "cpu", or None to leave time out.
 
         Raises:
-            UsageError: If a combination makes no case.
+            UsageError: If a combination is not a valid case.
             ProfileError: If a grid does not say how large a sketch is.
         """
         cases: dict[str, Case] = {}
@@ -146,7 +148,7 @@ class Profile(Strict):
         return list(cases.values())
 
     def _measures(self, grid: Grid, memory_device: Any, time_device: Any) -> dict[str, Any]:
-        """Return what is measured of a grid's cases, and where; empty if nothing can be."""
+        """Return what to measure of a grid's cases, and where; empty for nothing."""
         asked = set(grid.measure)
         measures: dict[str, Any] = {}
         if memory_device and asked & {"memory", "timeline"}:
@@ -176,8 +178,8 @@ def load(name_or_path: str) -> Profile:
     """Read a profile by its name, or from a path that ends in .toml.
 
     Raises:
-        UnknownNameError: If no profile has the name.
-        ProfileError: If the file is not there, not TOML, or does not say what a profile must.
+        UnknownNameError: If there is no profile of that name.
+        ProfileError: If the file cannot be read, or is not a valid profile.
     """
     path = Path(name_or_path)
     if path.suffix != ".toml":
@@ -198,15 +200,15 @@ def load(name_or_path: str) -> Profile:
 
 
 def validated(data: Mapping[str, Any], source: str) -> Profile:
-    """Return the profile that some data is; `source` names it in messages.
+    """Return data as a profile; `source` names it in messages.
 
     Raises:
-        ProfileError: If it does not say what a profile must.
+        ProfileError: If it is not a valid profile.
     """
     try:
         profile = Profile.model_validate(data)
     except ValidationError as error:
-        # A key that is misspelt is missing too: its name says more.
+        # A misspelt key is also a missing one; the unknown name says more.
         fault = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
         keys = [str(part) for part in fault["loc"] if isinstance(part, str)]
         if not keys:
@@ -245,9 +247,9 @@ def _fields(parents: list[str]) -> list[str]:
 
 
 def _of_tasks(grids: list[dict[str, Any]], given: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the grids of the given tasks, each with its settings; all if none is given.
+    """Return the grids that have the given tasks, with only those; all grids if none is given.
 
-    A task that no grid has takes the place of the first grid's.
+    Tasks that no grid has replace those of the first grid, in an additional grid.
     """
     if not given:
         return grids
@@ -260,10 +262,11 @@ def _of_tasks(grids: list[dict[str, Any]], given: tuple[str, ...]) -> list[dict[
 def _replaced_sketches(
     grids: list[dict[str, Any]], given: tuple[str, ...]
 ) -> Iterator[dict[str, Any]]:
-    """Yield what `given` sketches in the place of each grid's own change in it.
+    """Yield for each grid what changes in it if the `given` sketches replace its own.
 
-    A grid that says more of its sketches, such as block_rows, takes those that it had, and says no
-    more where it had others; what only such grids had is in no other.
+    A grid with settings of its sketches, such as block_rows, takes those of its own sketches that
+    are given. If none is, it takes the others without such settings. Sketches that only such grids
+    have stay out of all other grids.
     """
     usual = {name: grid_class().model_fields[name].default for name in _of_sketches()}
     says_more = [any(grid[name] != usual[name] for name in usual) for grid in grids]
@@ -277,6 +280,6 @@ def _replaced_sketches(
 
 
 def _of_sketches() -> list[str]:
-    """Return the settings that sketches have."""
+    """Return the names of all settings of sketches."""
     kinds = [settings_class("sketches", name) for name in open_set("sketches").names()]
     return list(dict.fromkeys(name for kind in kinds for name in kind.model_fields))

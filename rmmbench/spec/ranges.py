@@ -1,8 +1,8 @@
-"""What a number or a text may be in a record, a case or a profile: each has its range here.
+"""The types of numbers and texts in records, cases and profiles, with their ranges.
 
-Integers are those that every reader of JSON has exactly, floats such that their products and ratios
-are finite. A text is one printable line: a name that is none is refused; what a program said is
-made one, so that no text stops a record.
+Integers are those that every JSON reader represents exactly. Products and ratios of floats are
+finite. A text is one printable line: a `Name` that is not is refused, and a `Line` is made one, so
+that no text prevents a record.
 """
 
 import re
@@ -32,7 +32,7 @@ def _fraction(fraction: float) -> float:
 
 
 def _name(text: str) -> str:
-    # What a wrapped table begins a line with may be a command to GitHub; a figure's "<" is a tag.
+    # "::" at the start of a line is a command to GitHub, and "<" in a figure begins a tag.
     if not text.isprintable() or "::" in text or "<" in text:
         shown = printable(repr(text), 100)
         raise ValueError(f"must be a printable line without '::' and '<', got {shown}")
@@ -52,17 +52,17 @@ _COMMAND = re.compile(r"(?<!\S)::")
 
 
 Count = Annotated[int, Field(strict=True, ge=1, le=MOST)]
-"""How many of what there is at least one of."""
+"""A number of things, at least one."""
 
 Whole = Annotated[int, Field(strict=True, ge=0, le=MOST)]
-"""How many, none included; bytes too."""
+"""A number of things or bytes, at least zero."""
 
 Work = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 """How much work is done; a large model's is beyond what a reader of JSON that has only floats holds
 exactly."""
 
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
-"""What every random generator takes."""
+"""A seed that every random generator takes."""
 
 Rho = Annotated[float, Field(strict=True), AfterValidator(_in_unit_interval)]
 Fraction = Annotated[float, Field(strict=True), AfterValidator(_fraction)]
@@ -76,16 +76,16 @@ Square = Annotated[float, Field(strict=True, ge=0, le=1e150)]
 """A sum of squares."""
 
 Duration = Annotated[float, Field(strict=True, gt=0, le=1e8)]
-"""Seconds that somebody may wait."""
+"""A time limit in seconds."""
 
 Measured = Annotated[float, Field(strict=True, ge=1e-12, le=1e15)]
-"""A measured quantity that is never nothing: what numbers are divided by."""
+"""A measured quantity that is never zero, so that numbers can be divided by it."""
 
 Ratio = Annotated[float, Field(strict=True, gt=0, le=1e150)]
 """One measured quantity ÷ another."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), AfterValidator(_name)]
-"""What somebody chose: a printable line, or it is refused."""
+"""A text that a person chose; it must be a printable line."""
 
 Line = Annotated[str, BeforeValidator(_line)]
-"""What a program or a machine said: made a printable line of at most `LONGEST` characters."""
+"""A text from a program or a machine; it is made a printable line of at most `LONGEST`."""

@@ -1,10 +1,10 @@
-"""What a method or a sketch can be set to: a class in its own file, which says all of it once.
+"""The base class of a method's or a sketch's settings; each declares them once, in its own file.
 
     class QuantizeSettings(Settings):
         bits: Annotated[Literal[2, 4, 8], Setting("{} bits", varies=True, amount=True)] = 8
 
-From this follow the keys of a profile's grid, the columns of a row and the words of a label. The
-line in the registry names the class, and the file that it stands in can be imported without torch.
+The keys of a profile's grid, the columns of rows and the words of labels follow from this. The line
+in the registry names the class; importing its file must not need torch.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from rmmbench.spec.strict import Strict
 
 @dataclass(frozen=True)
 class Setting:
-    """What is said of one setting beside its type, range and default.
+    """What a setting has besides its type, range and default.
 
     Attributes:
-        words: How people write it: "{} bits"; empty where a label says it otherwise, or not at all.
-        varies: Whether it is an axis of a grid, which takes several values. Labels always say it,
-            and it is None in a row of what has no such setting. Other settings have one value a
-            grid; labels say it where it is not the default, which is in every row.
+        words: Its text in labels: "{} bits"; empty if labels do not show it, or in another form.
+        varies: Whether it is an axis of a grid, which takes several values. Labels always show such
+            a setting, and rows of methods without it have None. Other settings have one value per
+            grid; labels show them if they are not the default, and all rows have a value.
         amount: Whether it says how much is kept.
-        alone: How people write it behind the method's name, if it is the only amount there.
-        instead_of: The setting that it can be given in place of; a grid must have one of the two.
+        alone: Its text after the method's name, if it is the only amount.
+        instead_of: The setting that it replaces; a grid must have one of the two.
     """
 
     words: str = ""
@@ -36,15 +36,15 @@ class Setting:
 
 
 class Settings(Strict):
-    """Everything that one method or one sketch is set to; as it stands here, nothing.
+    """The settings of one method or sketch; this base class has none.
 
-    Two that have a setting of one name mean the same by it, and say the same of it. A default stays
-    as it is for good: records and keys of cases leave it out.
+    Settings of the same name have the same meaning and declaration everywhere. A default must never
+    change, because records and keys of cases leave it out.
     """
 
     @classmethod
     def declared(cls) -> dict[str, Setting]:
-        """Return what is said of each setting, by name, in the order they stand."""
+        """Return the declaration of each setting by name, in order."""
         return {name: _said(field) for name, field in cls.model_fields.items()}
 
 

@@ -1,6 +1,6 @@
-"""What is done to a model: methods in the order they are written, each with its own settings.
+"""Steps: the methods of a stack in order, each with its own settings.
 
-Methods and sketches are plug-ins: they are found by name, in the registry of their folder.
+Methods and sketches are plug-ins, found by name in the registry of their folder.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ from rmmbench.spec.strict import shown
 
 @dataclass(frozen=True)
 class Step:
-    """One thing of an open set, and what it is set to."""
+    """A method or sketch by name, with its settings."""
 
     name: str
     settings: Settings = Settings()  # noqa: RUF009 -- it is frozen
@@ -27,23 +27,23 @@ class Step:
 
 @dataclass(frozen=True)
 class Of:
-    """Beside the type `Step`: the folder that it is of. In JSON it is a name, or [name, settings].
+    """Annotates the type `Step` with its folder. In JSON a step is a name, or [name, settings].
 
-    Of its settings only those are written that are not left as they are.
+    Settings with their default value are not written.
     """
 
     folder: str
 
     def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
-        """Return how pydantic reads and writes such a step."""
+        """Return pydantic's schema to read and write such a step."""
         written = core_schema.plain_serializer_function_ser_schema(_written)
         return core_schema.no_info_plain_validator_function(self.read, serialization=written)
 
     def read(self, told: Any) -> Step:
-        """Return the step that JSON tells of.
+        """Return a step from JSON.
 
         Raises:
-            ValueError: If it tells of none, or its folder has none such.
+            ValueError: If it is not a step, or the folder has nothing of that name.
         """
         if isinstance(told, Step):
             return told
@@ -59,10 +59,10 @@ class Of:
         return _READ[known]
 
     def taking(self, name: str, given: Mapping[str, Any]) -> Step:
-        """Return the step called `name` with those of some settings that it has; None is none.
+        """Return the step called `name` with its settings among those given; None is the default.
 
         Raises:
-            ValueError: If the folder has none such, or a setting is out of its range.
+            ValueError: If the folder has nothing of that name, or a setting is out of its range.
         """
         kind, own = settings_class(self.folder, name), {}
         for each, field in kind.model_fields.items():
@@ -76,7 +76,7 @@ class Of:
 
 
 _READ: Final[dict[tuple[str, type[Settings], str], Step]] = {}
-"""Steps by what was read: the cases of a long run share few of them."""
+"""Steps that were read; the cases of a long run share a few."""
 
 _MOST_READ: Final = 10_000
 
@@ -87,7 +87,7 @@ def _written(step: Step) -> Any:
 
 
 def settings_class(folder: str, name: str) -> type[Settings]:
-    """Return the class of what something is set to.
+    """Return the class of the settings of a method or sketch.
 
     Raises:
         UnknownNameError: A ValueError, if the folder has nothing of that name.
@@ -97,12 +97,12 @@ def settings_class(folder: str, name: str) -> type[Settings]:
 
 
 def chosen_of(field: FieldInfo) -> Of | None:
-    """Return of which folder a setting chooses something; None for other settings."""
+    """Return the folder of a setting that chooses a method or sketch; None for other settings."""
     return next((each for each in field.metadata if isinstance(each, Of)), None)
 
 
 def chosen(steps: Iterable[Step], folder: str) -> list[Step]:
-    """Return what settings of some steps choose of a folder: the sketches of a stack, say."""
+    """Return what the settings of some steps choose from a folder, such as a stack's sketches."""
     found = []
     for step in steps:
         for name, field in type(step.settings).model_fields.items():
@@ -113,9 +113,9 @@ def chosen(steps: Iterable[Step], folder: str) -> list[Step]:
 
 
 def values(steps: Iterable[Step]) -> dict[str, Any]:
-    """Return every setting of some steps by name, what they choose by its name and its settings.
+    """Return all settings of some steps by name; a chosen sketch is its name and its settings.
 
-    Of several with a setting of one name the last counts that says anything.
+    If several steps have a setting of one name, the last that is not None counts.
     """
     found: dict[str, Any] = {}
     for step in steps:

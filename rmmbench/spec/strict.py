@@ -1,4 +1,4 @@
-"""The base of everything that is read from a file or written to one."""
+"""The base class of all data that is read from files or written to them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +9,13 @@ from rmmbench.spec.printable import printable
 
 
 class Strict(BaseModel):
-    """Fields that are named and no others, never changed, each number one that JSON can hold."""
+    """Data with no unknown fields, frozen, and with finite numbers only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def complaint(fault: Mapping[str, Any]) -> str:
-    """Return " must be so and so, got that" of pydantic's words for one fault."""
+    """Return one of pydantic's faults as " must be …, got …"."""
     if fault["type"] == "value_error":
         message = str(fault["msg"]).removeprefix("Value error, ")
         return f" {message}" if message.startswith("must") else f": {message}"
@@ -33,7 +33,7 @@ def complaint(fault: Mapping[str, Any]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as it may stand in a message; a huge one by its type."""
+    """Return a value as text for a message; of a huge value only the type."""
     try:
         return printable(repr(value), 100)
     except (ValueError, RecursionError):

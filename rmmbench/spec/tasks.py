@@ -1,9 +1,9 @@
-"""Workloads by task: what the paper trains on, and what anyone can without a download, as shapes.
+"""The shapes of tasks: the paper's, and some that need no download.
 
-GLUE's lengths are the longest example of the task after RoBERTa's tokenizer, or the model's limit
-of 512; batch sizes are those of the Fairseq recipe that the paper takes its settings from. The
+The length of a GLUE task is that of its longest example after RoBERTa's tokenizer, or the model's
+limit of 512; its batch size is that of the Fairseq recipe whose settings the paper uses. The
 paper's other data set is OGBN-arxiv. Digits, text and the block model come with the software or
-are made.
+are generated.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Task:
-    """One task as a training workload.
+    """The shape of one task.
 
     Attributes:
-        label: The name as the paper prints it, or would.
-        batch_size: Examples a step; of a graph, which is trained on as a whole, its nodes.
-        seq_len: Padded length, in tokens; None where nothing is a sequence.
+        label: The name in the paper's style.
+        batch_size: Examples per step; for a graph, which is trained on as a whole, its nodes.
+        seq_len: Padded length in tokens; None if there are no sequences.
         num_labels: Classes; 1 is regression.
     """
 

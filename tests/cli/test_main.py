@@ -33,7 +33,7 @@ def refused(monkeypatch, capsys):
     [
         (["tabel"], "No such command 'tabel'. Did you mean 'table'?"),
         (["table"], "Missing argument 'RUN'; see `"),
-        (["table", "x", "--colour"], "no option named '--colour'; see `"),
+        (["table", "x", "--zzz"], "no option named '--zzz'; see `"),
         (["sweep", "x", "--skech", "dct"], "no option named '--skech'; did you mean '--sketch'?"),
         (["sweep", "x", "--bath-size=3"], "named '--bath-size'; did you mean '--batch-size'?"),
         (["verify", "--seed", "many"], "--seed must be whole numbers, got 'many'"),

@@ -107,7 +107,10 @@ def max_batch(folder, monkeypatch, capsys):
         (["--memory", "100KiB"], "memory must be above the 294.0 KiB of mlp:32-256-256-4's own"),
         (["--rho", "1.5"], "--rho must be in (0, 1], got 1.5"),
         (["--seq-len", "ten"], "--seq-len must be whole numbers, got 'ten'"),
-        (["--dtype", "float16"], "--dtype must be one of float32, bfloat16, got 'float16'"),
+        (
+            ["--dtype", "float8"],
+            "--dtype must be one of float32, bfloat16, float16, bfloat16-true, ",
+        ),
         (["--attention", "flash"], "--attention must be one of eager, sdpa, got 'flash'"),
         (["--task", "colla"], "--task: no task named 'colla'; did you mean 'cola'?; choose from:"),
         (["--method", "rrm"], "no method named 'rrm'; did you mean 'rmm'?; choose from: exact"),

@@ -176,7 +176,7 @@ def test_the_first_word_comes_at_once(tmp_path):
         line = running.stderr.readline()
         took = time.monotonic() - begun
         running.kill()
-    assert line == "quick on predict: records go to runs/quick-predict\n"
+    assert line == "quick on predict: records go to runs/quick-predict; loading torch\n"
     # A second on a machine that does nothing else.
     assert took < 5
 

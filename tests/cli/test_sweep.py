@@ -210,7 +210,7 @@ def test_a_sweep_ends_with_its_table(folder, sweep):
     assert "linear:8x8" in out
     lines = error.splitlines()
     assert lines[-1] == ("records: runs/small-predict   figures: rmmbench plot runs/small-predict")
-    assert lines[0] == "small.toml on predict: records go to runs/small-predict"
+    assert lines[0] == "small.toml on predict: records go to runs/small-predict; loading torch"
     assert {line.partition(": ")[0] for line in lines[1:-1]} == {
         f"linear:8x8 {size} {label}" for size in (4, 5) for label in ("exact", "gaussian ρ=0.5")
     }

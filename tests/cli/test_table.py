@@ -1,5 +1,6 @@
 """`rmmbench table`: what it says of a run, and that it fits the page."""
 
+import json
 import sys
 from itertools import count
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from rmmbench.cli import main
 from rmmbench.cli.drawn import print_tables
 from rmmbench.report.tables import tables_of
+from rmmbench.results.counts import Counts
 from rmmbench.results.gradient_error import GradientError
 from rmmbench.units import GIB, MIB
 
@@ -78,6 +80,51 @@ def test_small_memory(cells, make_record):
     """Where no peak reaches 1 GiB and nothing is published, memory is in MiB."""
     seen = cells(make_record(peak=50 * MIB, task=None))
     assert seen["peak MiB"] == ["50.0"]
+
+
+def test_three_numbers_of_memory_are_named(cells, table, make_run, make_record):
+    """Where it is known what is reserved, live and allocated stand beside it, each by its name."""
+    known = make_record(peak=10 * GIB, reserved=11 * GIB, task=None)
+    live = known.memory.model_copy(update={"peak_live_bytes": 9 * GIB})
+    known = known.model_copy(update={"memory": live})
+    old = make_record(peak=8 * GIB, task=None, **GAUSSIAN)
+    seen = cells(known, old)
+    assert seen["live GiB"] == ["9.00", "8.00"]
+    assert seen["allocated GiB"] == ["10.00", "8.00"]
+    assert seen["reserved GiB"] == ["11.00", ""]
+    assert seen["saved"] == ["", "20.0 %"]
+    assert "peak GiB" not in seen
+    said = " ".join(table(make_run(known, old, name="both").path)[1].split())
+    assert said.count("nvidia-smi shows more: the process's CUDA context too, about 0.3 to") == 1
+    assert "nvidia-smi" not in table(make_run(old, name="old").path)[1]
+
+
+def test_counts_are_shown_on_request(table, make_run, make_record):
+    """A table of its own has what was counted beside exact's; programs always have the numbers."""
+    some = Counts(flops=2 * 10**12, moved_bytes=GIB, operator_calls=1_000)
+    more = Counts(flops=3 * 10**12, moved_bytes=2 * GIB, operator_calls=1_500)
+    run = make_run(make_record(counts=some), make_record(counts=more, **GAUSSIAN))
+    assert "TFLOP" not in table(run.path)[1]
+    code, out, _ = table(run.path, "--counts")
+    (line,) = [each.split() for each in out.splitlines() if "TFLOP" in each]
+    assert line[-6:] == ["TFLOP", "exact's", "GiB", "exact's", "calls", "exact's"]
+    rows = [each.split() for each in out.splitlines() if "1,000" in each or "1,500" in each]
+    assert code == 0
+    assert rows == [
+        ["16×103", "exact", "2.00", "1.00", "1,000"],
+        ["gaussian", "0.5", "3.00", "1.500", "2.00", "2.000", "1,500", "1.500"],
+    ]
+    assert "is no time" in " ".join(out.split())
+    steps = json.loads(table(run.path, "--json")[1])[0]["rows"]
+    assert [row["flops"] for row in steps] == [2 * 10**12, 3 * 10**12]
+    assert [row["relative_operator_calls"] for row in steps] == [1.0, 1.5]
+
+
+def test_without_counts_the_request_is_refused(table, make_run, make_record):
+    """It is told where work is counted."""
+    code, _, err = table(make_run(make_record()).path, "--counts")
+    assert code == 2
+    assert "must have counted work to show, and has none; work is counted where memory" in err
 
 
 def test_failures_show_their_outcome(cells, make_record):

@@ -59,6 +59,15 @@ def test_a_model_learns_from_data(trained):
     assert training.samples_per_second == pytest.approx(40 * 32 / training.train_seconds)
 
 
+def test_a_step_of_several_micro_batches(trained):
+    """The Trainer accumulates, clips and updates as the case says; the speed counts all samples."""
+    training, _ = trained(accumulate=2, clip_norm=0.5, update="fused", batch_size=16)
+    assert training.steps == 40
+    assert training.epochs == pytest.approx(40 * 32 / 1347, rel=0.05)
+    assert training.losses[-1].loss < 0.7 * training.losses[0].loss
+    assert training.samples_per_second == pytest.approx(40 * 32 / training.train_seconds)
+
+
 def test_the_last_step_is_logged_and_evaluated(trained):
     """Intervals that do not divide the steps leave nothing out at the end."""
     training, _ = trained(training={"max_steps": 7})
@@ -154,3 +163,4 @@ def test_decay_needs_the_optimizer_that_has_it(trained):
 def test_the_last_batch_of_an_epoch_may_be_short(steps, samples):
     """Ten samples in batches of four are three steps."""
     assert _samples(steps, size=10, batch_size=4) == samples
+    assert _samples(steps, size=10, batch_size=2, accumulate=2) == samples

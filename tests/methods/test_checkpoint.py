@@ -11,7 +11,8 @@ from rmmbench import methods, models
 from rmmbench.errors import UsageError
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.predict import predict_memory
-from rmmbench.measures.step import AUTOCAST, TrainingStep, autocast, make_optimizer
+from rmmbench.measures.optimizers import make_optimizer
+from rmmbench.measures.step import AUTOCAST, TrainingStep, autocast
 from rmmbench.methods import _products
 from rmmbench.methods._blocks import repeated_blocks
 from rmmbench.nn import manual_seed, ops

@@ -10,7 +10,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from rmmbench import methods, models
 from rmmbench.measures.memory.predict import predict_memory
-from rmmbench.measures.step import TrainingStep, make_optimizer
+from rmmbench.measures.optimizers import make_optimizer
+from rmmbench.measures.step import TrainingStep
 from rmmbench.methods.checkpoint_attention import NAME
 from rmmbench.spec.case import Case
 

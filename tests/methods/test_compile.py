@@ -14,7 +14,8 @@ from torch._dynamo.utils import counters
 import rmmbench
 from rmmbench import methods
 from rmmbench.measures.memory.cpu import measure_cpu_memory
-from rmmbench.measures.step import TrainingStep, make_optimizer
+from rmmbench.measures.optimizers import make_optimizer
+from rmmbench.measures.step import TrainingStep
 from rmmbench.spec.case import Case
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,7 +8,8 @@ from transformers.pytorch_utils import Conv1D
 import rmmbench
 from rmmbench import methods, models, sketches
 from rmmbench.measures.memory.predict import predict_memory
-from rmmbench.measures.step import TrainingStep, make_optimizer
+from rmmbench.measures.optimizers import make_optimizer
+from rmmbench.measures.step import TrainingStep
 from rmmbench.methods._projected import Projected
 from rmmbench.nn.compressed import compressed_linear
 from rmmbench.nn.compressed_layers import CompressedLinear

@@ -13,7 +13,8 @@ from transformers import activations
 from rmmbench import methods, models
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.predict import predict_memory
-from rmmbench.measures.step import TrainingStep, make_optimizer
+from rmmbench.measures.optimizers import make_optimizer
+from rmmbench.measures.step import TrainingStep
 from rmmbench.methods import _fewbit
 from rmmbench.methods._fewbit import FewBit
 from rmmbench.methods._piecewise import CELLS, best_steps

@@ -11,7 +11,8 @@ from rmmbench import methods, models
 from rmmbench.measures.gradient.error import measure_gradient_error
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.predict import predict_memory
-from rmmbench.measures.step import TrainingStep, make_optimizer
+from rmmbench.measures.optimizers import make_optimizer
+from rmmbench.measures.step import TrainingStep
 from rmmbench.methods._subtokens import mean_direction
 from rmmbench.nn.compressed_layers import CompressedConv1D, CompressedLinear
 from rmmbench.spec.case import Case

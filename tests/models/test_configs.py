@@ -3,8 +3,8 @@
 import pytest
 
 from rmmbench import models
+from rmmbench.fakes.mode import fake_tensors
 from rmmbench.models import _configs
-from rmmbench.nn.fakes import fake_tensors
 from rmmbench.spec.case import Case
 
 SMALL = "llama:hidden_size=64,intermediate_size=96,num_hidden_layers=1,num_attention_heads=4"

@@ -12,6 +12,7 @@ from rmmbench.report.labels import (
     setting,
 )
 from rmmbench.results.tidy import CELL, kind_columns, read_rows, setting_columns
+from rmmbench.units import GIB
 
 
 @pytest.fixture
@@ -38,6 +39,13 @@ def row(make_record):
          "linear:8x4 · 4096 rows · float32 · adam · seed 0"),
         ({"model": "linear:8x4", "task": None, "seq_len": None, "batch_size": 4096},
          ("model", "batch_size"), "linear:8x4 · 4096 rows"),
+        ({"update": "in-backward"}, ("model", "update"),
+         "roberta-tiny · in-backward update"),
+        ({"accumulate": 4, "clip_norm": 0.5, "zeroed_gradients": True}, CELL,
+         "roberta-tiny · MRPC · 16×103 · float32 · adam · eager attention · 4 micro-batches · "
+         "gradients kept as zeros · clipped to 0.5 · seed 0"),
+        ({}, ("accumulate",), "1 micro-batch"),
+        ({}, ("accumulate", "update"), ""),
     ],
 )  # fmt: skip
 def test_place(row, settings, columns, text):
@@ -113,7 +121,8 @@ def test_provenance(row, make_record, devices, text):
     case = row(memory_device=devices[0], time_device=devices[1])
     environment = make_record().environment.model_copy(update={"gpu": "H200"})
     said = provenance([case], environment, "inputs and labels are random")
-    assert said == f"{text} Inputs and labels are random."
+    held = "Predicted memory is what a CPU would hold. " if "predict" in devices else ""
+    assert said == f"{text} {held}Inputs and labels are random."
 
 
 @pytest.mark.parametrize(
@@ -129,14 +138,24 @@ def test_provenance_of_training(row, make_record, devices, text):
     case = row(memory_device=devices[0], time_device=devices[1])
     environment = make_record().environment.model_copy(update={"gpu": "H200"})
     said = provenance([case], environment, "texts are cut", ["training", "memory"])
-    assert said == f"{text} Texts are cut."
+    held = "Predicted memory is what a CPU would hold. " if "predict" in devices else ""
+    assert said == f"{text} {held}Texts are cut."
 
 
 def test_provenance_of_what_is_shown(row, make_record):
     """What is not shown is not spoken of, and every dtype is."""
     rows = [row(time_device="cpu"), row(dtype="bfloat16")]
     said = provenance(rows, make_record().environment, "", ["memory"])
-    assert said == "Memory predicted on fake tensors with torch 2.13.0+cpu, bfloat16, float32."
+    how = "Memory predicted on fake tensors with torch 2.13.0+cpu, bfloat16, float32."
+    assert said == f"{how} Predicted memory is what a CPU would hold."
+
+
+def test_provenance_of_what_a_gpu_would_hold(row, make_record):
+    """Only memory that was predicted as a CPU holds it says so, and only where there is some."""
+    about = (make_record().environment, "", ["memory"])
+    assert "CPU would hold" not in provenance([row(reserved=11 * GIB)], *about)
+    assert "CPU would hold" not in provenance([row(outcome="out_of_memory")], *about)
+    assert "CPU would hold" not in provenance([row(memory_device="cpu")], *about)
 
 
 def test_settings_tell_all(row):

@@ -2,9 +2,10 @@
 
 import pytest
 
-from rmmbench.report.papers_rows import find, matches, relative_throughput, saving, sources
+from rmmbench.report.papers_rows import find, matches, peak, relative_throughput, saving, sources
 from rmmbench.results.tidy import read_rows
 from rmmbench.spec.profile import Profile
+from rmmbench.spec.published import Published
 
 ROWS = [
     {
@@ -140,3 +141,32 @@ def test_relative_throughput(profile, row):
 def test_sources(profile):
     """Each source is named once."""
     assert sources(profile) == "Table 3, left; Table 3, right"
+
+
+@pytest.mark.parametrize(
+    ("of", "context", "expected"),
+    [("allocated", None, 100), ("reserved", None, 120), ("nvidia-smi", 30, 150)],
+)
+def test_a_published_peak_meets_the_figure_that_it_is_of(
+    make_record, profile, of, context, expected
+):
+    """What was allocated stands beside what is allocated; nvidia-smi has the context in it."""
+    record = make_record()
+    memory = record.memory.model_copy(update={"peak_allocated_bytes": 100, "reserved_bytes": 120})
+    found = read_rows([record.model_copy(update={"memory": memory})])[0]
+    printed = {"model": "roberta-tiny", "peak_bytes": 99, "peak_of": of, "context_bytes": context}
+    rows = [{"model": "roberta-tiny", "optimizer": "sgd", "peak_bytes": 1, "source": "x"}]
+    changes = {"published": [*rows, printed | {"source": "y"}]}
+    changed = Profile.model_validate(profile.model_dump() | changes)
+    told, here = peak(changed, found)
+    assert (told.peak_bytes, here) == (99, expected)
+    nothing_reserved = found | {"reserved_bytes": None}
+    assert (peak(changed, nothing_reserved) is None) == (of != "allocated")
+
+
+@pytest.mark.parametrize(("of", "context"), [("nvidia-smi", None), ("reserved", 5)])
+def test_a_context_belongs_to_nvidia_smi(of, context):
+    """What nvidia-smi shows can be compared only if its context is known."""
+    told = {"model": "mlp", "peak_bytes": 1, "peak_of": of, "context_bytes": context, "source": "x"}
+    with pytest.raises(ValueError, match=r"context_bytes must be given for peak_of = 'nvidia-smi'"):
+        Published.model_validate(told)

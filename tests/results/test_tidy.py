@@ -13,6 +13,7 @@ from rmmbench.results.tidy import (
     setting_columns,
     shared,
     telling,
+    telling_places,
 )
 from rmmbench.units import GIB
 
@@ -80,6 +81,11 @@ def test_the_last_record_counts(make_record):
     [
         {"seed": 1},
         {"dtype": "bfloat16"},
+        {"accumulate": 2},
+        {"drop_gradients": "before-forward"},
+        {"zeroed_gradients": True},
+        {"clip_norm": 1.0},
+        {"update": "fused"},
         {"method": "rmm", "sketch": "dct", "proj_dim": 8},
         {"method": "rmm", "sketch": "dct", "rho": 0.5, "min_proj_dim": 2},
         {"method": "rmm", "sketch": "dct", "rho": 0.5, "max_proj_dim": 2},
@@ -104,6 +110,14 @@ def test_telling_is_short(make_record):
     )
     assert telling(rows, CELL) == ["model", "task"]
     assert telling(rows[:1], CELL) == []
+
+
+def test_what_a_step_is_is_told_where_it_differs(make_record):
+    """Rows that something else tells apart still say how their steps differ."""
+    rows = read_rows([make_record(), make_record(model="mlp", task=None, accumulate=4)])
+    assert telling(rows, CELL) == ["model"]
+    assert telling_places(rows, CELL) == ["model", "accumulate"]
+    assert telling_places(rows, ["model"]) == ["model"]
 
 
 def test_differing_is_all_that_differs(make_record):

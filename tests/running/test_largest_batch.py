@@ -25,7 +25,7 @@ from rmmbench.units import MIB
 LIMIT = 10_000
 
 
-def memory(peak, resting=1_000, saved=0):
+def memory(peak, resting=1_000, saved=0, reserved=None):
     """Return the memory of a step."""
     return Memory(
         device="predict",
@@ -33,6 +33,7 @@ def memory(peak, resting=1_000, saved=0):
         cold_peak_allocated_bytes=peak,
         resting_bytes=resting,
         saved_bytes=saved,
+        reserved_bytes=reserved,
     )
 
 
@@ -49,10 +50,22 @@ PAIR = [ALONE, limited(method="rmm", sketch="oporp", rho=0.5)]
 class Known:
     """A launcher that knows each batch's peak, and can be interrupted; it launches nothing."""
 
-    def __init__(self, make_record, peak, outcomes=None, *, saved=lambda case: 0, patience=10**9):
-        """Answer by `peak` and `saved`, functions of the case; `outcomes` go before, by method."""
+    def __init__(
+        self,
+        make_record,
+        peak,
+        outcomes=None,
+        *,
+        saved=lambda case: 0,
+        reserved=lambda case: None,
+        patience=10**9,
+    ):
+        """Answer by `peak`, `saved` and `reserved`, functions of the case.
+
+        What `outcomes` have by method goes before.
+        """
         self.make_record, self.outcomes = make_record, outcomes or {}
-        self.peak, self.saved = peak, saved
+        self.peak, self.saved, self.reserved = peak, saved, reserved
         self.patience = patience
         self.launched = []
 
@@ -70,8 +83,8 @@ class Known:
         outcome = self.outcomes.get((case.method, case.memory_device))
         if case.memory_device is None or outcome is not None:
             return record.model_copy(update={"outcome": outcome or "ok"})
-        used = memory(self.peak(case), saved=self.saved(case))
-        fits = used.peak_allocated_bytes <= LIMIT
+        used = memory(self.peak(case), saved=self.saved(case), reserved=self.reserved(case))
+        fits = used.needed_bytes <= LIMIT
         outcome = "ok" if fits else "out_of_memory"
         return record.model_copy(update={"outcome": outcome, "memory": used})
 
@@ -171,6 +184,45 @@ def test_an_estimate_of_flat_peaks_is_by_what_is_saved():
     """Where the optimizer's part is the peak of both, what autograd keeps tells how far to go."""
     memories = {size: memory(3_000, saved=90 * size) for size in (8, 9)}
     assert estimate(memories, LIMIT) == 100
+
+
+def test_an_estimate_leaves_room_for_what_is_reserved_beyond():
+    """The line is through what is allocated; the limit holds what the allocator reserves too."""
+    memories = {10: memory(3_000, reserved=4_000), 20: memory(4_000, reserved=5_000)}
+    assert estimate(memories, LIMIT) == 70
+    assert estimate({10: memory(2_800, reserved=4_600)}, LIMIT) == 40
+
+
+def test_what_is_reserved_in_steps_is_searched_as_well(make_record, make_run):
+    """Blocks of any size, a part that comes and goes: the batch that is found fits, one more not.
+
+    Where more samples never reserve less, none larger fits either. Few probes are enough.
+    """
+    numbers = random.Random(0)
+    places = range(60)
+    fixed = [numbers.randint(1_000, 6_000) for _ in places]
+    each = [2 ** numbers.uniform(1, 9) for _ in places]
+    block = [numbers.choice((20, 200, 1_500)) for _ in places]
+    uneven = [numbers.choice((0, 0, 150, 600)) for _ in places]
+
+    def peak(case):
+        return int(fixed[case.seed] + each[case.seed] * case.batch_size)
+
+    def reserved(case):
+        jitter = random.Random(case.batch_size).random() * uneven[case.seed]
+        return -int(-(peak(case) + jitter) // block[case.seed]) * block[case.seed]
+
+    cases = [limited(seed=number) for number in places]
+    lines = searched(make_run(), cases, Known(make_record, peak, reserved=reserved))
+    for number, line in enumerate(lines):
+        assert line.fails == line.fits + 1
+        assert line.fits == 0 or reserved(line.at(line.fits)) <= LIMIT
+        assert reserved(line.at(line.fails)) > LIMIT
+        if not uneven[number]:
+            larger = range(line.fails, 2 * line.fails + 10)
+            assert all(reserved(line.at(size)) > LIMIT for size in larger)
+    assert sum(len(line.known) for line in lines) <= 7 * len(lines)
+    assert max(len(line.known) for line in lines) <= 20
 
 
 def test_few_predictions_are_enough(make_record, make_run):
@@ -292,7 +344,8 @@ def test_measured_on_the_cpu_the_next_batch_does_not_fit(make_run, environment):
     line = searched(run, [case], launcher)[0]
     assert line.trouble is None
     assert line.fails == line.fits + 1 > 2
-    assert line.peak_bytes(line.fits) <= limit < line.peak_bytes(line.fails)
+    fitting, failing = (line.memory(size).needed_bytes for size in (line.fits, line.fails))
+    assert fitting <= limit < failing
     assert {record.memory.device for record in line.known.values()} == {"cpu"}
 
 

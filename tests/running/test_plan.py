@@ -46,7 +46,7 @@ def test_devices_are_those_that_are_here(environment, device, without, with_gpu)
 def test_cuda_without_a_gpu_is_told(environment, cuda, what):
     """A GPU that is asked for and not here is one line, with why and what else there is."""
     here = environment.model_copy(update={"cuda": cuda})
-    expected = f"--device cuda needs a GPU, and {what}; use predict, cpu or auto"
+    expected = f"device cuda needs a GPU, and {what}; use predict, cpu or auto"
     assert refused(lambda: resolve("cuda", here)) == expected
 
 

@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from rmmbench.kernels import launch
+from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.time.processors import ProcessorWatch
 from rmmbench.methods import rmm
-from rmmbench.running import worker
+from rmmbench.running import predicting, worker
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.spec.case import Case
+from rmmbench.units import MIB
 
 RMM = {"method": "rmm", "sketch": "oporp", "rho": 0.5}
 
@@ -152,19 +154,15 @@ def test_a_factory_that_names_no_device_is_moved_with_its_batch(tmp_path, monkey
     assert {each.device.type for each in step.model.parameters()} == {"meta"}
 
 
-@pytest.mark.parametrize(
-    ("settings", "warning"),
-    [
-        ({"attention": "sdpa"}, "attention 'sdpa' is predicted as PyTorch computes it without"),
-        ({"dtype": "bfloat16"}, "autocast is predicted with the CPU's list of operators"),
-    ],
-)
-def test_a_doubtful_prediction_says_so(measured, settings, warning):
-    """Where a GPU may differ from the prediction there is a warning with what to do."""
-    record, _ = measured(memory_device="predict", **settings)
-    (told,) = record.warnings
-    assert told.startswith(warning)
-    assert "measure on --device cuda" in told
+def test_where_there_can_be_no_fake_gpu_the_record_says_so(measured, monkeypatch):
+    """A torch without the private names: memory is the CPU's, and a warning says how far off."""
+    monkeypatch.setattr(predicting, "why_no_fake_gpu", lambda: "torch 9.9 has no torch._C.x")
+    record, _ = measured(memory_device="predict", gpu="a100")
+    (warning,) = record.warnings
+    assert "torch 9.9 has no torch._C.x" in warning
+    assert "11 % less" in warning
+    assert (record.memory.reserved_bytes, record.counts) == (None, None)
+    assert record.memory.peak_live_bytes == record.memory.peak_allocated_bytes
 
 
 def test_a_model_that_cannot_be_predicted_is_an_error(measured, tmp_path, monkeypatch):
@@ -213,7 +211,7 @@ def test_other_programs_are_in_the_record_of_times(measured, monkeypatch):
 @pytest.mark.parametrize(("error", "warned"), [(MemoryError("full"), 0), (OSError("gone"), 1)])
 def test_a_timeline_that_fails_costs_only_itself(measured, monkeypatch, error, warned):
     """Memory and times stand, and what failed is missing with its reason; a fault is warned of."""
-    monkeypatch.setattr(worker, "follow_memory", failing(error))
+    monkeypatch.setattr(worker, "follow_predicted", failing(error))
     settings = {"memory_device": "predict", "time_device": "cpu", "timeline": {"epoch_steps": 2}}
     record, _ = measured(**settings)
     assert (record.outcome, record.timeline) == ("ok", None)
@@ -221,6 +219,21 @@ def test_a_timeline_that_fails_costs_only_itself(measured, monkeypatch, error, w
     assert len([text for text in record.warnings if "timeline could not" in text]) == warned
     assert record.memory is not None
     assert record.timing is not None
+
+
+def test_a_limit_is_held_against_what_is_reserved(measured, monkeypatch):
+    """A step whose tensors fit, but not what the allocator reserves for them, is out of memory."""
+
+    def reserving(build):
+        return predict_memory(build).model_copy(update={"reserved_bytes": 30 * MIB})
+
+    monkeypatch.setattr(predicting, "predict_memory", reserving)
+    asked = {"memory_device": "predict", "time_device": None}
+    record, _ = measured(**asked, memory_limit_bytes=29 * MIB)
+    why = "a step takes 30.0 MiB reserved, more than the limit of 29.0 MiB"
+    assert (record.outcome, record.reason) == ("out_of_memory", why)
+    assert record.memory.peak_allocated_bytes < 29 * MIB
+    assert measured(**asked, memory_limit_bytes=30 * MIB)[0].outcome == "ok"
 
 
 def test_times_that_do_not_fit_cost_no_memory(measured, monkeypatch):
@@ -296,6 +309,17 @@ def test_memory_that_cannot_be_predicted_is_measured_where_time_is(measured, mon
     assert record.warnings == ("memory is measured on the CPU: is not to be predicted",)
     record, _ = measured(memory_device="predict", **RMM)
     assert (record.outcome, record.reason) == ("skipped", "is not to be predicted")
+
+
+def test_a_kernel_that_a_cpu_lacks_is_predicted_and_not_timed(measured):
+    """Where memory is predicted the kernel counts; its times are missing, and say why."""
+    settings = {"memory_device": "predict", "time_device": "cpu", "attention": "sdpa"}
+    settings |= {"model": "decoder:1x64", "seq_len": 16, "batch_size": 2}
+    record, _ = measured(**settings, attention_kernel="cudnn")
+    assert record.outcome == "ok", record.reason
+    assert record.memory is not None
+    assert record.timing is None
+    assert record.missing["timing"] == "a CPU has no attention kernel 'cudnn'; take flash or math"
 
 
 def test_within_a_limit_exact_takes_no_turns(measured):

@@ -113,7 +113,14 @@ OTHERS = {
     "dtype": "bfloat16",
     "optimizer": "sgd",
     "attention": "sdpa",
+    "attention_kernel": "math",
+    "accumulate": 4,
+    "drop_gradients": "before-forward",
+    "zeroed_gradients": True,
+    "clip_norm": 1.0,
+    "update": "fused",
     "memory_device": "cpu",
+    "gpu": "h100",
     "time_device": "cpu",
     "projection_device": "cpu",
     "seed": 1,
@@ -151,9 +158,10 @@ def test_everything_of_a_case_is_tried():
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_field_is_in_the_key_and_the_cell(name):
     """Cases that differ in anything have different keys, and stand in different cells."""
-    other = Case.model_validate(SETTINGS | {name: OTHERS[name]})
-    assert other.key != CASE.key
-    assert other.cell != CASE.cell
+    beside = SETTINGS | ({"attention": "sdpa"} if name == "attention_kernel" else {})
+    one, other = (Case.model_validate(beside | more) for more in ({}, {name: OTHERS[name]}))
+    assert other.key != one.key
+    assert other.cell != one.cell
     assert other.as_exact().cell == other.cell
 
 
@@ -236,3 +244,48 @@ def test_a_cell_is_named_after_its_exact_case():
     for changes in ({}, {"seed": 3}, {"share": False}, {"rho": 0.1, "block_rows": 2}):
         case = Case.model_validate(SETTINGS | changes)
         assert case.cell == case.as_exact().key == case.as_exact().cell
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"attention_kernel": "flash"}, "attention_kernel must be with attention 'sdpa'"),
+        ({"update": "in-backward", "clip_norm": 1.0}, "must be without clip_norm, got clip_norm 1"),
+        ({"update": "in-backward", "accumulate": 2}, "must be without accumulate, got accumulate"),
+        ({"update": "in-backward", "dtype": "float16"}, "without the scaled loss of dtype"),
+        ({"update": "in-backward", "zeroed_gradients": True}, "must be without zeroed_gradients"),
+        (
+            {"update": "in-backward", "drop_gradients": "before-forward"},
+            "must be without drop_gradients, got 'before-forward'",
+        ),
+        ({"update": "fused", "optimizer": "adafactor"}, "adam, adamw or sgd, got 'adafactor'"),
+        ({"training": {}, "zeroed_gradients": True}, "leave zeroed_gradients out"),
+        ({"training": {}, "drop_gradients": "before-forward"}, "got drop_gradients 'before-for"),
+        ({"training": {}, "update": "single"}, "got update 'single'"),
+        ({"training": {}, "update": "fused", "optimizer": "sgd"}, "has no fused sgd"),
+        ({"training": {}, "optimizer": "adafactor"}, "has an Adafactor of its own"),
+        ({"training": {}, "dtype": "bfloat16-true"}, "take 'bfloat16'"),
+        ({"training": {"max_grad_norm": 2.0}, "clip_norm": 1.0}, "got 1 and 2; leave one out"),
+        ({"training": {"watch": ["a"]}, "accumulate": 2}, "watch must be without accumulate"),
+        ({"accumulate": 0}, "greater than or equal to 1"),
+        ({"clip_norm": 0.0}, "greater than 0"),
+        ({"update": "sometimes"}, "'foreach', 'fused', 'single' or 'in-backward'"),
+    ],
+)
+def test_a_step_does_not_contradict_itself(said, message):
+    """What a step cannot be is refused in words that say which part of it is in the way."""
+    with pytest.raises(ValidationError, match=message):
+        Case.model_validate({"model": "mlp", "batch_size": 4} | said)
+
+
+def test_the_title_says_how_a_step_differs():
+    """Cases whose steps differ have different titles; a usual step says nothing of itself."""
+    case = Case(model="mlp", batch_size=4, accumulate=3, update="fused")
+    assert case.title == "mlp 4 accumulate=3 update=fused exact"
+    assert Case(model="mlp", batch_size=4).title == "mlp 4 exact"
+
+
+def test_a_step_reads_all_its_micro_batches():
+    """The samples of a step are those of a batch, as often as gradients are accumulated."""
+    assert CASE.samples == CASE.batch_size
+    assert Case(model="mlp", batch_size=4, accumulate=3).samples == 12

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from rmmbench.errors import Exit, ProfileError, UnknownNameError, UsageError
+from rmmbench.errors import ArgumentError, Exit, ProfileError, UnknownNameError, UsageError
 from rmmbench.spec import profile
 from rmmbench.spec.profile import Profile
 
@@ -370,13 +370,15 @@ def test_a_rate_from_the_command_line_goes_before_a_fixed_size():
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        ({"rho": (1.5,)}, "--rho must be in (0, 1], got 1.5"),
-        ({"rho": (float("nan"),)}, "--rho must be a finite number, got nan"),
-        ({"batch_size": (0,)}, "--batch-size must be at least 1, got 0"),
+        ({"rho": (1.5,)}, "rho must be in (0, 1], got 1.5"),
+        ({"rho": (float("nan"),)}, "rho must be a finite number, got nan"),
+        ({"batch_size": (0,)}, "batch_size must be at least 1, got 0"),
     ],
 )
-def test_a_wrong_flag_is_told_as_one(axes, message):
-    """The error names the flag and not a file."""
-    with pytest.raises(UsageError) as caught:
+def test_a_wrong_value_names_its_argument(axes, message):
+    """The error names the argument, on the command line the option, and not a file."""
+    with pytest.raises(ArgumentError) as caught:
         grid().overridden(axes)
     assert str(caught.value) == message
+    option = "--" + message.replace("_", "-", 1)
+    assert caught.value.on_command_line == option

@@ -48,14 +48,14 @@ def measure_gradient_error(
 def _weight_gradients(step: TrainingStep, seed: int) -> Iterator[Tensor]:
     """Yield the gradients of all parameters of two or more dimensions, each moved to the host."""
     torch.manual_seed(seed)
-    step.forward().backward()  # type: ignore[no-untyped-call]
+    step.find_gradients()
     try:
         for weight in step.model.parameters():
             if weight.dim() > 1 and weight.grad is not None:
                 yield weight.grad.detach().to("cpu", torch.float32)
                 weight.grad = None
     finally:
-        step.drop_gradients()
+        step.forget_gradients()
 
 
 def _added(drawn: Iterator[Tensor], exact: list[Tensor], sums: list[Tensor]) -> Iterator[Tensor]:

@@ -1,6 +1,6 @@
 """Counts live bytes by category at every moment of a training step."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_iter
 
 from rmmbench.fakes.device import FakeGPU
+from rmmbench.measures.optimizers import InBackward
 from rmmbench.nn import ops
 from rmmbench.nn.analysis.live import LiveBytes
 from rmmbench.results.timeline import CATEGORIES, Category, Phase
@@ -78,6 +79,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         phase: Of the step that runs.
         operators: How many have run since the step began.
         moments: Every moment since the step began.
+        before_operator: Called before each operator; may begin a phase.
     """
 
     def __init__(self, device_type: str | None = None, gpu: FakeGPU | None = None) -> None:
@@ -87,6 +89,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         self.phase: Phase = "forward"
         self.operators = 0
         self.moments: list[Moment] = []
+        self.before_operator: Callable[[], None] = lambda: None
         self._storages: dict[int, _Storage] = {}
         self._is_aside = False
 
@@ -100,6 +103,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         """Run the operator, count what it made, and note the moment."""
         if self._is_aside or func.namespace in NO_WORK:
             return super().__torch_dispatch__(func, types, args, kwargs)
+        self.before_operator()
         self.operators += 1
         result = super().__torch_dispatch__(func, types, args, kwargs)
         if func in ops.OPERATORS:
@@ -138,7 +142,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
                 new.append((storage.birth, storage.size_bytes))
         return new
 
-    def give_state(self, optimizer: Optimizer) -> None:
+    def give_state(self, optimizer: Optimizer | InBackward) -> None:
         """Put an optimizer's state into its category, also in the moments since it was made."""
         new = self.give(tree_iter(list(optimizer.state.values())), "optimizer")
         # Which tensors are the optimizer's is known only after the step.

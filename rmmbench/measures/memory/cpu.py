@@ -8,8 +8,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from rmmbench.measures.memory.garbage import no_garbage_goes
+from rmmbench.measures.memory.kept import most_held
 from rmmbench.measures.memory.saved import saved_inputs
 from rmmbench.measures.step import Prepare
+from rmmbench.measures.whole_step import WholeStep
 from rmmbench.results.record import Memory
 
 _PHASES = ("rmmbench::cold", "rmmbench::first", "rmmbench::second", "rmmbench::forward")
@@ -44,9 +46,12 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
             with record_function(phase):
                 step()
         gc.collect()
+        # Events tell when memory goes, but not what holds it, so that a whole step asks autograd.
+        whole = most_held(step) if isinstance(step, WholeStep) else None
+        gc.collect()
         with saved_inputs(step.batch) as saved, record_function(_PHASES[3]):
-            loss = step.forward()
-        loss_bytes = loss.untyped_storage().nbytes()
+            loss = step.forward() if whole is None else torch.empty(0)
+        loss_bytes, warnings = loss.untyped_storage().nbytes(), step.warnings()
         del loss, step
     tree = profiler.profiler.kineto_results.experimental_event_tree()
     events, phases = _events(tree)
@@ -59,9 +64,9 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         peak_allocated_bytes=max(peaks[1:]),
         cold_peak_allocated_bytes=peaks[0],
         resting_bytes=sum(event.size_bytes for event in events if event.nanoseconds < start),
-        saved_bytes=max(0, held - loss_bytes + saved.total_bytes()),
+        saved_bytes=max(0, held - loss_bytes + saved.total_bytes()) if whole is None else whole,
     )
-    return memory, disagreement(peaks[1], peaks[2])
+    return memory, warnings + disagreement(peaks[1], peaks[2])
 
 
 def disagreement(first: int, second: int) -> list[str]:

@@ -7,7 +7,7 @@ import torch
 
 from rmmbench.measures.memory.cpu import disagreement
 from rmmbench.measures.memory.garbage import no_garbage_goes
-from rmmbench.measures.memory.saved import saved_inputs
+from rmmbench.measures.memory.kept import kept_bytes
 from rmmbench.measures.step import Prepare, TrainingStep
 from rmmbench.results.record import Memory
 
@@ -33,22 +33,22 @@ def measure_cuda_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
     gc.collect()
     resting = torch.cuda.memory_allocated()
     retries = torch.cuda.memory_stats()["num_alloc_retries"]
-    with saved_inputs(step.batch) as saved:
-        loss = step.forward()
-    torch.cuda.synchronize()
-    held = torch.cuda.memory_allocated() - resting - _LOSS_BYTES
-    del loss
     memory = Memory(
         device="cuda",
         peak_live_bytes=max(peaks.live for peaks in warm),
         peak_allocated_bytes=max(allocated),
         cold_peak_allocated_bytes=cold.allocated,
         resting_bytes=resting,
-        saved_bytes=max(0, held + saved.total_bytes()),
+        saved_bytes=kept_bytes(step, _allocated, _LOSS_BYTES),
         reserved_bytes=max(peaks.reserved for peaks in (cold, *warm)),
         alloc_retries=retries,
     )
-    return memory, disagreement(*allocated)
+    return memory, step.warnings() + disagreement(*allocated)
+
+
+def _allocated() -> int:
+    torch.cuda.synchronize()
+    return torch.cuda.memory_allocated()
 
 
 class _Peaks(NamedTuple):

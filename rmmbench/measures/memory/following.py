@@ -8,17 +8,18 @@ else that is neither kept for the backward pass nor part of parameters or optimi
 import functools
 import gc
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from rmmbench.measures.memory.categories import LiveByCategory, Moment
 from rmmbench.measures.memory.garbage import no_garbage_goes
+from rmmbench.measures.memory.phases import watched
 from rmmbench.measures.memory.predict import PrepareOn, followed
 from rmmbench.measures.step import Prepare, TrainingStep, tensors_of
 from rmmbench.results.timeline import CATEGORIES, PHASES, StepPeak, Timeline, TimePoint
@@ -85,23 +86,32 @@ def follow_predicted(prepare: PrepareOn, settings: TimelineSettings, gpu: GPU | 
 def thinned(moments: Sequence[Moment], most: int) -> list[Moment]:
     """Return at most `most` of the moments, in order.
 
-    They include each phase's first and last moment, and the highest of all. The phases share the
-    rest evenly; a phase with more moments than its share is cut into stretches, and keeps the
-    lowest and the highest moment of each stretch.
+    They include each phase's first and last moment, and the highest of all; a phase that returns
+    with each micro-batch is several. The phases share the rest evenly; a phase with more moments
+    than its share is cut into stretches, and keeps the lowest and the highest moment of each.
 
     Args:
         moments: Of one step.
         most: At least 10.
     """
-    phases = [[i for i, each in enumerate(moments) if each.phase == phase] for phase in PHASES]
+    phases = _stretches(moments, most // 4)
     kept = {end for places in phases for end in (*places[:1], *places[-1:])}
     kept.add(max(range(len(moments)), key=lambda i: moments[i].total))
     room = max(len(places) for places in phases)
     if len(moments) > most:
-        room = (most - len(kept)) // len(PHASES)
+        room = (most - len(kept)) // len(phases)
     for places in phases:
         kept |= set(_extremes(moments, places, room))
     return [moments[i] for i in sorted(kept)]
+
+
+def _stretches(moments: Sequence[Moment], most: int) -> list[list[int]]:
+    """Return the places of each phase, again for each time it returns unless that is too often."""
+    numbered = itertools.groupby(enumerate(moments), lambda each: each[1].phase)
+    returning = [[i for i, _ in run] for _, run in numbered]
+    if len(returning) <= max(most, len(PHASES)):
+        return returning
+    return [[i for i, each in enumerate(moments) if each.phase == phase] for phase in PHASES]
 
 
 def _extremes(moments: Sequence[Moment], places: Sequence[int], room: int) -> Iterator[int]:
@@ -124,18 +134,19 @@ def _follow(
     snapshot: Path | None,
 ) -> Timeline:
     step = prepare()
-    _watch(step, count)
     points: tuple[TimePoint, ...] = ()
     epoch: list[StepPeak] = []
     operators = 0
-    for _ in itertools.islice(_with_batches(step, count, device, batches), settings.epoch_steps):
-        is_followed = len(epoch) + 1 == FOLLOWED
-        with _history(snapshot if is_followed else None):
-            _run(step, count)
-        epoch.append(_peak(len(epoch) + 1, step, count))
-        if is_followed:
-            operators = count.operators
-            points = tuple(_point(each) for each in thinned(count.moments, settings.max_points))
+    with watched(step, count) as end:
+        steps = _with_batches(step, count, device, batches)
+        for _ in itertools.islice(steps, settings.epoch_steps):
+            is_followed = len(epoch) + 1 == FOLLOWED
+            with _history(snapshot if is_followed else None):
+                _run(step, count, end)
+            epoch.append(_peak(len(epoch) + 1, step, count))
+            if is_followed:
+                operators = count.operators
+                points = tuple(_point(each) for each in thinned(count.moments, settings.max_points))
     if not points:
         raise ValueError("batches must hold at least one batch, got none; leave them out instead")
     return Timeline(
@@ -147,29 +158,14 @@ def _follow(
     )
 
 
-def _watch(step: TrainingStep, count: LiveByCategory) -> None:
-    """Tell `count` the category of the step's tensors, and when each phase begins."""
-    count.count(tensors_of(step.batch))
-    count.give((*step.model.parameters(), *step.model.buffers()), "parameters")
-
-    def give_gradient(parameter: nn.Parameter) -> None:
-        count.give([parameter.grad], "gradients")
-
-    trained = [each for each in step.model.parameters() if each.requires_grad]
-    for parameter in trained:
-        parameter.register_post_accumulate_grad_hook(give_gradient)  # type: ignore[no-untyped-call]
-    step.model.register_forward_hook(lambda *_: count.enter("backward"))
-    step.optimizer.register_step_pre_hook(lambda *_: count.enter("optimizer"))
-
-
-def _run(step: TrainingStep, count: LiveByCategory) -> None:
-    """Do one training step, and note every moment of it."""
+def _run(step: TrainingStep, count: LiveByCategory, end: Callable[[], None]) -> None:
+    """Do one training step and its `end`, and note every moment of it."""
     gc.collect()
     count.begin()
     with count.saving():
         step()
     count.note()
-    count.give_state(step.optimizer)
+    end()
 
 
 def _with_batches(
@@ -206,8 +202,8 @@ def _peak(number: int, step: TrainingStep, count: LiveByCategory) -> StepPeak:
 
 
 def _rows(batch: Batch) -> int:
-    """Return how many tokens, samples or nodes a batch has, from its first tensor."""
-    first = tensors_of(batch)[0]
+    """Return how many tokens, samples or nodes a batch has, from its first tensor, if any."""
+    first = next(iter(tensors_of(batch)), torch.empty(0, 1))
     if not first.is_floating_point():
         return first.numel()
     # Images are (batch, channels, height, width), all else (*, features).

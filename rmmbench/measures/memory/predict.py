@@ -15,7 +15,7 @@ from rmmbench.fakes.device import FakeGPU, fake_gpu
 from rmmbench.fakes.mode import fake_tensors, why_not_fake
 from rmmbench.measures.memory.counting import CountedWork
 from rmmbench.measures.memory.garbage import no_garbage_goes
-from rmmbench.measures.memory.saved import saved_inputs
+from rmmbench.measures.memory.kept import kept_bytes
 from rmmbench.measures.step import Prepare, TrainingStep, tensors_of
 from rmmbench.results.counts import Counts
 from rmmbench.results.record import Memory
@@ -37,7 +37,7 @@ class Prediction(NamedTuple):
 
 
 @no_garbage_goes()
-def predict_step(prepare: PrepareOn, gpu: GPU, attention_kernel: str | None = None) -> Prediction:
+def predict_step(prepare: PrepareOn, gpu: GPU) -> Prediction:
     """Return what a training step would take on a GPU that is not there.
 
     Only for processes of rmmbench's own; see `rmmbench.fakes.device`.
@@ -45,13 +45,11 @@ def predict_step(prepare: PrepareOn, gpu: GPU, attention_kernel: str | None = No
     Args:
         prepare: Builds the step on the type of device that it is called with, of fake tensors.
         gpu: The kind of GPU.
-        attention_kernel: What attention runs on; None for what CUDA would choose.
 
     Raises:
         CannotPredictError: If the step asks for the value of a tensor.
-        ValueError: If the GPU has no such kernel.
     """
-    with followed(gpu, attention_kernel) as fake:
+    with followed(gpu) as fake:
         assert fake is not None
         with CountedWork(gpu=fake) as count:
             return _predict(lambda: prepare(fake.device_type), count, fake)
@@ -72,9 +70,7 @@ def predict_memory(prepare: Prepare) -> Memory:
 
 
 @contextmanager
-def followed(
-    gpu: GPU | None = None, attention_kernel: str | None = None
-) -> Iterator[FakeGPU | None]:
+def followed(gpu: GPU | None = None) -> Iterator[FakeGPU | None]:
     """Within, make only fake tensors; give the fake GPU for them, if one is asked for.
 
     Raises:
@@ -85,7 +81,7 @@ def followed(
             with fake_tensors():
                 yield None
         else:
-            with fake_gpu(gpu, attention_kernel) as fake:
+            with fake_gpu(gpu) as fake:
                 yield fake
     except Exception as error:
         why = why_not_fake(error)
@@ -109,18 +105,13 @@ def _predict(prepare: Prepare, count: CountedWork, fake: FakeGPU | None = None) 
     kernels = dict(fake.attention_kernels) if fake else None
     gc.collect()
     resting = count.live
-    with saved_inputs(step.batch) as saved:
-        loss = step.forward()
-    # All that the forward pass leaves behind, whoever holds it, except the loss.
-    held = count.live - resting - loss.untyped_storage().nbytes()
-    del loss
     memory = Memory(
         device="predict",
         peak_live_bytes=live,
         peak_allocated_bytes=allocated,
         cold_peak_allocated_bytes=cold[1],
         resting_bytes=resting,
-        saved_bytes=max(0, held + saved.total_bytes()),
+        saved_bytes=kept_bytes(step, lambda: count.live),
         reserved_bytes=reserved,
         attention_kernels=kernels,
     )

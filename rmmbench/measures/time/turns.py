@@ -26,7 +26,7 @@ class ReferenceFailedError(RuntimeError):
 
 def time_steps(
     step: Callable[[], object],
-    batch_size: int,
+    samples_a_step: int,
     device: Literal["cuda", "cpu"],
     settings: TimingSettings,
     reference: Reference | None = None,
@@ -36,7 +36,7 @@ def time_steps(
 
     Args:
         step: What is timed, on `device`.
-        batch_size: Samples in a step.
+        samples_a_step: Of all its micro-batches.
         device: "cuda" times with CUDA events, "cpu" with the system's clock.
         settings: Target and limits.
         reference: Context in which the step is exact, for every other turn; None for no turns.
@@ -63,7 +63,7 @@ def time_steps(
             # They take turns in going first, as a warm cache or a slowing clock favours one.
             for context, seconds in turns if number % 2 == 0 else reversed(turns):
                 seconds.append(_turn(context, clock, step))
-    return _timing(samples, batch_size, device)
+    return _timing(samples, samples_a_step, device)
 
 
 def _turn(context: Reference, clock: Clock, step: Callable[[], object]) -> float:
@@ -86,12 +86,14 @@ def _is_done(samples: list[list[float]], deadline: float, settings: TimingSettin
     return paired.is_enough(values, settings.target_spread, settings.min_steps)
 
 
-def _timing(samples: list[list[float]], batch_size: int, device: Literal["cuda", "cpu"]) -> Timing:
+def _timing(
+    samples: list[list[float]], samples_a_step: int, device: Literal["cuda", "cpu"]
+) -> Timing:
     return Timing(
         device=device,
         step_seconds=tuple(samples[0]),
         reference_step_seconds=tuple(samples[1]) if len(samples) > 1 else (),
-        samples_per_second=batch_size / statistics.median(samples[0]),
+        samples_per_second=samples_a_step / statistics.median(samples[0]),
         relative_throughput=1.0,  # exact's; with a reference it is computed from the pairs
     )
 

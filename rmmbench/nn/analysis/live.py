@@ -3,7 +3,7 @@
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._events: list[tuple[int, int | None]] | None = None
         self._is_paused = False
 
-    def __enter__(self) -> "LiveBytes":
+    def __enter__(self) -> Self:
         """Begin to count."""
         _COUNTING.append(self)
         super().__enter__()  # type: ignore[no-untyped-call]

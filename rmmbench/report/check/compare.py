@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rmmbench.report.check.comparable import Pair, environment_warnings, timed_elsewhere
 from rmmbench.report.check.report import CaseResult, Finding, Report, Verdict, one_sided
 from rmmbench.report.check.throughput import Stored
+from rmmbench.results.counts import COUNTS
 from rmmbench.results.record import Record
 from rmmbench.units import MIB
 
@@ -18,11 +19,14 @@ class Tolerances:
     Attributes:
         memory_floor_bytes: Measured memory may always change by this much. Predicted memory has no
             such floor, because the same code gives the same bytes.
+        reserved_floor_bytes: What is reserved may always change by this much, predicted or not: the
+            caching allocator takes up to so much at once, and one tensor may be what makes it.
     """
 
     memory: float = 0.01
     throughput: float = 0.05
     memory_floor_bytes: float = 2 * MIB
+    reserved_floor_bytes: float = 20 * MIB
 
     def __post_init__(self) -> None:
         for name in ("memory", "throughput"):
@@ -94,6 +98,8 @@ def _findings(
             yield from one_sided(what, before, now, new, "memory")
         else:
             yield _memory(what, before, now, new, limits)
+    yield from _reserved(old, new, limits)
+    yield from _counts(old, new)
     if old.converted is not None and new.converted is not None:
         yield _converted(new, old.converted, new.converted)
     yield from judge(old, new)
@@ -124,6 +130,29 @@ def _memory(what: str, before: int, now: int, new: Record, limits: Tolerances) -
     limit = relative if is_predicted else max(relative, limits.memory_floor_bytes)
     tolerance = limits.memory if limit == relative and before else None
     return Finding(new.case, what, _moved(now - before, limit), before, now, limit, tolerance)
+
+
+def _reserved(old: Record, new: Record, limits: Tolerances) -> Iterator[Finding]:
+    """Judge what is reserved; what older baselines do not know is not new."""
+    what = "reserved_bytes"
+    before, now = getattr(old.memory, what, None), getattr(new.memory, what, None)
+    if before is None or now is None:
+        yield from one_sided(what, before, None, new, "memory")
+        return
+    relative = limits.memory * before
+    limit = max(relative, limits.reserved_floor_bytes)
+    tolerance = limits.memory if limit == relative else None
+    yield Finding(new.case, what, _moved(now - before, limit), before, now, limit, tolerance)
+
+
+def _counts(old: Record, new: Record) -> Iterator[Finding]:
+    """Judge the work of a step: counts without noise; more of it is a regression."""
+    for what in COUNTS:
+        before, now = getattr(old.counts, what, None), getattr(new.counts, what, None)
+        if before is None or now is None:
+            yield from one_sided(what, before, None, new, "counts")
+        else:
+            yield Finding(new.case, what, _moved(now - before, 0), before, now, limit=0)
 
 
 def _converted(new: Record, before: int, now: int) -> Finding:

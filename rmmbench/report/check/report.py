@@ -46,7 +46,8 @@ class Finding:
     """One measure of one case, in the baseline and now.
 
     Attributes:
-        what: The field compared: "peak_allocated_bytes", "saved_bytes", "converted",
+        what: The field compared: "peak_allocated_bytes", "saved_bytes", "reserved_bytes", "flops",
+            "moved_bytes", "operator_calls", "converted",
             "relative_throughput", "samples_per_second" (of runs in turn), "score" (which is not
             judged), or "outcome".
         baseline, now: Its values, in the field's unit; None if missing.

@@ -9,10 +9,13 @@ from rmmbench.report.check.comparable import differences, require, timed_elsewhe
 from rmmbench.report.check.compare import Tolerances, compare, matched
 from rmmbench.report.check.report import Report, Verdict
 from rmmbench.report.check.throughput import Stored
+from rmmbench.results.counts import COUNTS
 from rmmbench.results.reading import uncollected
 from rmmbench.results.store import Run, shared_records
 
-_STEADY = frozenset({"outcome", "converted", "peak_allocated_bytes", "saved_bytes"})
+_STEADY = frozenset(
+    {"outcome", "converted", "peak_allocated_bytes", "saved_bytes", "reserved_bytes", *COUNTS}
+)
 
 
 @uncollected()

@@ -5,17 +5,23 @@ import textwrap
 from rmmbench.report.check.report import FAILING, Finding, Report, Verdict
 from rmmbench.spec.case import Case
 from rmmbench.spec.known_settings import absent, choices
-from rmmbench.units import format_bytes, format_percent
+from rmmbench.units import format_bytes, format_flops, format_percent
 
 PROSE = {
     "peak_allocated_bytes": "peak memory",
     "saved_bytes": "saved bytes",
+    "reserved_bytes": "reserved memory",
+    "flops": "FLOP",
+    "moved_bytes": "moved bytes",
+    "operator_calls": "operator calls",
     "converted": "converted layers",
     "relative_throughput": "throughput",
     "samples_per_second": "samples/s",
     "score": "score",
     "outcome": "outcome",
 }
+_COUNTED = {"converted", "flops", "operator_calls"}
+_LONG = 10**7  # a count with more digits is told in a unit
 _UNSAID = {"timing", "training", "timeline", "memory_device", "time_device"}
 _IN_NAME = {"model", "task", "batch_size", "seq_len", "method", "sketch", "rho", "proj_dim"}
 
@@ -108,8 +114,8 @@ def signed(finding: Finding) -> str:
     """Return the difference in the unit of its limit: a percentage, bytes, or a count."""
     if finding.difference is None:
         return ""
-    if finding.what == "converted":
-        return f"{finding.difference:+d}"
+    if finding.what in _COUNTED:
+        return f"{finding.difference:+,d}"
     is_in_bytes = finding.tolerance is None and finding.what != "samples_per_second"
     if not is_in_bytes and finding.change is not None:
         return format_percent(finding.change, signed=True)
@@ -123,7 +129,7 @@ def limit(finding: Finding) -> str:
         return ""
     if finding.tolerance is not None:
         return format_percent(finding.tolerance)
-    if finding.what == "converted":
+    if finding.what in _COUNTED:
         return str(finding.limit)
     return format_bytes(finding.limit)
 
@@ -132,8 +138,8 @@ def shown(what: str, value: float | str | None) -> str:
     """Format a value of the baseline or the run; "–" for None."""
     if isinstance(value, str) or value is None:
         return (value or "–").replace("_", " ")
-    if what == "converted":
-        return str(value)
+    if what in _COUNTED:
+        return f"{value:,d}" if value < _LONG else format_flops(value)
     if what == "samples_per_second":
         return f"{value:.4g}/s"
     return f"{value:.3f}" if what == "relative_throughput" else format_bytes(value)

@@ -25,6 +25,9 @@ FIGURES: Registry[type[Figure]] = Registry(
             "layer_throughput:Linear", "one layer: speed and saved bytes by rows and ρ"
         ),
         "frontier": Entry("frontier:Frontier", "speed, memory and gradient error of every method"),
+        "counts": Entry(
+            "counted_work:CountedWork", "operations, bytes moved and operator calls ÷ exact's"
+        ),
         "sketch-cost": Entry(
             "sketch_cost:SketchCost", "a sketch's time beside its layer's product"
         ),

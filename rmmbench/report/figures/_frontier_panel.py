@@ -8,13 +8,13 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from rmmbench.report.figures._notes import hover
+from rmmbench.report.figures._notes import hover, peak_title
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._style import INK, MUTED, RATES, around_one, axis, error_bars
 from rmmbench.report.labels import EXACT, ROUNDING, gradient_error, has_exact_gradient
 from rmmbench.report.ways import Cell
 from rmmbench.results.tidy import Row, interval
-from rmmbench.units import ByteUnit, byte_unit, format_bytes
+from rmmbench.units import Unit, byte_unit, format_bytes
 
 WIDTH, HEIGHT = 640, 450
 EXACT_BEST, TRADE = "exact, no other is better", "exact to checkpoint"
@@ -27,7 +27,7 @@ NO_ERROR, UNKNOWN = "0, or rounding", "not measured"
 class View:
     """The ranges of a panel's axes, its unit of memory, and its size in pixels."""
 
-    unit: ByteUnit
+    unit: Unit
     x: tuple[float, float]
     y: tuple[float, float]
     width: int = WIDTH
@@ -77,7 +77,7 @@ def frontier_panel(cell: Cell, view: View, heading: str, colors: Mapping[Errors,
     """Return the panel of a cell's timed cases; `colors` is from `error_colors`."""
     return Panel(
         traces=[*_lines(cell, view), *_points(cell, view, colors), *_rings(cell, view)],
-        x=axis(f"peak memory, {view.unit.name}", range=view.x),
+        x=axis(peak_title(cell.timed, view.unit), range=view.x),
         y=axis(f"throughput ÷ {EXACT}'s", range=view.y),
         heading=heading,
         legend="gradient error",

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from rmmbench.report.figures._notes import hover, join, place_names, setting_names
+from rmmbench.report.figures._notes import hover, join, peak_title, place_names, setting_names
 from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._style import (
     HOLLOW,
@@ -62,7 +62,7 @@ def memory_panel(data: FigureData, rows: Sequence[Row], heading: str) -> Panel:
     return Panel(
         traces=[*lines, *hollow, *crosses, *keys],
         x=axis("batch size", rangemode="tozero"),
-        y=axis(f"peak memory, {look.unit.name}", range=[0, 1.15 * ceiling]),
+        y=axis(peak_title(rows, look.unit), range=[0, 1.15 * ceiling]),
         levels=[limit] if limit and not far else [],
         heading=heading,
         corner=f"↑ {limit.text}, beyond this scale" if limit and far else "",

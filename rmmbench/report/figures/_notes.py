@@ -12,7 +12,15 @@ from rmmbench.report import papers_rows
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures.figure import FigureData
-from rmmbench.report.labels import EXACT, kind, place, provenance, ratio_interval, setting
+from rmmbench.report.labels import (
+    EXACT,
+    has_reserved,
+    kind,
+    place,
+    provenance,
+    ratio_interval,
+    setting,
+)
 from rmmbench.results.tidy import (
     CELL,
     Row,
@@ -21,15 +29,15 @@ from rmmbench.results.tidy import (
     kind_columns,
     setting_columns,
     shared,
-    telling,
+    telling_places,
 )
 from rmmbench.spec.known_settings import choices, in_words
-from rmmbench.units import format_bytes, format_percent
+from rmmbench.units import Unit, format_bytes, format_flops, format_percent
 
 
 def place_names(rows: Sequence[Row], columns: Sequence[str] = CELL) -> dict[str, str]:
     """Return the shortest names, by case key, that tell apart where the rows were measured."""
-    told = telling(rows, columns)
+    told = telling_places(rows, columns)
     return {row["key"]: place(row, told) for row in rows}
 
 
@@ -82,10 +90,11 @@ def case_sheet(
     """
     paper = any(panel.has_published for panel in panels)
     measured = footnote(data, rows, drawn, subjects=subjects, paper=paper)
+    held = reserved_words(drawn) if "memory" in subjects else ""
     return sheet(
         panels,
         subtitle=subtitle or shared_words(drawn),
-        footnote=f"{measured} {note}".rstrip(),
+        footnote=" ".join(filter(None, [measured, held, note])),
         **layout,
     )
 
@@ -115,7 +124,11 @@ def hover(row: Row) -> str:
         lines.append(f"{_spoken(row['outcome'])}: {escape(row['reason'] or 'no reason given')}")
     if row["peak_allocated_bytes"] is not None:
         spared = f", {format_percent(row['saving'])} saved" if row["saving"] is not None else ""
-        lines.append(f"peak {format_bytes(row['peak_allocated_bytes'])}{spared}")
+        allocated = " allocated" if row["reserved_bytes"] is not None else ""
+        lines.append(f"peak {format_bytes(row['peak_allocated_bytes'])}{allocated}{spared}")
+        if row["reserved_bytes"] is not None:
+            live, reserved = row["peak_live_bytes"], row["reserved_bytes"]
+            lines.append(f"{format_bytes(live)} live, {format_bytes(reserved)} reserved")
         lines.append(f"kept for backward {format_bytes(row['saved_bytes'])}")
     for name, (digits, of) in _RATIOS.items():
         if row[name] is not None:
@@ -123,7 +136,23 @@ def hover(row: Row) -> str:
             lines.append(f"{speed}, {row[name]:{digits}} × {of}")
             low, high = interval(row, name)
             lines += [f"95 %: {low:.3f} to {high:.3f}"] if low < high else []
-    return "<br>".join(lines)
+    return "<br>".join(lines + _counted(row))
+
+
+def _counted(row: Row) -> list[str]:
+    """Return lines on the work of a step, with its ratios to exact's; none if it is unknown."""
+    if row["operator_calls"] is None:
+        return []
+    told = {
+        "flops": format_flops(row["flops"]),
+        "moved_bytes": f"{format_bytes(row['moved_bytes'])} moved",
+        "operator_calls": f"{row['operator_calls']:,} operator calls",
+    }
+    ratios = {name: row[f"relative_{name}"] for name in told}
+    return [
+        words if ratios[name] is None else f"{words}, {ratios[name]:.3f} × exact's"
+        for name, words in told.items()
+    ]
 
 
 _RATIOS = {
@@ -166,6 +195,22 @@ def footnote(
             f"Hollow diamonds are the paper's numbers ({papers_rows.sources(data.profile)})."
         )
     return " ".join(filter(None, said))
+
+
+def peak_title(rows: Iterable[Row], unit: Unit) -> str:
+    """Return the title of an axis of peaks, which says which they are where there are others."""
+    return f"peak {'allocated ' if has_reserved(rows) else ''}memory, {unit.name}"
+
+
+def reserved_words(rows: Iterable[Row]) -> str:
+    """Return a sentence on how much more is reserved than drawn; "" if that is not known."""
+    sized = [row for row in rows if row["reserved_bytes"] and row["peak_allocated_bytes"]]
+    if not sized:
+        return ""
+    more = max(row["reserved_bytes"] / row["peak_allocated_bytes"] for row in sized) - 1
+    return (
+        f"A device must hold what is reserved: up to {format_percent(more)} more than is allocated."
+    )
 
 
 def _spoken(outcome: str) -> str:

@@ -2,6 +2,7 @@
 
 from rmmbench.report.figures._frontier_panel import full_hover
 from rmmbench.report.figures._method_bars import WIDTH, Bar, bar_axis, bars, height
+from rmmbench.report.figures._notes import peak_title
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._style import COLORS, GRID, MUTED, axis
 from rmmbench.report.ways import EXACT, Cell
@@ -31,7 +32,7 @@ def peak_bars(cell: Cell, heading: str) -> Panel:
             bars(peaks, PEAK, COLORS[5], places),
             bars(resting, RESTING, MUTED, places).update(legendrank=500),
         ],
-        x=axis(f"peak memory, {unit.name}", range=[0, 1.3 * max(bar.length for bar in saved)]),
+        x=axis(peak_title(rows, unit), range=[0, 1.3 * max(bar.length for bar in saved)]),
         y=bar_axis(names[::-1]),
         heading=heading,
         legend="memory",

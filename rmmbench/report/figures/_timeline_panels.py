@@ -1,6 +1,5 @@
 """Panels of memory over time: a step by case, a step by category, and an epoch's peaks."""
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -8,17 +7,14 @@ import plotly.graph_objects as go
 
 from rmmbench.report.figures._notes import setting_names
 from rmmbench.report.figures._panel import Level, Panel
+from rmmbench.report.figures._phase_axis import phase_axis, places, walls
 from rmmbench.report.figures._style import INK, Point, axis, line, marks, rate_colors
 from rmmbench.report.labels import PAPERS_EXACT
 from rmmbench.results.tidy import Row, group, kept, kind_columns
-from rmmbench.results.timeline import CATEGORIES, PHASES, Category, Phase, Timeline, TimePoint
+from rmmbench.results.timeline import CATEGORIES, Category, Timeline, TimePoint
 from rmmbench.units import byte_unit, format_bytes
 
 PEAK = "highest"
-# The optimizer runs many operators in which memory hardly changes.
-WIDTHS: Final[Mapping[Phase, float]] = {"forward": 1.0, "backward": 1.0, "optimizer": 0.6}
-STARTS: Final = dict(zip(PHASES, itertools.accumulate(WIDTHS.values(), initial=0.0), strict=False))
-
 # From the bottom of the stack up; what is there between steps comes first.
 FILLS: Final[Mapping[Category, str]] = {
     "parameters": "#8a93a3",
@@ -75,19 +71,20 @@ def step_panel(
         name = look.names[row["key"]]
         points = [
             (x, look.scaled(point.total_bytes), _point_text(name, timeline, point))
-            for x, point in zip(_places(timeline), timeline.points, strict=True)
+            for x, point in zip(places(timeline), timeline.points, strict=True)
         ]
         traces.append(look.line(row, points).update(mode="lines", line_width=1.8))
         highest.append(max(points, key=lambda point: point[1]))
     dots = marks(highest, PEAK, INK, "circle").update(showlegend=True)
     dots.update(marker={"size": 7, "line_width": 0, "color": [look.color(row) for row in cell]})
     _set_group_title(traces[0], "compression rate")
+    shown = look.timelines[cell[0]["key"]]
     return Panel(
         traces=[*traces, dots],
-        x=_phases(),
+        x=phase_axis(shown),
         y=axis(f"live memory, {look.unit.name}", range=[0, scale]),
         levels=levels,
-        walls=[STARTS[phase] for phase in PHASES[1:]],
+        walls=walls(shown),
         width=look.width,
         height=look.height,
         **words,
@@ -101,7 +98,7 @@ def category_panel(row: Row | None, look: Look, scale: float) -> Panel:
         _set_group_title(traces[0], "by category")
     return Panel(
         traces=traces,
-        x=_phases(),
+        x=phase_axis(look.timelines[row["key"]]) if row else axis(""),
         y=axis("", range=[0, scale], showticklabels=False),
         subheading=look.names[row["key"]] if row else "",
         width=look.narrow,
@@ -141,26 +138,10 @@ def _set_group_title(trace: Any, title: str) -> None:
     trace.update(legendgrouptitle={"text": title, "font": {"size": 12}})
 
 
-def _phases() -> dict[str, Any]:
-    """Return an axis with the phases of a step, each as wide as WIDTHS says."""
-    middles = [STARTS[phase] + width / 2 for phase, width in WIDTHS.items()]
-    places = {"tickvals": middles, "ticktext": PHASES, "ticks": "", "tickfont": {"size": 11}}
-    return axis("", range=[0, sum(WIDTHS.values())], showgrid=False) | places
-
-
-def _places(timeline: Timeline) -> Iterator[float]:
-    """Yield each point's x: its phase's start plus how much of the phase is done."""
-    times = {phase: [p.time for p in timeline.points if p.phase == phase] for phase in PHASES}
-    for point in timeline.points:
-        start, end = times[point.phase][0], times[point.phase][-1]
-        done = (point.time - start) / max(end - start, 1)
-        yield STARTS[point.phase] + WIDTHS[point.phase] * done
-
-
 def _stack(row: Row, look: Look) -> Iterator[go.Scatter]:
     """Yield an area per category, from the bottom up."""
     timeline = look.timelines[row["key"]]
-    x = list(_places(timeline))
+    x = list(places(timeline))
     below = [0] * len(x)
     for category, color in FILLS.items():
         place = CATEGORIES.index(category)

@@ -15,7 +15,7 @@ from rmmbench.report.figures._largest_batch_panel import (
     unanswered,
 )
 from rmmbench.report.figures._method_bars import margin
-from rmmbench.report.figures._notes import footnote, heading, join, shared_words
+from rmmbench.report.figures._notes import footnote, heading, join, reserved_words, shared_words
 from rmmbench.report.figures._peak_bars import peak_bars
 from rmmbench.report.figures._sheet import LEFT, sheet
 from rmmbench.report.figures.figure import Figure, FigureData
@@ -122,6 +122,7 @@ def _footnote(
     said = [HOW_TO_READ] if any(cell.timed for cell in cells) else []
     said += [LINE] if any(cell.line for cell in cells) else []
     said.append(footnote(data, rows, drawn, subjects=subjects, missing=_absent(data, rows, drawn)))
+    said.append(reserved_words(drawn))
     more = len(_compared(data)) - len(cells)
     said.append(f"Left out for lack of space: {more} more panels." if more > 0 else "")
     said.append(

@@ -1,13 +1,22 @@
 """The table of the largest batch of each method."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from rmmbench.report.labels import place, provenance, setting
+from rmmbench.report.labels import CONTEXT, has_reserved, place, provenance, setting
 from rmmbench.report.tables.columns import per_second
 from rmmbench.report.tables.table import Column, Table, Tone, build, unseen
 from rmmbench.results.case_columns import case_row
 from rmmbench.results.record import Environment, Record
-from rmmbench.results.tidy import CELL, Row, differing, kind_columns, read_rows, shared, telling
+from rmmbench.results.tidy import (
+    CELL,
+    Row,
+    differing,
+    kind_columns,
+    read_rows,
+    shared,
+    telling_places,
+)
 from rmmbench.running.largest_batch import Line
 from rmmbench.spec.case import Case
 from rmmbench.spec.known_settings import choices
@@ -30,7 +39,7 @@ def batch_table(lines: Sequence[Line], environment: Environment) -> Table:
         [*_names(lines), *_numbers(lines)],
         tone=_tone,
         section=lambda line: line.case.cell,
-        notes=(about, provenance(rows, environment, synthetic)),
+        notes=(about, provenance(rows, environment, synthetic), *[CONTEXT] * has_reserved(rows)),
     )
 
 
@@ -43,7 +52,7 @@ def _tone(line: Line) -> Tone:
 def _names(lines: Sequence[Line]) -> list[Column[Line]]:
     rows: list[Row] = [case_row(line.case) for line in lines]
     changed = [row for row in rows if row["method"] != "exact"]
-    where = telling(rows, WHERE)
+    where = telling_places(rows, WHERE)
     # The name has every setting that is not the default, for no other column has it.
     how = {"sketch", *choices(), *differing(changed, kind_columns())}
 
@@ -71,14 +80,29 @@ def _without_size(case: Case) -> dict[str, object]:
 
 def _numbers(lines: Sequence[Line]) -> list[Column[Line]]:
     unit = byte_unit(max(line.case.memory_limit_bytes or 0 for line in lines))
-    peak = f"its peak\n{unit.name}"
+    probes = [record.memory for line in lines for record in line.known.values()]
+    is_reserved = any(memory and memory.reserved_bytes is not None for memory in probes)
+
+    def taken(name: str, size: Callable[[Line], int | None]) -> list[Column[Line]]:
+        """Return the columns of what a batch takes: what the limit is held against is shown."""
+        shown = f"{'reserved' if is_reserved else 'its peak'}\n{unit.name}"
+
+        def part(line: Line, field: str) -> Any:
+            return getattr(line.memory(size(line)), field, None)
+
+        return [
+            unseen(f"{name}_peak_bytes", lambda line: part(line, "peak_allocated_bytes")),
+            unseen(f"{name}_reserved_bytes", lambda line: part(line, "reserved_bytes")),
+            Column("", shown, text=lambda line: unit.write(part(line, "needed_bytes"))),
+        ]
+
     return [
         Column(
             "largest_batch_size", "largest\nbatch", lambda line: line.fits or None, text=_largest
         ),
-        Column("largest_peak_bytes", peak, lambda line: line.peak_bytes(line.fits), unit.write),
+        *taken("largest", lambda line: line.fits),
         Column("too_large_batch_size", "too\nlarge", lambda line: line.fails),
-        Column("too_large_peak_bytes", peak, lambda line: line.peak_bytes(line.fails), unit.write),
+        *taken("too_large", lambda line: line.fails),
         Column(
             "times_exact",
             "times\nexact's",

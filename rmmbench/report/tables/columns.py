@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from rmmbench.report import papers_rows
-from rmmbench.report.labels import gradient_error, kind, ratio_interval
+from rmmbench.report.labels import gradient_error, has_reserved, kind, ratio_interval
 from rmmbench.report.tables.table import Column, Tone, unseen
+from rmmbench.results.counts import COUNTS
 from rmmbench.results.tidy import CELL, Row, differing, interval, kind_columns
 from rmmbench.spec.profile import Profile
-from rmmbench.units import ByteUnit, format_percent
+from rmmbench.units import Unit, format_percent
 
 RHO = Column[Row]("rho", "ρ", write=lambda rho: f"{rho:g}")
 PROJ_DIM = Column[Row]("proj_dim", "proj_dim")
@@ -34,20 +35,34 @@ INTERVAL, PRODUCT_INTERVAL = _interval("relative_throughput"), _interval("produc
 GRADIENT_ERROR = Column[Row]("gradient_error", "gradient\nerror", text=gradient_error)
 CASE: list[Column[Row]] = [unseen(name) for name in ("key", *CELL, "method", "sketch", "outcome")]
 """The case of a row, for programs; people see only what tells rows apart."""
+COUNTED: list[Column[Row]] = [
+    unseen(name) for each in COUNTS for name in (each, f"relative_{each}")
+]
+"""The work of a step, for programs; people have a table of it."""
 
 
-def peak(unit: ByteUnit) -> Column[Row]:
-    """Return the column of a step's peak memory; cells without one have the outcome."""
+def memory(unit: Unit, rows: Sequence[Row]) -> list[Column[Row]]:
+    """Return the columns of a step's peak: live, allocated and reserved where that is known."""
+    live = Column[Row]("peak_live_bytes", f"live\n{unit.name}", write=unit.write)
+    reserved = Column[Row]("reserved_bytes", f"reserved\n{unit.name}", write=unit.write)
+    if not has_reserved(rows):
+        return [unseen(live.name), peak(unit, rows), unseen(reserved.name)]
+    return [live, peak(unit, rows), reserved]
+
+
+def peak(unit: Unit, rows: Sequence[Row]) -> Column[Row]:
+    """Return the column of a step's peak allocated memory; cells without one have the outcome."""
+    heading = "allocated" if has_reserved(rows) else "peak"
 
     def text(row: Row) -> str:
         if row["peak_allocated_bytes"] is not None:
             return unit.write(row["peak_allocated_bytes"])
         return happened(row) if row["memory_device"] else ""
 
-    return Column("peak_allocated_bytes", f"peak\n{unit.name}", text=text)
+    return Column("peak_allocated_bytes", f"{heading}\n{unit.name}", text=text)
 
 
-def kept(unit: ByteUnit, heading: str = "kept") -> Column[Row]:
+def kept(unit: Unit, heading: str = "kept") -> Column[Row]:
     """Return the column of what a step keeps for the backward pass."""
     return Column("saved_bytes", f"{heading}\n{unit.name}", write=unit.write)
 

@@ -7,7 +7,7 @@ from rmmbench.report.labels import place, provenance, shared_place
 from rmmbench.report.tables import columns
 from rmmbench.report.tables.table import Column, Table, build, unseen
 from rmmbench.report.ways import DEVICES, NO_MORE, Cell, left_out, read_cells
-from rmmbench.results.tidy import CELL, Row, telling
+from rmmbench.results.tidy import CELL, Row, telling_places
 from rmmbench.units import byte_unit
 
 OF_EXACT, OF_ALL = "of exact", "of all"
@@ -44,7 +44,9 @@ def _columns(cell: Cell) -> list[Column[Row]]:
     return [
         *columns.CASE,
         Column("label", "method", lambda row: _spaced(cell.names[row["key"]]), is_number=False),
-        columns.peak(unit),
+        columns.peak(unit, cell.rows),
+        unseen("peak_live_bytes"),
+        unseen("reserved_bytes"),
         columns.SAVED,
         columns.kept(unit, "kept for\nbackward"),
         columns.RELATIVE_THROUGHPUT,
@@ -54,6 +56,7 @@ def _columns(cell: Cell) -> list[Column[Row]]:
         unseen("is_best_of_exact", lambda row: _is_among(row, cell.exact_best)),
         unseen("is_best_of_all", lambda row: _is_among(row, cell.best)),
         Column("side", "line exact to\ncheckpoint", lambda row: cell.side(row) or None),
+        *columns.COUNTED,
     ]
 
 
@@ -68,7 +71,7 @@ def _spaced(name: str) -> str:
 
 def _title(cell: Cell, cells: Sequence[Cell]) -> str:
     """Return what tells a cell from the others."""
-    told = telling([each.rows[0] for each in cells], [*CELL, "memory_device"])
+    told = telling_places([each.rows[0] for each in cells], [*CELL, "memory_device"])
     words = [place(cell.rows[0], [name for name in told if name != "memory_device"])]
     words += [DEVICES[cell.rows[0]["memory_device"]]] if "memory_device" in told else []
     return " · ".join(filter(None, words))

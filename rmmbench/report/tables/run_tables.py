@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rmmbench.report.scores import read_lines
+from rmmbench.report.tables.counts_table import counts_tables
 from rmmbench.report.tables.score_table import score_tables
 from rmmbench.report.tables.step_table import step_table
 from rmmbench.report.tables.table import Table
@@ -18,10 +19,12 @@ class RunTables:
 
     Attributes:
         troubles: A line per case that failed.
+        counts: The table of the counted work of single steps; none if it was not counted.
     """
 
     tables: tuple[Table, ...]
     troubles: tuple[str, ...]
+    counts: tuple[Table, ...]
 
 
 def tables_of(run: Run) -> RunTables:
@@ -47,4 +50,5 @@ def tables_of(run: Run) -> RunTables:
     about = (run.info.profile, run.info.environment, "; ".join(filter(None, notes)))
     tables = score_tables(read_lines(trained.values()), *about) if trained else []
     tables += [step_table(rows, *about)] if rows else []
-    return RunTables(tuple(tables), tuple(troubles.values()))
+    counts = counts_tables(rows, run.info.environment)
+    return RunTables(tuple(tables), tuple(troubles.values()), tuple(counts))

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rmmbench.report import papers_rows
-from rmmbench.report.labels import kind, place, provenance, shared_place
+from rmmbench.report.labels import CONTEXT, has_reserved, kind, place, provenance, shared_place
 from rmmbench.report.tables import columns
 from rmmbench.report.tables.columns import happened, per_second, percent
+from rmmbench.report.tables.published_peaks import published_peaks
 from rmmbench.report.tables.table import Column, Table, build, unseen
 from rmmbench.results.record import Environment
-from rmmbench.results.tidy import CELL, Row, kept, kind_columns, telling
+from rmmbench.results.tidy import CELL, Row, kept, kind_columns, telling_places
 from rmmbench.spec.profile import Profile
 from rmmbench.units import GIB, byte_unit
 
@@ -22,11 +23,14 @@ def step_table(
     """Return a row per case, in sections of one cell each."""
     rows = in_order(rows)
     notes = [shared_place(rows), provenance(rows, environment, synthetic)]
+    notes += [CONTEXT] if has_reserved(rows) else []
     if profile.published:
-        notes.append(f"The paper's numbers: {papers_rows.sources(profile)}.")
+        is_papers = any(row.peak_bytes is None for row in profile.published)
+        whose = "The paper's numbers" if is_papers else "Published figures"
+        notes.append(f"{whose}: {papers_rows.sources(profile)}.")
     return build(
         rows,
-        [*_names(rows), *_numbers(rows, profile)],
+        [*names(rows), *_numbers(rows, profile), *columns.COUNTED],
         tone=columns.outcome_tone,
         section=lambda row: row["cell"],
         notes=tuple(filter(None, notes)),
@@ -53,8 +57,9 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=order)
 
 
-def _names(rows: Sequence[Row]) -> list[Column[Row]]:
-    where = telling(rows, WHERE)
+def names(rows: Sequence[Row]) -> list[Column[Row]]:
+    """Return the columns of what a row is of: for people where they differ, for programs all."""
+    where = telling_places(rows, WHERE)
     has_lengths = any(row["seq_len"] for row in rows)
 
     def said_once(heading: str, names: Sequence[str]) -> Column[Row]:
@@ -76,9 +81,12 @@ def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column[Row]]:
     highest = max((row["peak_allocated_bytes"] or 0 for row in rows), default=0)
     unit = byte_unit(GIB if has_papers else highest)
     is_papers_kind = all(row["method"] in ("exact", "rmm") for row in rows)
-    kept_bytes: Column[Row] = unseen("saved_bytes") if is_papers_kind else columns.kept(unit)
+    is_compared = any(papers_rows.peak(profile, row) for row in rows)
+    kept_bytes: Column[Row] = (
+        unseen("saved_bytes") if is_papers_kind or is_compared else columns.kept(unit)
+    )
     return [
-        columns.peak(unit),
+        *columns.memory(unit, rows),
         Column(
             "papers_peak_gib",
             "paper's\nGiB",
@@ -94,6 +102,7 @@ def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column[Row]]:
                 "" if row["method"] == "exact" else percent(papers_rows.saving(profile, row))
             ),
         ),
+        *published_peaks(profile, unit),
         kept_bytes,
         replace(
             columns.RELATIVE_THROUGHPUT,

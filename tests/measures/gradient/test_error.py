@@ -8,7 +8,8 @@ from torch import nn
 
 import rmmbench
 from rmmbench.measures.gradient.error import _weight_gradients, measure_gradient_error
-from rmmbench.measures.step import TrainingStep, make_optimizer
+from rmmbench.measures.optimizers import make_optimizer
+from rmmbench.measures.step import TrainingStep
 from rmmbench.nn import exact_layers
 
 ROWS, RHO, DRAWS = 64, 0.5, 200

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from rmmbench.measures.memory.cpu import Allocation, _peak, disagreement, measure_cpu_memory
-from rmmbench.measures.step import TrainingStep, make_optimizer
+from rmmbench.measures.optimizers import make_optimizer
+from rmmbench.measures.step import TrainingStep
 
 SIZE = 1000
 VECTOR, NUMBER = SIZE * 4, 4

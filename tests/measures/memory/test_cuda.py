@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from rmmbench.measures.memory.cuda import measure_cuda_memory
-from rmmbench.measures.step import TrainingStep, make_optimizer
+from rmmbench.measures.optimizers import make_optimizer
+from rmmbench.measures.step import TrainingStep
 
 
 class FakeAllocator:

@@ -14,7 +14,8 @@ from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.cuda import measure_cuda_memory
 from rmmbench.measures.memory.following import follow_memory, thinned
 from rmmbench.measures.memory.predict import CannotPredictError, predict_memory
-from rmmbench.measures.step import TrainingStep, make_optimizer
+from rmmbench.measures.optimizers import make_optimizer
+from rmmbench.measures.step import TrainingStep
 from rmmbench.nn import manual_seed
 from rmmbench.results.timeline import CATEGORIES, PHASES
 from rmmbench.spec.case import Case
@@ -366,3 +367,12 @@ def test_a_gpus_step_is_followed(sketch, tmp_path):
     assert timeline.highest.total_bytes <= measure_cuda_memory(prepare)[0].peak_allocated_bytes
     assert timeline.snapshot == path.name
     assert path.stat().st_size > 0
+
+
+def test_thinning_keeps_each_micro_batch():
+    """A phase that returns keeps its ends each time, until it returns too often for that."""
+    phases = [phase for phase in ("forward", "backward") * 4 for _ in range(50)]
+    moments = [Moment(i, phase, {}, i % 7, 0, None) for i, phase in enumerate(phases)]
+    kept = [each.time for each in thinned(moments, 60)]
+    assert {50 * i for i in range(8)} | {50 * i + 49 for i in range(8)} <= set(kept)
+    assert len(thinned(moments, 12)) <= 12

@@ -11,7 +11,8 @@ from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.following import follow_memory
 from rmmbench.measures.memory.garbage import no_garbage_goes
 from rmmbench.measures.memory.predict import predict_memory
-from rmmbench.measures.step import TrainingStep, make_optimizer
+from rmmbench.measures.optimizers import make_optimizer
+from rmmbench.measures.step import TrainingStep
 from rmmbench.spec.measuring import TimelineSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")

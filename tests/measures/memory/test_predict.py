@@ -12,7 +12,8 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from rmmbench import methods, models, sketches
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.predict import CannotPredictError, predict_memory
-from rmmbench.measures.step import TrainingStep, make_optimizer
+from rmmbench.measures.optimizers import make_optimizer
+from rmmbench.measures.step import TrainingStep
 from rmmbench.nn import manual_seed
 from rmmbench.nn.analysis.live import LiveBytes
 from rmmbench.spec.case import Case

@@ -8,7 +8,8 @@ import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code 
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rmmbench import models, sketches
-from rmmbench.measures.step import TrainingStep, make_optimizer
+from rmmbench.measures.optimizers import make_optimizer
+from rmmbench.measures.step import TrainingStep
 from rmmbench.measures.time.projection import Projection
 from rmmbench.nn import convert, exact_layers, manual_seed
 from rmmbench.nn.seeds import next_seed

@@ -8,6 +8,7 @@ from rmmbench.errors import Exit
 from rmmbench.report.check import overview
 from rmmbench.report.check.compare import Tolerances, compare
 from rmmbench.report.check.report import Verdict
+from rmmbench.results.counts import COUNTS, Counts
 from rmmbench.units import GIB, MIB
 
 GAUSSIAN = {"method": "rmm", "sketch": "gaussian", "rho": 0.5}
@@ -53,6 +54,43 @@ def test_memory_limit(make_record, device, before, now, verdict):
     """Memory may change by 1 %, and if measured by 2 MiB at the least, and by no byte more."""
     sides = [[make_record(peak=peak, memory_device=device)] for peak in (before, now)]
     assert only(compare(*sides)) == {"peak_allocated_bytes": verdict, "saved_bytes": Verdict.SAME}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "verdict"),
+    [
+        (100 * MIB, 120 * MIB, Verdict.SAME),
+        (100 * MIB, 120 * MIB + 1, Verdict.REGRESSED),
+        (10 * GIB, 10 * GIB + GIB // 10, Verdict.SAME),
+        (10 * GIB, 10 * GIB + GIB // 10 + 1, Verdict.REGRESSED),
+        (10 * GIB, 9 * GIB, Verdict.IMPROVED),
+        (10 * GIB, None, Verdict.MISSING),
+    ],
+)
+@pytest.mark.parametrize("device", ["cuda", "predict"])
+def test_reserved_bytes_may_change_by_a_block(make_record, before, now, verdict, device):
+    """By 1 %, and by 20 MiB at the least, since the allocator takes so much at once."""
+    sides = [[make_record(reserved=size, memory_device=device)] for size in (before, now)]
+    assert only(compare(*sides))["reserved_bytes"] is verdict
+
+
+@pytest.mark.parametrize("what", COUNTS)
+def test_one_count_more_is_a_regression(make_record, what):
+    """Counts have no noise: a single one more regresses, a single one less improves."""
+    before = Counts(flops=10**13, moved_bytes=10**12, operator_calls=2_000)
+    for change, verdict in ((1, Verdict.REGRESSED), (-1, Verdict.IMPROVED), (0, Verdict.SAME)):
+        now = before.model_copy(update={what: getattr(before, what) + change})
+        found = only(compare([make_record(counts=before)], [make_record(counts=now)]))
+        assert found[what] is verdict
+        assert all(found[other] is Verdict.SAME for other in COUNTS if other != what)
+
+
+def test_what_an_older_baseline_lacks_is_not_judged(make_record):
+    """It knows no reserved bytes and no counts; where only the run lacks them they are missing."""
+    new = make_record(reserved=11 * GIB, counts=Counts(flops=1, moved_bytes=1, operator_calls=1))
+    assert not {"reserved_bytes", *COUNTS} & only(compare([make_record()], [new])).keys()
+    missing = only(compare([new], [make_record()]))
+    assert {missing[what] for what in ("reserved_bytes", *COUNTS)} == {Verdict.MISSING}
 
 
 def test_saved_bytes_are_held_too(make_record):

@@ -12,6 +12,7 @@ from rmmbench.cli.drawn_report import drawn_report
 from rmmbench.report.check import WRITERS, github, junit, markdown, wording
 from rmmbench.report.check.compare import compare
 from rmmbench.report.check.report import Report
+from rmmbench.results.counts import Counts
 from rmmbench.units import GIB, MIB
 
 
@@ -86,6 +87,23 @@ def test_line_of_a_finding(report):
         f"{case} rho=0.7",
         f"peak_allocated_bytes fell 20.0 % (limit 1.0 %): {case} rho=0.2",
     ]
+
+
+def test_line_of_a_count(make_record):
+    """A change of a count is told by how many, bytes in bytes; large values are in a unit."""
+    some = {"flops": 2 * 10**13, "moved_bytes": GIB, "operator_calls": 2_135}
+    more = {"flops": 2 * 10**13 + 1_000, "moved_bytes": GIB + 4, "operator_calls": 2_134}
+    sides = [[make_record(counts=Counts(**each))] for each in (some, more)]
+    found = {finding.what: finding for finding in compare(*sides).findings}
+    case = "model=roberta-tiny task=mrpc batch_size=16 seq_len=103 method=exact"
+    said = [wording.line(found[what]) for what in some]
+    assert said == [
+        f"flops rose 1,000 (limit 0): {case}",
+        f"moved_bytes rose 4 B (limit 0 B): {case}",
+        f"operator_calls fell 1 (limit 0): {case}",
+    ]
+    assert wording.shown("flops", 2 * 10**13) == "20.00 TFLOP"
+    assert wording.shown("operator_calls", 2_135) == "2,135"
 
 
 def test_line_of_a_small_case(make_record):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from rmmbench.report.figures import FigureData, get
+from rmmbench.results.counts import Counts
 from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
 from rmmbench.results.record import SYNTHETIC
 from rmmbench.results.timeline import Timeline
@@ -19,6 +20,16 @@ def rmm(rho, sketch="gaussian", **more):
     return {"method": "rmm", "sketch": sketch, "rho": rho, **more}
 
 
+def counted(size, rho):
+    """Return counts: (2 + ρ) ÷ 3 of exact's operations, 1.5 − ρ ÷ 2 of its bytes, 1.5 × its calls.
+
+    Exact's own is ρ = 1.
+    """
+    flops, moved = (4 + 2 * rho) * size * 10**9, (3 - rho) * size * GIB
+    calls = 100 if rho == 1 else 150
+    return Counts(flops=round(flops), moved_bytes=round(moved), operator_calls=calls)
+
+
 @pytest.fixture
 def memory_cases(make_record):
     """Memory at three batch sizes: exact takes 2 GiB and 0.1 a sample, ρ = 0.5 half as much."""
@@ -29,10 +40,11 @@ def memory_cases(make_record):
         records, chosen = [], rmm_settings or {}
         for size in sizes:
             peak = lambda rho, size=size: round((2 + 0.1 * size * rho) * GIB)  # noqa: E731
-            records.append(make_record(peak=peak(1), batch_size=size, **settings))
+            work = {"batch_size": size, **settings}
+            records.append(make_record(peak=peak(1), counts=counted(size, 1), **work))
             records += [
                 make_record(
-                    peak=peak(rho), batch_size=size, **rmm(rho, sketch, **chosen), **settings
+                    peak=peak(rho), counts=counted(size, rho), **rmm(rho, sketch, **chosen), **work
                 )
                 for sketch in sketches
                 for rho in rates

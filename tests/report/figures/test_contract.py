@@ -90,7 +90,7 @@ def below(layout, axis):
 
 def has_names(axis):
     """Tell whether an axis's ticks are names."""
-    return any(text.isalpha() for text in axis.get("ticktext", ()))
+    return any(text[:1].isalpha() for text in axis.get("ticktext", ()))
 
 
 @pytest.mark.parametrize("name", NAMES)

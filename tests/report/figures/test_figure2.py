@@ -33,6 +33,20 @@ def test_small_memory_is_in_mib(draw, make_record):
     assert seen.drawing.layout.yaxis.title.text == "peak memory, MiB"
 
 
+def test_what_is_drawn_of_memory_is_named(draw, make_record):
+    """Where what is reserved is known, the axis says what it has, and the note what a limit has."""
+    records = [
+        make_record(peak=size * 2**20, reserved=size * 2**20 + 2**20, batch_size=size)
+        for size in (16, 32)
+    ]
+    seen = draw("figure2", records)
+    assert seen.drawing.layout.yaxis.title.text == "peak allocated memory, MiB"
+    assert "A device must hold what is reserved: up to 6.2 % more than is allocated." in seen.note
+    hover = seen.drawing.data[0].hovertext[0]
+    assert "peak 16.0 MiB allocated" in hover
+    assert "16.0 MiB live, 17.0 MiB reserved" in hover
+
+
 def test_throughput_lines(draw, timed_cases):
     """The right panel has a line a task over ρ in percent, and the line at 1, labelled."""
     records = timed_cases() + timed_cases(task="cola", seq_len=47)

@@ -1,0 +1,70 @@
+"""What a training step cannot be: parts of it that rule each other out."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rmmbench.spec.gpus import GPUS
+
+if TYPE_CHECKING:
+    from rmmbench.spec.case import Case
+
+
+def contradiction(case: "Case") -> str | None:
+    """Return what a case asks for that cannot be, in one line; None if there is nothing."""
+    return next(_contradictions(case), None)
+
+
+def _contradictions(case: "Case") -> Iterator[str]:
+    if case.attention_kernel is not None and case.attention != "sdpa":
+        need = f"attention_kernel must be with attention 'sdpa', got '{case.attention}'"
+        yield f"{need}; set attention = 'sdpa', or leave attention_kernel out"
+    gpu = GPUS.get(case.gpu or "")
+    if gpu is not None and gpu.capability < (8, 0) and case.attention_kernel in ("flash", "cudnn"):
+        need = f"attention_kernel must be one that {gpu.name} has, efficient or math"
+        yield f"{need}, got '{case.attention_kernel}'; a GPU from a100 on has it"
+    if case.update == "in-backward":
+        yield from _in_backward(case)
+    if case.update == "fused" and case.optimizer not in ("adam", "adamw", "sgd"):
+        need = "update 'fused' must be with optimizer adam, adamw or sgd"
+        yield f"{need}, got '{case.optimizer}'; PyTorch has no other fused ones"
+    if case.training is not None:
+        yield from _in_training(case)
+
+
+def _in_backward(case: "Case") -> Iterator[str]:
+    """Yield what needs all gradients at once, or to keep them."""
+    need = "update 'in-backward', which drops each gradient as soon as it is used, must be without"
+    if case.clip_norm is not None:
+        yield f"{need} clip_norm, got clip_norm {case.clip_norm:g}; leave one of them out"
+    if case.accumulate > 1:
+        yield f"{need} accumulate, got accumulate {case.accumulate}; leave one of them out"
+    if case.dtype == "float16":
+        yield f"{need} the scaled loss of dtype 'float16'; take bfloat16, or leave update out"
+    if case.drop_gradients != "after-step":
+        yield f"{need} drop_gradients, got '{case.drop_gradients}'; leave one of them out"
+    if case.zeroed_gradients:
+        yield f"{need} zeroed_gradients; leave one of them out"
+
+
+def _in_training(case: "Case") -> Iterator[str]:
+    """Yield what transformers' Trainer does its own way."""
+    need = "a training is done by transformers' Trainer, which"
+    if case.drop_gradients != "after-step":
+        yield f"{need} drops gradients after-step, got drop_gradients '{case.drop_gradients}'"
+    if case.zeroed_gradients:
+        yield f"{need} keeps no gradients as zeros; leave zeroed_gradients out"
+    if case.update not in (None, "fused"):
+        yield f"{need} updates as PyTorch does by default, or 'fused', got update '{case.update}'"
+    if case.update == "fused" and case.optimizer == "sgd":
+        yield f"{need} has no fused sgd; leave update out"
+    if case.optimizer == "adafactor":
+        yield f"{need} has an Adafactor of its own; train with adam, adamw or sgd"
+    if case.dtype.endswith("-true"):
+        dtype = case.dtype.removesuffix("-true")
+        yield f"a training must have float32 parameters, got '{case.dtype}'; take '{dtype}'"
+    assert case.training is not None
+    if case.accumulate > 1 and case.training.watch:
+        yield f"watch must be without accumulate, got accumulate {case.accumulate}; leave one out"
+    if case.clip_norm is not None and case.training.max_grad_norm:
+        given = f"{case.clip_norm:g} and {case.training.max_grad_norm:g}"
+        yield f"clip_norm must be without training's max_grad_norm, got {given}; leave one out"
