@@ -61,7 +61,7 @@ def test_predictions_stand_beside_what_was_measured(tmp_path, capsys):
         " ".join(printed.split())
     )
     page = (tmp_path / "kept" / "calibration.md").read_text()
-    assert "| mlp:64-256-10 256 | exact |" in page
+    assert "| exact | 1.1 | 1.1 | +0.00 % |" in page
     told = json.loads((tmp_path / "kept" / "calibration.json").read_text())
     rows = {row["step"]: row for row in told["tables"][0]["rows"]}
     assert rows["offload"]["verdict"] == "left out"

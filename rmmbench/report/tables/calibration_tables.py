@@ -5,6 +5,7 @@ from functools import partial
 from rmmbench.report import labels
 from rmmbench.report.tables.table import Column, Table, Tone, build, unseen
 from rmmbench.results.held import Calibration, KernelTwin, Pair
+from rmmbench.spec.case import Case
 from rmmbench.units import MIB
 
 _HEADINGS = {
@@ -59,8 +60,7 @@ def calibration_tables(found: Calibration) -> list[Table]:
 def step_of(pair: Pair) -> str:
     """Return a step in words: "oporp ρ=0.5 · bfloat16 · sdpa attention"."""
     row = pair.measured.row()
-    usual = {"dtype": "float32", "attention": "eager"}
-    told = [name for name in _TOLD if name in row and row[name] != usual.get(name)]
+    told = [name for name in _TOLD if row[name] != Case.model_fields[name].default]
     return " · ".join(filter(None, [pair.case.label, labels.place(row, told) if told else ""]))
 
 
