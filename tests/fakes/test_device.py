@@ -14,7 +14,7 @@ from rmmbench.fakes import cuda_autocast, device
 from rmmbench.fakes.cuda_attention import Attention, Call
 from rmmbench.fakes.device import fake_gpu, why_no_fake_gpu
 from rmmbench.nn.analysis.live import LiveBytes
-from rmmbench.spec.gpus import GPUS, find_gpu
+from rmmbench.spec.gpus import FAKE_DEVICE, GPUS, find_gpu
 
 HALF = torch.bfloat16
 
@@ -97,6 +97,20 @@ def steps_of_everything():
 def test_a_step_of_everything_runs(apart):
     """Dropout, attention, checkpoints, foreach optimizers and `Module.to` work on the device."""
     assert apart(steps_of_everything) == (True, torch.bfloat16)
+
+
+def on_cuda():
+    """Return the types of device of what a model asks for on "cuda"."""
+    with fake_gpu(GPUS["a100"]):
+        model = nn.Linear(4, 4).cuda().to("cuda:0")
+        made = torch.ones(2, device="cuda"), torch.tensor([1.0], device=torch.device("cuda", 0))
+        tensors = [model.weight, *made, torch.ones(2).to(device="cuda")]
+        return {each.device.type for each in tensors}
+
+
+def test_cuda_is_the_device(apart):
+    """A model that names "cuda" is predicted where there is none."""
+    assert apart(on_cuda) == {FAKE_DEVICE}
 
 
 def dropout_bytes():
