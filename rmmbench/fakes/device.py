@@ -130,7 +130,7 @@ class _Device:
     def running(self, gpu: GPU) -> Iterator[None]:
         """Within, attention runs on one GPU's kernels, and autocast is CUDA's."""
         self._attention, self._backend.gpu = Attention(gpu), gpu
-        with self._autocast.cache(), _FilledOnTheHost():
+        with self._autocast.cache(), _Redirected():
             yield
 
     def _attend(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -200,15 +200,29 @@ class _Backend:
         pass
 
 
-class _FilledOnTheHost(TorchFunctionMode):
-    """Lets `torch.tensor` fill its numbers in on the CPU: C++ has no memory of the device."""
+class _Redirected(TorchFunctionMode):
+    """Takes "cuda" for the device, and lets `torch.tensor` fill its numbers in on the CPU.
+
+    A user's model may name "cuda", and C++ has no memory of the fake device to fill.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = kwargs or {}
-        device = given.get("device")
+        if given.get("device") is not None:
+            given = {**given, "device": _redirected(given["device"])}
+        if func is Tensor.cuda:
+            return args[0].to(FAKE_DEVICE)
+        if func is Tensor.to:
+            args = (args[0], *map(_redirected, args[1:]))
         makes = func in (torch.tensor, torch.as_tensor)
-        if makes and device is not None and torch.device(device).type == FAKE_DEVICE:
-            return func(*args, **{**given, "device": "cpu"}).to(device)
+        if makes and torch.device(given.get("device") or "cpu").type == FAKE_DEVICE:
+            return func(*args, **{**given, "device": "cpu"}).to(FAKE_DEVICE)
         return func(*args, **given)
+
+
+def _redirected(value: Any) -> Any:
+    """Return the fake device for "cuda", with any index; anything else as it is."""
+    is_cuda = isinstance(value, str | torch.device) and str(value).partition(":")[0] == "cuda"
+    return torch.device(FAKE_DEVICE) if is_cuda else value
