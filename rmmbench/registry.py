@@ -88,9 +88,9 @@ class Registry(Generic[T]):
 
 @cache
 def open_set(folder: str) -> "Registry[Any]":
-    """Import and return the registry of a folder, such as "methods".
+    """Import and return the registry of a folder, such as "methods" or "report.figures".
 
     By this `spec` can name methods and sketches, which it must not import.
     """
-    found: Registry[Any] = getattr(import_module(f"rmmbench.{folder}"), folder.upper())
-    return found
+    name = folder.rpartition(".")[2].upper()
+    return cast("Registry[Any]", getattr(import_module(f"rmmbench.{folder}"), name))

@@ -1,23 +1,53 @@
 """`rmmbench doctor`: what is installed here, what that allows, and how to get the rest."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rmmbench.cli.options import AsJson
+import typer
+
+from rmmbench.cli.options import AsJson, Retry
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import note
+from rmmbench.errors import UsageError
 
 if TYPE_CHECKING:
     from rmmbench.report.tables.table import Tone
     from rmmbench.running.diagnosis import Finding
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate", help="Measure small steps on the GPU here, beside their predictions."
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where a calibration goes; by default below runs/."),
+    ] = None,
+    retry: Retry = False,
+    as_json: AsJson = False,
+) -> None:
     """Show what is here (torch, CUDA, GPU, driver, Chrome …) and what that allows.
+
+    With --calibrate: do predictions hold on this GPU? Steps with every sketch, method, attention
+    kernel and dtype are measured and predicted, and Triton's kernels are held to their PyTorch
+    twins. The table is printed and kept; the same command, run again, goes on where it stopped.
+    Exit code 3 means that a prediction or a kernel is off, 7 that some steps failed.
 
     Examples:
       rmmbench doctor
       rmmbench doctor --json
+      rmmbench doctor --calibrate
     """
+    if calibrate:
+        from rmmbench.cli.calibrated import calibrate_here
+
+        calibrate_here(out, retry=retry, as_json=as_json)
+        return
+    if out is not None or retry:
+        raise UsageError("--out and --retry must be with --calibrate; add it, or leave them out")
     note("looking at torch, the GPU and what else can be used")
     from rmmbench.running import diagnosis
 

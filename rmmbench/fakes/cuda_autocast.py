@@ -43,6 +43,9 @@ FLOAT32: Final = (
 )
 """Operators whose inputs are cast to float32."""
 
+NOT_IN_2_11: Final = frozenset({"rms_norm"})
+"""Operators of these lists that torch 2.11 does not have in them."""
+
 FLOAT32_OUTPUT: Final = (
     *("prod", "prod.dim_int", "softmax.int", "log_softmax.int", "cumprod", "cumsum"),
     *("linalg_vector_norm", "linalg_matrix_norm", "linalg_matrix_norm.str_ord"),
@@ -80,9 +83,11 @@ class Autocast:
             FLOAT32_OUTPUT: self._float32_output,
             WIDEST: self._widest,
         }
+        left_out = NOT_IN_2_11 if torch.__version__ < (2, 12) else frozenset()
         for names, policy in policies.items():
             for name in names:
-                self._put(name, policy)
+                if name not in left_out:
+                    self._put(name, policy)
 
     @contextmanager
     def cache(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ import subprocess
 import warnings
 from collections.abc import Callable
 from importlib import import_module
-from typing import Literal, ParamSpec, TypeVar, cast
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -58,7 +58,7 @@ def kernel_or_twin(
         try:
             # Triton launches on the current device, even if its arguments are on another.
             with torch.cuda.device_of(tensors[0]):  # type: ignore[no-untyped-call]
-                result = cast("Callable[P, T]", _load(kernel))(*args, **kwargs)
+                result = cast("Callable[P, T]", loaded(kernel))(*args, **kwargs)
         except Exception as error:
             if not means_no_kernel(error):
                 raise
@@ -131,7 +131,8 @@ def _are_real(*tensors: Tensor) -> bool:
     return plain and not torch.compiler.is_compiling()
 
 
-def _load(kernel: str) -> object:
+def loaded(kernel: str) -> Any:
+    """Return the function "file:function" that launches a kernel; this imports Triton."""
     file, function = kernel.split(":")
     return getattr(import_module(f"rmmbench.kernels.{file}"), function)
 

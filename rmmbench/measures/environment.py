@@ -12,6 +12,7 @@ from typing import Any
 import rmmbench
 from rmmbench.measures.repository import code_state
 from rmmbench.results.record import Environment
+from rmmbench.spec.gpus import GPU, gpu_of_card
 
 # Settings below `torch` that change numbers or times.
 _FLAGS = (
@@ -77,6 +78,19 @@ def environment() -> Environment:
         variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
         **code_state(Path()),
     )
+
+
+def gpu_here() -> GPU | None:
+    """Return what the current GPU is among those that memory is predicted for; None without one.
+
+    This initialises CUDA.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    card = torch.cuda.get_device_properties()
+    return gpu_of_card(card.name, card.total_memory, (card.major, card.minor))
 
 
 def as_left(found: Environment, model: str) -> Environment:

@@ -45,14 +45,9 @@ def git(
 ) -> subprocess.CompletedProcess[str]:
     """Run git in a folder, and return its exit code and what it printed.
 
-    Args:
-        folder: The working directory.
-        words: The arguments.
-        seconds: How long it may take.
-
     Raises:
         OSError: If git is not installed, or the folder cannot be entered.
-        TimeoutExpired: If it takes longer.
+        TimeoutExpired: If it takes longer than `seconds`.
     """
     # In a hook, git's variables name the repository of the hook, which may be another.
     plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

@@ -1,18 +1,10 @@
 """The names of models, sketches, methods, tasks, GPUs, claims, figures and profiles."""
 
-from importlib import import_module
-
 from rmmbench.errors import UnknownNameError, arguments_checked
-from rmmbench.registry import Registry
+from rmmbench.registry import open_set
 
-_REGISTRIES = {
-    "models": "rmmbench.models:MODELS",
-    "sketches": "rmmbench.sketches:SKETCHES",
-    "methods": "rmmbench.methods:METHODS",
-    "tasks": "rmmbench.data:DATA",
-    "claims": "rmmbench.claims:CLAIMS",
-    "figures": "rmmbench.report.figures:FIGURES",
-}
+KINDS = ("models", "sketches", "methods", "tasks", "gpus", "claims", "figures", "profiles")
+_FOLDERS = {"tasks": "data", "figures": "report.figures"}
 
 
 @arguments_checked
@@ -39,8 +31,6 @@ def names(kind: str) -> dict[str, str]:
         from rmmbench.spec import profile
 
         return {name: profile.load(name).title for name in profile.names()}
-    if kind not in _REGISTRIES:
-        raise UnknownNameError("kind", kind, [*_REGISTRIES, "gpus", "profiles"])
-    module, attribute = _REGISTRIES[kind].split(":")
-    registry: Registry[object] = getattr(import_module(module), attribute)
-    return registry.summaries()
+    if kind not in KINDS:
+        raise UnknownNameError("kind", kind, KINDS)
+    return open_set(_FOLDERS.get(kind, kind)).summaries()

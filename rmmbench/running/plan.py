@@ -132,8 +132,8 @@ def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeD
     """
     has_gpu = environment.gpu is not None
     if device == "cuda" and not has_gpu:
-        what = "torch sees no GPU" if environment.cuda else "this torch is built without CUDA"
-        raise ArgumentError("device", f" cuda needs a GPU, and {what}; use predict, cpu or auto")
+        why = why_no_gpu(environment)
+        raise ArgumentError("device", f" cuda needs a GPU, and {why}; use predict, cpu or auto")
     devices: dict[str, tuple[Device | None, TimeDevice]] = {
         "cuda": ("cuda", "cuda"),
         "cpu": ("cpu", "cpu"),
@@ -141,6 +141,11 @@ def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeD
         "auto": ("cuda", "cuda") if has_gpu else ("predict", "cpu"),
     }
     return devices[device]
+
+
+def why_no_gpu(environment: Environment) -> str:
+    """Return in words why an environment has no GPU."""
+    return "torch sees no GPU" if environment.cuda else "this torch is built without CUDA"
 
 
 def environment_here() -> Environment:

@@ -1,9 +1,10 @@
 """The GPUs that memory can be predicted for: what of them decides how much a step takes."""
 
+import re
 from typing import Final, NamedTuple
 
 from rmmbench.errors import UnknownNameError
-from rmmbench.units import GIB, format_bytes
+from rmmbench.units import GIB, format_bytes, parse_bytes
 
 _SMALL_WORKSPACE: Final = 8_519_680
 _LARGE_WORKSPACE: Final = 32 * 2**20
@@ -73,11 +74,39 @@ FAKE_DEVICE: Final = "fakecuda"
 
 
 def find_gpu(name: str) -> GPU:
-    """Return the GPU of that name.
+    """Return the GPU of that name, or the one that CAPABILITY:MEMORY describes: "8.6:24GiB".
 
     Raises:
         UnknownNameError: If there is none.
     """
-    if name not in GPUS:
+    if name in GPUS:
+        return GPUS[name]
+    described = re.fullmatch(r"(\d+)\.(\d):(\d+(?:\.\d+)?GiB)", name)
+    if described is None:
         raise UnknownNameError("GPU", name, GPUS)
-    return GPUS[name]
+    major, minor, memory = described.groups()
+    return GPU(
+        name, f"GPU of capability {major}.{minor}", parse_bytes(memory), (int(major), int(minor))
+    )
+
+
+def gpu_of_card(title: str, memory_bytes: int, capability: tuple[int, int]) -> GPU:
+    """Return the GPU that a card is, by what CUDA tells of it; one in no table is described.
+
+    Args:
+        title: The card's name: "NVIDIA A100-SXM4-80GB".
+        memory_bytes: Its whole memory; drivers keep a part of what the data sheet has.
+        capability: Its compute capability.
+    """
+    words = re.split(r"[\s-]+", title)
+    for gpu in GPUS.values():
+        is_named = set(gpu.title.split()) <= set(words)
+        is_as_large = abs(memory_bytes / gpu.memory_bytes - 1) < _DRIVERS_PART
+        if is_named and is_as_large and gpu.capability == capability:
+            return gpu
+    major, minor = capability
+    return find_gpu(f"{major}.{minor}:{memory_bytes / GIB:.2f}GiB")
+
+
+_DRIVERS_PART: Final = 0.1
+"""Cards of one name whose sizes differ by less are one: 79.3 GiB is 80 GB."""

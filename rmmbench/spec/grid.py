@@ -22,7 +22,7 @@ from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_
 from rmmbench.spec.case import STEP, Case
 from rmmbench.spec.choices import Attention, Dropping, Dtype, Kernel, Optimizer, Update
 from rmmbench.spec.flat import EXACT
-from rmmbench.spec.gpus import DEFAULT_GPU, find_gpu
+from rmmbench.spec.gpus import find_gpu
 from rmmbench.spec.known_settings import Known, known
 from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
 from rmmbench.spec.ranges import Count, Flag, Name, Positive, Seed
@@ -65,7 +65,7 @@ class Grid(Strict):
     clip_norm: Positive | None = None
     update: Update | None = None
     method: tuple[Name, ...] = ("rmm",)
-    gpu: Annotated[tuple[Name, ...], Field(min_length=1)] = (DEFAULT_GPU,)
+    gpu: tuple[Name, ...] = ()
     seed: Annotated[tuple[Seed, ...], BeforeValidator(_as_many)] = Field(default=(0,), min_length=1)
     measure: tuple[Measure, ...] = Field(default=("memory", "time"), min_length=1)
     training: dict[str, Any] = Field(default_factory=dict)
@@ -114,7 +114,7 @@ class Grid(Strict):
             ProfileError: If nothing says how large a sketch is.
         """
         shared = {name: getattr(self, name) for name in ("optimizer", "attention", *STEP)}
-        axes = (self.model, self.task or (None,), self.dtype, self.gpu, self.seed)
+        axes = (self.model, self.task or (None,), self.dtype, self.gpu or (None,), self.seed)
         for model, task, dtype, gpu, seed in itertools.product(*axes):
             cell = shared | {"model": model, "task": task, "dtype": dtype, "gpu": gpu, "seed": seed}
             for shape in self._shapes(model, task):

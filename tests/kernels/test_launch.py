@@ -82,7 +82,7 @@ def test_a_kernel_that_does_not_compile(monkeypatch):
 
         return compiled
 
-    monkeypatch.setattr(launch, "_load", fails)
+    monkeypatch.setattr(launch, "loaded", fails)
     message = assert_falls_back(call_everything_by_twins())
     assert "(RuntimeError: Failed to find C compiler)" in message
     assert len(tried) == len(set(tried)) > 1
@@ -122,7 +122,7 @@ def compute():
 
 
 def fails_with(error):
-    """Return what stands for `_load` and gives kernels that raise an error."""
+    """Return what stands for `loaded` and gives kernels that raise an error."""
 
     def kernel(*_):
         raise error
@@ -134,7 +134,7 @@ def fails_with(error):
 @pytest.mark.parametrize("error", OTHERS, ids=repr)
 def test_other_errors_are_the_callers(monkeypatch, error):
     """Out of memory, and whatever says nothing of a kernel, is raised, and kernels stay in use."""
-    monkeypatch.setattr(launch, "_load", fails_with(error))
+    monkeypatch.setattr(launch, "loaded", fails_with(error))
     with pytest.raises(type(error)):
         compute()
     assert not launch._failed
@@ -145,7 +145,7 @@ def test_other_errors_are_the_callers(monkeypatch, error):
 @pytest.mark.parametrize("error", NO_KERNEL, ids=repr)
 def test_errors_that_mean_no_kernel(monkeypatch, error):
     """What is not imported, compiled, loaded or fitted in has a twin that takes over."""
-    monkeypatch.setattr(launch, "_load", fails_with(error))
+    monkeypatch.setattr(launch, "loaded", fails_with(error))
     with pytest.warns(RuntimeWarning, match=f"cannot run here \\({type(error).__name__}: "):
         assert compute() == -SEED
     assert launch.path_taken() == "torch"
@@ -158,7 +158,7 @@ def test_what_was_taken_is_known(monkeypatch):
     compute()
     assert launch.path_taken() == "torch"
     monkeypatch.setattr(launch, "usable", lambda *_: True)
-    monkeypatch.setattr(launch, "_load", lambda _: torch.abs)
+    monkeypatch.setattr(launch, "loaded", lambda _: torch.abs)
     assert compute() == SEED
     assert launch.path_taken() == "both"
     launch._taken.discard("torch")
