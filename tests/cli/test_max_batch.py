@@ -165,7 +165,8 @@ def test_the_table_has_a_line_for_each_way(folder, max_batch):
 
     What the table says is what the records say, and exact is the measure of the others.
     """
-    code, out, error = max_batch(MODEL, "--memory", "48MiB", "--device", "predict", "--task", "mrpc")
+    flags = ["--memory", "48MiB", "--device", "predict", "--task", "mrpc"]
+    code, out, error = max_batch(MODEL, *flags)
     assert code == Exit.OK, error
     lines = {line.split("ρ")[0].split("  ")[0].strip(): line for line in out.splitlines()}
     run = Run.open(folder / "runs" / f"max-batch-{MODEL.replace(':', '-')}-48MiB-predict")
