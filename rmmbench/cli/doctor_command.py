@@ -11,7 +11,6 @@ from rmmbench.cli.telling import note
 from rmmbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from rmmbench.report.tables.table import Tone
     from rmmbench.running.diagnosis import Finding
 
 
@@ -71,8 +70,7 @@ def _print(findings: "list[Finding]") -> None:
         Column("found", "", lambda finding: finding.found or "–", is_number=False),
         Column("note", "", lambda finding: finding.note, is_number=False),
     ]
-    print_tables([build(findings, columns, tone=_tone, toned="found")])
-
-
-def _tone(finding: "Finding") -> "Tone":
-    return "" if finding.found else "doubtful"
+    table = build(
+        findings, columns, tone=lambda each: "" if each.found else "doubtful", toned="found"
+    )
+    print_tables([table])
