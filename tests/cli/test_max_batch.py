@@ -165,13 +165,14 @@ def test_the_table_has_a_line_for_each_way(folder, max_batch):
 
     What the table says is what the records say, and exact is the measure of the others.
     """
-    code, out, error = max_batch(MODEL, "--memory", "3MiB", "--device", "predict", "--task", "mrpc")
+    flags = ["--memory", "48MiB", "--device", "predict", "--task", "mrpc"]
+    code, out, error = max_batch(MODEL, *flags)
     assert code == Exit.OK, error
     lines = {line.split("ρ")[0].split("  ")[0].strip(): line for line in out.splitlines()}
-    run = Run.open(folder / "runs" / f"max-batch-{MODEL.replace(':', '-')}-3MiB-predict")
+    run = Run.open(folder / "runs" / f"max-batch-{MODEL.replace(':', '-')}-48MiB-predict")
     largest = {}
     for record in run.records():
-        assert record.case.memory_limit_bytes == 3 * MIB
+        assert record.case.memory_limit_bytes == 48 * MIB
         assert record.outcome in ("ok", "out_of_memory")
         if record.outcome == "ok":
             name = record.case.settings["sketch"] or "exact"
@@ -181,7 +182,7 @@ def test_the_table_has_a_line_for_each_way(folder, max_batch):
         words = lines[name].split()
         assert str(size) in words
         assert f"{size / largest['exact']:.2f}×" in words
-    assert f"{MODEL} · MRPC · adam · 3.0 MiB of memory" in out
+    assert f"{MODEL} · MRPC · adam · a100 · 48.0 MiB of memory" in out
     assert "Memory predicted on fake tensors" in out
     assert "samples/s" not in out
     assert error.count(", predict: ") == len(run.records())
@@ -218,7 +219,7 @@ def test_memory_for_no_sample_at_all_is_a_result(max_batch):
 
 def test_a_search_that_fails_is_told(folder, max_batch):
     """A probe that ends in an error ends its method's search, with exit code 7 and the reason."""
-    flags = ["--memory", "4MiB", "--method", "exact", "--device", "predict", "--out", "run"]
+    flags = ["--memory", "48MiB", "--method", "exact", "--device", "predict", "--out", "run"]
     code, out, error = max_batch("import:mine:fails_later", *flags)
     assert code == Exit.SOME_FAILED
     assert "≥ 8" in out
@@ -238,7 +239,7 @@ def test_a_directory_of_another_search_is_refused(max_batch):
 
 def test_an_interrupted_search_goes_on(folder, max_batch, wait_for):
     """Ctrl-C ends it with exit code 130; the same command launches nothing that is recorded."""
-    flags = ["import:mine:hangs_once", "--memory", "4MiB", "--method", "exact"]
+    flags = ["import:mine:hangs_once", "--memory", "48MiB", "--method", "exact"]
     flags += ["--device", "predict", "--out", "run"]
     running = subprocess.Popen(
         [sys.executable, "-m", "rmmbench", "max-batch", *flags, "--profile", "small.toml"],

@@ -40,7 +40,10 @@ def memory(peak, resting=1_000, saved=0, reserved=None):
 def limited(**settings):
     """Return a case at batch size 1 with a limit."""
     data = {"model": "mlp:8-8-4", "batch_size": 1, "memory_limit_bytes": LIMIT}
-    return Case.model_validate(data | {"memory_device": "predict"} | settings)
+    data |= {"memory_device": "predict", "gpu": "a100"} | settings
+    if data["memory_device"] != "predict":
+        data["gpu"] = None
+    return Case.model_validate(data)
 
 
 ALONE = limited()
@@ -292,7 +295,7 @@ def test_a_device_starts_where_the_prediction_ended(make_record, make_run):
         extra = 100 if case.memory_device == "cpu" else 0
         return 1_000 + extra + case.batch_size * 90
 
-    cases = [case.model_copy(update={"memory_device": "cpu"}) for case in PAIR]
+    cases = [case.model_copy(update={"memory_device": "cpu", "gpu": None}) for case in PAIR]
     launcher = Known(make_record, peak)
     lines = searched(make_run(), cases, launcher)
     assert [(line.fits, line.fails) for line in lines] == [(98, 99)] * 2
@@ -304,7 +307,7 @@ def test_a_device_starts_where_the_prediction_ended(make_record, make_run):
 
 def test_what_cannot_be_predicted_starts_where_exact_ended(make_record, make_run):
     """A method that the prediction has nothing to tell of is measured from exact's batch on."""
-    cases = [case.model_copy(update={"memory_device": "cuda"}) for case in PAIR]
+    cases = [case.model_copy(update={"memory_device": "cuda", "gpu": None}) for case in PAIR]
     outcomes = {("rmm", "predict"): "skipped"}
     launcher = Known(make_record, lambda case: 1_000 + case.batch_size * 90, outcomes)
     lines = searched(make_run(), cases, launcher)

@@ -1,7 +1,8 @@
 """The counted work of every way of saving memory, as ratios to exact's."""
 
+import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from plotly.graph_objects import Figure as Drawing
 
@@ -10,7 +11,7 @@ from rmmbench.report.figures._method_bars import Bar, bar_axis, bars, height, ma
 from rmmbench.report.figures._notes import footnote, heading, shared_words
 from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._sheet import LEFT, sheet
-from rmmbench.report.figures._style import COLORS, axis
+from rmmbench.report.figures._style import COLORS, axis, log_scale
 from rmmbench.report.figures.figure import Figure, FigureData
 from rmmbench.report.ways import EXACT, Cell, left_out, read_cells
 from rmmbench.results.counts import COUNTS
@@ -18,6 +19,7 @@ from rmmbench.results.tidy import Row
 from rmmbench.units import format_count
 
 MOST_CELLS = 3
+FAR_APART = 2.5  # the highest ratio ÷ the lowest from which the scale is logarithmic
 WIDTH = 230
 LESS, MORE = "less than exact", "more than exact"
 TITLES: Final = {
@@ -94,7 +96,7 @@ def _panel(cell: Cell, rows: Sequence[Row], drawn: Sequence[Row], name: str, abo
     names = [cell.names[row["key"]] if is_first else "" for row in rows]
     return Panel(
         traces=traces,
-        x=axis(TITLES[name], range=_range(drawn, _ON_ONE_SCALE if name != _CALLS else (_CALLS,))),
+        x=axis(TITLES[name], **_scale(drawn, (_CALLS,) if name == _CALLS else _ON_ONE_SCALE)),
         y=bar_axis(names[::-1]),
         walls=[1.0],
         heading=above if is_first else "",
@@ -109,15 +111,18 @@ def _bar(cell: Cell, row: Row, name: str) -> Bar:
     return Bar(label, ratio - 1, f"{ratio:.2f}", full_hover(row, label))
 
 
-def _range(rows: Sequence[Row], names: Sequence[str]) -> list[float]:
-    """Return a range with 1 and all ratios of these counts in it, and room for words at the ends.
+def _scale(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
+    """Return an axis's settings, with 1 and all ratios of these counts on it, and room for words.
 
     Operations and bytes are on one scale, so that lengths compare; calls may be many times exact's.
+    Ratios far apart are on a logarithmic one, where half of exact's is as far from 1 as its double.
     """
     ratios = [row[f"relative_{name}"] for row in rows for name in names]
     low, high = min([1.0, *ratios]), max([1.0, *ratios])
+    if 0 < FAR_APART * low < high:
+        return log_scale((low, high), room=0.26 * math.log10(high / low))
     room = 0.24 * ((high - low) or 0.1)
-    return [low - room * (low < 1), high + room]
+    return {"range": [low - room * (low < 1), high + room]}
 
 
 def _footnote(data: FigureData, drawn: Sequence[Row], cells: Sequence[Cell], count: int) -> str:

@@ -41,6 +41,17 @@ def test_fewest_operations_are_at_the_top(draw, counted):
     assert layout.yaxis2.ticktext == layout.yaxis3.ticktext == ("", "")
 
 
+def test_ratios_far_apart_are_on_a_logarithmic_scale(draw, counted):
+    """Calls alone may be many times exact's; operations and bytes are on one scale."""
+    layout = draw(
+        "counts", [counted(100, 100, 100), counted(80, 130, 4000, method="quantize", bits=4)]
+    ).drawing.layout
+    assert layout.xaxis.range == layout.xaxis2.range
+    assert (layout.xaxis.type, layout.xaxis3.type) == (None, "log")
+    assert layout.xaxis.range[0] < 0.8 < 1.3 < layout.xaxis.range[1]
+    assert 10 ** layout.xaxis3.range[1] > 40
+
+
 def test_a_count_is_called_no_time(draw, counted):
     """Titles and hover texts name counts; the footnote says that they are not how long it takes."""
     seen = draw("counts", [counted(10**12, 2**30, 10), counted(10**12, 2**30, 20, method="velora")])
