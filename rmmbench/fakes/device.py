@@ -50,7 +50,7 @@ class FakeGPU:
     """
 
     def __init__(self, gpu: GPU, device_type: str) -> None:
-        """Start with nothing allocated."""
+        """Start with nothing allocated, on tensors of a type of device."""
         self.gpu, self.device_type = gpu, device_type
         self.allocator = CachingAllocator()
         self.attention_kernels: Counter[str] = Counter()
@@ -96,14 +96,14 @@ def fake_gpu(gpu: GPU) -> Iterator[FakeGPU]:
     """
     with ExitStack() as stack:
         if _is_here(gpu):
-            device_type = "cuda"
+            fake = FakeGPU(gpu, "cuda")
         else:
-            device_type = FAKE_DEVICE
-            stack.enter_context(_device().running(gpu))
+            fake = FakeGPU(gpu, FAKE_DEVICE)
+            stack.enter_context(_device().running(fake))
         stack.enter_context(fake_tensors())
         # On threads of its own autograd would not see the modes of this one.
         stack.enter_context(torch.autograd.set_multithreading_enabled(False))
-        yield FakeGPU(gpu, device_type)
+        yield fake
 
 
 def _is_here(gpu: GPU) -> bool:
@@ -120,22 +120,26 @@ class _Device:
         self._backend = _Backend()
         _setup_privateuseone_for_python_backend(FAKE_DEVICE, backend_module=self._backend)
         self._autocast = Autocast(FAKE_DEVICE)
-        self._attention: Attention | None = None
+        self._fake: FakeGPU | None = None
         self._library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
         cuda_operators.register(self._library)
         for key in ("AutogradPrivateUse1", "PrivateUse1"):
             self._library.impl("scaled_dot_product_attention", self._attend, key)  # type: ignore[no-untyped-call]
 
     @contextmanager
-    def running(self, gpu: GPU) -> Iterator[None]:
+    def running(self, fake: FakeGPU) -> Iterator[None]:
         """Within, attention runs on one GPU's kernels, and autocast is CUDA's."""
-        self._attention, self._backend.gpu = Attention(gpu), gpu
+        self._fake, self._backend.gpu = fake, fake.gpu
         with self._autocast.cache(), _Redirected():
             yield
 
     def _attend(self, *args: Any, **kwargs: Any) -> Tensor:
-        assert self._attention is not None
-        return self._attention(Call(*args, **kwargs))
+        assert self._fake is not None
+        attention, call = Attention(self._fake.gpu), Call(*args, **kwargs)
+        if attention.choose(call) == "math":
+            # It is made up of other operators, and is none of its own to be seen.
+            self._fake.attention_kernels["math"] += 1
+        return attention(call)
 
 
 _device = cache(_Device)

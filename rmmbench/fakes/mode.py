@@ -5,6 +5,7 @@ mode. Within it, `Module.to` works, mixture-of-experts products take every dtype
 yield real batches.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -56,6 +57,11 @@ def fake_tensors() -> Iterator[FakeTensorMode]:
     with ExitStack() as stack:
         stack.enter_context(mock.patch("torch.utils.swap_tensors", _swap))
         stack.enter_context(mock.patch.object(DataLoader, "__iter__", _real_batches))
+        if "transformers" in sys.modules:
+            # It reads whether sequences are packed, and of fake tensors assumes that they are. Then
+            # attention would have a mask, which rules flash attention out.
+            packed = "transformers.masking_utils.find_packed_sequence_indices"
+            stack.enter_context(mock.patch(packed, lambda position_ids: None))
         yield stack.enter_context(_MODE)
 
 

@@ -19,9 +19,8 @@ ATTENTION: Final = {
     aten._scaled_dot_product_flash_attention.default: "flash",
     aten._scaled_dot_product_efficient_attention.default: "efficient",
     aten._scaled_dot_product_cudnn_attention.default: "cudnn",
-    aten._scaled_dot_product_attention_math.default: "math",
 }
-"""The kernels of attention, by the operator that calls them."""
+"""The fused kernels of attention, by the operator that calls them."""
 
 _SORTED_FROM: Final = 3072
 """From more indices than this on, an embedding's backward pass sorts them."""

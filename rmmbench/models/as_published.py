@@ -69,12 +69,21 @@ def _attend(
 
 
 def _llama(case: Case) -> Built:
-    """Build Llama 3.2 of 3 billion parameters, whose embeddings are tied."""
+    """Build Llama 3.2 of 3 billion parameters, whose embeddings are tied.
+
+    PEFT's comparison pads its batches, so they have a mask.
+    """
     from rmmbench.models import huggingface
 
     sizes = "hidden_size=3072,intermediate_size=8192,num_hidden_layers=28,num_attention_heads=24"
     more = "num_key_value_heads=8,vocab_size=128256,max_position_embeddings=131072"
-    return huggingface.from_name(f"llama:{sizes},{more},tie_word_embeddings=true", case)
+    built = huggingface.from_name(f"llama:{sizes},{more},tie_word_embeddings=true", case)
+
+    def make_batch() -> dict[str, Tensor]:
+        batch = dict(built.make_batch())
+        return batch | {"attention_mask": torch.ones_like(batch["input_ids"])}
+
+    return built._replace(make_batch=make_batch)
 
 
 class _KeepInput(torch.autograd.Function):

@@ -6,6 +6,8 @@ Only in a process of the case's own; see `rmmbench.fakes.device`.
 import functools
 from typing import Final
 
+import transformers  # noqa: F401 -- before fake tensors, which change how it makes masks
+
 from rmmbench.fakes.device import why_no_fake_gpu
 from rmmbench.measures.memory.predict import predict_memory, predict_step
 from rmmbench.results.record import Memory
