@@ -3,6 +3,7 @@
     RmmbenchError
     ├── UsageError            2   a flag, a value, a name or a combination
     │   ├── ArgumentError     2   a value of an argument
+    │   ├── CannotPredictError 2  a model whose step needs values; also a RuntimeError
     │   └── UnknownNameError  2   a name that no registry has; also a ValueError
     ├── ProfileError          2   a profile file
     ├── RunError              2   a run directory: not one, in use, of another run, no space
@@ -71,6 +72,10 @@ class UnknownNameError(UsageError, ValueError):
         known = list(known)
         message = f"no {kind} named '{name}'{did_you_mean(name, known)}"
         super().__init__(f"{message}; choose from: {', '.join(known)}")
+
+
+class CannotPredictError(UsageError, RuntimeError):
+    """A model whose step depends on values, which fake tensors do not have."""
 
 
 class ProfileError(RmmbenchError):

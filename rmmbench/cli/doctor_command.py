@@ -1,11 +1,10 @@
 """`rmmbench doctor`: what is installed here, what that allows, and how to get the rest."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rmmbench.cli.options import AsJson, Retry
+from rmmbench.cli.options import AsJson, Out, Retry
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import note
 from rmmbench.errors import UsageError
@@ -21,10 +20,7 @@ def doctor(
             "--calibrate", help="Measure small steps on the GPU here, beside their predictions."
         ),
     ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where a calibration goes; by default below runs/."),
-    ] = None,
+    out: Out = None,
     retry: Retry = False,
     as_json: AsJson = False,
 ) -> None:

@@ -61,7 +61,7 @@ def fake_tensors() -> Iterator[FakeTensorMode]:
             # It reads whether sequences are packed, and of fake tensors assumes that they are. Then
             # attention would have a mask, which rules flash attention out.
             packed = "transformers.masking_utils.find_packed_sequence_indices"
-            stack.enter_context(mock.patch(packed, lambda position_ids: None))
+            stack.enter_context(mock.patch(packed, return_value=None))
         yield stack.enter_context(_MODE)
 
 

@@ -30,6 +30,12 @@ SUMMARIES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    """Let every line be whole."""
+    monkeypatch.setenv("COLUMNS", "250")
+
+
 @pytest.mark.parametrize("kind", SUMMARIES)
 def test_every_name_has_a_line_with_its_summary(kind):
     """A line is the name, spaces and the summary, in the registry's order, without colours."""

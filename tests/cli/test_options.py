@@ -19,7 +19,7 @@ from rmmbench.spec import profile
 COMMANDS = typer.main.get_command(app).commands
 GROUPS = {"Measure", "Read", "Paper", "Help"}
 # What a table is exported as is no figure's format.
-ANOTHER = {("export", "--format")}
+ANOTHER = {("export", "--format"), ("doctor", "--calibrate")}
 FOR_MACHINES = (
     *("sweep", "train", "max-batch", "advise", "table", "plot", "frontier", "check"),
     *("verify", "variance", "list", "doctor"),

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from rmmbench import cli
+from rmmbench.cli.run_cases import report
 from rmmbench.errors import Exit
+from rmmbench.report.check import baseline
 from rmmbench.results.store import RECORDS_FILE, RUN_FILE, Run
 
 HEAD = 'version = 1\ntitle = "Small"\ndevice = "predict"\n'
@@ -225,15 +227,15 @@ def test_what_a_device_cannot_tell_is_no_failure(folder, sweep):
     assert "skipped: linear:8x8 4 compile, while starting: what compiled code allocates" in error
 
 
-def test_a_warning_of_several_cases_is_told_once(folder, sweep):
+def test_a_warning_of_several_cases_is_told_once(capsys, monkeypatch):
     """What holds for all cases alike is one line, and how many they are."""
-    text = SMALL.replace("[[grid]]", '[[grid]]\ndtype = ["bfloat16"]')
-    (folder / "small.toml").write_text(text)
-    code, _, error = sweep("small.toml")
-    assert code == Exit.OK
+    records = list(Run.open(baseline.find("ci")).each_record())[:4]
+    warned = [each.model_copy(update={"warnings": ("the same",)}) for each in records]
+    monkeypatch.setattr(Run, "records", lambda _: warned)
+    report(Run.open(baseline.find("ci")), as_json=True)
+    error = capsys.readouterr().err
     warnings = [line for line in error.splitlines() if line.startswith("warning: ")]
-    assert len(warnings) == 1
-    assert warnings[0].startswith("warning: 4 cases: autocast is predicted with the CPU's list")
+    assert warnings == ["warning: 4 cases: the same"]
 
 
 def test_a_finished_sweep_is_not_run_again(copied, sweep):

@@ -389,7 +389,11 @@ def test_a_model_of_the_users_own(factory):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("of_my_own:nothing", "must return (model, make_batch), got NoneType"),
+        (
+            "of_my_own:nothing",
+            "must return (model, make_batch), a step (a function without arguments), or "
+            "(step, model), got NoneType",
+        ),
         ("of_my_own:no_maker", "must return make_batch as a function, got {"),
     ],
 )

@@ -162,7 +162,7 @@ def test_what_makes_no_run_is_told_in_a_line(profile, given, error, said):
 def test_a_record_shows_itself_in_a_line():
     """What `measure` returns is told shortly, with why it has no result if it has none."""
     record = rmmbench.measure("mlp:8-16-4", device="predict", batch_size=16)
-    assert repr(record) == "Record(mlp:8-16-4 16 exact: ok, peak 6.6 KiB)"
+    assert repr(record) == "Record(mlp:8-16-4 16 exact: ok, peak 16.3 MiB)"
     assert str(record.memory.peak_allocated_bytes) in record.model_dump_json()
     failed = record.model_copy(update={"outcome": "out_of_memory", "reason": "no room"})
     assert "out of memory, no room" in repr(failed)

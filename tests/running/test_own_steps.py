@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional
 
 import rmmbench
-from rmmbench.errors import UsageError
+from rmmbench.errors import CannotPredictError, UsageError
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.following import follow_memory
-from rmmbench.measures.memory.predict import CannotPredictError, predict_memory
+from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.models.imported import made_by
 from rmmbench.results.timeline import CATEGORIES
 from rmmbench.running.draft import Draft, prepare

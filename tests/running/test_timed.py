@@ -156,6 +156,10 @@ class Step:
         """Fail with `error`, if there is one."""
         self._error = error
 
+    def warnings(self):
+        """Return nothing."""
+        return []
+
     def __call__(self):
         """Do nothing, or fail."""
         if self._error is not None:

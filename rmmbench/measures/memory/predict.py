@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from rmmbench.errors import CannotPredictError
 from rmmbench.fakes.device import FakeGPU, fake_gpu
 from rmmbench.fakes.mode import fake_tensors, why_not_fake
 from rmmbench.measures.memory.counting import CountedWork
@@ -23,10 +24,6 @@ from rmmbench.spec.gpus import GPU
 
 PrepareOn = Callable[[str], TrainingStep]
 """Builds everything for a training step on a type of device."""
-
-
-class CannotPredictError(RuntimeError):
-    """A model's step depends on values, which fake tensors do not have."""
 
 
 class Prediction(NamedTuple):

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from rmmbench import methods, models
+from rmmbench.errors import CannotPredictError
 from rmmbench.measures.memory.categories import LiveByCategory, Moment
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.cuda import measure_cuda_memory
 from rmmbench.measures.memory.following import follow_memory, thinned
-from rmmbench.measures.memory.predict import CannotPredictError, predict_memory
+from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.optimizers import make_optimizer
 from rmmbench.measures.step import TrainingStep
 from rmmbench.nn import manual_seed

@@ -10,8 +10,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from rmmbench import methods, models, sketches
+from rmmbench.errors import CannotPredictError
 from rmmbench.measures.memory.cpu import measure_cpu_memory
-from rmmbench.measures.memory.predict import CannotPredictError, predict_memory
+from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.optimizers import make_optimizer
 from rmmbench.measures.step import TrainingStep
 from rmmbench.nn import manual_seed
