@@ -61,7 +61,7 @@ def fake_tensors() -> Iterator[FakeTensorMode]:
             # It reads whether sequences are packed, and of fake tensors assumes that they are. Then
             # attention would have a mask, which rules flash attention out.
             packed = "transformers.masking_utils.find_packed_sequence_indices"
-            stack.enter_context(mock.patch(packed, return_value=None))
+            stack.enter_context(mock.patch(packed, _are_packed))
         yield stack.enter_context(_MODE)
 
 
@@ -110,6 +110,10 @@ def _real_batches(loader: DataLoader[Any]) -> Iterator[Any]:
             except StopIteration:
                 return
         yield batch
+
+
+def _are_packed(position_ids: Tensor) -> None:
+    """Return that no sequences are packed; a mock would keep what it was called with."""
 
 
 def _swap(one: Tensor, other: Tensor) -> None:

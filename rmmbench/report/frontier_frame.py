@@ -56,7 +56,7 @@ def frontier(run: Run | str | Path | Sequence[Run | str | Path]) -> "DataFrame":
         >>> import rmmbench
         >>> ways = rmmbench.frontier("frontier-cpu")
         >>> ways[ways.is_best_of_exact == True].label.tolist()
-        ['memory-budget 0.5', 'checkpoint']
+        ['memory-budget 0.5']
     """
     from pandas import DataFrame
 

@@ -26,7 +26,7 @@ def load(path: str | Path) -> Run:
         >>> import rmmbench
         >>> frame = rmmbench.load("frontier-predict").frame()
         >>> int(frame[frame.method == "exact"].peak_allocated_bytes.iloc[0])
-        12189358956
+        11014624256
     """
     return Run.open(baselines.find(str(path)))
 
