@@ -83,7 +83,7 @@ class Autocast:
             FLOAT32_OUTPUT: self._float32_output,
             WIDEST: self._widest,
         }
-        left_out = NOT_IN_2_11 if torch.__version__ < (2, 12) else frozenset()
+        left_out = NOT_IN_2_11 if torch.__version__ < "2.12" else frozenset()
         for names, policy in policies.items():
             for name in names:
                 if name not in left_out:
