@@ -56,13 +56,9 @@ class Attention:
         """Choose among the kernels that a GPU has."""
         self.gpu = gpu
 
-    def __call__(self, call: Call) -> Tensor:
-        """Return what attention gives.
-
-        Raises:
-            ValueError: If none of the kernels that are turned on can take the inputs.
-        """
-        return _RUN[self.choose(call)](call)
+    def run(self, kind: str, call: Call) -> Tensor:
+        """Return what attention gives on a kernel that `choose` named."""
+        return _RUN[kind](call)
 
     def choose(self, call: Call) -> str:
         """Return the name of the kernel that takes a call.

@@ -136,10 +136,11 @@ class _Device:
     def _attend(self, *args: Any, **kwargs: Any) -> Tensor:
         assert self._fake is not None
         attention, call = Attention(self._fake.gpu), Call(*args, **kwargs)
-        if attention.choose(call) == "math":
+        kind = attention.choose(call)
+        if kind == "math":
             # It is made up of other operators, and is none of its own to be seen.
             self._fake.attention_kernels["math"] += 1
-        return attention(call)
+        return attention.run(kind, call)
 
 
 _device = cache(_Device)

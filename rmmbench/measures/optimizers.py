@@ -27,7 +27,6 @@ class InBackward:
     """An optimizer for each parameter, which updates it as soon as it has its gradient.
 
     The gradient is dropped at once, so that gradients of all parameters are never there together.
-
     """
 
     def __init__(

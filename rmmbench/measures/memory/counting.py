@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
+from rmmbench.measures.memory.categories import NO_WORK
 from rmmbench.nn.analysis.live import LiveBytes
 from rmmbench.results.counts import Counts
 
@@ -18,9 +19,6 @@ _MAKE_NOTHING: Final = {
     *(aten.detach, aten.alias, aten.lift_fresh),
 }
 """Operators that neither read nor write a number."""
-
-_UNSEEN: Final = ("prim", "profiler")
-"""Operators of these namespaces compute nothing."""
 
 
 class CountedWork(LiveBytes):  # type: ignore[no-untyped-call]
@@ -69,7 +67,7 @@ def does_work(operator: Any) -> bool:
     """Tell whether an operator reads or writes numbers."""
     return not (
         operator.is_view
-        or operator.namespace in _UNSEEN
+        or operator.namespace in NO_WORK
         or operator._overloadpacket in _MAKE_NOTHING
     )
 
