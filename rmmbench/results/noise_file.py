@@ -10,12 +10,15 @@ from pydantic import Field, ValidationError
 from rmmbench.errors import NoiseFileError
 from rmmbench.results.gradient_noise import LayerNoise
 from rmmbench.results.layer_sums import LayerSums
+from rmmbench.results.record import Record
 from rmmbench.results.whole_file import write_whole
 from rmmbench.spec.printable import printable
 from rmmbench.spec.ranges import Count, Line, Square, Whole
 from rmmbench.spec.strict import Strict, complaint
 
 VERSION: Final = 1
+
+_OF_CASE = ("model", "task", "batch_size", "seq_len", "dtype")
 
 # Names of layers in a message.
 _SHOWN = 3
@@ -64,13 +67,13 @@ class NoiseFile(Strict):
 
     @classmethod
     def of(
-        cls, noise: Sequence[LayerNoise], watched: Iterable[str] = (), **about: object
+        cls, noise: Sequence[LayerNoise], watched: Iterable[str], **about: object
     ) -> "NoiseFile":
         """Return what the noise of layers at some steps amounts to.
 
         Args:
             noise: In order of steps.
-            watched: The names of all layers that were watched.
+            watched: The names of layers that were watched, if only those without noise.
             about: The other fields: rmmbench, model, dtype …
 
         Raises:
@@ -90,6 +93,18 @@ class NoiseFile(Strict):
                 **about,
             }
         )
+
+    @classmethod
+    def of_record(cls, record: Record) -> "NoiseFile":
+        """Return what the noise of a record's training amounts to.
+
+        Raises:
+            NoiseFileError: See `of`.
+        """
+        case, training = record.case, record.training
+        noise, silent = (training.noise, training.never_ran) if training else ((), ())
+        about = {name: getattr(case, name) for name in _OF_CASE}
+        return cls.of(noise, silent, rmmbench=record.environment.rmmbench, **about)
 
     @classmethod
     def read(cls, path: Path) -> "NoiseFile":

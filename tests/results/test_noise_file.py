@@ -49,7 +49,7 @@ def test_sums_are_averaged(file):
 def test_only_batches_like_the_last_are_averaged():
     """The sums of a smaller batch are of another gradient, and stay out."""
     noise = [noise_at(1, scale=7.0, rows=4, samples=2), noise_at(2), noise_at(3)]
-    layer = NoiseFile.of(noise, **ABOUT).layers["first"]
+    layer = NoiseFile.of(noise, [], **ABOUT).layers["first"]
     assert (layer.steps, layer.rows, layer.g) == (2, 8, 4.0)
 
 
@@ -68,7 +68,7 @@ def test_no_noise_is_no_file():
 def test_noise_of_an_older_version_is_refused():
     """Sums that were not gathered are not made up."""
     noise = [noise_at(1, sampled=None)]
-    assert "an older version" in refused(lambda: NoiseFile.of(noise, **ABOUT))
+    assert "an older version" in refused(lambda: NoiseFile.of(noise, [], **ABOUT))
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,11 @@ class NoiseCallback(TrainerCallback):
         self._about: dict[str, Any] = {}
 
     @property
+    def layers(self) -> list[str]:
+        """The names of the watched layers; none before a training."""
+        return self._watch.layers if self._watch is not None else []
+
+    @property
     def noise(self) -> list[LayerNoise]:
         """All logged noise in order of steps, also that from before a resume."""
         log: list[Any] = list(self._state.log_history) if self._state is not None else []
@@ -85,8 +90,7 @@ class NoiseCallback(TrainerCallback):
             NoiseFileError: If no layer was watched with a gradient, or it cannot be written.
         """
         about = self._about | ({"model": model} if model else {})
-        watched = self._watch.layers if self._watch is not None else []
-        NoiseFile.of(self.noise, watched, **about).write(Path(path))
+        NoiseFile.of(self.noise, self.layers, **about).write(Path(path))
 
     def on_train_begin(
         self,

@@ -5,10 +5,12 @@ For x_proj whose rows are sums of m rows of X it is estimated as a ratio: over s
 vary together, so that a thousand sums tell the noise to a few percent.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
-from rmmbench.results.layer_sums import BITS, SUMMED_ROWS, product_of_sums
+from rmmbench.results.layer_sums import BITS, SUMMED_ROWS, Bits, product_of_sums
 from rmmbench.sketches.sketch import Moments
 
 # What is kept of a group of features; each group has its least level and its step in bfloat16.
@@ -43,14 +45,15 @@ def rounding_ratios(x: Tensor, y: Tensor) -> dict[int, tuple[float, ...]]:
 
 def rounding_noise(
     ratios: dict[int, tuple[float, ...]], rows: int, moments: Moments
-) -> dict[str, tuple[float, ...]]:
+) -> dict[Bits, tuple[float, ...]]:
     """Return the noise by bits for each m, as `LayerSums.rounding` has it."""
     sums = rows, moments.a, moments.g, moments.d
     sizes = [product_of_sums(m, *sums) for m in SUMMED_ROWS if m <= rows]
-    return {
+    noise = {
         str(bits): tuple(ratio * size for ratio, size in zip(measured, sizes, strict=True))
         for bits, measured in ratios.items()
     }
+    return cast("dict[Bits, tuple[float, ...]]", noise)
 
 
 def _sums_of_rows(
