@@ -93,6 +93,7 @@ class _Program:
             for key, value in terms.items()
         ]
         values, at, of = zip(*entries, strict=True)
+        low, high = [row[1] for row in rows], [row[2] for row in rows]
         matrix = csr_array((values, (at, of)), shape=(len(rows), len(self._keys)))
         whole = np.ones(len(self._keys))
         whole[self._keys["peak",]] = 0
@@ -100,7 +101,7 @@ class _Program:
             self._small(),
             integrality=whole,
             bounds=Bounds(np.zeros(len(whole)), np.array(self._upper)),
-            constraints=LinearConstraint(matrix, [row[1] for row in rows], [row[2] for row in rows]),
+            constraints=LinearConstraint(matrix, low, high),
             options={"mip_rel_gap": _GAP, "node_limit": _NODES},
         )
         return None if result.x is None else self._chosen(np.rint(result.x))
