@@ -28,13 +28,26 @@ class Asked(NamedTuple):
     max_inflation: float | None = None
     min_throughput: float | None = None
 
-    def checked(self) -> "Asked":
+    @property
+    def words(self) -> str:
+        """The limits besides memory."""
+        told = []
+        if self.min_throughput is not None:
+            told.append(f"a throughput of {self.min_throughput:g} or more")
+        if self.max_inflation is not None:
+            told.append(f"a noise inflation of {self.max_inflation:g} or less")
+        return " and ".join(told)
+
+    def checked(self, *, saves: bool = False) -> "Asked":
         """Return this if it can be asked for.
+
+        Args:
+            saves: Whether memory is limited by what is to be saved.
 
         Raises:
             UsageError: If nothing is limited, or a limit is out of its range.
         """
-        if self == Asked(None):
+        if self == Asked(None) and not saves:
             limits = "memory, save, max_inflation or min_throughput"
             raise UsageError(f"a plan must have a limit: give {limits}")
         if self.max_inflation is not None and self.max_inflation < 1:

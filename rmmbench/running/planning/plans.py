@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rmmbench.results.counts import Counts
 from rmmbench.results.listing import Listing
-from rmmbench.results.record import Memory, Record
+from rmmbench.results.record import Memory
 from rmmbench.results.whole_file import write_whole
 from rmmbench.running.planning.costs import Choice, Chosen, Costs
 from rmmbench.running.planning.goals import USUAL_SGD_NOISE
@@ -39,22 +40,21 @@ class Sought:
         goal: Goal,
         plan: SavingPlan,
         chosen: Chosen,
-        record: Record,
+        counts: Counts,
+        peak_bytes: int,
         costs: Costs,
         clock: Clock,
         about: "Plans",
     ) -> "Sought":
         """Return a goal's plan with what was predicted of it."""
-        assert record.memory is not None
-        assert record.counts is not None
         noise = chosen.noise()
         predicted = Predicted(
-            peak_bytes=record.memory.needed_bytes,
+            peak_bytes=peak_bytes,
             exact_peak_bytes=about.exact.needed_bytes,
             limit_bytes=about.limit_bytes,
             noise=noise,
             noise_by=about.noise_by,
-            relative_throughput=costs.exact_seconds / clock.seconds(record.counts),
+            relative_throughput=costs.exact_seconds / clock.seconds(counts),
             time_by=clock.by,
             inflation=None if costs.sgd_noise is None else 1 + noise / costs.sgd_noise,
         )
@@ -94,6 +94,7 @@ class Plans:
         noise_by, time_by: What noise and time are computed from.
         found: The plans that fit; none if the unchanged model does.
         without: What no plan was found for that fits.
+        warnings: On the predictions.
         seconds: That planning took.
     """
 
@@ -104,6 +105,7 @@ class Plans:
     time_by: str
     found: tuple[Sought, ...] = ()
     without: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -134,6 +136,7 @@ class Plans:
             "noise_by": self.noise_by,
             "time_by": self.time_by,
             "without": list(self.without),
+            "warnings": list(self.warnings),
             "seconds": self.seconds,
             "plans": [
                 {

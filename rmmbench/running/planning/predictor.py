@@ -1,97 +1,69 @@
-"""Predicts the steps of plans, each once, as many side by side as there are CPUs."""
+"""Predicts the steps of plans in this process, each once."""
 
-import sys
-import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Final, Self
+import gc
+from collections.abc import Callable
+from typing import NamedTuple
 
-from rmmbench.errors import UsageError
-from rmmbench.results.record import Environment, Record
-from rmmbench.running.events import Finished
-from rmmbench.running.local import LocalLauncher
-from rmmbench.running.progress import bar
+from rmmbench.errors import CannotPredictError
+from rmmbench.results.counts import Counts
+from rmmbench.results.record import Memory
+from rmmbench.running.draft import Draft
+from rmmbench.running.planning.told import PredictedStep
+from rmmbench.running.predicting import predict
 from rmmbench.spec.case import Case
 from rmmbench.spec.saving_plan import SavingPlan
 from rmmbench.spec.steps import Of
-from rmmbench.units import format_bytes, format_seconds
 
-_LIMIT_SECONDS: Final = 600.0
-_USUAL: Final = 20
-"""About how many predictions a planning takes; fewer mostly."""
+
+class Step(NamedTuple):
+    """What a step takes, and what it does."""
+
+    memory: Memory
+    counts: Counts
 
 
 class Predictor:
-    """Predicts plans of one case, and remembers what came of them."""
+    """Predicts plans of one case, and remembers what came of them.
 
-    def __init__(self, case: Case, environment: Environment, folder: Path, *, quiet: bool) -> None:
-        """Take the case without steps.
+    Attributes:
+        warnings: On all predictions.
+    """
 
-        Args:
-            case: The unchanged model's.
-            environment: Of this machine.
-            folder: Where processes may leave files.
-            quiet: Show no progress.
+    def __init__(self, case: Case, tell: Callable[[object], None]) -> None:
+        """Take the case without steps; `tell` hears of each prediction."""
+        self._case, self._tell = case, tell
+        self._steps: dict[str, Step] = {}
+        self.warnings: tuple[str, ...] = ()
+        # What was imported is no garbage, and takes long to look through.
+        gc.freeze()
+
+    def step(self, plan: SavingPlan) -> Step:
+        """Return what a step of a plan takes.
+
+        Raises:
+            CannotPredictError: If the step asks for the value of a tensor, or its work cannot be
+                counted.
         """
-        self._case = case
-        self._launcher = LocalLauncher(
-            environment, _LIMIT_SECONDS, max(1, environment.cpu_count), folder
-        )
-        self._records: dict[str, Record] = {}
-        self._quiet = quiet
-        self._stack = ExitStack()
-        self._start = time.monotonic()
+        case = self._case_of(plan)
+        if case.key not in self._steps:
+            draft = Draft(case, lambda stage: None)
+            predict(draft)
+            if draft.memory is None or draft.counts is None:
+                why = "; ".join(draft.warnings) or "there is no fake GPU"
+                raise CannotPredictError(f"a plan needs the work of a step counted: {why}")
+            self.warnings = tuple(draft.warnings)
+            self._steps[case.key] = Step(draft.memory, draft.counts)
+            self._tell(PredictedStep(plan.words, draft.memory.needed_bytes))
+        return self._steps[case.key]
 
-    def __enter__(self) -> Self:
-        """Begin to show progress."""
-        self._update, self._is_seen = self._stack.enter_context(
-            bar(_USUAL, is_wanted=not self._quiet)
-        )
-        return self
+    def peak(self, plan: SavingPlan) -> int:
+        """Return what a step of a plan needs."""
+        return self.step(plan).memory.needed_bytes
 
-    def __exit__(self, *error: object) -> None:
-        """Stop."""
-        self._stack.close()
-
-    def tell(self, what: str) -> None:
-        """Show what is being done."""
-        self._update(description=what)
-
-    def case_of(self, plan: SavingPlan) -> Case:
-        """Return the case of a plan; of one that changes nothing the unchanged model's."""
+    def _case_of(self, plan: SavingPlan) -> Case:
         if plan.does_nothing:
             return self._case
         # What it is called, and what it was made for, makes no difference to a step.
         bare = plan.model_copy(update={"title": "", "predicted": None})
         step = Of("methods").taking("plan", {"plan": bare})
         return self._case.model_copy(update={"steps": (step,)})
-
-    def predict(self, plans: Sequence[SavingPlan]) -> list[Record]:
-        """Return the record of each plan.
-
-        Raises:
-            UsageError: If one cannot be predicted.
-        """
-        cases = [self.case_of(plan) for plan in plans]
-        new = {case.key: case for case in cases if case.key not in self._records}
-        for event in self._launcher.run(list(new.values())):
-            if isinstance(event, Finished):
-                self._take(event.record)
-        return [self._records[case.key] for case in cases]
-
-    def known(self, plan: SavingPlan) -> Record:
-        """Return the record of a plan that was predicted."""
-        return self._records[self.case_of(plan).key]
-
-    def _take(self, record: Record) -> None:
-        if record.outcome != "ok" or record.memory is None or record.counts is None:
-            raise UsageError(f"{record.case.title} cannot be predicted: {record.reason}")
-        self._records[record.key] = record
-        done = len(self._records)
-        each = (time.monotonic() - self._start) / done
-        left = format_seconds(each * max(1, _USUAL - done))
-        words = f"{record.case.label}: {format_bytes(record.memory.needed_bytes)}"
-        self._update(advance=1, description=words, left=f"at most about {left} left")
-        if not (self._is_seen or self._quiet):
-            print(f"predicted {done}: {words}", file=sys.stderr)  # noqa: T201
