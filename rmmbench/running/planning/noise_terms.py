@@ -20,8 +20,11 @@ class Noise(Protocol):
         sgd: SGD's own, by samples; None if it is not known.
     """
 
-    by: str
-    sgd: float | None
+    @property
+    def by(self) -> str: ...
+
+    @property
+    def sgd(self) -> float | None: ...
 
     def of(self, layer: str, rho: float, bits: int | None) -> float:
         """Return what one layer adds."""

@@ -86,8 +86,9 @@ def plan(
         check_models([case], _LIMIT_SECONDS)
         request = Request(case, sketch, asked, share, read)
         with showing(quiet=quiet) as heard:
-            about = {"heard": heard, "limit_seconds": _LIMIT_SECONDS}
-            found: Plans = process.follow(find_plans, request, **about)
+            found: Plans = process.follow(
+                find_plans, request, heard=heard, limit_seconds=_LIMIT_SECONDS
+            )
     return replace(found, seconds=time.monotonic() - start)
 
 

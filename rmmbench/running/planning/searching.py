@@ -81,14 +81,14 @@ def modelled_peak(costs: Costs, chosen: Chosen) -> int:
             saved[block] += choice.saved_bytes
     end, moments = costs.exact_bytes - outside, []
     outputs, later = 0, sum(block.gradient_bytes for block in costs.blocks)
-    for number, block in enumerate(costs.blocks):
-        later -= block.gradient_bytes
+    for number, each in enumerate(costs.blocks):
+        later -= each.gradient_bytes
         if number in again:
-            end += block.output_bytes - block.kept_bytes
-            moments.append(costs.again_bytes + outputs + block.kept_bytes - saved[number] + later)
+            end += each.output_bytes - each.kept_bytes
+            moments.append(costs.again_bytes + outputs + each.kept_bytes - saved[number] + later)
         else:
-            end -= saved[number] + (block.attention_bytes if number in attention else 0)
-        outputs += block.output_bytes
+            end -= saved[number] + (each.attention_bytes if number in attention else 0)
+        outputs += each.output_bytes
     return max([end, *moments])
 
 

@@ -95,7 +95,7 @@ class _Program:
         values, at, of = zip(*entries, strict=True)
         low, high = [row[1] for row in rows], [row[2] for row in rows]
         matrix = csr_array((values, (at, of)), shape=(len(rows), len(self._keys)))
-        whole = np.ones(len(self._keys))
+        whole = np.ones(len(self._keys), dtype=np.int64)
         whole[self._keys["peak",]] = 0
         result = milp(
             self._small(),
