@@ -6,6 +6,8 @@
     │   ├── CannotPredictError 2  a model whose step needs values; also a RuntimeError
     │   └── UnknownNameError  2   a name that no registry has; also a ValueError
     ├── ProfileError          2   a profile file
+    ├── PlanError             2   the file of a saving plan; also a ValueError
+    ├── NoiseFileError        2   a noise file: damaged, or of another model
     ├── RunError              2   a run directory: not one, in use, of another run, no space
     ├── DataError             2   training data that is missing or wrong
     ├── NotComparableError    5   records of different machines, versions or profiles
@@ -80,6 +82,14 @@ class CannotPredictError(UsageError, RuntimeError):
 
 class ProfileError(RmmbenchError):
     """A profile file that cannot be read or is not valid."""
+
+
+class PlanError(RmmbenchError, ValueError):
+    """A saving plan that cannot be read, is not valid, or is another model's."""
+
+
+class NoiseFileError(RmmbenchError):
+    """A noise file that cannot be read or written, or does not suit the model."""
 
 
 class RunError(RmmbenchError):

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,16 @@ def own_modules_forgotten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(written):
             del sys.modules[name]
+
+
+@pytest.fixture
+def without_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no package of weights or data installed."""
+
+    def missing(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("rmmbench.data._installed.distribution", missing)
 
 
 @pytest.fixture

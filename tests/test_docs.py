@@ -20,6 +20,7 @@ from rmmbench.spec import profile as profiles
 from rmmbench.spec.grid import grid_class
 from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
 from rmmbench.spec.published import Published
+from rmmbench.spec.saving_plan import SavingPlan
 
 ROOT = Path(rmmbench.__file__).parents[1]
 DOCS = ROOT / "rmmbench" / "docs"
@@ -75,7 +76,10 @@ def test_code_runs(block, namespace, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=lambda block: block.place)
 def test_profiles_are_valid(block):
-    """A profile that is shown can be read."""
+    """A profile that is shown can be read, and so can a plan."""
+    if "[[layers]]" in block.body:
+        assert SavingPlan.model_validate(tomllib.loads(block.body)).layers
+        return
     assert profiles.validated(tomllib.loads(block.body), block.place).grid
 
 

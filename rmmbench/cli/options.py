@@ -89,6 +89,14 @@ AXES: dict[str, Any] = {
     "method": _many(
         "NAME", "Names from `rmmbench list methods`, or stacks such as a+b.", completing.methods
     ),
+    "plan": Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=_WHAT,
+            help="A plan that `rmmbench plan` wrote; in place of the methods, or of method plan.",
+        ),
+    ],
     "sketch": _many("NAME", "Names from `rmmbench list sketches`.", completing.sketches),
     "rho": _many("RATE", "Compression rates ρ, in (0, 1]; smaller saves more."),
     "seed": _many("N", "Seeds of the random numbers."),
@@ -237,6 +245,11 @@ def _axes(given: Mapping[str, Any]) -> Axes:
             found[name] = _numbers(name, value)
         elif value:
             found[name] = words(value)
+    if "plan" in found:
+        from rmmbench.spec.saving_plan import read_plan
+
+        found["plan"] = (read_plan(found["plan"]),)
+        found.setdefault("method", ("plan",))
     for dtype in found.get("dtype", ()):
         if dtype not in DTYPES:
             must = f"--dtype must be one of {', '.join(DTYPES)}"

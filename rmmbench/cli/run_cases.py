@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rmmbench.results.record import Record
     from rmmbench.results.store import Run
     from rmmbench.running.events import Event
-    from rmmbench.running.plan import Plan
+    from rmmbench.running.sweep_plan import Plan
     from rmmbench.spec.case import Case
     from rmmbench.spec.profile import Profile
 
@@ -62,7 +62,7 @@ class Asked:
         Raises:
             UnknownNameError: If a model, method or sketch does not exist.
         """
-        from rmmbench.running.plan import check_names
+        from rmmbench.running.sweep_plan import check_names
 
         check_names(self.profile.cases("predict", "cpu"))
         note(f"{what}: records go to {self.path}; loading torch")
@@ -73,7 +73,7 @@ class Asked:
         Raises:
             UsageError: If a case cannot be measured here.
         """
-        from rmmbench.running.plan import make_plan
+        from rmmbench.running.sweep_plan import make_plan
 
         about = {"import_models": import_models, "trains": self.trains}
         plan = make_plan(self.profile, self.where, **about)

@@ -46,6 +46,10 @@ def variance(
     device: Devices = None,
     file_format: FigureFormats = None,
     out: Out = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a noise file, of every layer unless --layer."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model, measure the gradient noise of a layer, and draw the paper's Figures 3 and 5.
@@ -58,22 +62,35 @@ def variance(
     Several sketches can be given, and one value for each other option. The defaults are gaussian at
     ρ 0.5 and 100 steps of 64 samples; decoders train on text, other models on digits.
 
+    --save writes a noise file for planning: of each layer, averaged over the watched steps, the
+    sums that tell the noise of every sketch at every ρ, and what 8, 4 and 2 bits add.
+
     Examples:
       rmmbench variance roberta-tiny
       rmmbench variance roberta-tiny --sketch gaussian,oporp --rho 0.2
+      rmmbench variance roberta-tiny --sketch oporp --save noise.json
       rmmbench variance roberta-base --task cola --data glue --checkpoint roberta-base
     """
     from rmmbench.cli.drawn import print_tables
     from rmmbench.report.tables import data as as_data
     from rmmbench.report.tables.noise_table import noise_tables
-    from rmmbench.running.noise_run import noise_profile
+    from rmmbench.running.noise_run import (
+        check_saving,
+        layers_to_watch,
+        noise_profile,
+        save_noise,
+    )
 
     sketches = axes.pop("sketch", ("gaussian",))
     training: dict[str, Any] = {"steps": 100 if steps is None else steps, "every": every}
     training |= {"draws": draws, "learning_rate": learning_rate}
     training |= {"data": data, "checkpoint": checkpoint}
-    profile = noise_profile(model, words(layer), sketches, single(axes), training)
+    check_saving(save, sketches)
+    layers = layers_to_watch(words(layer), save)
+    profile = noise_profile(model, layers, sketches, single(axes), training)
     run = carry_out(Asked("variance", profile, device, out, f"variance-{model}", trains=True))
+    if save is not None:
+        save_noise(run, save)
     drawn = _draw(run, file_format or "html")
     tables = noise_tables(run)
     if as_json:
@@ -82,7 +99,7 @@ def variance(
     else:
         report(run, as_json=False)
         print_tables(tables)
-        for path in drawn:
+        for path in [*drawn, *filter(None, [save])]:
             print_path(path)
     end(run)
 

@@ -3,6 +3,7 @@
 To add one: add its file, its line here, and its shape in `rmmbench.spec.tasks`.
 """
 
+from rmmbench.data._installed import checkpoint_of as checkpoint_of
 from rmmbench.data.data import Loader
 from rmmbench.data.data import Scoring as Scoring
 from rmmbench.data.data import TrainingData as TrainingData
@@ -22,6 +23,7 @@ DATA: Registry[Loader] = Registry(
         "sst2": Entry("glue:load", "GLUE: does a sentence of a film review praise"),
         "stsb": Entry("glue:load", "GLUE: how alike two sentences are, a regression"),
         "wnli": Entry("glue:load", "GLUE: what does a pronoun stand for"),
+        "reviews": Entry("reviews:load", "does a sentence praise a film, from a Python package"),
         "digits": Entry("digits:load", "handwritten digits of 8×8 pixels, from scikit-learn"),
         "text": Entry("text:load", "bytes of the documentation that comes with Python"),
         "sbm": Entry("graph:block_model", "a stochastic block model graph, made"),

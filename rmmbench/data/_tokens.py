@@ -11,11 +11,24 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 
-from rmmbench.data import _hub
+from rmmbench.data import _hub, _installed
 from rmmbench.data.data import Example
 from rmmbench.errors import DataError
+from rmmbench.spec.case import Case
 
 _SPECIAL = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
+
+
+def of_case(case: Case) -> tuple[Any, str]:
+    """Return the tokenizer of a case's weights, or of bytes if they are random, and a note of it.
+
+    Raises:
+        DataError: If the weights have no tokenizer, or are to come from a package and do not.
+    """
+    checkpoint = _installed.checkpoint_of(case)
+    if checkpoint is not None:
+        return pretrained(checkpoint), ""
+    return of_bytes(), f"bytes as tokens, at most {case.seq_len} of an example"
 
 
 def pretrained(checkpoint: str) -> Any:

@@ -82,18 +82,16 @@ def load(case: Case) -> TrainingData:
     if case.seq_len is None:
         raise DataError(f"task '{task}' is text: give seq_len, or a model that reads tokens")
     data = case.training.data if case.training else None
-    checkpoint = case.training.checkpoint if case.training else None
     train, evaluation = _from_directory(task, data) if data else _from_hub(task)
-    tokenizer = _tokens.pretrained(checkpoint) if checkpoint else _tokens.of_bytes()
-    notes = [] if checkpoint else [f"bytes as tokens, at most {case.seq_len} of an example"]
+    tokenizer, note = _tokens.of_case(case)
     left_out = train.left_out + evaluation.left_out
-    notes += [f"{left_out} rows without label or text left out"] if left_out else []
+    notes = [note, f"{left_out} rows without label or text left out" if left_out else ""]
     return TrainingData(
         train=_tokens.tokenised(train.texts, train.labels, tokenizer, case.seq_len),
         evaluation=_tokens.tokenised(evaluation.texts, evaluation.labels, tokenizer, case.seq_len),
         collate=partial(_tokens.padded, tokenizer=tokenizer),
         scoring=SCORINGS.get(task, _ACCURACY),
-        note="; ".join(notes),
+        note="; ".join(filter(None, notes)),
     )
 
 

@@ -37,6 +37,11 @@ METHODS: Registry[type[Method[Any]]] = Registry(
             "linear layers keep a sketch of their input",
             settings="rmm:RMMSettings",
         ),
+        "plan": Entry(
+            "plan:Plan",
+            "each layer and each block saves as a plan says",
+            settings="plan:PlanSettings",
+        ),
         "exact-rp": Entry(
             "exact_rp:ExactRP",
             "linear layers keep random features, in few bits",

@@ -34,7 +34,7 @@ class Stack:
     @property
     def is_exact(self) -> bool:
         """Whether gradients stay those of the unchanged model, but for rounding."""
-        return all(method.is_exact for method, _ in self._methods)
+        return all(method.is_exact_with(settings) for method, settings in self._methods)
 
     def takes_over(self, part: str) -> bool:
         """Return whether one of the methods decides about a part of a training step."""

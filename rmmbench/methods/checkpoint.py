@@ -32,7 +32,7 @@ class Checkpoint(Method[Settings]):
         Raises:
             ValueError: If there are none.
         """
-        from rmmbench.methods._blocks import checkpoint_blocks
+        from rmmbench.nn.blocks import checkpoint_blocks
 
         blocks = checkpoint_blocks(model, **self._how())
         if blocks == 0:
@@ -42,7 +42,7 @@ class Checkpoint(Method[Settings]):
 
     def reference(self, model: "nn.Module") -> AbstractContextManager[None]:
         """Return a context in which nothing is computed again."""
-        from rmmbench.methods._blocks import everything_kept
+        from rmmbench.nn.blocks import everything_kept
 
         return everything_kept(model)
 

@@ -45,6 +45,10 @@ class Method(ABC, Generic[S]):
     def reference(self, model: "nn.Module") -> AbstractContextManager[None]:
         """Return a context in which a changed model trains exactly as the unchanged one does."""
 
+    def is_exact_with(self, settings: S) -> bool:
+        """Return `is_exact`, for a method whose settings decide."""
+        return self.is_exact
+
     def lacks(self, device: str) -> str | None:
         """Return why there is nothing to tell of the method on a device, None if there is.
 

@@ -17,6 +17,7 @@ MODELS: Registry[Builder] = Registry(
         "roberta-base": Entry("roberta:base", "RoBERTa, 125 M parameters, classification head"),
         "roberta-large": Entry("roberta:large", "RoBERTa, 355 M parameters, classification head"),
         "roberta-tiny": Entry("roberta:tiny", "RoBERTa, 0.6 M parameters, for quick runs"),
+        "minilm": Entry("minilm:minilm", "BERT of 6 blocks of width 384, trained on sentences"),
         "mlp": Entry("mlp:mlp", "linear layers and GELU; mlp:IN-HIDDEN-…-OUT"),
         "linear": Entry("linear:linear", "one linear layer; linear:INxOUT"),
         "decoder": Entry("decoder:decoder", "Llama's blocks; decoder:LAYERSxWIDTH[xVOCABULARY]"),

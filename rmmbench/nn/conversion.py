@@ -4,7 +4,8 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from torch import nn
 
@@ -17,9 +18,18 @@ from rmmbench.nn.sharing import sharing_groups
 from rmmbench.nn.size import SketchSettings
 from rmmbench.nn.swap import swap
 
+if TYPE_CHECKING:
+    from rmmbench.spec.saving_plan import SavingPlan
+
 M = TypeVar("M", bound=nn.Module)
 
 logger = logging.getLogger("rmmbench")
+
+_BESIDE = (
+    *("include", "exclude", "where", "example", "min_gain_bytes", "min_gain_ratio", "share"),
+    "plan",
+)
+"""The arguments of `convert` that are no sketch's."""
 
 
 def convert(
@@ -34,6 +44,7 @@ def convert(
     min_gain_bytes: int = FLOOR.gain_bytes,
     min_gain_ratio: float = FLOOR.gain_ratio,
     share: bool = True,
+    plan: "SavingPlan | str | Path | None" = None,
     **settings: Any,
 ) -> M:
     """Make the linear layers of a model keep a sketch of their input, and return the model.
@@ -60,6 +71,7 @@ def convert(
             classifier with few rows, where little memory is saved and noise does most harm.
         share: Whether layers of one block that read the same tensor (Q, K and V; gate and up) keep
             one sketch of it. Under torch.compile they always do.
+        plan: A saving plan, or its path, which says all of this. One of another model is refused.
         settings: proj_dim, min_proj_dim, max_proj_dim and the sketch's own, as for `rmm_linear`.
 
     Raises:
@@ -74,19 +86,18 @@ def convert(
           (0): RMMLinear(in_features=8, out_features=4, bias=True, sketch=oporp, rho=0.5)
         )
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    beside = ("include", "exclude", "where", "example", "min_gain_bytes", "min_gain_ratio", "share")
-    chosen = SketchSettings.of({"sketch": sketch, "rho": rho, **settings}, beside)
+    _check_module(model)
+    if plan is not None:
+        sized = {"rho": rho, "include": include, "exclude": exclude, "example": example, **settings}
+        return _convert_by_plan(model, plan, [name for name in sized if sized[name] is not None])
+    chosen = SketchSettings.of({"sketch": sketch, "rho": rho, **settings}, _BESIDE)
     floor = Floor(min_gain_bytes, min_gain_ratio).checked()
     layers = linear_layers(model)
     if not layers:
         raise ValueError(_nothing_to_convert(converted_layers(model), left_out_layers(model)))
     matching = select(layers, include, exclude)
     advice: list[LayerAdvice] = []
-    if where not in ("all", "beneficial"):
-        raise ValueError(f"where must be 'all' or 'beneficial', got {where!r}")
-    if where == "beneficial":
+    if _known_where(where) == "beneficial":
         advice = _advice(model, matching, chosen, example, share=share, floor=floor)
         matching = [layer.layer for layer in advice if layer.is_beneficial]
     swap(model, matching, chosen, share=share)
@@ -94,6 +105,19 @@ def convert(
     logger.info("%d of %d linear layers keep a %s sketch: %s", *counts, sketch, ", ".join(matching))
     _log_sharing(model, matching, advice, share=share)
     _log_left_out(model, advice)
+    return model
+
+
+def _convert_by_plan(model: M, plan: "SavingPlan | str | Path", given: list[str]) -> M:
+    from rmmbench.nn.planned import apply_plan
+    from rmmbench.spec.saving_plan import SavingPlan, read_plan
+
+    if given:
+        raise ValueError(f"{given[0]} must not be given beside plan, which says it; leave it out")
+    if not isinstance(plan, SavingPlan):
+        plan = read_plan(plan)
+    apply_plan(model, plan)
+    logger.info("changed as the plan %s says", plan)
     return model
 
 
@@ -119,6 +143,17 @@ def all_exact(layers: Iterable[Any]) -> Iterator[None]:
     finally:
         for layer, exact in zip(layers, before, strict=True):
             layer.exact = exact
+
+
+def _check_module(model: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+
+
+def _known_where(where: str) -> str:
+    if where not in ("all", "beneficial"):
+        raise ValueError(f"where must be 'all' or 'beneficial', got {where!r}")
+    return where
 
 
 def _advice(

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from rmmbench.errors import arguments_checked
+from rmmbench.nn.blocks import keep_chosen
 from rmmbench.nn.compressed_layers import (
     Compressed,
     CompressedConv1D,
@@ -14,6 +15,7 @@ from rmmbench.nn.compressed_layers import (
 )
 from rmmbench.nn.conv1d import RMMConv1D
 from rmmbench.nn.layer import RMMLinear
+from rmmbench.nn.recomputed_attention import keep_attention
 from rmmbench.nn.sharing import stop_sharing
 from rmmbench.nn.swap import change_class
 
@@ -24,10 +26,10 @@ M = TypeVar("M", bound=nn.Module)
 def unconvert(model: M) -> M:
     """Make the converted layers of a model linear ones again, and return the model.
 
-    This undoes `convert` and the methods exact-rp, prac and velora. Modules and parameters stay the
-    same objects, so optimizers, hooks and the keys of `state_dict` stay valid. A layer that was
-    created as `RMMLinear` becomes `torch.nn.Linear`. A model without converted layers stays as it
-    is.
+    This undoes `convert`, a plan's too, and the methods exact-rp, prac and velora. Modules and
+    parameters stay the same objects, so optimizers, hooks and the keys of `state_dict` stay valid.
+    A layer that was created as `RMMLinear` becomes `torch.nn.Linear`. A model without converted
+    layers stays as it is.
 
     Args:
         model: Changed in place.
@@ -46,6 +48,8 @@ def unconvert(model: M) -> M:
     layers = named_compressed(model)
     plain = {name: _plain_class(name, layer) for name, layer in layers.items()}
     stop_sharing(model)
+    keep_chosen(model)
+    keep_attention(model)
     for name, layer in layers.items():
         module: Any = layer
         change_class(module, plain[name])

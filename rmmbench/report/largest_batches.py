@@ -11,8 +11,8 @@ from rmmbench.running.batch_search import Search, search_profile, unfinished
 from rmmbench.running.execution import open_run
 from rmmbench.running.factories import Factory, importable
 from rmmbench.running.one_run import axes_of
-from rmmbench.running.plan import check_names, make_plan
 from rmmbench.running.progress import show_nothing, show_progress
+from rmmbench.running.sweep_plan import check_names, make_plan
 
 _OWN = ("memory", "device", "profile", "time", "out", "retry", "quiet")
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from rmmbench.spec.case import Case
+from rmmbench.spec.strict import Strict
 
 
 def case_row(case: Case) -> dict[str, object]:
@@ -14,7 +15,14 @@ def case_row(case: Case) -> dict[str, object]:
             row |= {"method": case.method, **case.settings}
         else:
             row[name] = getattr(case, name)
-    return {k: " ".join(v) or None if isinstance(v, tuple) else v for k, v in row.items()}
+    return {name: _flat(value) for name, value in row.items()}
+
+
+def _flat(value: object) -> object:
+    """Return a value that a cell of a table can have."""
+    if isinstance(value, tuple):
+        return " ".join(value) or None
+    return str(value) if isinstance(value, Strict) else value
 
 
 _CASE_COLUMNS: Final = tuple(

@@ -1,10 +1,11 @@
 """The noise of one layer's weight gradient: SGD's own, and that which a sketch adds.
 
-X and Y are the layer's input and the gradient of its output, with B rows each; k is proj_dim.
+X, Y and B are as in `rmmbench.results.layer_sums`; k is proj_dim.
 Bershatsky, Mikhalev, Katrutsa, Gusak, Merkulov, Oseledets (2022), arXiv 2201.13195, sections 2.2
 and 2.3; their eq. 11 leaves out terms, and their eq. 12 does not always hold.
 """
 
+from rmmbench.results.layer_sums import LayerSums
 from rmmbench.spec.ranges import Count, Finite, Line, Name, Rho, Square, Whole
 from rmmbench.spec.strict import Strict
 
@@ -12,21 +13,13 @@ from rmmbench.spec.strict import Strict
 _ROUNDING = 1e-6
 
 
-class LayerNoise(Strict):
+class LayerNoise(LayerSums):
     """The sums of one layer at one training step, and the noise computed from them.
-
-    They are squared Frobenius norms of weight gradients, in the square of the loss's unit.
 
     Attributes:
         step: The optimizer step, from 1.
         layer: The layer's qualified name.
-        rows: B; batch × sequence.
-        samples: The samples of the batch; the rows of a sample are consecutive.
         proj_dim: k in `variances` and in the paper's formulas.
-        a: ‖X‖²_F ‖Y‖²_F.
-        g: ‖XᵀY‖²_F.
-        d: Σ_i ‖x_i‖² ‖y_i‖² over the rows.
-        g_samples: Σ_s ‖X_sᵀY_s‖²_F over the samples; X_s and Y_s are a sample's rows.
         variances: D²_RMM by sketch, in closed form; for the layer's own sketch in its blocks, if
             any. A sketch along batch and sequence is left out: its closed form takes B² work.
         trained_with: The sketch of the layer; None if it is exact.
@@ -34,25 +27,9 @@ class LayerNoise(Strict):
 
     step: Whole
     layer: Line
-    rows: Count
-    samples: Count
     proj_dim: Count
-    a: Square
-    g: Square
-    d: Square
-    g_samples: Square
     variances: dict[Name, Finite]
     trained_with: Name | None = None
-
-    @property
-    def sgd_by_rows(self) -> float:
-        """D²_SGD as in the paper, with each row a sample: (B·d − g)/(B − 1) [eq. 9]."""
-        return variance_of_sum(self.rows, self.d, self.g)
-
-    @property
-    def sgd_by_samples(self) -> float:
-        """D²_SGD by eq. 9 over whole samples, whose rows depend on one another."""
-        return variance_of_sum(self.samples, self.g_samples, self.g)
 
     @property
     def papers_variance(self) -> float:
@@ -123,11 +100,3 @@ class DrawnNoise(Strict):
     standard_error: Square
     draws: Count
     exact: Square
-
-
-def variance_of_sum(count: int, sum_of_squares: float, square_of_sum: float) -> float:
-    """Return the variance of a sum of `count` terms, estimated from the terms; 0 for one term."""
-    if count < 2:
-        return 0.0
-    # Below 0 only by rounding.
-    return max(0.0, (count * sum_of_squares - square_of_sum) / (count - 1))

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
-from rmmbench.spec.ranges import Finite, Flag, Name, NotNegative, Whole
+from rmmbench.spec.ranges import Finite, Flag, Line, Name, NotNegative, Whole
 from rmmbench.spec.strict import Strict
 
 
@@ -44,6 +44,7 @@ class Training(Strict):
         samples_per_second: Trained samples ÷ `train_seconds`.
         resumed_at: Steps at which a stopped run went on from its checkpoint.
         noise: The gradient noise of the watched layers, in order of steps.
+        never_ran: The watched layers whose weight had no gradient in a watched step.
         drawn_noise: The noise of one watched layer at the last step, from draws of S.
     """
 
@@ -60,6 +61,7 @@ class Training(Strict):
     samples_per_second: NotNegative
     resumed_at: tuple[Whole, ...] = ()
     noise: tuple[LayerNoise, ...] = ()
+    never_ran: tuple[Line, ...] = ()
     drawn_noise: tuple[DrawnNoise, ...] = ()
 
     @property

@@ -6,7 +6,7 @@ from typing import Any
 from rmmbench.errors import RmmbenchError, UsageError
 from rmmbench.models import MODELS
 from rmmbench.running.isolation import process
-from rmmbench.running.plan import check_models, check_names
+from rmmbench.running.sweep_plan import check_models, check_names
 from rmmbench.spec.case import Case
 
 _LIMIT_SECONDS = 600.0

@@ -10,7 +10,7 @@ from rmmbench.results.store import Run
 from rmmbench.running.events import Event
 from rmmbench.running.execution import holding, launcher_of
 from rmmbench.running.largest_batch import FIRST, Line, find, found, parameter_bytes
-from rmmbench.running.plan import Plan
+from rmmbench.running.sweep_plan import Plan
 from rmmbench.spec import profile as profiles
 from rmmbench.spec.case import Case
 from rmmbench.spec.grid import WITHOUT_LENGTH

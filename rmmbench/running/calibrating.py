@@ -13,8 +13,8 @@ from rmmbench.results.record import Environment
 from rmmbench.results.store import Run
 from rmmbench.running.execution import Follow, execute, open_run
 from rmmbench.running.isolation import process
-from rmmbench.running.plan import environment_here, make_plan, why_no_gpu
 from rmmbench.running.progress import show_progress
+from rmmbench.running.sweep_plan import environment_here, make_plan, why_no_gpu
 from rmmbench.spec import profile as profiles
 from rmmbench.spec.case import Case
 from rmmbench.spec.profile import Profile

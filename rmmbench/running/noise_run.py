@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rmmbench.errors import ArgumentError, arguments_checked
+from rmmbench.results.noise_file import NoiseFile
 from rmmbench.results.store import Run
 from rmmbench.running.execution import run_path
 from rmmbench.running.one_run import as_call, run_profile
@@ -45,6 +46,7 @@ def variance(
     checkpoint: str | None = None,
     device: str = "auto",
     out: str | Path | None = None,
+    save: str | Path | None = None,
     quiet: bool = False,
 ) -> Run:
     """Train a model with a sketch, and measure how noisy a layer's weight gradient is.
@@ -55,7 +57,7 @@ def variance(
     Args:
         model: A name of `rmmbench list models`.
         layer: Patterns of the names of the layers to watch, such as "*.output.dense"; by default a
-            layer in the middle, for the models that rmmbench knows.
+            layer in the middle, for the models that rmmbench knows, and with `save` every layer.
         sketch: One or several names; each is a training.
         rho: Compression rate, in (0, 1].
         task: The data to train on; by default text for decoders and digits for other models.
@@ -69,11 +71,13 @@ def variance(
         checkpoint: Pretrained weights to start from: a name on the hub, or a directory.
         device: "cuda", "cpu", or "auto": the GPU if there is one.
         out: The run directory; by default runs/variance-MODEL-DEVICE.
+        save: Where to write a noise file of the watched layers, for planning.
         quiet: Show no progress.
 
     Raises:
         TypeError: If there is no argument of a name.
         UsageError: If a value is invalid, no layer matches, or the device cannot train.
+        NoiseFileError: If there is no noise to save, or the file cannot be written.
         RunError: If `out` holds another run, is in use or cannot be written.
 
     Examples:
@@ -89,12 +93,38 @@ def variance(
         "checkpoint": checkpoint,
     }
     training |= {"steps": steps, "every": every, "draws": draws, "learning_rate": learning_rate}
-    asked = noise_profile(model, _several(layer), _several(sketch), given, training)
+    layers, sketches = layers_to_watch(_several(layer), save), _several(sketch)
+    check_saving(save, sketches)
+    asked = noise_profile(model, layers, sketches, given, training)
     told = {name: value for name, value in {**given, **training}.items() if value is not None}
     command = as_call("variance", model, layer=layer, sketch=sketch, **told)
     path = run_path(f"variance-{model}", device) if out is None else Path(out)
     about: dict[str, Any] = {"name": "variance", "command": command, "trains": True}
-    return run_profile(asked, device, path, quiet=quiet, **about)
+    run = run_profile(asked, device, path, quiet=quiet, **about)
+    if save is not None:
+        save_noise(run, Path(save))
+    return run
+
+
+def layers_to_watch(given: Sequence[str], save: str | Path | None) -> tuple[str, ...]:
+    """Return the patterns of layers: every layer if noise is saved, and none is given."""
+    return tuple(given) or (("*",) if save is not None else ())
+
+
+def check_saving(save: str | Path | None, sketches: Sequence[str]) -> None:
+    """Raise ArgumentError if noise is to be saved, and there would be several trainings of it."""
+    if save is not None and len(sketches) > 1:
+        need = " must be one where noise is saved, for a file is of one training"
+        raise ArgumentError("sketch", f"{need}, got {', '.join(sketches)}")
+
+
+def save_noise(run: Run, path: Path) -> None:
+    """Write the noise file of a run of `variance`.
+
+    Raises:
+        NoiseFileError: If its training has no noise, or the file cannot be written.
+    """
+    NoiseFile.of_record(run.records()[-1]).write(path)
 
 
 def noise_profile(

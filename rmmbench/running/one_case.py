@@ -12,7 +12,7 @@ from rmmbench.running.events import Finished
 from rmmbench.running.factories import Factory, importable
 from rmmbench.running.isolation import process
 from rmmbench.running.local import LocalLauncher
-from rmmbench.running.plan import (
+from rmmbench.running.sweep_plan import (
     DEVICES,
     check_models,
     check_names,

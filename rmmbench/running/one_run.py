@@ -8,8 +8,8 @@ from typing import Any, get_origin
 from rmmbench.errors import UsageError, check_arguments
 from rmmbench.results.store import Run
 from rmmbench.running.execution import execute, open_run, run_path
-from rmmbench.running.plan import make_plan
 from rmmbench.running.progress import show_nothing, show_progress
+from rmmbench.running.sweep_plan import make_plan
 from rmmbench.spec import profile as profiles
 from rmmbench.spec.grid import grid_class
 from rmmbench.spec.measuring import TrainingSettings

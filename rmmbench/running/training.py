@@ -41,7 +41,11 @@ def train_model(draft: Draft, folder: Path) -> str | None:
     trained = train(model, examples, case, where, announce=tell, callbacks=watch)
     draft.training = trained.training
     if watch:
-        draft.training = draft.training.model_copy(update={"noise": tuple(watch[0].noise)})
+        noise = tuple(watch[0].noise)
+        ran = {each.layer for each in noise}
+        never_ran = tuple(layer for layer in watch[0].layers if layer not in ran)
+        told = {"noise": noise, "never_ran": never_ran}
+        draft.training = draft.training.model_copy(update=told)
         draft.keep()
         draft.stage("drawing sketches")
         try:

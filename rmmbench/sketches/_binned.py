@@ -1,13 +1,14 @@
 """Sketches whose S has one entry ±1 per row: the rows of X are added up in bins, with signs."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from rmmbench.kernels import philox
 from rmmbench.kernels.bins import bin_sums, bin_sums_and_total
-from rmmbench.sketches.sketch import Sketch
+from rmmbench.sketches.sketch import Moments, Sketch
 
 
 class Binned(Sketch):
@@ -32,6 +33,17 @@ class Binned(Sketch):
         dtype = torch.float32 if x.dtype == torch.bfloat16 else x.dtype
         signs = philox.signs(generator, rows, dtype)
         return *self._bins(rows, proj_dim, generator), signs
+
+    def rounding(
+        self, noise: Callable[[int], float], moments: Moments, rows: int, proj_dim: int
+    ) -> float:
+        """Return the noise that rounding x_proj adds: the mean, over rows, of that of their bin."""
+        sizes = self._bin_sizes(rows, proj_dim)
+        return sum(share * noise(size) for size, share in sizes.items())
+
+    @abstractmethod
+    def _bin_sizes(self, rows: int, proj_dim: int) -> dict[int, float]:
+        """Return how large bins are, with the share of all rows that is in bins of that size."""
 
     @abstractmethod
     def _bins(

@@ -11,6 +11,9 @@ from rmmbench.kernels import philox
 from rmmbench.sketches._binned import Binned
 from rmmbench.sketches.sketch import Moments
 
+# What is left out of a distribution at either end.
+_TAIL = 1e-6
+
 
 class CountSketch(Binned):
     """Each row's bin is independent, so some bins hold many rows and some none."""
@@ -22,6 +25,14 @@ class CountSketch(Binned):
         bins = torch.arange(proj_dim, device=seed.device, dtype=torch.int32)
         starts = torch.searchsorted(ordered, bins, out_int32=True)
         return order.to(torch.int32), starts
+
+    def _bin_sizes(self, rows: int, proj_dim: int) -> dict[int, float]:
+        from scipy.stats import binom
+
+        # The other rows in a row's bin.
+        others = binom(rows - 1, 1 / proj_dim)
+        sizes = range(int(others.ppf(_TAIL)), int(others.isf(_TAIL)) + 1)
+        return {1 + size: float(others.pmf(size)) for size in sizes}
 
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
         """Return P / B_proj."""

@@ -5,6 +5,8 @@ the norms of X alone, since those of Y are not known yet. S depends on X, so its
 numbers of the rows that were drawn and their scales.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -44,6 +46,12 @@ class NormRows(Sketch):
         """Return (Σ‖x_i‖ · Σ‖x_i‖‖y_i‖² − g) / B_proj."""
         # Below 0 only by rounding.
         return max(0.0, moments.sampled - moments.g) / proj_dim
+
+    def rounding(
+        self, noise: Callable[[int], float], moments: Moments, rows: int, proj_dim: int
+    ) -> float:
+        """Return Σ‖x_i‖ · Σ‖x_i‖‖y_i‖² / (B_proj d) times that of rounding all rows; it is near."""
+        return moments.sampled / (proj_dim * (moments.d or 1.0)) * noise(1)
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
         """Return 2·B·N for the norms and B_proj·N for the scaling."""

@@ -27,6 +27,11 @@ class OPORP(Binned):
             starts = places.floor_divide_(proj_dim).int()
         return permutation(seed, rows), starts
 
+    def _bin_sizes(self, rows: int, proj_dim: int) -> dict[int, float]:
+        size, larger = divmod(rows, proj_dim)
+        in_larger = larger * (size + 1) / rows
+        return {size: 1 - in_larger, size + 1: in_larger} if larger else {size: 1.0}
+
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
         """Return P Σ m (m − 1) / (B (B − 1)) over the bins' sizes m.
 

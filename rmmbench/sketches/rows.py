@@ -4,10 +4,12 @@ Its error is (1 − ρ)/ρ times the noise of the batch's own gradient (the pape
 left of a row that is not drawn, not even that it was infinite or NaN.
 """
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from rmmbench.kernels.permutation import permutation
-from rmmbench.results.gradient_noise import variance_of_sum
+from rmmbench.results.layer_sums import variance_of_sum
 from rmmbench.sketches._picked import scaled_rows
 from rmmbench.sketches.sketch import Moments, Sketch
 
@@ -23,6 +25,12 @@ class Rows(Sketch):
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
         """Return (1 − ρ)/ρ · (B·d − g)/(B − 1)."""
         return (rows - proj_dim) / proj_dim * variance_of_sum(rows, moments.d, moments.g)
+
+    def rounding(
+        self, noise: Callable[[int], float], moments: Moments, rows: int, proj_dim: int
+    ) -> float:
+        """Return B/B_proj times the noise of rounding all rows."""
+        return rows / proj_dim * noise(1)
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
         """Return B_proj·N for the scaling."""

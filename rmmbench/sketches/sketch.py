@@ -181,6 +181,21 @@ class Sketch(ABC):
     def variance(self, moments: Moments, rows: int, proj_dim: int) -> float:
         """Return E‖XᵀS SᵀY − XᵀY‖²_F in closed form from this sketch's `moments`."""
 
+    def rounding(
+        self, noise: "Callable[[int], float]", moments: Moments, rows: int, proj_dim: int
+    ) -> float:
+        """Return the noise that rounding x_proj to few bits adds to `variance`.
+
+        Here each row of x_proj adds up all rows of X, as in a dense S or a transform.
+
+        Args:
+            noise: Returns it if each of B / m rows of x_proj is the signed sum of m rows.
+            moments: As for `variance`.
+            rows: B.
+            proj_dim: Rows of x_proj.
+        """
+        return noise(rows) / proj_dim
+
     @abstractmethod
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
         """Return the multiplications and additions of `project`, without those that make S."""

@@ -137,7 +137,11 @@ class Case(Strict):
     def flat(self) -> dict[str, Any]:
         """Return the case for machines, with its method and every setting for its steps."""
         fields = self.model_dump(mode="json", exclude={"steps"})
-        return fields | {"method": self.method, **self.settings}
+        settings = {
+            name: str(value) if isinstance(value, Strict) else value
+            for name, value in self.settings.items()
+        }
+        return fields | {"method": self.method, **settings}
 
     @property
     def label(self) -> str:

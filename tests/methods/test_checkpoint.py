@@ -14,8 +14,8 @@ from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.optimizers import make_optimizer
 from rmmbench.measures.step import AUTOCAST, TrainingStep, autocast
 from rmmbench.methods import _products
-from rmmbench.methods._blocks import repeated_blocks
 from rmmbench.nn import manual_seed, ops
+from rmmbench.nn.blocks import repeated_blocks
 from rmmbench.spec.case import Case
 from rmmbench.spec.steps import Step
 

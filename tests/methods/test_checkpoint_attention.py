@@ -12,7 +12,7 @@ from rmmbench import methods, models
 from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.optimizers import make_optimizer
 from rmmbench.measures.step import TrainingStep
-from rmmbench.methods.checkpoint_attention import NAME
+from rmmbench.nn.recomputed_attention import NAME
 from rmmbench.spec.case import Case
 
 METHOD = "checkpoint-attention"

@@ -28,6 +28,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 # A case has those of its methods.
 SETTINGS = {"sketch": "gaussian", "rho": 0.3, "bits": 8, "group_size": 16, "activation_bits": 2}
 SETTINGS |= {"budget": 0.5}
+SETTINGS |= {
+    "plan": {"model": "any", "layers": [{"names": ["*"], "sketch": "gaussian", "rho": 0.3}]}
+}
 # A compiler takes long over a transformer; what is compiled has such tests in its own file.
 COMPILED = ("compile", "memory-budget")
 FAMILIES = ["roberta-tiny", "mlp:6-8-8-4", "linear:6x4"]

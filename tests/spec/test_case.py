@@ -145,8 +145,10 @@ SETTING_OTHERS = {
     "group_size": 32,
     "activation_bits": 2,
     "budget": 0.25,
+    "plan": {"model": "other"},
 }
-STACK = SETTINGS | {"method": "rmm+quantize+fewbit-activation+memory-budget"}
+STACK = SETTINGS | {"method": "rmm+quantize+fewbit-activation+memory-budget+plan"}
+STACK |= {"plan": {"model": "mlp"}}
 
 
 def test_everything_of_a_case_is_tried():

@@ -1,15 +1,18 @@
 """A callback for transformers' Trainer that logs gradient noise while a model trains."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+import rmmbench
 from rmmbench.measures.gradient.drawing import Point
 from rmmbench.measures.gradient.watching import NoiseWatch
 from rmmbench.nn.ranks import check_same_settings
 from rmmbench.results.gradient_noise import LayerNoise
+from rmmbench.results.noise_file import NoiseFile
 
 NOISE = "noise"
 """The key in a log entry that holds everything known about a step's noise."""
@@ -63,12 +66,31 @@ class NoiseCallback(TrainerCallback):
         self._watch: NoiseWatch | None = None
         self._state: TrainerState | None = None
         self.captured: Point | None = None
+        self._about: dict[str, Any] = {}
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the watched layers; none before a training."""
+        return self._watch.layers if self._watch is not None else []
 
     @property
     def noise(self) -> list[LayerNoise]:
         """All logged noise in order of steps, also that from before a resume."""
         log: list[Any] = list(self._state.log_history) if self._state is not None else []
         return [LayerNoise.model_validate(one) for entry in log for one in entry.get(NOISE, ())]
+
+    def save(self, path: str | Path, *, model: str | None = None) -> None:
+        """Write a noise file of all layers, from the noise of all logged steps.
+
+        Args:
+            path: Of the file.
+            model: What to call the model; by default its name in the config, or its class.
+
+        Raises:
+            NoiseFileError: If no layer was watched with a gradient, or it cannot be written.
+        """
+        about = self._about | ({"model": model} if model else {})
+        NoiseFile.of(self.noise, self.layers, **about).write(Path(path))
 
     def on_train_begin(
         self,
@@ -87,6 +109,13 @@ class NoiseCallback(TrainerCallback):
         check_same_settings(model)
         self._state = state
         self._watch = NoiseWatch(model, self._layers, rho=self._rho)
+        self._about = {
+            "rmmbench": rmmbench.__version__,
+            "model": getattr(getattr(model, "config", None), "name_or_path", "")
+            or type(model).__name__,
+            "batch_size": args.per_device_train_batch_size,
+            "dtype": _dtype(model, args),
+        }
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -133,3 +162,12 @@ class NoiseCallback(TrainerCallback):
         }
         where = f"{NOISE}/{noise.layer}"
         return {f"{where}/{name}": value for name, value in figures.items() if value is not None}
+
+
+def _dtype(model: nn.Module, args: TrainingArguments) -> str:
+    """Return what a case calls the dtype: of autocast, or else of the parameters."""
+    if args.bf16 or args.fp16:
+        return "bfloat16" if args.bf16 else "float16"
+    kept = next((str(each.dtype) for each in model.parameters()), "torch.float32")
+    dtype = kept.removeprefix("torch.")
+    return dtype if dtype == "float32" else f"{dtype}-true"

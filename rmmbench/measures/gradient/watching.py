@@ -2,7 +2,8 @@
 
 A step that is not watched costs only the check of a flag. At a watched step the input of each
 watched layer is held from the forward pass until the gradient of its output has come, so a sketched
-layer saves no memory there. No sketch is drawn: three sums give the noise of every sketch.
+layer saves no memory there. No sketch is drawn: three sums give the noise of every sketch. What
+rounding to few bits adds is measured on a sample of sums of rows.
 """
 
 import math
@@ -16,12 +17,15 @@ from torch import Tensor, nn
 
 from rmmbench import sketches
 from rmmbench.measures.gradient.drawing import Point
+from rmmbench.measures.gradient.rounding_terms import rounding_noise, rounding_ratios
 from rmmbench.nn.analysis.rehearsal import input_of
 from rmmbench.nn.layer import Sketched
 from rmmbench.nn.patterns import layers_matching
 from rmmbench.nn.size import SketchSettings
 from rmmbench.results.gradient_noise import LayerNoise
 from rmmbench.sketches.sketch import Moments
+
+_Ratios = dict[int, tuple[float, ...]]
 
 
 class NoiseWatch:
@@ -53,7 +57,7 @@ class NoiseWatch:
         self.captured: Point | None = None
         self._to_capture: tuple[str, int] | None = None
         self._pending: dict[str, weakref.ref[_Call]] = {}
-        self._found: dict[str, tuple[_Call, Tensor]] = {}
+        self._found: dict[str, tuple[_Call, Tensor, _Ratios]] = {}
         # A compiler cannot follow the hook: its graph breaks before and after the layer.
         read: Callable[..., None] = torch.compiler.disable(self._read)  # type: ignore[no-untyped-call]
         self._handles = [
@@ -88,10 +92,10 @@ class NoiseWatch:
         found, self._found, self._pending = self._found, {}, {}
         noise = []
         for name in filter(found.__contains__, self._layers):
-            call, tensor = found[name]
+            call, tensor, ratios = found[name]
             moments = Moments(*tensor.tolist())
             if all(map(math.isfinite, moments[:-1])):
-                noise.append(_layer_noise(step, name, call, moments))
+                noise.append(_layer_noise(step, name, call, moments, ratios))
         return noise
 
     def remove(self) -> None:
@@ -123,7 +127,7 @@ class NoiseWatch:
         if pending is not None:
             need = "a watched layer must be called once before its backward pass"
             raise ValueError(f"{need}, but '{name}' was called again; watch other layers")
-        call = _Call(x, layer, self._settings, task)
+        call = _Call(x, output.shape[-1], layer, self._settings, task)
         self._pending[name] = weakref.ref(call)
         # Only the graph holds the call and its input: without a backward pass both go with it.
         output.register_hook(partial(self._gather, name, call))  # type: ignore[no-untyped-call]
@@ -132,7 +136,7 @@ class NoiseWatch:
         x = call.give_input(name)
         if x is None:
             return
-        self._found[name] = call, sketches.get(call.text).sums(x, y)
+        self._found[name] = call, sketches.get(call.text).sums(x, y), rounding_ratios(x, y)
         if self._to_capture is not None and self._to_capture[0] == name:
             self.captured = Point(*self._to_capture, x.clone(), y.detach().clone())
             self._to_capture = None
@@ -141,11 +145,14 @@ class NoiseWatch:
 class _Call:
     """A call of a watched layer: its input, and the layer's settings at that time."""
 
-    def __init__(self, x: Tensor, layer: nn.Module, default: SketchSettings, task: int) -> None:
+    def __init__(
+        self, x: Tensor, outputs: int, layer: nn.Module, default: SketchSettings, task: int
+    ) -> None:
         self._x: Tensor | None = x.detach()
         self._version = x._version
         self.task = task
         self.shape = x.shape
+        self.outputs = outputs
         self.rows = math.prod(x.shape[:-1])
         self.sketch: str | None = None
         sketched = layer if isinstance(layer, Sketched) else None
@@ -170,7 +177,9 @@ def _size(settings: SketchSettings, shape: torch.Size) -> tuple[int, str]:
     return settings.at(shape)
 
 
-def _layer_noise(step: int, name: str, call: _Call, moments: Moments) -> LayerNoise:
+def _layer_noise(
+    step: int, name: str, call: _Call, moments: Moments, ratios: _Ratios
+) -> LayerNoise:
     return LayerNoise(
         step=step,
         layer=name,
@@ -181,6 +190,10 @@ def _layer_noise(step: int, name: str, call: _Call, moments: Moments) -> LayerNo
         g=moments.g,
         d=moments.d,
         g_samples=moments.g_samples,
+        sampled=moments.sampled,
+        in_features=call.shape[-1],
+        out_features=call.outputs,
+        rounding=rounding_noise(ratios, call.rows, moments),
         variances=_variances(call, moments),
         trained_with=call.sketch,
     )

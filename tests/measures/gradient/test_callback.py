@@ -15,7 +15,9 @@ from transformers import (
 )
 
 import rmmbench
+from rmmbench.errors import NoiseFileError
 from rmmbench.measures.gradient.callback import NoiseCallback
+from rmmbench.results.noise_file import NoiseFile
 
 LAYER = "roberta.encoder.layer.1.output.dense"
 
@@ -75,6 +77,29 @@ def test_logs_what_was_watched(tmp_path):
         batch_size = entry[f"noise/{LAYER}/effective_batch_size"]
         assert 0 < batch_size == noise.effective_batch_size("oporp") < 4
     assert not run.model.get_submodule(LAYER)._forward_hooks
+
+
+def test_saves_a_noise_file(tmp_path):
+    """All watched layers are in the file, and one without a gradient is named."""
+    callback = NoiseCallback(["*.1.output.dense", "*.0.output.dense"], every=2)
+    run = trainer(tmp_path, callback)
+    run.model.get_submodule(LAYER.replace("1", "0")).weight.requires_grad_(False)
+    run.train()
+    callback.save(tmp_path / "noise.json", model="tiny")
+    found = NoiseFile.read(tmp_path / "noise.json")
+    assert (found.model, found.dtype, found.batch_size) == ("tiny", "float32", 4)
+    assert (found.steps, found.never_ran) == ((1, 2, 4), (LAYER.replace("1", "0"),))
+    layer = found.layers[LAYER]
+    assert (layer.steps, layer.rows, layer.samples) == (3, 24, 4)
+    assert (layer.out_features, layer.in_features) == (16, 32)
+    assert layer.g == pytest.approx(sum(noise.g for noise in callback.noise) / 3)
+    assert layer.rounding["2"][0] > layer.rounding["8"][0] > 0
+
+
+def test_nothing_to_save(tmp_path):
+    """Before a training there is no noise."""
+    with pytest.raises(NoiseFileError, match="none had"):
+        NoiseCallback("*").save(tmp_path / "noise.json")
 
 
 def test_goes_on_after_a_resume(tmp_path):

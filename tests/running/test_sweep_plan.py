@@ -3,7 +3,7 @@
 import pytest
 
 from rmmbench.errors import Exit, UnknownNameError, UsageError
-from rmmbench.running.plan import DEVICES, check_installed, check_names, make_plan, resolve
+from rmmbench.running.sweep_plan import DEVICES, check_installed, check_names, make_plan, resolve
 from rmmbench.spec.profile import Profile
 
 
@@ -219,7 +219,7 @@ def test_what_training_needs_is_told_before_it_starts(monkeypatch):
     """An extra that is not installed is named, with how to install it."""
     there = {"datasets", "sklearn"}
     monkeypatch.setattr(
-        "rmmbench.running.plan.find_spec", lambda name: name if name in there else None
+        "rmmbench.running.sweep_plan.find_spec", lambda name: name if name in there else None
     )
     told = "training needs accelerate, which is not installed; pip install 'rmmbench[train]'"
     assert refused(check_installed) == told

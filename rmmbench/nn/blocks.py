@@ -5,7 +5,7 @@ Chen, Xu, Zhang, Guestrin (2016): Training Deep Nets with Sublinear Memory Cost.
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,6 +57,25 @@ def checkpoint_blocks(model: nn.Module, **settings: Any) -> int:
     return len(blocks)
 
 
+def checkpoint_chosen(model: nn.Module, names: Iterable[str]) -> None:
+    """Let some of a model's `named_blocks` keep their input alone, in place."""
+    for name in names:
+        _make_switch(model.get_submodule(name), _computed_again)
+
+
+def keep_chosen(model: nn.Module) -> None:
+    """Undo `checkpoint_chosen`."""
+    for module in _switched_on(model):
+        if vars(module).get("_gradient_checkpointing_func") is _computed_again:
+            module.gradient_checkpointing = False
+
+
+def named_blocks(model: nn.Module) -> dict[str, nn.Module]:
+    """Return `repeated_blocks` by qualified name, in the order in which the model has them."""
+    names = {module: name for name, module in model.named_modules()}
+    return {names[block]: block for block in repeated_blocks(model)}
+
+
 @contextmanager
 def everything_kept(model: nn.Module) -> Iterator[None]:
     """Let blocks keep for a while what they would keep without checkpoints."""
@@ -78,13 +97,22 @@ def repeated_blocks(model: nn.Module) -> list[nn.Module]:
     """
     if isinstance(model, nn.ModuleList | nn.Sequential):
         items = list(dict.fromkeys(_flat(model)))
-        kinds = [type(item) for item in items]
+        kinds = [_kind(item) for item in items]
         found = []
         for item in items:
-            is_block = kinds.count(type(item)) > 1 and any(item.children())
+            is_block = kinds.count(_kind(item)) > 1 and any(item.children())
             found += [item] if is_block else repeated_blocks(item)
         return found
     return [block for child in model.children() for block in repeated_blocks(child)]
+
+
+def _kind(item: nn.Module) -> type:
+    """Return an item's class, of one that got a switch the class that it had before."""
+    return type(item).__bases__[-1] if isinstance(item, Checkpointed) else type(item)
+
+
+def _computed_again(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return checkpoint(call, *args, use_reentrant=False, **kwargs)
 
 
 def _flat(container: nn.Module) -> Iterator[nn.Module]:
