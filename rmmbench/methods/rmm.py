@@ -22,6 +22,8 @@ class RMMSettings(Settings):
         sketch: By name, with its own settings.
         rho: B_proj ÷ B; or else
         proj_dim: B_proj itself.
+        bits: Of a number that is kept; None for all that it has. With ρ = 1 there is no sketch, and
+            the inputs themselves are kept in few bits.
         min_proj_dim, max_proj_dim: Where B_proj ends, whatever ρ says.
         include, exclude: Patterns of the layers to convert, by qualified name.
         where: Of these layers "all", or those that gain by a sketch.
@@ -33,6 +35,9 @@ class RMMSettings(Settings):
     )
     rho: Annotated[Rho | None, Setting(varies=True, amount=True)] = None
     proj_dim: Annotated[Count | None, Setting(varies=True, amount=True, instead_of="rho")] = None
+    bits: Annotated[
+        Literal[2, 4, 8] | None, Setting("{} bits", varies=True, amount=True, alone="{} bits")
+    ] = None
     min_proj_dim: Count = 1
     max_proj_dim: Count | None = None
     include: tuple[Name, ...] = ()
@@ -66,6 +71,7 @@ class RMM(Method[RMMSettings]):
             proj_dim=settings.proj_dim,
             min_proj_dim=settings.min_proj_dim,
             max_proj_dim=settings.max_proj_dim,
+            bits=settings.bits,
             include=settings.include,
             exclude=settings.exclude,
             where=settings.where,

@@ -4,7 +4,8 @@ If torch operations drew S or its seed inside a compiled region, the partitioner
 again in the backward pass, and the gradient would silently be noise. A selective checkpoint that
 kept SᵀX and drew S again would do the same. So `rmmbench::sketch` draws the seed and returns SᵀX
 together with the key of S: either both are kept or both are computed again, and the backward pass
-always has the S of the forward pass. The other operators depend on their arguments only.
+always has the S of the forward pass. `rmmbench::sketch_in_bits` does the same with SᵀX in few bits.
+The other operators depend on their arguments only.
 
 They are defined with torch's dispatcher directly, because `torch.library.custom_op` adds more host
 time than a sketch of a few rows takes.
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from rmmbench import sketches
-from rmmbench.kernels import philox
+from rmmbench.kernels import rounding
 from rmmbench.nn.seeds import next_seed
 
 _LIBRARY = torch.library.Library("rmmbench", "FRAGMENT")  # type: ignore[no-untyped-call]
@@ -77,14 +78,47 @@ def _seed(x: Tensor, seed: Tensor | None) -> Tensor:
     return next_seed(x.device) if seed is None else seed.to(x.device, copy=True)
 
 
-def _rounding_words(seed: Tensor, count: int, piece: int) -> Tensor:
-    use = philox.Use.ROUNDING + (piece << 8)
-    if seed.device.type != "cpu":
-        return philox.philox_stream(seed, -(-count // 2), use).int().view(torch.int16)[:count]
-    # Four words in one draw.
-    drawn = torch.empty(-(-count // 4), dtype=torch.int64, device=seed.device)
-    generator = philox.host_generator(seed, use)
-    return drawn.random_(-(2**63), None, generator=generator).view(torch.int16)[:count]
+def _sketch_in_bits(
+    x: Tensor,
+    proj_dim: int,
+    sketch: str,
+    bits: int,
+    seed: Tensor | None,
+    levels: Tensor | None,
+    ends: Tensor | None,
+    key: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    if levels is not None and ends is not None and key is not None:
+        return levels, ends, key
+    key = seed = _seed(x, seed)
+    x_proj = x
+    if sketch:
+        chosen = sketches.get(sketch)
+        key = chosen.draw(x, proj_dim, seed)
+        x_proj = chosen.project(x, proj_dim, key)
+    return *rounding.round_to_bits(x_proj, bits, seed), key
+
+
+def _fake_sketch_in_bits(
+    x: Tensor,
+    proj_dim: int,
+    sketch: str,
+    bits: int,
+    seed: Tensor | None,
+    levels: Tensor | None,
+    ends: Tensor | None,
+    key: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    if levels is not None and ends is not None and key is not None:
+        return levels, ends, key
+    new_key = x.new_empty((), dtype=torch.int64)
+    if sketch:
+        new_key = sketches.get(sketch).new_key(x, proj_dim)
+    return *rounding.new_rounded(x.new_empty(proj_dim, x.shape[1]), bits), new_key
+
+
+def _product_in_bits(y: Tensor, width: int, bits: int, levels: Tensor, ends: Tensor) -> Tensor:
+    return rounding.product(y, levels, ends, width, bits)
 
 
 sketch = _operator(
@@ -114,6 +148,25 @@ project_and_sum = _operator(
 )
 """Returns SᵀX, and the sum of x's rows."""
 
+sketch_in_bits = _operator(
+    f"sketch_in_bits({_OF_WHAT}, int bits, Tensor? seed, Tensor? levels, Tensor? ends, Tensor? key)"
+    " -> (Tensor, Tensor, Tensor)",
+    _sketch_in_bits,
+    _fake_sketch_in_bits,
+    torch.Tag.nondeterministic_seeded,
+)
+"""Returns SᵀX in few bits, as `rounding.round_to_bits` does, and the key of S.
+
+With the sketch "" it is X itself that is rounded. Otherwise as `sketch`.
+"""
+
+product_in_bits = _operator(
+    "product_in_bits(Tensor y, SymInt width, int bits, Tensor levels, Tensor ends) -> Tensor",
+    _product_in_bits,
+    lambda y, width, *_: y.new_empty(y.shape[1], width),
+)
+"""Returns yᵀ times a matrix in few bits."""
+
 draw_seed = _operator(
     "draw_seed(Tensor x, Tensor? seed) -> Tensor",
     _seed,
@@ -124,7 +177,7 @@ draw_seed = _operator(
 
 rounding_words = _operator(
     "rounding_words(Tensor seed, SymInt count, int piece) -> Tensor",
-    _rounding_words,
+    rounding.rounding_words,
     lambda seed, count, piece: seed.new_empty(count, dtype=torch.int16),
 )
 """Returns `count` random words of 16 bits, int16, for a seed and the number of a piece."""
@@ -158,15 +211,20 @@ def _is_watched(x: Tensor) -> bool:
 
 _MAKES: dict[Any, Callable[..., Any]] = {
     sketch: _sketch,
+    sketch_in_bits: _sketch_in_bits,
     project: _project,
     project_and_sum: _project_and_sum,
+    product_in_bits: _product_in_bits,
 }
 
-OPERATORS = [sketch, project, project_and_sum]
-"""The operators that sketch; each takes x, proj_dim and the sketch's text first."""
+OPERATORS = list(_MAKES)
+"""The operators of a sketched layer; each takes a matrix, then its settings, then other tensors."""
+
+DRAWING = (sketch, sketch_in_bits)
+"""Those that draw S; they take a seed, and then what another layer has kept."""
 
 
-@register_flop_formula([operator.overloadpacket for operator in OPERATORS])
+@register_flop_formula([each.overloadpacket for each in OPERATORS if each is not product_in_bits])
 def _flops(
     x_shape: tuple[int, int],
     proj_dim: int,
@@ -174,5 +232,14 @@ def _flops(
     *given: Any,
     **_: Any,
 ) -> int:
-    is_another_layers = len(given) == 3 and given[1] is not None
-    return 0 if is_another_layers else sketches.get(sketch).flops(*x_shape, proj_dim)
+    # After the number of bits, if there is one: a seed, and what another layer has kept.
+    is_another_layers = len(given) > 2 and given[-1] is not None
+    if is_another_layers or not sketch:
+        return 0
+    return sketches.get(sketch).flops(*x_shape, proj_dim)
+
+
+@register_flop_formula([product_in_bits.overloadpacket])
+def _product_flops(y_shape: tuple[int, int], width: int, *_: Any, **__: Any) -> int:
+    rows, outputs = y_shape
+    return 2 * rows * outputs * width

@@ -16,17 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-
-class Kept(NamedTuple):
-    """What a layer keeps of its input.
-
-    Attributes:
-        x_proj: SᵀX, shape (proj_dim, features).
-        key: Of S.
-    """
-
-    x_proj: Tensor
-    key: Tensor
+Kept = tuple[Tensor, ...]
+"""What a layer keeps of its input, as the operator that sketches it returned it."""
 
 
 class _Reading(NamedTuple):

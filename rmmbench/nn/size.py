@@ -1,4 +1,4 @@
-"""The settings of a sketch: which one, and how many columns S has."""
+"""The settings of a sketch: which one, how many columns S has, and in how many bits it is kept."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -9,8 +9,30 @@ import torch
 
 from rmmbench import sketches
 from rmmbench.errors import did_you_mean
+from rmmbench.kernels.rounding import BITS, row_bytes
 from rmmbench.sketches.sketch import Sketch
 from rmmbench.spec.printable import printable
+
+
+class Keeping(NamedTuple):
+    """What is kept of an input of some shape.
+
+    Attributes:
+        proj_dim: Rows that are kept.
+        sketch: As `sketches.get` takes it; empty if they are the input's own.
+        bits: Of a number; None for all.
+    """
+
+    proj_dim: int
+    sketch: str
+    bits: int | None
+
+    def size_bytes(self, width: int, itemsize: int) -> int:
+        """Return the bytes of so many features: of what is kept, and of the key of S."""
+        numbers = width * itemsize if self.bits is None else row_bytes(width, self.bits)
+        empty = torch.empty(0, device="meta")
+        key = sketches.get(self.sketch).new_key(empty, self.proj_dim).nbytes if self.sketch else 8
+        return int(self.proj_dim * numbers + key)
 
 
 class SketchSettings(NamedTuple):
@@ -22,6 +44,8 @@ class SketchSettings(NamedTuple):
         proj_dim: The projection dimension itself, instead of rho.
         min_proj_dim: The least projection dimension, unless there are fewer rows.
         max_proj_dim: The greatest projection dimension.
+        bits: In how many bits a number of SᵀX is kept; None for all that it has. With ρ = 1 it is X
+            itself that is rounded.
         own: The sketch's own settings, by name.
     """
 
@@ -30,6 +54,7 @@ class SketchSettings(NamedTuple):
     proj_dim: int | None = None
     min_proj_dim: int = 1
     max_proj_dim: int | None = None
+    bits: int | None = None
     own: tuple[tuple[str, object], ...] = ()
 
     @classmethod
@@ -45,6 +70,8 @@ class SketchSettings(NamedTuple):
             ValueError: See `checked`.
         """
         sizes = {name: value for name, value in settings.items() if name in _SIZES}
+        if sizes.get("bits") is not None and sizes.get("rho") is sizes.get("proj_dim") is None:
+            sizes["rho"] = 1
         own = {name: value for name, value in settings.items() if name not in _SIZES}
         if own:
             _check_names(sizes.get("sketch", "gaussian"), tuple(own), tuple(beside))
@@ -99,6 +126,8 @@ class SketchSettings(NamedTuple):
         if self.max_proj_dim is not None and self.max_proj_dim < self.min_proj_dim:
             limit = f"at least min_proj_dim ({self.min_proj_dim})"
             raise ValueError(f"max_proj_dim must be {limit}, got {self.max_proj_dim}")
+        if self.bits is not None and self.bits not in BITS:
+            raise ValueError(f"bits must be 8, 4, 2 or None, got {self.bits}")
         return self
 
     def _check_types(self) -> None:
@@ -106,7 +135,7 @@ class SketchSettings(NamedTuple):
             raise TypeError(f"sketch must be a name, got {_shown(self.sketch)}")
         if self.rho is not None and not _is_a(self.rho, Real):
             raise TypeError(f"rho must be a number in (0, 1], got {_shown(self.rho)}")
-        whole = {"proj_dim": self.proj_dim, "max_proj_dim": self.max_proj_dim}
+        whole = {"proj_dim": self.proj_dim, "max_proj_dim": self.max_proj_dim, "bits": self.bits}
         given = {name: value for name, value in whole.items() if value is not None}
         for name, value in {**given, "min_proj_dim": self.min_proj_dim}.items():
             if not _is_a(value, Integral):
@@ -124,6 +153,22 @@ class SketchSettings(NamedTuple):
             return proj_dim, self.text
         sketch = self._sketch().at(shape)
         return sketch.size_from(rows, proj_dim), sketch.text
+
+    def keeping(self, shape: torch.Size) -> Keeping | None:
+        """Return what is kept of an input of `shape`; None for the input itself.
+
+        Bits are left out where a row of so few features would take no less than in 16 bits.
+
+        Raises:
+            ValueError: If the sketch cannot take an input of this shape.
+        """
+        proj_dim, sketch = self.at(shape)
+        bits = self.bits
+        if bits is not None and row_bytes(shape[-1], bits) >= 2 * shape[-1]:
+            bits = None
+        if proj_dim < math.prod(shape[:-1]):
+            return Keeping(proj_dim, sketch, bits)
+        return None if bits is None or proj_dim == 0 else Keeping(proj_dim, "", bits)
 
     def _sketch(self) -> Sketch:
         if not torch.compiler.is_compiling():

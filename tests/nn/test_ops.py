@@ -61,12 +61,14 @@ def test_what_another_layer_has_is_not_made_again():
 
 def test_seeds_are_never_drawn_again():
     """What draws is tagged as random, so that no compiler computes it again to save memory."""
-    for operator in (ops.sketch, ops.draw_seed):
+    for operator in (*ops.DRAWING, ops.draw_seed):
         assert torch.Tag.nondeterministic_seeded in operator.tags
     assert [operator.name() for operator in ops.OPERATORS] == [
         "rmmbench::sketch",
+        "rmmbench::sketch_in_bits",
         "rmmbench::project",
         "rmmbench::project_and_sum",
+        "rmmbench::product_in_bits",
     ]
 
 

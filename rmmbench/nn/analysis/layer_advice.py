@@ -1,14 +1,11 @@
 """Which linear layers gain by a sketch, and what each keeps with it and without."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
-from rmmbench import sketches
 from rmmbench.nn.analysis.crowding import what_only_adds
 from rmmbench.nn.analysis.readers import Reading, readings
 from rmmbench.nn.analysis.rehearsal import Example
@@ -203,9 +200,7 @@ def _groups(found: Sequence[Reading], modules: Mapping[str, str]) -> list[list[s
 
 
 def _sketched_bytes(reading: Reading, settings: SketchSettings) -> int:
-    proj_dim, sketch = settings.at(reading.shape)
-    if proj_dim >= math.prod(reading.shape[:-1]) or reading.dtype.is_complex:
+    keeping = settings.keeping(reading.shape)
+    if keeping is None or reading.dtype.is_complex:
         return reading.kept_bytes
-    empty = torch.empty(0, device="meta")
-    key = sketches.get(sketch).new_key(empty, proj_dim)
-    return int(proj_dim * reading.shape[-1] * reading.dtype.itemsize + key.nbytes)
+    return keeping.size_bytes(reading.shape[-1], reading.dtype.itemsize)

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_iter
 from rmmbench import sketches
 from rmmbench.fakes.caching_allocator import Block
 from rmmbench.fakes.device import FakeGPU
+from rmmbench.kernels import rounding
 from rmmbench.nn import ops
 
 
@@ -103,17 +104,11 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Raise the peak by what sketching takes at its highest."""
         self._note(self.live + self._workspace(func, *args))
 
-    def _workspace(
-        self,
-        func: Any,
-        x: Tensor,
-        proj_dim: int,
-        sketch: str,
-        *given: Tensor | None,
-    ) -> int:
+    def _workspace(self, func: Any, x: Tensor, *rest: Any) -> int:
         """Return what sketching takes at its highest; found once for each shape."""
-        settings = (proj_dim, sketch)
-        if func is ops.sketch and given[1] is not None:
+        settings = [each for each in rest if each is not None and not isinstance(each, Tensor)]
+        given = rest[len(settings) :]
+        if func in ops.DRAWING and given[1] is not None:
             return 0  # another layer's
         case = (func, x.shape, x.dtype, *settings)
         if case in self._workspaces:
@@ -122,7 +117,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             live, peak, peak_at = self.live, self.peak, self.peak_at
             self.peak, self._events = live, []
             with self:
-                _sketch_again(func, x, *settings, given[0])
+                _sketch_again(func, x, settings, given)
             self._workspaces[case] = Workspace(self.peak - live, tuple(self._events))
             self.peak, self.peak_at, self._events = peak, peak_at, None
         return self._workspaces[case].peak_bytes
@@ -182,16 +177,27 @@ def nothing_counted() -> Iterator[None]:
             each._is_paused = False
 
 
-def _sketch_again(func: Any, x: Tensor, proj_dim: int, name: str, key: Tensor | None) -> None:
+def _sketch_again(
+    func: Any, x: Tensor, settings: Sequence[Any], given: Sequence[Tensor | None]
+) -> None:
     """Do what an operator does inside."""
-    sketch = sketches.get(name)
+    if func is ops.product_in_bits:
+        rounding.product(x, *given, *settings)  # type: ignore[arg-type]
+        return
+    key = given[0]
     # Bytes do not depend on the seed, and a fake one has no value.
     if key is None or key.dim() == 0:
         # On the CPU the seed of a generator is read.
         key = torch.tensor(0, device="cpu") if x.is_cpu else x.new_zeros((), dtype=torch.int64)
-    if func is ops.sketch:
-        sketch.project(x, proj_dim, sketch.draw(x, proj_dim, key))
-    elif func is ops.project:
-        sketch.project(x, proj_dim, key)
-    else:
-        sketch.project_and_sum(x, proj_dim, key)
+    proj_dim, name, *bits = settings
+    if name and func in ops.DRAWING:
+        sketch = sketches.get(name)
+        x = sketch.project(x, proj_dim, sketch.draw(x, proj_dim, key))
+    elif name:
+        is_summed = func is ops.project_and_sum
+        project: Any = (
+            sketches.get(name).project_and_sum if is_summed else sketches.get(name).project
+        )
+        project(x, proj_dim, key)
+    if bits:
+        rounding.round_to_bits(x, *bits, key)
