@@ -189,7 +189,7 @@ def test_what_is_left_as_it_is_says_nothing():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"bits": 4}, "bits must not be given: it is a setting of exact-rp, quantize, and"),
+        ({"budget": 0.5}, "budget must not be given: it is a setting of memory-budget, and"),
         ({"sketch": "dct", "block_rows": 4}, "of gaussian, rademacher, kronecker, and the case ha"),
         ({"method": "quantise"}, "no method named 'quantise'; did you mean 'quantize'"),
         ({"sketch": "dctt"}, "no sketch named 'dctt'; did you mean 'dct'"),
