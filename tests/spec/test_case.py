@@ -144,10 +144,11 @@ SETTING_OTHERS = {
     "bits": 4,
     "group_size": 32,
     "activation_bits": 2,
+    "principal_share": 0.25,
     "budget": 0.25,
     "plan": {"model": "other"},
 }
-STACK = SETTINGS | {"method": "rmm+quantize+fewbit-activation+memory-budget+plan"}
+STACK = SETTINGS | {"method": "rmm+quantize+fewbit-activation+memory-budget+prac+plan"}
 STACK |= {"plan": {"model": "mlp"}}
 
 
