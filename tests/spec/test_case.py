@@ -144,10 +144,11 @@ SETTING_OTHERS = {
     "bits": 4,
     "group_size": 32,
     "activation_bits": 2,
+    "principal_share": 0.25,
     "budget": 0.25,
     "plan": {"model": "other"},
 }
-STACK = SETTINGS | {"method": "rmm+quantize+fewbit-activation+memory-budget+plan"}
+STACK = SETTINGS | {"method": "rmm+quantize+fewbit-activation+memory-budget+prac+plan"}
 STACK |= {"plan": {"model": "mlp"}}
 
 
@@ -189,7 +190,7 @@ def test_what_is_left_as_it_is_says_nothing():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"bits": 4}, "bits must not be given: it is a setting of exact-rp, quantize, and"),
+        ({"budget": 0.5}, "budget must not be given: it is a setting of memory-budget, and"),
         ({"sketch": "dct", "block_rows": 4}, "of gaussian, rademacher, kronecker, and the case ha"),
         ({"method": "quantise"}, "no method named 'quantise'; did you mean 'quantize'"),
         ({"sketch": "dctt"}, "no sketch named 'dctt'; did you mean 'dct'"),
