@@ -59,7 +59,7 @@ class Householder(OPORP):
         return moments.signed * pairs / (rows * (rows - 1))
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
-        """Return B·N for the sums; above ρ = ½ also 2·B_proj·N for what is taken off, and scales."""
+        """Return B·N for the sums; above ρ = ½ also 2·B_proj·N for differences and scales."""
         reflected = 0 if _has_bins(rows, proj_dim) else 2 * proj_dim * features
         return super().flops(rows, features, proj_dim) + reflected
 
