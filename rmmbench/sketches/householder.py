@@ -8,11 +8,14 @@ into its last row, and the m − 1 others are kept, times (m / (m − 1))^½. S 
 diagonal and ∓1 / (m − 1) beside it. With half of the rows or fewer this is oporp.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from rmmbench.kernels import philox
 from rmmbench.kernels.permutation import permutation
+from rmmbench.kernels.rounding import round_to_bits
 from rmmbench.sketches.oporp import OPORP
 from rmmbench.sketches.sketch import Moments
 
@@ -28,6 +31,14 @@ class Householder(OPORP):
         if _has_bins(y.shape[0], proj_dim):
             return super().project_and_sum(y, proj_dim, seed)
         return self.project(y, proj_dim, seed), y.sum(0)
+
+    def project_in_bits(
+        self, x: Tensor, proj_dim: int, key: Tensor, bits: int, seed: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return SᵀX in few bits; in one pass where S is oporp's."""
+        if _has_bins(x.shape[0], proj_dim):
+            return super().project_in_bits(x, proj_dim, key, bits, seed)
+        return round_to_bits(self.project(x, proj_dim, key), bits, seed)
 
     def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
         rows, features = x.shape
@@ -57,6 +68,18 @@ class Householder(OPORP):
         size, larger = divmod(rows, groups)
         pairs = (groups - larger) * size / (size - 1) + larger * (size + 1) / size
         return moments.signed * pairs / (rows * (rows - 1))
+
+    def rounding(
+        self, noise: Callable[[int], float], moments: Moments, rows: int, proj_dim: int
+    ) -> float:
+        """Return the noise that rounding x_proj adds; near it, not exact, above ρ = ½.
+
+        Each kept row is taken for one of oporp's pairs, of the length that it has here: what spreads
+        its numbers is that it mixes rows, however many.
+        """
+        if _has_bins(rows, proj_dim):
+            return super().rounding(noise, moments, rows, proj_dim)
+        return noise(2) / 2 * rows / proj_dim
 
     def flops(self, rows: int, features: int, proj_dim: int) -> int:
         """Return B·N for the sums; above ρ = ½ also 2·B_proj·N for differences and scales."""

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rmmbench import sketches
+from rmmbench.kernels.rounding import rounding_variance
 
 each_size = pytest.mark.parametrize(
     ("rows", "proj_dim"), [(3, 2), (10, 8), (63, 40), (64, 33), (1000, 901), (1009, 1008)]
@@ -57,3 +58,18 @@ def test_project_and_sum_sums_every_row(rows, proj_dim):
     projected, total = sketches.get("householder").project_and_sum(y, proj_dim, seed)
     torch.testing.assert_close(total, y.sum(0))
     assert torch.equal(projected, sketches.get("householder").project(y, proj_dim, seed))
+
+
+@pytest.mark.parametrize("rho", [0.55, 0.667, 0.8, 0.95])
+@pytest.mark.parametrize("kind", ["normal", "ReLU"])
+def test_noise_of_rounding_is_near_its_form(rho, kind):
+    """From the noise of pairs, it is that of what is kept within a fifth."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(600, 64, generator=generator)
+    x, y = x.relu() if kind == "ReLU" else x, torch.randn(600, 8, generator=generator)
+    pairs = [sketches.get("oporp").project(matrix, 300, 4) for matrix in (x, y)]
+    noises = {2: rounding_variance(*pairs, 2)}
+    sketch, proj_dim = sketches.get("householder"), round(600 * rho)
+    found = rounding_variance(sketch.project(x, proj_dim, 5), sketch.project(y, proj_dim, 5), 2)
+    expected = sketch.rounding(noises.__getitem__, sketch.moments(x, y), 600, proj_dim)
+    assert found == pytest.approx(expected, rel=0.2)
