@@ -74,8 +74,8 @@ class Householder(OPORP):
     ) -> float:
         """Return the noise that rounding x_proj adds; near it, not exact, above ρ = ½.
 
-        Each kept row is taken for one of oporp's pairs, of the length that it has here: what spreads
-        its numbers is that it mixes rows, however many.
+        Each kept row is taken for one of oporp's pairs, of the length that it has here: what
+        spreads its numbers is that it mixes rows, however many.
         """
         if _has_bins(rows, proj_dim):
             return super().rounding(noise, moments, rows, proj_dim)
