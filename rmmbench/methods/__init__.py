@@ -47,6 +47,11 @@ METHODS: Registry[type[Method[Any]]] = Registry(
             "linear layers keep random features, in few bits",
             settings="exact_rp:ExactRPSettings",
         ),
+        "prac": Entry(
+            "prac:PRAC",
+            "linear layers keep principal features, and random ones",
+            settings="prac:PRACSettings",
+        ),
         "velora": Entry(
             "velora:VeLoRA",
             "linear layers keep one coefficient of each few features",

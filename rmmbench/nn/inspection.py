@@ -22,7 +22,7 @@ class InspectedLayer(NamedTuple):
 
     Attributes:
         layer: Qualified name.
-        settings: Which sketch, and how large; for exact-rp and velora, their `Compression`.
+        settings: Which sketch, and how large; for exact-rp, prac and velora, their `Compression`.
         shares_with: The layers with which it shares one sketch; empty without an example, since
             only a forward pass shows what layers read.
         kept_bytes: What it keeps between forward and backward pass, without parameters. What

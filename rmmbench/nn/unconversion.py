@@ -26,10 +26,10 @@ M = TypeVar("M", bound=nn.Module)
 def unconvert(model: M) -> M:
     """Make the converted layers of a model linear ones again, and return the model.
 
-    This undoes `convert`, a plan's too, and the methods exact-rp and velora. Modules and parameters
-    stay the same objects, so optimizers, hooks and the keys of `state_dict` stay valid. A layer
-    that was created as `RMMLinear` becomes `torch.nn.Linear`. A model without converted layers
-    stays as it is.
+    This undoes `convert`, a plan's too, and the methods exact-rp, prac and velora. Modules and
+    parameters stay the same objects, so optimizers, hooks and the keys of `state_dict` stay valid.
+    A layer that was created as `RMMLinear` becomes `torch.nn.Linear`. A model without converted
+    layers stays as it is.
 
     Args:
         model: Changed in place.

@@ -88,7 +88,7 @@ def kind(row: Row, columns: Collection[str] = ()) -> str:
     Settings that mostly keep their default are named only if they differ: "oporp, beneficial
     layers".
     """
-    parts = [stack_name(row["method"], row["sketch"])]
+    parts = [stack_name(row)]
     for name, sign in _LIMITS.items():
         if name in columns and row[name] is not None:
             parts.append(f"proj_dim{sign}{row[name]}")

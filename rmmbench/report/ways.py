@@ -129,7 +129,7 @@ def left_out(rows: Sequence[Row]) -> str:
             *amounts(),
             *(["min_proj_dim"] * (row["min_proj_dim"] == 1)),
         }
-        name = stack_name(row["method"], row["sketch"])
+        name = stack_name(row)
         words = kind(row, untold).removeprefix(name).strip(", ")
         if words:
             by_words.setdefault(words, []).append(name)

@@ -146,10 +146,10 @@ class Case(Strict):
     @property
     def label(self) -> str:
         """The method and its settings as people write them: "gaussian, unshared ρ=0.5"."""
-        said = self.settings
+        said = {"method": self.method, **self.settings}
         size = f" ρ={said['rho']:g}" if said["rho"] is not None else ""
         size = f" proj_dim={said['proj_dim']}" if said["proj_dim"] is not None else size
-        return ", ".join([stack_name(self.method, said["sketch"]), *in_words(said)]) + size
+        return ", ".join([stack_name(said), *in_words(said)]) + size
 
     @property
     def samples(self) -> int:

@@ -89,6 +89,14 @@ def in_words(said: Mapping[str, Any], names: Container[str] | None = None) -> li
     ]
 
 
-def stack_name(method: str, sketch: str | None) -> str:
-    """Return a stack of methods as text for labels, with rmm named by its sketch."""
-    return " + ".join(sketch or name if name == "rmm" else name for name in method.split("+"))
+def stack_name(said: Mapping[str, Any]) -> str:
+    """Return a stack of methods as text for labels, with rmm named by its sketch.
+
+    Args:
+        said: The method and all settings by name, such as a row.
+    """
+    is_whole = said["rho"] == 1 and said["bits"] is not None
+    sketch = "no sketch" if is_whole else said["sketch"]
+    return " + ".join(
+        sketch or name if name == "rmm" else name for name in said["method"].split("+")
+    )

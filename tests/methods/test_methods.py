@@ -343,7 +343,7 @@ def test_patterns_that_match_nothing_are_told():
         methods.stack(wanted.steps).apply(model, batch)
 
 
-@pytest.mark.parametrize("name", ["rmm", "exact-rp", "velora", "fewbit-activation"])
+@pytest.mark.parametrize("name", ["rmm", "exact-rp", "prac", "velora", "fewbit-activation"])
 def test_layers_that_were_hooked_before(name):
     """Layers whose forward accelerate has replaced are changed too; by another, refused."""
     asked = case("mlp:6-8-8-4", name)

@@ -124,12 +124,18 @@ def test_called_again_compiled():
 
 @pytest.mark.parametrize(
     ("method", "kept"),
-    [("rmm", 2 * 24 * 2 + 8), ("exact-rp", 20 * 3 * 2 + 8), ("velora", 20 * 2)],
+    [
+        ("rmm", 2 * 24 * 2 + 8),
+        ("exact-rp", 20 * 3 * 2 + 8),
+        ("prac", (20 + 24) * 3 * 2),
+        ("velora", 20 * 2),
+    ],
 )
 def test_no_method_keeps_a_copy_of_a_parameter(method, kept, saved_storages):
     """Called twice, a converted layer keeps what it says of its inputs, and no weight."""
     layer = nn.Linear(24, 16)
-    settings = {"rmm": {"sketch": "oporp", "rho": 0.1}, "exact-rp": {"rho": 0.1}}.get(method, {})
+    settings = {} if method == "velora" else {"rho": 0.1}
+    settings |= {"sketch": "oporp"} if method == "rmm" else {}
     case = Case(model="mlp", method=method, batch_size=20, **settings)
     methods.stack(case.steps).apply(layer, {})
     with saved_storages(layer) as saved, autocast():
@@ -154,13 +160,13 @@ def test_a_computed_weight_is_kept_as_autocast_made_it():
     assert [tensor.dtype for tensor in saved if tensor.shape == (16, 24)] == [torch.bfloat16]
 
 
-@pytest.mark.parametrize("method", ["exact-rp", "velora"])
+@pytest.mark.parametrize("method", ["exact-rp", "prac", "velora"])
 def test_other_methods_leave_complex_numbers_exact(method):
     """What is random and real estimates no gradient of complex numbers: it is nn.Linear's."""
     layer, x = nn.Linear(24, 16, dtype=torch.complex64), torch.randn(20, 24) * (1 + 2j)
     layer(x).abs().sum().backward()
     expected, layer.weight.grad = layer.weight.grad, None
-    settings = {"rho": 0.1} if method == "exact-rp" else {}
+    settings = {} if method == "velora" else {"rho": 0.1}
     methods.stack(Case(model="mlp", method=method, batch_size=20, **settings).steps).apply(
         layer, {}
     )

@@ -168,9 +168,9 @@ def test_advise_names_what_convert_would_choose():
     assert "leave: a sketch would save less than 64.0 KiB" in repr(advice)
 
 
-@pytest.mark.parametrize("method", ["exact-rp", "velora"])
+@pytest.mark.parametrize("method", ["exact-rp", "prac", "velora"])
 def test_other_methods_layers_are_seen_and_undone(method):
-    """What exact-rp and velora convert is inspected, and becomes what it was, like a sketch."""
+    """What other methods convert is inspected, and becomes what it was, like a sketch."""
     model = qkv()
     before = {name: (type(m), set(vars(m))) for name, m in model.named_modules()}
     keys, buffers = set(model.state_dict()), dict(model.named_buffers())
@@ -193,4 +193,4 @@ def converted(model, method):
     return prepare(draft, "cpu", foreach=True, build=lambda case: built).model
 
 
-SETTINGS = {"exact-rp": {"rho": 0.5}, "velora": {"group_size": 4}}
+SETTINGS = {"exact-rp": {"rho": 0.5}, "prac": {"rho": 0.25}, "velora": {"group_size": 4}}

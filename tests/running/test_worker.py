@@ -353,13 +353,13 @@ def half(batch_size, seq_len):
 """
 
 
-@pytest.mark.parametrize("method", ["rmm", "exact-rp", "velora", "exact"])
+@pytest.mark.parametrize("method", ["rmm", "exact-rp", "prac", "velora", "exact"])
 def test_the_record_says_what_the_model_was(measured, method, tmp_path, monkeypatch):
     """The parameters' dtypes are those found, and what a method had to leave has its reason."""
     (tmp_path / "own_model.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
     size = {"rmm": {"rho": 0.5, "sketch": "oporp"}, "exact-rp": {"rho": 0.5}}
-    size |= {"velora": {"group_size": 4}}
+    size |= {"prac": {"rho": 0.5}, "velora": {"group_size": 4}}
     settings = {"exclude": ["third"]} | size[method] if method != "exact" else {}
     settings |= {"memory_device": "cpu"}
     record, _ = measured(model="import:own_model:half", method=method, **settings)

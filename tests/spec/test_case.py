@@ -144,10 +144,11 @@ SETTING_OTHERS = {
     "bits": 4,
     "group_size": 32,
     "activation_bits": 2,
+    "principal_share": 0.25,
     "budget": 0.25,
     "plan": {"model": "other"},
 }
-STACK = SETTINGS | {"method": "rmm+quantize+fewbit-activation+memory-budget+plan"}
+STACK = SETTINGS | {"method": "rmm+quantize+fewbit-activation+memory-budget+prac+plan"}
 STACK |= {"plan": {"model": "mlp"}}
 
 
@@ -189,7 +190,7 @@ def test_what_is_left_as_it_is_says_nothing():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"bits": 4}, "bits must not be given: it is a setting of exact-rp, quantize, and"),
+        ({"budget": 0.5}, "budget must not be given: it is a setting of memory-budget, and"),
         ({"sketch": "dct", "block_rows": 4}, "of gaussian, rademacher, kronecker, and the case ha"),
         ({"method": "quantise"}, "no method named 'quantise'; did you mean 'quantize'"),
         ({"sketch": "dctt"}, "no sketch named 'dctt'; did you mean 'dct'"),
@@ -207,8 +208,10 @@ def test_what_no_method_takes_is_refused(settings, message):
 
 def test_settings_can_be_changed():
     """A changed case has the other settings as they were, and what is None is as usual again."""
-    changed = Case.model_validate(STACK).with_settings(rho=None, proj_dim=3, bits=None)
-    assert changed == Case.model_validate(STACK | {"rho": None, "proj_dim": 3})
+    stack = STACK | {"method": "rmm+quantize", "activation_bits": None, "budget": None}
+    stack |= {"principal_share": None, "plan": None}
+    changed = Case.model_validate(stack).with_settings(rho=None, proj_dim=3, bits=None)
+    assert changed == Case.model_validate(stack | {"rho": None, "proj_dim": 3, "bits": None})
 
 
 def test_the_exact_case_has_nothing_of_the_method():

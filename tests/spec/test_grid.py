@@ -219,7 +219,7 @@ def file_of(tmp_path, lines):
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        ('method = ["rmm"]\nrho = [0.5]\nbits = [4]\n', "bits must not be given: it is a setting"),
+        ('method = ["rmm"]\nrho = [0.5]\nbudget = [0.4]\n', "budget must not be given: it is a"),
         ('method = ["quantize"]\nshare = false\n', "share must not be given: it is a setting"),
         ('sketch = ["dct"]\nrho = [0.5]\nblock_rows = 2\n', "of gaussian, rademacher, kronecker"),
         ('method = ["quantize"]\nbitts = [4]\n', "'bitts' in [grid]; did you mean 'bits'"),

@@ -41,7 +41,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
         ('model = "x"\n[[layers]]\nnames = ["a"]\nroh = 0.5', "'roh' in [layers]; did you mean"),
         ('model = "x"\n[[layers]]\nnames = ["a"]', "must have rho below 1, or bits"),
         ('model = "x"\n[[layers]]\nnames = ["a"]\nrho = 2.0', "rho in [layers] must be in (0, 1]"),
-        ('model = "x"\n[[layers]]\nnames = ["a"]\nbits = 3', "must be 8, 4 or 2"),
+        ('model = "x"\n[[layers]]\nnames = ["a"]\nbits = 3', "must be 2, 4 or 8"),
         ('model = "x"\ncheckpoint = ["h.3-1"]', "must have ranges from low to high"),
         ('version = 2\nmodel = "x"', "version must be 1"),
         ("model = ", "a plan must be TOML"),
