@@ -16,7 +16,7 @@ from rmmbench.nn.functional import rmm_linear
 from rmmbench.nn.sharing import sharing_modules
 from rmmbench.nn.size import SketchSettings
 from rmmbench.running.planning.surveyed import SurveyedUnit, Work
-from rmmbench.running.planning.ways import WAYS, Way
+from rmmbench.running.planning.ways_to_keep import WAYS, Way
 
 _NOMINAL: Final = 0.1
 """ρ of the sketches whose advice says which layers gain."""

@@ -13,18 +13,15 @@ fine-tuned on film reviews."""
 
 
 class Noise(Protocol):
-    """Tells noise as a share of ‖G‖² over all linear layers.
-
-    Attributes:
-        by: What it is computed from, in words.
-        sgd: SGD's own, by samples; None if it is not known.
-    """
+    """Tells noise as a share of ‖G‖² over all linear layers."""
 
     @property
-    def by(self) -> str: ...
+    def by(self) -> str:
+        """What it is computed from, in words."""
 
     @property
-    def sgd(self) -> float | None: ...
+    def sgd(self) -> float | None:
+        """SGD's own, by samples; None if it is not known."""
 
     def of(self, layer: str, rho: float, bits: int | None) -> float:
         """Return what one layer adds."""

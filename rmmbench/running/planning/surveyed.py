@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rmmbench.running.planning.ways import Way
+from rmmbench.running.planning.ways_to_keep import Way
 
 
 class Work(NamedTuple):
