@@ -3,6 +3,7 @@
 from typing import Literal
 
 from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
+from rmmbench.results.kept_noise import KeptNoise
 from rmmbench.spec.ranges import Finite, Flag, Line, Name, NotNegative, Whole
 from rmmbench.spec.strict import Strict
 
@@ -46,6 +47,8 @@ class Training(Strict):
         noise: The gradient noise of the watched layers, in order of steps.
         never_ran: The watched layers whose weight had no gradient in a watched step.
         drawn_noise: The noise of one watched layer at the last step, from draws of S.
+        kept_noise: What many ways of keeping X would add to the noise of all watched layers, means
+            over the watched steps.
     """
 
     device: Literal["cuda", "cpu"]
@@ -63,6 +66,7 @@ class Training(Strict):
     noise: tuple[LayerNoise, ...] = ()
     never_ran: tuple[Line, ...] = ()
     drawn_noise: tuple[DrawnNoise, ...] = ()
+    kept_noise: tuple[KeptNoise, ...] = ()
 
     @property
     def score(self) -> float | None:
