@@ -12,58 +12,83 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from rmmbench.kernels import outlines
+from rmmbench.kernels import levels, outlines
+from rmmbench.kernels._triton_rounding import store_in_bits
 
 _WARPS = 4
 
 
 def bin_sums(x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor) -> Tensor:
     """Return the signed sum of each bin's rows; see `bins.bin_sums`."""
-    return _launch(x, order, starts, sign_words, with_total=False)[0]
+    sums = x.new_empty(len(starts), x.shape[1])
+    _launch(x, order, starts, sign_words, sums)
+    return sums
 
 
 def bin_sums_and_total(
     y: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return those sums and the plain sum of all rows; see `bins.bin_sums_and_total`."""
-    sums, partial_totals = _launch(y, order, starts, sign_words, with_total=True)
+    sums = y.new_empty(len(starts), y.shape[1])
+    partial_totals = outlines.partial_totals(y, len(starts))
+    _launch(y, order, starts, sign_words, sums, totals=partial_totals)
     return sums, partial_totals.sum(0).to(y.dtype)
 
 
-def _launch(
-    x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor, *, with_total: bool
+def bin_sums_in_bits(
+    x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor, bits: int, seed: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the signed sum of each bin, and partial sums of all rows if `with_total`."""
+    """Return those sums in few bits; see `bins.bin_sums_in_bits`."""
+    packed, ends = levels.new_rounded(x, bits, rows=len(starts))
+    _launch(x, order, starts, sign_words, packed, ends=ends, bits=bits, seed=seed)
+    return packed, ends
+
+
+def _launch(
+    x: Tensor,
+    order: Tensor,
+    starts: Tensor,
+    sign_words: Tensor,
+    out: Tensor,
+    *,
+    totals: Tensor | None = None,
+    ends: Tensor | None = None,
+    bits: int = 0,
+    seed: Tensor | None = None,
+) -> None:
+    """Write the signed sum of each bin, and what else there is room for."""
     rows, features = x.shape
     bins = len(starts)
-    precise = torch.float64 if x.dtype == torch.float64 else torch.float32
+    with_total = totals is not None
     block_features, parts, programs = outlines.bins_shape(x, bins, with_total=with_total)
-    feature_blocks = outlines.ceil_div(features, block_features)
-    sums = x.new_empty(bins, features)
-    totals = x.new_empty(programs if with_total else 0, features, dtype=precise)
-    if features:
-        bin_sums_fwd_kernel[(programs * feature_blocks,)](
-            x,
-            order.to(torch.int32),
-            starts.to(torch.int32),
-            sign_words,
-            sums,
-            totals,
-            rows,
-            features,
-            bins,
-            x.stride(0),
-            x.stride(1),
-            WITH_TOTAL=with_total,
-            ACCUMULATOR=tl.float64 if precise == torch.float64 else tl.float32,
-            BLOCK_BINS=outlines.BINS_TILE // block_features // parts,
-            PARTS=parts,
-            BLOCK_FEATURES=block_features,
-            READS=outlines.BINS_READS,
-            num_warps=_WARPS,
-            enable_fp_fusion=True,
-        )
-    return sums, totals
+    if not features:
+        return
+    # What a kernel is not asked for it does not write; any address does.
+    bin_sums_fwd_kernel[(programs * outlines.ceil_div(features, block_features),)](
+        x,
+        order.to(torch.int32),
+        starts.to(torch.int32),
+        sign_words,
+        out,
+        out if totals is None else totals,
+        out if ends is None else ends,
+        order if seed is None else seed,
+        rows,
+        features,
+        bins,
+        x.stride(0),
+        x.stride(1),
+        WITH_TOTAL=with_total,
+        ACCUMULATOR=tl.float64 if x.dtype == torch.float64 else tl.float32,
+        BLOCK_BINS=outlines.BINS_TILE // block_features // parts,
+        PARTS=parts,
+        BLOCK_FEATURES=block_features,
+        READS=outlines.BINS_READS,
+        BITS=bits,
+        num_warps=_WARPS,
+        # Rounding agrees with its twin to the bit.
+        enable_fp_fusion=not bits,
+    )
 
 
 @triton.jit(do_not_specialize=["rows", "bins"])
@@ -72,8 +97,10 @@ def bin_sums_fwd_kernel(
     order_ptr: tl.tensor,
     starts_ptr: tl.tensor,
     sign_words_ptr: tl.tensor,
-    sums_ptr: tl.tensor,
+    out_ptr: tl.tensor,
     totals_ptr: tl.tensor,
+    ends_ptr: tl.tensor,
+    seed_ptr: tl.tensor,
     rows: tl.tensor,
     features: tl.tensor,
     bins: tl.tensor,
@@ -85,8 +112,12 @@ def bin_sums_fwd_kernel(
     PARTS: tl.constexpr,
     BLOCK_FEATURES: tl.constexpr,
     READS: tl.constexpr,
+    BITS: tl.constexpr,
 ) -> None:
-    """Write the sums of every `programs`-th block of bins for one block of features."""
+    """Write the sums of every `programs`-th block of bins for one block of features.
+
+    They are numbers if BITS is 0, else levels and ends.
+    """
     LANES: tl.constexpr = BLOCK_BINS * PARTS
     # Neighbouring programs read neighbouring features of the same rows.
     feature_blocks = tl.cdiv(features, BLOCK_FEATURES)
@@ -122,11 +153,24 @@ def bin_sums_fwd_kernel(
             place += READS * PARTS
         offs_bins = first_bin + tl.arange(0, BLOCK_BINS)
         sums_of_bins = tl.sum(tl.reshape(sums, (BLOCK_BINS, PARTS, BLOCK_FEATURES)), axis=1)
-        tl.store(
-            sums_ptr + offs_bins.to(tl.int64)[:, None] * features + offs_features[None, :],
-            sums_of_bins.to(sums_ptr.dtype.element_ty),
-            mask=(offs_bins < bins)[:, None] & mask_features[None, :],
-        )
+        if BITS:
+            store_in_bits(
+                sums_of_bins.to(tl.float32),
+                offs_bins,
+                bins,
+                pid_features,
+                features,
+                tl.load(seed_ptr),
+                out_ptr,
+                ends_ptr,
+                BITS,
+            )
+        else:
+            tl.store(
+                out_ptr + offs_bins.to(tl.int64)[:, None] * features + offs_features[None, :],
+                sums_of_bins.to(out_ptr.dtype.element_ty),
+                mask=(offs_bins < bins)[:, None] & mask_features[None, :],
+            )
     if WITH_TOTAL:
         totals_ptrs = totals_ptr + pid_bins.to(tl.int64) * features + offs_features
         tl.store(totals_ptrs, tl.sum(total, axis=0), mask=mask_features)

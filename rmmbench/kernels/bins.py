@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from rmmbench.kernels import philox
+from rmmbench.kernels import philox, rounding
 from rmmbench.kernels.launch import kernel_or_twin
 
 # Most elements of a float32 copy of some columns.
@@ -34,6 +34,20 @@ def bin_sums_and_total(
     return kernel_or_twin(
         "_triton_bins:bin_sums_and_total", bin_sums_and_total_twin, y, order, starts, sign_words
     )
+
+
+def bin_sums_in_bits(
+    x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor, bits: int, seed: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return `bin_sums` as `rounding.round_to_bits` rounds them; see there.
+
+    A kernel rounds what it accumulated, so they are never in memory as they are.
+    """
+    arguments = x, order, starts, sign_words
+    if x.is_cpu:
+        return rounding.round_to_bits(bin_sums(*arguments), bits, seed)
+    kernel = "_triton_bins:bin_sums_in_bits"
+    return kernel_or_twin(kernel, bin_sums_in_bits_twin, *arguments, bits, seed)
 
 
 def bin_sums_twin(x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor) -> Tensor:
@@ -68,3 +82,11 @@ def bin_sums_and_total_twin(
 ) -> tuple[Tensor, Tensor]:
     """Compute `bin_sums_and_total` with PyTorch's own operators."""
     return bin_sums_twin(y, order, starts, sign_words), y.sum(0)
+
+
+def bin_sums_in_bits_twin(
+    x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor, bits: int, seed: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compute a GPU's `bin_sums_in_bits` with PyTorch's own operators."""
+    sums = bin_sums_twin(x, order, starts, sign_words)
+    return rounding.round_to_bits_twin(sums, bits, seed)

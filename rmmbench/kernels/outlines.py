@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rmmbench.kernels import levels
+
 # Programs of the dense kernel: rows are divided among them until there is one for each processor of
 # an H100 or H200, where each has no fewer rows than this. Partial results take 17 MiB at most.
 _PROGRAMS = 132
@@ -44,16 +46,31 @@ def bin_sums_and_total(
     y: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return room for each bin's sum and for that of all rows, which is added up from parts."""
-    precise = torch.float64 if y.dtype == torch.float64 else torch.float32
-    programs = bins_shape(y, len(starts), with_total=True)[2]
     sums = bin_sums(y, order, starts, sign_words)
-    parts = y.new_empty(programs, y.shape[1], dtype=precise)
-    return sums, parts.sum(0).to(y.dtype)
+    return sums, partial_totals(y, len(starts)).sum(0).to(y.dtype)
+
+
+def bin_sums_in_bits(
+    x: Tensor, order: Tensor, starts: Tensor, sign_words: Tensor, bits: int, seed: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return room for the levels and the ends of each bin's sum."""
+    _ = order.to(torch.int32), starts.to(torch.int32)
+    return levels.new_rounded(x, bits, rows=len(starts))
 
 
 def project(x: Tensor, proj_dim: int, block_rows: int, seed: Tensor, entries: object) -> Tensor:
     """Return room for SᵀX, which is added up from parts where rows are divided."""
     return added_up(dense_parts(x, proj_dim, dense_shape(x, proj_dim, block_rows)), x.dtype)
+
+
+def round_to_bits(x: Tensor, bits: int, seed: Tensor) -> tuple[Tensor, Tensor]:
+    """Return room for the levels and the ends of a matrix."""
+    return levels.new_rounded(x, bits)
+
+
+def restored(packed: Tensor, ends: Tensor, width: int, bits: int, dtype: torch.dtype) -> Tensor:
+    """Return room for a matrix."""
+    return packed.new_empty(len(packed), width, dtype=dtype)
 
 
 class DenseBlocks(NamedTuple):
@@ -137,10 +154,17 @@ def _fitting(length: int, limit: int) -> int:
     return min(limit, max(16, next_power_of_2(length)))
 
 
+def partial_totals(y: Tensor, bins: int) -> Tensor:
+    """Return room for each program's sum of its rows."""
+    precise = torch.float64 if y.dtype == torch.float64 else torch.float32
+    programs = bins_shape(y, bins, with_total=True)[2]
+    return y.new_empty(programs, y.shape[1], dtype=precise)
+
+
 def bins_shape(x: Tensor, bins: int, *, with_total: bool) -> tuple[int, int, int]:
     """Return a program's features, how many lanes share a bin, and how many programs there are."""
     rows, features = x.shape
-    block_features = min(BINS_FEATURES, next_power_of_2(max(1, features)))
+    block_features = block_features_of(features)
     lanes = BINS_TILE // block_features
     # Where bins are large several lanes share one, as long as each has rows to read at once.
     parts = max(1, min(lanes, next_power_of_2(rows // (bins * BINS_READS) + 1) // 2))
@@ -149,6 +173,12 @@ def bins_shape(x: Tensor, bins: int, *, with_total: bool) -> tuple[int, int, int
         blocks = max(1, ceil_div(features, block_features))
         programs = min(programs, ceil_div(PROGRAMS_WITH_TOTAL, blocks))
     return block_features, parts, programs
+
+
+def block_features_of(features: int) -> int:
+    """Return the features of a program: whole groups of few bits, or all of the only one."""
+    # In few bits eight share a counter of Philox, and some of them a byte.
+    return min(BINS_FEATURES, max(8, next_power_of_2(features)))
 
 
 def ceil_div(number: int, divisor: int) -> int:

@@ -9,34 +9,26 @@ levels becomes the upper one with probability p. Its error has the mean 0 and th
 step² p (1 − p), and errors are independent of one another, whatever the matrix is.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor
 
 from rmmbench.kernels import philox
-
-GROUP_SIZE = 64
-"""Features of a row that share their least level and their step."""
-
-BITS = (8, 4, 2)
-"""How many a number can be kept in."""
+from rmmbench.kernels.launch import kernel_or_twin
+from rmmbench.kernels.levels import GROUP_SIZE, new_rounded, pack, unpack
 
 # Numbers that are treated together: their float32 copies fit a processor's cache.
 _PIECE_ELEMENTS = 2**18
 # Less than 1 / 2⁸ is what bfloat16 is off by.
 _MARGIN = 2.0**-8
+# Random numbers from one counter of Philox, of 16 bits each.
+_A_COUNTER = 8
 
-
-def groups_of(width: int) -> int:
-    """Return how many groups a row of `width` features has."""
-    return -(-width // GROUP_SIZE)
-
-
-def row_bytes(width: int, bits: int) -> int:
-    """Return what is kept of a row: ⌈width · bits / 8⌉ bytes and 4 for each group."""
-    return -(-width * bits // 8) + 4 * groups_of(width)
+Words = Callable[[range, int], Tensor]
+"""Returns random words of 16 bits, int16, for some rows and for a number of features."""
 
 
 def round_to_bits(x: Tensor, bits: int, seed: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,32 +45,67 @@ def round_to_bits(x: Tensor, bits: int, seed: Tensor) -> tuple[Tensor, Tensor]:
         The levels, packed into bytes, shape (rows, ⌈width · bits / 8⌉), and the least level and the
         step of each group, bfloat16, shape (rows, groups, 2).
     """
-    rows, width = x.shape
+    if x.is_cpu:
+        return _rounded(x, bits, _host_words(seed))
+    return kernel_or_twin("_triton_rounding:round_to_bits", round_to_bits_twin, x, bits, seed)
+
+
+def round_to_bits_twin(x: Tensor, bits: int, seed: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute a GPU's `round_to_bits` with PyTorch's own operators."""
+    return _rounded(x, bits, functools.partial(_philox_words, seed))
+
+
+def _rounded(x: Tensor, bits: int, words: Words) -> tuple[Tensor, Tensor]:
+    width = x.shape[1]
     levels, ends = new_rounded(x, bits)
-    for number, some in enumerate(_pieces(rows, width)):
+    for some in _pieces(*x.shape):
         piece = _in_groups(x[some].float())
         ends[some] = _ends(piece, bits)
         places = _places(piece, ends[some])
-        words = rounding_words(seed, places.numel(), number).view(places.shape)
-        # With the offset a word is in (0, 1).
-        places.add_(words, alpha=2.0**-16).add_(0.5 + 2.0**-17)
-        rounded = places.clamp_(0, 2**bits - 1).to(torch.uint8).flatten(1)
-        levels[some] = _pack(rounded, bits)[:, : levels.shape[1]]
+        chance = words(range(len(x))[some], places[0].numel()).view(places.shape)
+        # With the offset a word is in (0, 1). Of another type it would be added far more slowly.
+        places.add_(chance.to(places.dtype), alpha=2.0**-16).add_(0.5 + 2.0**-17)
+        # The ends leave room above the greatest number, so every place is at a level. To int16 and
+        # then to bytes is the faster way.
+        chosen = places.flatten(1).to(torch.int16)
+        chosen[:, width:] = 0
+        levels[some] = pack(chosen, bits)[:, : levels.shape[1]]
     return levels, ends
 
 
-def new_rounded(x: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Return room for the levels and the ends of a matrix in few bits."""
-    rows, width = x.shape
-    levels = x.new_empty(rows, -(-width * bits // 8), dtype=torch.uint8)
-    return levels, x.new_empty(rows, groups_of(width), 2, dtype=torch.bfloat16)
+def _host_words(seed: Tensor) -> Words:
+    """Return what draws words from torch's generator, in the order of the calls."""
+    generator = philox.host_generator(seed, philox.Use.ROUNDING)
+
+    def words(rows: range, width: int) -> Tensor:
+        # Four in one draw; a width is a multiple of four.
+        drawn = torch.empty(len(rows), width // 4, dtype=torch.int64, device=seed.device)
+        return drawn.random_(-(2**63), None, generator=generator).view(torch.int16)
+
+    return words
+
+
+def _philox_words(seed: Tensor, rows: range, width: int) -> Tensor:
+    """Return eight words from each counter (row, features / 8)."""
+    places = torch.arange(rows.start, rows.stop, device=seed.device).unsqueeze(1)
+    columns = torch.arange(width // _A_COUNTER, device=seed.device)
+    words = philox.words(seed, places, columns, philox.Use.ROUNDING)
+    return words.permute(1, 2, 0).to(torch.int32).contiguous().view(torch.int16).flatten(1)
 
 
 def restored(levels: Tensor, ends: Tensor, width: int, bits: int, dtype: torch.dtype) -> Tensor:
     """Return the matrix that `round_to_bits` made the few bits of, shape (rows, width)."""
+    kernel = "_triton_rounding:restored"
+    return kernel_or_twin(kernel, restored_twin, levels, ends, width, bits, dtype)
+
+
+def restored_twin(
+    levels: Tensor, ends: Tensor, width: int, bits: int, dtype: torch.dtype
+) -> Tensor:
+    """Compute `restored` with PyTorch's own operators."""
     padded = ends.shape[1] * GROUP_SIZE
     spread = F.pad(levels, (0, -(-padded * bits // 8) - levels.shape[1]))
-    places = _unpack(spread, bits).unflatten(1, (-1, GROUP_SIZE)).float()
+    places = unpack(spread, bits).unflatten(1, (-1, GROUP_SIZE)).float()
     least, step = ends.float().split(1, dim=2)
     whole = places.mul_(step).add_(least).flatten(1)
     return whole[:, :width].to(dtype)
@@ -138,7 +165,8 @@ def _in_groups(x: Tensor) -> Tensor:
 
 def _ends(x: Tensor, bits: int) -> Tensor:
     """Return the least level and the step of each group, bfloat16, shape (rows, groups, 2)."""
-    least, greatest = torch.aminmax(x, dim=2)
+    # Two passes: torch's one for both is ten times as slow on the CPU.
+    least, greatest = x.amin(2), x.amax(2)
     # Rounded outwards, so that no number is beyond the ends.
     least = (least - least.abs() * _MARGIN).bfloat16()
     step = (greatest - least.float()) * ((1 + _MARGIN) / (2**bits - 1))
@@ -148,30 +176,9 @@ def _ends(x: Tensor, bits: int) -> Tensor:
 def _places(x: Tensor, ends: Tensor) -> Tensor:
     """Return where each number is between levels, in steps from the least; levels are whole."""
     least, step = ends.float().split(1, dim=2)
-    return (x - least).div_(step)
+    return (x - least).mul_(step.reciprocal())
 
 
 def _pieces(rows: int, width: int, of: int = 1) -> Iterator[slice]:
     height = max(1, of * _PIECE_ELEMENTS // max(1, width))
     return (slice(start, start + height) for start in range(0, rows, height))
-
-
-def _pack(levels: Tensor, bits: int) -> Tensor:
-    """Return levels below 2^bits in bytes; their width is a multiple of 4."""
-    a_byte = 8 // bits
-    packed = levels[:, ::a_byte]
-    if a_byte == 1:
-        return packed
-    packed = packed.clone()
-    for place in range(1, a_byte):
-        packed |= levels[:, place::a_byte] << (place * bits)
-    return packed
-
-
-def _unpack(packed: Tensor, bits: int) -> Tensor:
-    """Return the levels that `_pack` has packed."""
-    if bits == 8:
-        return packed
-    shifts = torch.arange(0, 8, bits, dtype=torch.uint8, device=packed.device)
-    spread = packed.unsqueeze(2) >> shifts
-    return spread.bitwise_and_(2**bits - 1).flatten(1)

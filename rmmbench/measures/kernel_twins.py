@@ -6,16 +6,18 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from rmmbench.kernels import bins, dense, launch, permutation, philox
+from rmmbench.kernels import bins, dense, launch, permutation, philox, rounding
 from rmmbench.results.held import KernelTwin
 
 ROWS, FEATURES, PROJ_DIM = 5000, 768, 1000
 """The size of what is projected: no power of two, and enough rows for several programs."""
 
 _SEED: Final = 11
-_ROUNDING: Final = {torch.float32: 1e-5, torch.bfloat16: 2**-6}
+_ROUNDING: Final[dict[torch.dtype | None, float]] = {torch.float32: 1e-5, torch.bfloat16: 2**-6}
 """The largest difference, relative to the largest number, that rounding explains: of sums in
 another order in float32; of S and of the result in bfloat16."""
+
+_BITS: Final = 4
 
 _LARGEST: Final = 1e15
 
@@ -26,7 +28,9 @@ class _Work(NamedTuple):
     Attributes:
         kernel: "file:function" among the kernels.
         twin: Takes the same arguments.
-        dtype: Of the input; None where the results are whole numbers, which must be equal.
+        dtype: Of the input; None where there is none.
+        limit: The largest difference that rounding explains; by default that of the dtype, and 0
+            where there is none.
     """
 
     name: str
@@ -34,6 +38,7 @@ class _Work(NamedTuple):
     twin: Callable[..., Any]
     arguments: tuple[Any, ...]
     dtype: torch.dtype | None = None
+    limit: float | None = None
 
 
 def compare_kernels(
@@ -61,15 +66,31 @@ def _works(device: torch.device, rows: int, features: int, proj_dim: int) -> Ite
     signs = philox.stream_twin(seed, -(-rows // 32), philox.Use.SIGNS)
     generator = torch.Generator().manual_seed(_SEED)
     drawn = torch.randn(rows, features, generator=generator).to(device)
-    for dtype in _ROUNDING:
+    for dtype in (torch.float32, torch.bfloat16):
         x = drawn.to(dtype)
         sums = (x, order, starts.to(torch.int32), signs)
         with_total = bins.bin_sums_and_total_twin
         yield _Work("signed sums", "_triton_bins:bin_sums_and_total", with_total, sums, dtype)
+        yield from _in_bits(x, sums, seed)
         for name, entries in (("signs", dense.sign_entries), ("normals", dense.normal_entries)):
             product = (x, proj_dim, rows, seed, entries)
             told = f"product with {name}"
             yield _Work(told, "_triton_dense:project", dense.project_twin, product, dtype)
+
+
+def _in_bits(x: Tensor, sums: tuple[Any, ...], seed: Tensor) -> Iterator[_Work]:
+    """Yield what rounds to few bits, and what restores."""
+    rounded = rounding.round_to_bits_twin
+    yield _Work("few bits", "_triton_rounding:round_to_bits", rounded, (x, _BITS, seed), x.dtype, 0)
+    kept = rounded(x, _BITS, seed)
+    told, restored = "numbers of few bits", rounding.restored_twin
+    restoring = (*kept, x.shape[1], _BITS, x.dtype)
+    yield _Work(told, "_triton_rounding:restored", restored, restoring, x.dtype)
+    # A sum that is rounded otherwise may go to the next level.
+    told, summed = "signed sums in few bits", bins.bin_sums_in_bits_twin
+    a_level = 1 / (2**_BITS - 1)
+    bits = (*sums, _BITS, seed)
+    yield _Work(told, "_triton_bins:bin_sums_in_bits", summed, bits, x.dtype, a_level)
 
 
 def _compared(work: _Work) -> KernelTwin:
@@ -87,7 +108,7 @@ def _compared(work: _Work) -> KernelTwin:
         kernel=work.name,
         dtype=None if work.dtype is None else str(work.dtype).removeprefix("torch."),
         difference=None if found is None else _difference(found, expected),
-        limit=0.0 if work.dtype is None else _ROUNDING[work.dtype],
+        limit=_ROUNDING.get(work.dtype, 0.0) if work.limit is None else work.limit,
         kernel_bytes=kernel_bytes,
         twin_bytes=twin_bytes,
         reason=reason,

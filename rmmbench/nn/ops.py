@@ -20,6 +20,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from rmmbench import sketches
 from rmmbench.kernels import rounding
+from rmmbench.kernels.levels import new_rounded
 from rmmbench.nn.seeds import next_seed
 
 _LIBRARY = torch.library.Library("rmmbench", "FRAGMENT")  # type: ignore[no-untyped-call]
@@ -90,13 +91,12 @@ def _sketch_in_bits(
 ) -> tuple[Tensor, Tensor, Tensor]:
     if levels is not None and ends is not None and key is not None:
         return levels, ends, key
-    key = seed = _seed(x, seed)
-    x_proj = x
-    if sketch:
-        chosen = sketches.get(sketch)
-        key = chosen.draw(x, proj_dim, seed)
-        x_proj = chosen.project(x, proj_dim, key)
-    return *rounding.round_to_bits(x_proj, bits, seed), key
+    seed = _seed(x, seed)
+    if not sketch:
+        return *rounding.round_to_bits(x, bits, seed), seed
+    chosen = sketches.get(sketch)
+    key = chosen.draw(x, proj_dim, seed)
+    return *chosen.project_in_bits(x, proj_dim, key, bits, seed), key
 
 
 def _fake_sketch_in_bits(
@@ -114,7 +114,7 @@ def _fake_sketch_in_bits(
     new_key = x.new_empty((), dtype=torch.int64)
     if sketch:
         new_key = sketches.get(sketch).new_key(x, proj_dim)
-    return *rounding.new_rounded(x.new_empty(proj_dim, x.shape[1]), bits), new_key
+    return *new_rounded(x, bits, rows=proj_dim), new_key
 
 
 def _product_in_bits(y: Tensor, width: int, bits: int, levels: Tensor, ends: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from rmmbench import sketches
 from rmmbench.errors import did_you_mean
-from rmmbench.kernels.rounding import BITS, row_bytes
+from rmmbench.kernels.levels import BITS, row_bytes
 from rmmbench.sketches.sketch import Sketch
 from rmmbench.spec.printable import printable
 

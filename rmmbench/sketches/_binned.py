@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rmmbench.kernels import philox
-from rmmbench.kernels.bins import bin_sums, bin_sums_and_total
+from rmmbench.kernels.bins import bin_sums, bin_sums_and_total, bin_sums_in_bits
 from rmmbench.sketches.sketch import Moments, Sketch
 
 
@@ -17,6 +17,16 @@ class Binned(Sketch):
     def project_and_sum(self, y: Tensor, proj_dim: int, seed: Tensor) -> tuple[Tensor, Tensor]:
         """Return SᵀY and the sum of Y's rows, in one pass over Y where a kernel can run."""
         return self._with_key(self._project_and_sum, y, proj_dim, seed)
+
+    def project_in_bits(
+        self, x: Tensor, proj_dim: int, key: Tensor, bits: int, seed: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return SᵀX in few bits; where a kernel can run, SᵀX itself is never in memory."""
+
+        def apply(x: Tensor, proj_dim: int, key: Tensor) -> tuple[Tensor, Tensor]:
+            return bin_sums_in_bits(x, *self._plan(x, proj_dim, key), bits, seed)
+
+        return self._with_key(apply, x, proj_dim, key)
 
     def _project(self, x: Tensor, proj_dim: int, key: Tensor) -> Tensor:
         return bin_sums(x, *self._plan(x, proj_dim, key))

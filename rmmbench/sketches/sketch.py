@@ -138,6 +138,14 @@ class Sketch(ABC):
         """Return SᵀY and the sum of Y's rows (the bias gradient), in one pass where possible."""
         return self.project(y, proj_dim, seed), y.sum(0)
 
+    def project_in_bits(
+        self, x: "Tensor", proj_dim: int, key: "Tensor", bits: int, seed: "Tensor"
+    ) -> "tuple[Tensor, Tensor]":
+        """Return SᵀX in few bits, as `round_to_bits` does with a seed; in one pass if possible."""
+        from rmmbench.kernels.rounding import round_to_bits
+
+        return round_to_bits(self.project(x, proj_dim, key), bits, seed)
+
     def check_size(self, x: "Tensor", proj_dim: int) -> None:
         """Check that there is an S of proj_dim columns for x.
 

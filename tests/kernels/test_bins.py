@@ -5,6 +5,7 @@ import torch
 
 from rmmbench import sketches
 from rmmbench.kernels import bins, philox
+from rmmbench.kernels.levels import BITS
 from rmmbench.kernels.permutation import permutation_twin
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -110,6 +111,21 @@ def test_kernel_shares_the_total_among_few_programs(device, monkeypatch):
     assert_rounded(total, x.double().sum(0), 300)
 
 
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("kind", ["equal", "random"])
+@pytest.mark.parametrize(("rows", "features", "count"), [(63, 5, 7), (100, 96, 9), (40, 300, 5)])
+def test_kernel_rounds_the_sums_in_its_pass(device, bits, kind, rows, features, count):
+    """Levels and ends are to the bit those of sums that were written first, in float32."""
+    from rmmbench.kernels import _triton_bins, _triton_rounding
+
+    x, arguments = torch.randn(rows, features).bfloat16(), plan(kind, rows, count)
+    placed, seed = [each.to(device) for each in arguments], torch.tensor(99, device=device)
+    found = _triton_bins.bin_sums_in_bits(x.to(device), *placed, bits, seed)
+    sums = _triton_bins.bin_sums(x.float().to(device), *placed)
+    expected = _triton_rounding.round_to_bits(sums, bits, seed)
+    assert all(map(torch.equal, found, expected))
+
+
 def test_no_features(device):
     """Nothing is launched where there is nothing to do."""
     from rmmbench.kernels import _triton_bins
@@ -117,6 +133,9 @@ def test_no_features(device):
     x, arguments = torch.randn(9, 0, device=device), plan("equal", 9, 4)
     sums, total = _triton_bins.bin_sums_and_total(x, *(each.to(device) for each in arguments))
     assert (sums.shape, total.shape) == ((4, 0), (0,))
+    seed = torch.tensor(1, device=device)
+    levels, _ = _triton_bins.bin_sums_in_bits(x, *(each.to(device) for each in arguments), 4, seed)
+    assert levels.shape == (4, 0)
 
 
 @pytest.mark.parametrize("name", ["oporp", "countsketch"])

@@ -14,16 +14,29 @@ SHARED_BYTES = 227 * 1024  # of a program on an H100
 
 def launch(kind, dtype):
     """Launch one of the kernels."""
-    from rmmbench.kernels import _triton_bins, _triton_dense, _triton_permutation, _triton_philox
+    from rmmbench.kernels import (
+        _triton_bins,
+        _triton_dense,
+        _triton_permutation,
+        _triton_philox,
+        _triton_rounding,
+    )
 
     if kind == "philox":
         return _triton_philox.stream(SEED, 100, 1)
     if kind == "permutation":
         return _triton_permutation.permutation(SEED, 1000)
-    if kind == "bins":
-        order = torch.arange(64, dtype=torch.int32)
-        arguments = (order, order[:8] * 8, torch.zeros(2, dtype=torch.int64))
-        return _triton_bins.bin_sums_and_total(torch.zeros(64, 768, dtype=dtype), *arguments)
+    if kind.startswith("bins"):
+        order, x = torch.arange(64, dtype=torch.int32), torch.zeros(64, 768, dtype=dtype)
+        arguments = (x, order, order[:8] * 8, torch.zeros(2, dtype=torch.int64))
+        if kind == "bins in bits":
+            return _triton_bins.bin_sums_in_bits(*arguments, 4, SEED)
+        return _triton_bins.bin_sums_and_total(*arguments)
+    if kind == "rounding":
+        return _triton_rounding.round_to_bits(torch.zeros(64, 768, dtype=dtype), 4, SEED)
+    if kind == "restoring":
+        kept = torch.zeros(64, 384, dtype=torch.uint8), torch.zeros(64, 12, 2, dtype=torch.bfloat16)
+        return _triton_rounding.restored(*kept, 768, 4, dtype)
     entries = dense.normal_entries if kind == "normals" else dense.sign_entries
     return _triton_dense.project(torch.zeros(256, 768, dtype=dtype), 128, 256, SEED, entries)
 
@@ -37,6 +50,9 @@ def launch(kind, dtype):
         ("permutation", None),
         ("bins", torch.bfloat16),
         ("bins", torch.float64),
+        ("bins in bits", torch.bfloat16),
+        ("rounding", torch.bfloat16),
+        ("restoring", torch.bfloat16),
         ("signs", torch.bfloat16),
         ("normals", torch.bfloat16),
         ("normals", torch.float32),

@@ -9,7 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rmmbench import sketches
-from rmmbench.kernels import bins, dense, launch, permutation, philox
+from rmmbench.kernels import bins, dense, launch, permutation, philox, rounding
 
 SEED = torch.tensor(5)
 
@@ -34,6 +34,9 @@ def call_everything():
         *arguments,
         bins.bin_sums(x, *arguments),
         *bins.bin_sums_and_total(x, *arguments),
+        *bins.bin_sums_in_bits(x, *arguments, 4, SEED),
+        *(kept := rounding.round_to_bits(x, 8, SEED)),
+        rounding.restored(*kept, 6, 8, x.dtype),
         dense.project(x, 8, 40, SEED, dense.sign_entries),
         dense.project(x, 8, 20, SEED, dense.normal_entries),
     ]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rmmbench.kernels import rounding
+from rmmbench.kernels.levels import BITS, row_bytes
 
 DRAWS = 500
 SHAPES = [(37, 64), (5, 1), (20, 100)]
@@ -21,7 +22,7 @@ def _restored(x: torch.Tensor, bits: int, seed: int) -> torch.Tensor:
     return rounding.restored(*kept, x.shape[1], bits, x.dtype)
 
 
-@pytest.mark.parametrize("bits", rounding.BITS)
+@pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_rounding_is_unbiased_with_the_stated_variance(shape, bits):
     """The mean of roundings is the matrix, and their squared error is the closed form's."""
@@ -41,15 +42,15 @@ def test_rounding_is_unbiased_with_the_stated_variance(shape, bits):
     assert abs(float(measured.mean()) - rounding.rounding_variance(x, y, bits)) <= 4 * spread
 
 
-@pytest.mark.parametrize("bits", rounding.BITS)
+@pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_row_takes_the_stated_bytes(shape, bits):
     """Levels and ends together take what `row_bytes` says."""
     levels, ends = rounding.round_to_bits(_matrix(*shape), bits, torch.tensor(0))
-    assert levels.nbytes + ends.nbytes == shape[0] * rounding.row_bytes(shape[1], bits)
+    assert levels.nbytes + ends.nbytes == shape[0] * row_bytes(shape[1], bits)
 
 
-@pytest.mark.parametrize("bits", rounding.BITS)
+@pytest.mark.parametrize("bits", BITS)
 def test_the_product_is_that_of_the_restored_matrix(bits):
     """Piece by piece it is what the whole matrix gives."""
     x, y = _matrix(9000, 100), torch.randn(9000, 7)

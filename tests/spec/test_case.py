@@ -208,8 +208,10 @@ def test_what_no_method_takes_is_refused(settings, message):
 
 def test_settings_can_be_changed():
     """A changed case has the other settings as they were, and what is None is as usual again."""
-    changed = Case.model_validate(STACK).with_settings(rho=None, proj_dim=3, bits=None)
-    assert changed == Case.model_validate(STACK | {"rho": None, "proj_dim": 3})
+    stack = STACK | {"method": "rmm+quantize", "activation_bits": None, "budget": None}
+    stack |= {"principal_share": None, "plan": None}
+    changed = Case.model_validate(stack).with_settings(rho=None, proj_dim=3, bits=None)
+    assert changed == Case.model_validate(stack | {"rho": None, "proj_dim": 3, "bits": None})
 
 
 def test_the_exact_case_has_nothing_of_the_method():

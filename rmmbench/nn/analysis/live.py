@@ -190,14 +190,17 @@ def _sketch_again(
         # On the CPU the seed of a generator is read.
         key = torch.tensor(0, device="cpu") if x.is_cpu else x.new_zeros((), dtype=torch.int64)
     proj_dim, name, *bits = settings
-    if name and func in ops.DRAWING:
-        sketch = sketches.get(name)
-        x = sketch.project(x, proj_dim, sketch.draw(x, proj_dim, key))
-    elif name:
-        is_summed = func is ops.project_and_sum
-        project: Any = (
-            sketches.get(name).project_and_sum if is_summed else sketches.get(name).project
-        )
-        project(x, proj_dim, key)
-    if bits:
+    if not name:
         rounding.round_to_bits(x, *bits, key)
+        return
+    sketch = sketches.get(name)
+    if func in ops.DRAWING:
+        drawn = sketch.draw(x, proj_dim, key)
+    if func is ops.sketch:
+        sketch.project(x, proj_dim, drawn)
+    elif func is ops.sketch_in_bits:
+        sketch.project_in_bits(x, proj_dim, drawn, *bits, key)
+    elif func is ops.project:
+        sketch.project(x, proj_dim, key)
+    else:
+        sketch.project_and_sum(x, proj_dim, key)
