@@ -1,5 +1,6 @@
 """The results of training a model on data: loss, scores, time, and gradient noise."""
 
+import math
 from typing import Literal
 
 from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
@@ -72,3 +73,15 @@ class Training(Strict):
     def score(self) -> float | None:
         """The main score after the last step; None if it has no value."""
         return self.evaluations[-1].scores.get(self.metric) if self.evaluations else None
+
+    @property
+    def inflation(self) -> float | None:
+        """How many times as noisy gradients were than exact's, in the sketched layers of `noise`.
+
+        1 + their D²_RMM ÷ their D²_SGD, each summed over layers and watched steps; None if none was
+        watched.
+        """
+        own = [(each, each.variances.get(each.trained_with or "")) for each in self.noise]
+        known = [(each.sgd_by_samples, variance) for each, variance in own if variance is not None]
+        sgd = math.fsum(sgd for sgd, _ in known)
+        return 1 + math.fsum(variance for _, variance in known) / sgd if sgd else None
