@@ -53,8 +53,8 @@ class RMMLinear(Sketched, CompressedLinear):
         bias: Whether there is a bias.
         device: Of the parameters.
         dtype: Of the parameters.
-        settings: Those of `rmm_linear`: sketch, rho, proj_dim, min_proj_dim, max_proj_dim, and the
-            sketch's own.
+        settings: Those of `rmm_linear`: sketch, rho, proj_dim, min_proj_dim, max_proj_dim, bits,
+            and the sketch's own.
 
     Raises:
         TypeError: If a setting does not exist or has the wrong type.

@@ -30,6 +30,9 @@ SKETCHES: Registry[type[Sketch]] = Registry(
         "hadamard": Entry("hadamard:Hadamard", "rows of a Hadamard matrix, after random signs"),
         "countsketch": Entry("countsketch:CountSketch", "signed sums of rows in random bins"),
         "oporp": Entry("oporp:OPORP", "signed sums of rows in equal bins; one pass over X"),
+        "householder": Entry(
+            "householder:Householder", "oporp; above half of the rows, all but signed means"
+        ),
         "rows": Entry("rows:Rows", "some of the rows, uniformly without replacement"),
         "norm-rows": Entry("norm_rows:NormRows", "rows drawn in proportion to their norms"),
         "kronecker": Entry(

