@@ -41,7 +41,7 @@ def gradients(model, x, target):
     return [whole(p.grad) for name, p in model.named_parameters() if name.endswith("weight")]
 
 
-def check_mean_gradient(rank, wrap, share):
+def check_mean_gradient(rank, wrap, **settings):
     """Assert that the mean gradient over both ranks lies along the exact one, at length 1."""
     torch.manual_seed(0)
     # Rows near one direction, half of them opposite, have little noise.
@@ -49,7 +49,7 @@ def check_mean_gradient(rank, wrap, share):
     x, target = signs * torch.randn(24) + 0.3 * torch.randn(64, 24), 3 * signs * torch.randn(16)
     model = nn.Sequential(Attention())
     exact = gradients(model, x, target)
-    model = wrap(rmmbench.convert(model, rho=0.4, share=share))
+    model = wrap(rmmbench.convert(model, rho=0.4, **settings))
     mine = slice(32 * rank, 32 * rank + 32)
     along = []
     for _ in range(DRAWS):
@@ -67,8 +67,8 @@ def run_rank(rank, port):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2)
     for wrap in (DistributedDataParallel, fully_shard):
-        for share in (True, False):
-            check_mean_gradient(rank, wrap, share)
+        for settings in ({"share": True}, {"share": False}, {"principal": 2, "bits": 4}):
+            check_mean_gradient(rank, wrap, **settings)
     seeds = [None, None]
     rmmbench.manual_seed(0)
     dist.all_gather_object(seeds, next_seed().item())
