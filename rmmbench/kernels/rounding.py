@@ -105,9 +105,9 @@ def restored_twin(
     """Compute `restored` with PyTorch's own operators."""
     padded = ends.shape[1] * GROUP_SIZE
     spread = F.pad(levels, (0, -(-padded * bits // 8) - levels.shape[1]))
-    places = unpack(spread, bits).unflatten(1, (-1, GROUP_SIZE)).float()
-    least, step = ends.float().split(1, dim=2)
-    whole = places.mul_(step).add_(least).flatten(1)
+    places = unpack(spread, bits).view(*ends.shape[:2], GROUP_SIZE).float()
+    least, step = _least_and_step(ends)
+    whole: Tensor = places.mul_(step).add_(least).flatten(1)
     return whole[:, :width].to(dtype)
 
 
@@ -160,7 +160,7 @@ def _in_groups(x: Tensor) -> Tensor:
     missing = -x.shape[1] % GROUP_SIZE
     if missing:
         x = torch.cat([x, x[:, -1:].expand(-1, missing)], dim=1)
-    return x.unflatten(1, (-1, GROUP_SIZE))
+    return x.reshape(len(x), -(-x.shape[1] // GROUP_SIZE), GROUP_SIZE)
 
 
 def _ends(x: Tensor, bits: int) -> Tensor:
@@ -175,8 +175,14 @@ def _ends(x: Tensor, bits: int) -> Tensor:
 
 def _places(x: Tensor, ends: Tensor) -> Tensor:
     """Return where each number is between levels, in steps from the least; levels are whole."""
-    least, step = ends.float().split(1, dim=2)
+    least, step = _least_and_step(ends)
     return (x - least).mul_(step.reciprocal())
+
+
+def _least_and_step(ends: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the ends in float32, each of shape (rows, groups, 1)."""
+    precise = ends.float()
+    return precise[..., :1], precise[..., 1:]
 
 
 def _pieces(rows: int, width: int, of: int = 1) -> Iterator[slice]:

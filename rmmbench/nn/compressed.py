@@ -105,8 +105,7 @@ class _CompressedLinearFunction(torch.autograd.Function):
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             raise RuntimeError(
                 "a layer that keeps less than its input has no double backward, since its weight "
-                "gradient is an estimate; use rho=1 or torch.nn.Linear where create_graph=True is "
-                "needed"
+                "gradient is an estimate; use torch.nn.Linear where create_graph=True is needed"
             )
         weight, *kept = ctx.saved_tensors
         grad_input = grad_weight = grad_bias = None

@@ -47,10 +47,10 @@ class SketchSettings(NamedTuple):
         proj_dim: The projection dimension itself, instead of rho.
         min_proj_dim: The least projection dimension, unless there are fewer rows.
         max_proj_dim: The greatest projection dimension.
+        own: The sketch's own settings, by name.
         bits: In how many bits a number of SᵀX is kept; None for all that it has. With ρ = 1 it is X
             itself that is rounded.
         principal: Principal features, whose part of the gradient is exact; None for none.
-        own: The sketch's own settings, by name.
     """
 
     sketch: str = "gaussian"
@@ -58,9 +58,10 @@ class SketchSettings(NamedTuple):
     proj_dim: int | None = None
     min_proj_dim: int = 1
     max_proj_dim: int | None = None
+    own: tuple[tuple[str, object], ...] = ()
+    # Models that were pickled before there were bits have a tuple that ends here.
     bits: int | None = None
     principal: int | None = None
-    own: tuple[tuple[str, object], ...] = ()
 
     @classmethod
     def of(cls, settings: Mapping[str, object], beside: Iterable[str] = ()) -> "SketchSettings":
@@ -201,7 +202,7 @@ class SketchSettings(NamedTuple):
         return min(rows, wanted)
 
 
-_SIZES = SketchSettings._fields[:-1]
+_SIZES = tuple(name for name in SketchSettings._fields if name != "own")
 
 
 def _is_a(value: object, kind: type) -> bool:

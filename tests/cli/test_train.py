@@ -68,6 +68,16 @@ def test_variance_tells_the_noise_and_draws_it(rmmbench, tmp_path):
     assert len(told["tables"][0]["rows"]) > 3
 
 
+def test_variance_in_few_bits(rmmbench):
+    """With bits every sketch's noise is told and drawn with rounding, and what is free in words."""
+    flags = ["--steps", "2", "--every", "2", "--draws", "3", "--batch-size", "16"]
+    asked = ["--sketch", "oporp", "--rho", "0.4", "--bits", "4"]
+    code, out, said = rmmbench("variance", "mlp:64-64-10", *flags, *asked)
+    assert code == Exit.OK, said
+    for words in ("oporp, 4 bits", "gaussian, 4 bits", "every row, 8 bits", "free at", "B_simple"):
+        assert words in out, out
+
+
 def test_variance_saves_a_noise_file(rmmbench, tmp_path):
     """Every layer is watched, and the file's path is printed last."""
     flags = ["--steps", "2", "--every", "2", "--draws", "2", "--batch-size", "16"]
@@ -84,6 +94,7 @@ def test_variance_saves_a_noise_file(rmmbench, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["mlp:64-10", "--layer", "*", "--bits", "3"], "--bits must be 2, 4 or 8, got 3"),
         (["mlp:64-10", "--save", "n", "--sketch", "oporp,rows"], "--sketch must be one where"),
         (["mlp:64-10", "--layer", "nowhere"], "no layer matches layers=['nowhere']"),
         (["hf:gpt2"], "--layer must be given for model 'hf:gpt2'"),

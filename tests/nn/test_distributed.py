@@ -49,7 +49,7 @@ def check_mean_gradient(rank, wrap, **settings):
     x, target = signs * torch.randn(24) + 0.3 * torch.randn(64, 24), 3 * signs * torch.randn(16)
     model = nn.Sequential(Attention())
     exact = gradients(model, x, target)
-    model = wrap(rmmbench.convert(model, rho=0.4, **settings))
+    model = wrap(rmmbench.convert(model, **settings))
     mine = slice(32 * rank, 32 * rank + 32)
     along = []
     for _ in range(DRAWS):
@@ -67,8 +67,11 @@ def run_rank(rank, port):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2)
     for wrap in (DistributedDataParallel, fully_shard):
-        for settings in ({"share": True}, {"share": False}, {"principal": 2, "bits": 4}):
-            check_mean_gradient(rank, wrap, **settings)
+        for share in (True, False):
+            check_mean_gradient(rank, wrap, rho=0.4, share=share)
+        check_mean_gradient(rank, wrap, sketch="oporp", rho=0.4, bits=8)
+        check_mean_gradient(rank, wrap, bits=2)
+        check_mean_gradient(rank, wrap, rho=0.4, bits=4, principal=2)
     seeds = [None, None]
     rmmbench.manual_seed(0)
     dist.all_gather_object(seeds, next_seed().item())

@@ -30,7 +30,16 @@ pytestmark = pytest.mark.usefixtures("fresh")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 DRAWS = 36
 
-every_sketch = pytest.mark.parametrize("sketch", sketches.names())
+KEPT = {name: {"sketch": name, "rho": 0.4} for name in sketches.names()} | {
+    "oporp in 8 bits": {"sketch": "oporp", "rho": 0.4, "bits": 8},
+    "gaussian in 2 bits": {"sketch": "gaussian", "rho": 0.4, "bits": 2},
+    "norm-rows in 4 bits": {"sketch": "norm-rows", "rho": 0.4, "bits": 4},
+    "2 bits": {"bits": 2},
+}
+"""Settings of what is kept, by name; the last keeps the input itself."""
+
+every_sketch = pytest.mark.parametrize("sketch", KEPT)
+oporp_and_bits = pytest.mark.parametrize("sketch", ["oporp", "oporp in 8 bits", "2 bits"])
 every_device = pytest.mark.parametrize("device", DEVICES)
 every_budget = pytest.mark.parametrize("budget", [1.0, 0.5, 0.0])
 
@@ -79,8 +88,8 @@ def ratios(sketch, device, run, around=nullcontext, block=Block, **settings):
         return [weight.grad.double() for weight in weights]
 
     exact = gradients(lambda model, x: model(x))
-    rmmbench.convert(model, sketch=sketch, rho=0.4, include="0.*", **settings)
-    rmmbench.convert(model, sketch=sketch, rho=0.4, include="1.*", share=False, **settings)
+    rmmbench.convert(model, **KEPT[sketch], include="0.*", **settings)
+    rmmbench.convert(model, **KEPT[sketch], include="1.*", share=False, **settings)
     along = [
         [
             ((g * e).sum() / e.square().sum()).item()
@@ -99,7 +108,7 @@ def check_ratio(sketch, device, run, around=nullcontext, slack=0.0, **settings):
     assert bool(((along.mean(0) - 1).abs() <= 5 * standard_error + slack).all()), along.mean(0)
 
 
-@every_sketch
+@pytest.mark.parametrize("sketch", [name for name, kept in KEPT.items() if "sketch" in kept])
 def test_noise_would_be_seen(sketch, monkeypatch):
     """Were S drawn again in the backward pass, the ratio of every layer would be near 0."""
     project_and_sum = ops.project_and_sum
@@ -151,7 +160,7 @@ def test_partitioned(sketch, device, budget):
 
 @pytest.mark.parametrize(
     ("sketch", "backend"),
-    [(sketch, "aot_eager_decomp_partition") for sketch in sketches.names()]
+    [(sketch, "aot_eager_decomp_partition") for sketch in (*sketches.names(), "oporp in 8 bits")]
     + [("gaussian", "aot_eager"), ("kronecker", "aot_eager")],
 )
 def test_compiled_with_dynamic_shapes(sketch, backend):
@@ -195,7 +204,7 @@ def names_of(op):
 
 
 POLICIES = {
-    "sketch": {"rmmbench::sketch"},
+    "sketch": {"rmmbench::sketch", "rmmbench::sketch_in_bits"},
     "not the sketch": {"addmm", "tanh", "sin", "detach", "_to_copy", "view", "add"},
     "products": {"mm", "addmm"},
     "everything": None,
@@ -236,36 +245,35 @@ every_policy = pytest.mark.parametrize("kept", POLICIES.values(), ids=POLICIES)
 
 @every_policy
 @every_device
+@oporp_and_bits
 @pytest.mark.parametrize("strictly", [True, False])
-def test_selectively_checkpointed(kept, device, strictly):
+def test_selectively_checkpointed(kept, device, sketch, strictly):
     """A user's policy, whatever it keeps: S and what was made with it are not parted."""
     run = selectively(kept, strictly)
-    check_ratio("oporp", device, lambda model, x: run(model, x.requires_grad_()))
+    check_ratio(sketch, device, lambda model, x: run(model, x.requires_grad_()))
 
 
 @every_policy
+@oporp_and_bits
 @pytest.mark.parametrize("first", ["q", "k"])
-def test_selectively_checkpointed_within_a_module_that_shares(kept, first, monkeypatch):
+def test_selectively_checkpointed_within_a_module_that_shares(kept, sketch, first, monkeypatch):
     """Sharers outside of a checkpoint leave those within to be computed again by themselves."""
     monkeypatch.setattr(PartlyCheckpointed, "run", staticmethod(selectively(kept, True)))
     monkeypatch.setattr(PartlyCheckpointed, "first", first)
-    check_ratio(
-        "oporp", "cpu", lambda model, x: model(x.requires_grad_()), block=PartlyCheckpointed
-    )
+    check_ratio(sketch, "cpu", lambda model, x: model(x.requires_grad_()), block=PartlyCheckpointed)
 
 
-@pytest.mark.parametrize(
-    "kept", [{"rmmbench::sketch"}, {"mm", "addmm"}], ids=["sketch", "products"]
-)
-def test_compiled_around_a_selective_checkpoint(kept):
+@oporp_and_bits
+@pytest.mark.parametrize("kept", ["sketch", "products"])
+def test_compiled_around_a_selective_checkpoint(kept, sketch):
     """torch.compile of a function that checkpoints with a policy."""
-    run = selectively(kept, True)
+    run = selectively(POLICIES[kept], True)
     function = torch.compile(
         lambda model, x: run(model[1], run(model[0], x)),
         fullgraph=True,
         backend="aot_eager_decomp_partition",
     )
-    check_ratio("oporp", "cpu", function)
+    check_ratio(sketch, "cpu", function)
 
 
 @every_sketch

