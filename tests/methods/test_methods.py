@@ -320,7 +320,7 @@ def test_rmm_takes_the_cases_settings():
     model, batch = made(wanted)
     methods.stack(wanted.steps).apply(model, batch)
     for layer in converted_layers(model).values():
-        assert layer.settings == ("rademacher", None, 5, 3, 9, 8, None, (("block_rows", 8),))
+        assert layer.settings == ("rademacher", None, 5, 3, 9, (("block_rows", 8),), 8, None)
 
 
 @pytest.mark.parametrize("share", [True, False])
