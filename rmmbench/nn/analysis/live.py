@@ -55,7 +55,6 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._gpu = gpu
         self._alive: dict[int, weakref.ref[Any]] = {}
         self._blocks: dict[int, Block | None] = {}
-        self._workspaces: dict[Any, Workspace] = {}
         self._events: list[tuple[int, int | None]] | None = None
         self._is_paused = False
 
@@ -111,17 +110,17 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         given = rest[len(settings) :]
         if func in ops.DRAWING and given[1] is not None:
             return 0  # another layer's
-        case = (func, x.shape, x.dtype, *settings)
-        if case in self._workspaces:
-            self._allocate_again(self._workspaces[case])
+        case = (func, x.device.type, x.shape, x.dtype, *settings)
+        if case in _WORKSPACES:
+            self._allocate_again(_WORKSPACES[case])
         else:
             live, peak, peak_at = self.live, self.peak, self.peak_at
             self.peak, self._events = live, []
             with self:
                 _sketch_again(func, x, settings, given)
-            self._workspaces[case] = Workspace(self.peak - live, tuple(self._events))
+            _WORKSPACES[case] = Workspace(self.peak - live, tuple(self._events))
             self.peak, self.peak_at, self._events = peak, peak_at, None
-        return self._workspaces[case].peak_bytes
+        return _WORKSPACES[case].peak_bytes
 
     def _allocate_again(self, workspace: Workspace) -> None:
         """Let the GPU allocate and free what it did when sketching was followed."""
@@ -163,6 +162,9 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 _COUNTING: list[LiveBytes] = []
+
+_WORKSPACES: dict[Any, Workspace] = {}
+"""By operator and shape; what was found once holds for every count of this process."""
 
 
 @contextmanager
