@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rmmbench.running.one_case import measure as measure
     from rmmbench.running.one_case import predict as predict
     from rmmbench.running.one_run import run as run
+    from rmmbench.running.planning.planner import plan as plan
     from rmmbench.running.verifying import verify as verify
 
 _HOMES = {
@@ -51,6 +52,7 @@ _HOMES = {
     "max_batch": "report.largest_batches",
     "measure": "running.one_case",
     "names": "report.known_names",
+    "plan": "running.planning.planner",
     "plot": "report.figures._chosen",
     "predict": "running.one_case",
     "rmm_linear": "nn",

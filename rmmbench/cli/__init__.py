@@ -18,6 +18,7 @@ from rmmbench.cli.list_command import list_names
 from rmmbench.cli.max_batch_command import max_batch
 from rmmbench.cli.misuse import MISUSE, message_of
 from rmmbench.cli.options import Quiet, Verbose, with_parameters
+from rmmbench.cli.plan_command import plan
 from rmmbench.cli.plot_command import plot
 from rmmbench.cli.streams import patient_streams
 from rmmbench.cli.summary_command import summary
@@ -68,7 +69,13 @@ def _with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
 
 
 _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
-    "Measure": {"sweep": sweep, "train": train, "max-batch": max_batch, "advise": advise},
+    "Measure": {
+        "sweep": sweep,
+        "train": train,
+        "max-batch": max_batch,
+        "advise": advise,
+        "plan": plan,
+    },
     "Read": {
         "table": table,
         "summary": summary,

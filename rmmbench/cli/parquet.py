@@ -40,6 +40,7 @@ def parquet(names: Sequence[str], table: Iterable[Sequence[Any]]) -> bytes:
 _MODELS = (Training, Conditions, Timing, Memory, Counts, Record, Case)
 _FRACTIONS = {"saving", "saved_bytes_saving", "gradient_error", "gradient_error_spread", "score"}
 _FRACTIONS |= {"train_loss", "eval_loss", "train_seconds", "train_samples_per_second"}
+_FRACTIONS |= {"noise_inflation", "effective_samples_per_second"}
 _FRACTIONS |= {f"relative_{name}" for name in COUNTS}
 
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 def variance(
     model: ModelName,
     axes: Axes,
+    bits: Annotated[
+        int | None, typer.Option(metavar="8|4|2", help="Keep x_proj in so many bits a number.")
+    ] = None,
     layer: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Layers to watch, such as '*.output.dense'."),
@@ -62,12 +65,15 @@ def variance(
     Several sketches can be given, and one value for each other option. The defaults are gaussian at
     ρ 0.5 and 100 steps of 64 samples; decoders train on text, other models on digits.
 
+    With --bits the noise is that of sketch and rounding together, in closed form and drawn.
+
     --save writes a noise file for planning: of each layer, averaged over the watched steps, the
     sums that tell the noise of every sketch at every ρ, and what 8, 4 and 2 bits add.
 
     Examples:
       rmmbench variance roberta-tiny
       rmmbench variance roberta-tiny --sketch gaussian,oporp --rho 0.2
+      rmmbench variance roberta-tiny --sketch oporp --rho 0.4 --bits 8
       rmmbench variance roberta-tiny --sketch oporp --save noise.json
       rmmbench variance roberta-base --task cola --data glue --checkpoint roberta-base
     """
@@ -87,7 +93,7 @@ def variance(
     training |= {"data": data, "checkpoint": checkpoint}
     check_saving(save, sketches)
     layers = layers_to_watch(words(layer), save)
-    profile = noise_profile(model, layers, sketches, single(axes), training)
+    profile = noise_profile(model, layers, sketches, single(axes) | {"bits": bits}, training)
     run = carry_out(Asked("variance", profile, device, out, f"variance-{model}", trains=True))
     if save is not None:
         save_noise(run, save)

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from rmmbench.nn.candidates import linear_layers
-from rmmbench.nn.layer import Sketched
+from rmmbench.nn.compressed_layers import Compressed
 from rmmbench.spec.printable import printable
 
 
@@ -32,17 +32,12 @@ def select(
 
 
 def layers_matching(model: nn.Module, patterns: str | Iterable[str]) -> dict[str, nn.Module]:
-    """Return the linear layers, sketched or not, whose qualified names match a pattern.
+    """Return the linear layers, converted or not, whose qualified names match a pattern.
 
     Raises:
         ValueError: If a pattern matches none, or there is no pattern.
     """
-    plain = linear_layers(model)
-    layers = {
-        name: layer
-        for name, layer in model.named_modules()
-        if isinstance(layer, Sketched) or name in plain
-    }
+    layers = converted_or_not(model)
     if not layers:
         raise ValueError("the model has no torch.nn.Linear or transformers Conv1D")
     chosen = _patterns(patterns)
@@ -50,6 +45,16 @@ def layers_matching(model: nn.Module, patterns: str | Iterable[str]) -> dict[str
     if missing or not chosen:
         raise ValueError(_no_match(f"layers={missing}", list(layers)))
     return {name: layer for name, layer in layers.items() if _matches(name, chosen)}
+
+
+def converted_or_not(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the linear layers by qualified name, those that keep something smaller too."""
+    plain = linear_layers(model)
+    return {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, Compressed) or name in plain
+    }
 
 
 def _patterns(given: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -69,6 +69,12 @@ class Cell:
         return _unbeaten([row for row in reversed(self.timed) if _error(row) is not None])
 
     @cached_property
+    def noisy(self) -> "Cell | None":
+        """The timed cases whose gradient error is known and more than rounding, if two or more."""
+        rows = [row for row in self.timed if (_error(row) or 0.0) > 0]
+        return Cell(tuple(rows), self.names) if len(rows) > 1 else None
+
+    @cached_property
     def line(self) -> tuple[Row, Row] | None:
         """The cases of checkpoint and exact, the ends of the usual trade of time for memory."""
         ends = {row["method"]: row for row in self.timed if row["method"] in (EXACT, CHECKPOINT)}

@@ -20,8 +20,10 @@ class LayerNoise(LayerSums):
         step: The optimizer step, from 1.
         layer: The layer's qualified name.
         proj_dim: k in `variances` and in the paper's formulas.
-        variances: D²_RMM by sketch, in closed form; for the layer's own sketch in its blocks, if
-            any. A sketch along batch and sequence is left out: its closed form takes B² work.
+        bits: Of a number of x_proj; None where it is not rounded.
+        variances: D²_RMM by sketch, in closed form, with what rounding adds; for the layer's own
+            sketch in its blocks, if any. A sketch along batch and sequence is left out: its closed
+            form takes B² work.
         trained_with: The sketch of the layer; None if it is exact.
     """
 
@@ -30,6 +32,7 @@ class LayerNoise(LayerSums):
     proj_dim: Count
     variances: dict[Name, Finite]
     trained_with: Name | None = None
+    bits: Count | None = None
 
     @property
     def papers_variance(self) -> float:
@@ -75,7 +78,7 @@ class LayerNoise(LayerSums):
 
 
 class DrawnNoise(Strict):
-    """A sketch's error at one point of training, from its closed form and from draws of S.
+    """A sketch's error at one point of training, from its closed form and from draws.
 
     Attributes:
         step: The optimizer step.
@@ -83,10 +86,11 @@ class DrawnNoise(Strict):
         sketch: A registered name.
         rho: Compression rate.
         proj_dim: Columns of S.
-        predicted: E‖XᵀS SᵀY − XᵀY‖²_F in closed form.
+        bits: Of a number of x_proj, which is rounded in every draw; None where it is not.
+        predicted: E‖XᵀS SᵀY − XᵀY‖²_F in closed form, with what rounding adds.
         measured: The mean of the squared error over the draws.
         standard_error: The standard error of `measured`.
-        draws: The number of draws of S.
+        draws: The number of draws of S, and of the rounding.
         exact: ‖XᵀY‖²_F, for comparison.
     """
 
@@ -100,3 +104,4 @@ class DrawnNoise(Strict):
     standard_error: Square
     draws: Count
     exact: Square
+    bits: Count | None = None

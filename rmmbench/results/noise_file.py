@@ -79,17 +79,15 @@ class NoiseFile(Strict):
         Raises:
             NoiseFileError: If there is no noise, or it is from a version that gathered less.
         """
-        by_layer: dict[str, list[LayerNoise]] = {}
-        for each in noise:
-            by_layer.setdefault(each.layer, []).append(each)
-        if not by_layer:
+        layers = averaged(noise)
+        if not layers:
             need = "a watched layer must have had a gradient in a watched step, and none had"
             raise NoiseFileError(f"{need}; watch other layers, or more steps")
         return cls.model_validate(
             {
                 "steps": tuple(sorted({each.step for each in noise})),
-                "layers": {name: _averaged(name, some) for name, some in by_layer.items()},
-                "never_ran": tuple(name for name in watched if name not in by_layer),
+                "layers": layers,
+                "never_ran": tuple(name for name in watched if name not in layers),
                 **about,
             }
         )
@@ -161,6 +159,18 @@ class NoiseFile(Strict):
         if absent:
             has = f"has no noise of {_named(absent)}"
             raise NoiseFileError(f"{is_of}, and {has}; watch every layer with --layer '*'")
+
+
+def averaged(noise: Iterable[LayerNoise]) -> dict[str, WatchedLayer]:
+    """Return the sums of each layer by name, averaged over steps.
+
+    Raises:
+        NoiseFileError: If the noise is from a version that gathered less.
+    """
+    by_layer: dict[str, list[LayerNoise]] = {}
+    for each in noise:
+        by_layer.setdefault(each.layer, []).append(each)
+    return {name: _averaged(name, some) for name, some in by_layer.items()}
 
 
 def _averaged(name: str, noise: Sequence[LayerNoise]) -> WatchedLayer:

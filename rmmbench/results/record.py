@@ -17,6 +17,7 @@ from rmmbench.results.migration import SCHEMA_VERSION, migrated
 from rmmbench.results.timeline import Timeline
 from rmmbench.results.timing import TIMING_COLUMNS, Timing
 from rmmbench.results.trained import Training
+from rmmbench.results.training_columns import noise_columns, training_columns
 from rmmbench.spec.case import Case, Device
 from rmmbench.spec.ranges import Finite, Flag, Line, NotNegative, Whole
 from rmmbench.spec.strict import Strict
@@ -260,7 +261,8 @@ class Record(Strict):
         row["exact_gradient"] = self.exact_gradient
         row["gradient_error"] = self.gradient.error if self.gradient else None
         row["gradient_error_spread"] = self.gradient.spread if self.gradient else None
-        row |= _trained(self.training)
+        row |= noise_columns(self.gradient, self.training, row["samples_per_second"])
+        row |= training_columns(self.training)
         for name in ("gpu", "processor", "torch"):
             row[name] = getattr(self.environment, name)
         row["gpu"] = case.gpu or row["gpu"]
@@ -277,19 +279,3 @@ def _called(kernels: Mapping[str, int] | None) -> str | None:
     """Return in words how often each kernel was called; None if none was."""
     ordered = sorted((kernels or {}).items(), key=lambda each: (-each[1], each[0]))
     return ", ".join(f"{name} {count}" for name, count in ordered) or None
-
-
-def _trained(training: Training | None) -> dict[str, object]:
-    """Return the columns of a training run, each None where there was none."""
-    last = training.evaluations[-1] if training and training.evaluations else None
-    losses = training.losses if training else ()
-    return {
-        "metric": training.metric if training else None,
-        "higher_is_better": training.higher_is_better if training else None,
-        "score": training.score if training else None,
-        "train_loss": losses[-1].loss if losses else None,
-        "eval_loss": last.loss if last else None,
-        "train_steps": training.steps if training else None,
-        "train_seconds": training.train_seconds if training else None,
-        "train_samples_per_second": training.samples_per_second if training else None,
-    }

@@ -1,8 +1,10 @@
 """The results of training a model on data: loss, scores, time, and gradient noise."""
 
+import math
 from typing import Literal
 
 from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
+from rmmbench.results.kept_noise import KeptNoise
 from rmmbench.spec.ranges import Finite, Flag, Line, Name, NotNegative, Whole
 from rmmbench.spec.strict import Strict
 
@@ -46,6 +48,8 @@ class Training(Strict):
         noise: The gradient noise of the watched layers, in order of steps.
         never_ran: The watched layers whose weight had no gradient in a watched step.
         drawn_noise: The noise of one watched layer at the last step, from draws of S.
+        kept_noise: What many ways of keeping X would add to the noise of all watched layers, means
+            over the watched steps.
     """
 
     device: Literal["cuda", "cpu"]
@@ -63,8 +67,21 @@ class Training(Strict):
     noise: tuple[LayerNoise, ...] = ()
     never_ran: tuple[Line, ...] = ()
     drawn_noise: tuple[DrawnNoise, ...] = ()
+    kept_noise: tuple[KeptNoise, ...] = ()
 
     @property
     def score(self) -> float | None:
         """The main score after the last step; None if it has no value."""
         return self.evaluations[-1].scores.get(self.metric) if self.evaluations else None
+
+    @property
+    def inflation(self) -> float | None:
+        """How many times as noisy gradients were than exact's, in the sketched layers of `noise`.
+
+        1 + their D²_RMM ÷ their D²_SGD, each summed over layers and watched steps; None if none was
+        watched.
+        """
+        own = [(each, each.variances.get(each.trained_with or "")) for each in self.noise]
+        known = [(each.sgd_by_samples, variance) for each, variance in own if variance is not None]
+        sgd = math.fsum(sgd for sgd, _ in known)
+        return 1 + math.fsum(variance for _, variance in known) / sgd if sgd else None

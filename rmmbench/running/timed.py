@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rmmbench import methods
-from rmmbench.measures.gradient.error import measure_gradient_error
+from rmmbench.measures.gradient.error import measure_gradient_error, measure_sgd_noise
 from rmmbench.measures.host_memory import no_more_than_there_is
 from rmmbench.measures.memory.garbage import give_back
 from rmmbench.measures.nvml import Reading
@@ -59,6 +59,19 @@ def measure_time(draft: Draft, device: TimeDevice) -> None:
                 draft.gradient = measure_gradient_error(step, exact, case.gradient_draws, case.seed)
         except Exception as error:
             draft.lost("gradient", error)
+        else:
+            _compare_with_sgd(draft, step, exact)
+
+
+def _compare_with_sgd(draft: Draft, step: TrainingStep, exact: Reference) -> None:
+    """Add the noise that exact's own gradients have, if it can be told."""
+    assert draft.gradient is not None
+    draft.keep()
+    try:
+        sgd = measure_sgd_noise(step, exact, draft.case.seed)
+        draft.gradient = draft.gradient.model_copy(update={"sgd": sgd})
+    except Exception as error:
+        draft.lost("gradient.sgd", error)
 
 
 def measure_projection(draft: Draft, device: TimeDevice) -> None:

@@ -1,5 +1,6 @@
 """Trains a case: brings its model, method and data together with transformers' Trainer."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -9,12 +10,16 @@ from rmmbench import data, models
 from rmmbench.fakes.mode import fake_tensors
 from rmmbench.measures.gradient.callback import NoiseCallback
 from rmmbench.measures.gradient.drawing import draw_noise
+from rmmbench.measures.gradient.ways_of_keeping import RATES, ways_of_keeping
 from rmmbench.measures.training_loop import train
 from rmmbench.nn.patterns import layers_matching
-from rmmbench.results.gradient_noise import DrawnNoise
+from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
+from rmmbench.results.kept_noise import KeptNoise
+from rmmbench.results.noise_file import averaged
 from rmmbench.results.store import CHECKPOINTS
 from rmmbench.running.draft import Announce, Draft, prepare
 from rmmbench.spec.case import Case
+from rmmbench.spec.steps import values
 
 
 def train_model(draft: Draft, folder: Path) -> str | None:
@@ -44,16 +49,36 @@ def train_model(draft: Draft, folder: Path) -> str | None:
         noise = tuple(watch[0].noise)
         ran = {each.layer for each in noise}
         never_ran = tuple(layer for layer in watch[0].layers if layer not in ran)
-        told = {"noise": noise, "never_ran": never_ran}
-        draft.training = draft.training.model_copy(update=told)
+        _tell(draft, noise=noise, never_ran=never_ran)
         draft.keep()
         draft.stage("drawing sketches")
-        try:
-            drawn = {"drawn_noise": tuple(_drawn(watch[0], case, draft.announce))}
-            draft.training = draft.training.model_copy(update=drawn)
-        except Exception as error:
-            draft.lost("training.drawn_noise", error)
+        more: dict[str, Callable[[], Sequence[KeptNoise | DrawnNoise]]] = {
+            "kept_noise": lambda: _kept(case, noise),
+            "drawn_noise": lambda: _drawn(watch[0], case, draft.announce),
+        }
+        for name, find in more.items():
+            try:
+                _tell(draft, **{name: tuple(find())})
+            except Exception as error:
+                draft.lost(f"training.{name}", error)
     return trained.diverged
+
+
+def _tell(draft: Draft, **fields: object) -> None:
+    assert draft.training is not None
+    draft.training = draft.training.model_copy(update=fields)
+
+
+def _kept(case: Case, noise: Sequence[LayerNoise]) -> list[KeptNoise]:
+    """Return the noise of the case's sketch at many sizes; of oporp where there is no such form."""
+    layers = averaged(noise).values()
+    if not layers:
+        return []
+    sketch = case.settings["sketch"] or ""
+    sketch = sketch if sketch in noise[-1].variances else "oporp"
+    rates = {*RATES, case.settings["rho"] or 1.0}
+    itemsize = 4 if case.dtype == "float32" else 2
+    return ways_of_keeping(layers, sketch, itemsize, rates)
 
 
 def check_training(case: Case) -> None:
@@ -107,5 +132,16 @@ def _drawn(watch: NoiseCallback, case: Case, announce: Announce) -> list[DrawnNo
     if settings is None or not settings.draw_rho or watch.captured is None:
         return []
     return draw_noise(
-        watch.captured, rates=settings.draw_rho, draws=settings.draws, announce=announce
+        watch.captured,
+        rates=settings.draw_rho,
+        bits=_bits(case),
+        draws=settings.draws,
+        announce=announce,
     )
+
+
+def _bits(case: Case) -> int | None:
+    """Return in how many bits sketched layers keep a number; None where they do not round."""
+    rounds = {step.name: step for step in case.steps if step.name == "rmm"}
+    bits = values(rounds.values()).get("bits")
+    return None if bits is None else int(bits)

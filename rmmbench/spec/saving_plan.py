@@ -139,10 +139,27 @@ class SavingPlan(Strict):
         return not self.layers
 
     @property
+    def does_nothing(self) -> bool:
+        """Whether the model stays as it is."""
+        return not (self.layers or self.checkpoint or self.checkpoint_attention)
+
+    @property
     def digest(self) -> str:
         """Six hexadecimal digits that name what it does, whatever was predicted of it."""
         does = {"checkpoint", "checkpoint_attention", "layers"}
         return digest(self.model_dump(mode="json", include=does))[:6]
+
+    @property
+    def words(self) -> str:
+        """What it does as people write it."""
+        told = []
+        for texts, what in ((self.checkpoint, "blocks"), (self.checkpoint_attention, "attentions")):
+            if texts:
+                told.append(f"{sum(len(expanded(text)) for text in texts)} {what} computed again")
+        for choice in self.layers:
+            count = sum(len(expanded(text)) for text in choice.names)
+            told.append(f"{count} layers: {choice.words}")
+        return "; ".join(told) or "nothing"
 
     def shape_of(self) -> dict[str, str]:
         """Return the shape of each linear layer by its own name."""

@@ -70,7 +70,7 @@ def table(monkeypatch, capsys, make_run, profile):
 
 
 def test_columns(cells, runs):
-    """Score, the paper's, the difference with its interval, the verdict and time stand in a row."""
+    """Score, the paper's, differences of score and loss, the verdict and time stand in a row."""
     records = [*runs(EXACT_SCORES), *runs(SCORES, seconds=8.0, **GAUSSIAN)]
     assert cells(records) == {
         "sketch": ["exact", "gaussian"],
@@ -81,6 +81,9 @@ def test_columns(cells, runs):
         # The differences are -10, -11 and -9 points: t for 2 degrees of freedom is 4.303.
         "difference ± 95 %": ["", "-10.00 ± 2.48"],
         "more than chance": ["", "yes"],
+        # The golden loss is 2 − score.
+        "loss": ["1.090", "1.190"],
+        "difference of loss ± 95 %": ["", "+0.100 ± 0.025*"],
         "time": ["10 s", "8.00 s"],
         "relative throughput": ["1.000", "1.250"],
     }
@@ -100,6 +103,7 @@ def test_bits_per_byte(cells, runs):
     seen = cells([*runs((2.4, 2.5), **bits), *runs((2.5, 2.7), **bits, **GAUSSIAN)])
     assert seen["score"] == ["2.450 ± 0.071", "2.600 ± 0.141"]
     assert seen["difference ± 95 %"][1].startswith("+0.150 ±")
+    assert "loss" not in seen  # bits are the loss
 
 
 def test_runs_that_count(cells, runs, make_trained):

@@ -37,9 +37,10 @@ def test_runs_can_be_listed_before_they_start(rmmbench):
     code, out, said = rmmbench("train", "digits", "--dry-run", "--sketch", "oporp", "--seed", "0,1")
     assert code == Exit.OK
     lines = out.splitlines()
-    assert len(lines) == 2 * (1 + 3)
-    assert lines[-1].endswith("mlp:64-256-256-10 digits 64 oporp ρ=0.1 seed 1")
-    assert said == "8 cases\n"
+    assert len(lines) == 2 * (1 + 3 + 4)
+    assert lines[0].endswith("mlp:64-256-256-10 digits 64 exact seed 0")
+    assert lines[-1].endswith("mlp:64-256-256-10 digits 64 no sketch, 8 bits ρ=1 seed 1")
+    assert said == "16 cases\n"
 
 
 def test_training_ends_with_a_table_of_scores(rmmbench, tmp_path):
@@ -48,9 +49,10 @@ def test_training_ends_with_a_table_of_scores(rmmbench, tmp_path):
     code, out, said = rmmbench("train", "digits", *flags)
     assert code == Exit.OK, said
     assert "accuracy, %" in out
-    assert "oporp   0.5     2" in out
+    for words in ("oporp 0.5 2 ", "oporp, 4 bits 0.5 2 "):
+        assert words in " ".join(out.split())
     assert "paired over seeds" in " ".join(out.split())
-    assert len(Run.open(tmp_path / "run").records()) == 4
+    assert len(Run.open(tmp_path / "run").records()) == 2 * (1 + 1 + 3)
 
 
 def test_variance_tells_the_noise_and_draws_it(rmmbench, tmp_path):
@@ -66,6 +68,16 @@ def test_variance_tells_the_noise_and_draws_it(rmmbench, tmp_path):
     told = json.loads(out)
     assert set(told["figures"]) == {"figure3", "figure5", "noise"}
     assert len(told["tables"][0]["rows"]) > 3
+
+
+def test_variance_in_few_bits(rmmbench):
+    """With bits every sketch's noise is told and drawn with rounding, and what is free in words."""
+    flags = ["--steps", "2", "--every", "2", "--draws", "3", "--batch-size", "16"]
+    asked = ["--sketch", "oporp", "--rho", "0.4", "--bits", "4"]
+    code, out, said = rmmbench("variance", "mlp:64-64-10", *flags, *asked)
+    assert code == Exit.OK, said
+    for words in ("oporp, 4 bits", "gaussian, 4 bits", "every row, 8 bits", "free at", "B_simple"):
+        assert words in out, out
 
 
 def test_variance_saves_a_noise_file(rmmbench, tmp_path):
@@ -84,6 +96,7 @@ def test_variance_saves_a_noise_file(rmmbench, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["mlp:64-10", "--layer", "*", "--bits", "3"], "--bits must be 2, 4 or 8, got 3"),
         (["mlp:64-10", "--save", "n", "--sketch", "oporp,rows"], "--sketch must be one where"),
         (["mlp:64-10", "--layer", "nowhere"], "no layer matches layers=['nowhere']"),
         (["hf:gpt2"], "--layer must be given for model 'hf:gpt2'"),

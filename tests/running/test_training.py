@@ -110,6 +110,8 @@ def test_the_noise_of_a_watched_layer_is_in_the_record(record_of):
     assert {noise.layer for noise in training.noise} == {"layers.1"}
     assert {noise.trained_with for noise in training.noise} == {"oporp"}
     assert {(each.rho, each.step, each.draws) for each in training.drawn_noise} == {(0.5, 6, 4)}
+    assert {way.sketch for way in training.kept_noise} == {"oporp", None}
+    assert {(way.layers, way.samples) for way in training.kept_noise} == {(1, 32)}
 
 
 def test_draws_that_fail_cost_no_training(record_of, monkeypatch):

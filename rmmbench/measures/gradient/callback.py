@@ -45,6 +45,7 @@ class NoiseCallback(TrainerCallback):
         every: int = 50,
         rho: float = 0.5,
         sketch: str = "gaussian",
+        bits: int | None = None,
         capture: bool = False,
     ) -> None:
         """Choose layers and steps.
@@ -54,6 +55,7 @@ class NoiseCallback(TrainerCallback):
             every: One step in so many is watched.
             rho: Compression rate for the noise of layers without a sketch.
             sketch: The sketch for the figures of layers without one.
+            bits: Of a number of x_proj, for the noise of these layers; None for no rounding.
             capture: Whether to keep X and Y of the first layer at the last step.
 
         Raises:
@@ -62,7 +64,8 @@ class NoiseCallback(TrainerCallback):
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}")
         self._layers = (layers,) if isinstance(layers, str) else tuple(layers)
-        self._every, self._rho, self._sketch, self._capture = every, rho, sketch, capture
+        self._every, self._sketch, self._capture = every, sketch, capture
+        self._rho, self._bits = rho, bits
         self._watch: NoiseWatch | None = None
         self._state: TrainerState | None = None
         self.captured: Point | None = None
@@ -108,7 +111,7 @@ class NoiseCallback(TrainerCallback):
         assert model is not None
         check_same_settings(model)
         self._state = state
-        self._watch = NoiseWatch(model, self._layers, rho=self._rho)
+        self._watch = NoiseWatch(model, self._layers, rho=self._rho, bits=self._bits)
         self._about = {
             "rmmbench": rmmbench.__version__,
             "model": getattr(getattr(model, "config", None), "name_or_path", "")

@@ -1,15 +1,20 @@
 """Draws S many times at one point of training, to compare the noise with its closed form."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rmmbench import sketches
-from rmmbench.nn.size import SketchSettings
+from rmmbench.kernels.rounding import restored, round_to_bits
+from rmmbench.measures.gradient.rounding_terms import rounding_noise, rounding_ratios
+from rmmbench.nn.analysis.layer_variance import noise_in_bits
+from rmmbench.nn.size import Keeping, SketchSettings
 from rmmbench.results.gradient_noise import DrawnNoise
+from rmmbench.results.layer_sums import LayerSums
+from rmmbench.sketches.sketch import Moments, Sketch
 
 RATES = (0.05, 0.1, 0.2, 0.5, 0.9)
 # The most that the closed form of a sketch with two factors may hold: the float64 outer products of
@@ -38,6 +43,7 @@ def draw_noise(
     *,
     names: Iterable[str] | None = None,
     rates: Iterable[float] = RATES,
+    bits: int | None = None,
     draws: int = 200,
     seed: int = 0,
     announce: Callable[[str], None] = lambda stage: None,
@@ -51,54 +57,83 @@ def draw_noise(
         point: Where to draw.
         names: Of sketches; all registered ones if None.
         rates: Compression rates ρ.
+        bits: Of a number of x_proj, which is rounded in each draw; None for no rounding.
         draws: How often S is drawn for each sketch and ρ; at least 2.
         seed: Of the first draw; each next draw has the next seed.
         announce: Called with the sketch that is drawn.
 
     Raises:
-        ValueError: If draws is below 2, a sketch is unknown, or a rate is outside (0, 1].
+        ValueError: If draws is below 2, a sketch is unknown, a rate is outside (0, 1], or bits are
+            not 8, 4 or 2.
     """
     if draws < 2:
         raise ValueError(f"draws must be at least 2, got {draws}")
     rates, found = list(rates), []
+    sums = _sums(point)
     for name in sketches.names() if names is None else names:
         announce(f"drawing {name} {draws} times at each of {len(rates)} ρ")
-        drawn = [_drawn(point, name, rho, range(seed, seed + draws)) for rho in rates]
+        chosen = [SketchSettings(name, rho, bits=bits).checked() for rho in rates]
+        drawn = [_drawn(point, sums, each, range(seed, seed + draws)) for each in chosen]
         found += [noise for noise in drawn if noise is not None]
     return found
 
 
-def _drawn(point: Point, name: str, rho: float, seeds: range) -> DrawnNoise | None:
-    settings = SketchSettings(name, rho).checked()
+def _sums(point: Point) -> LayerSums:
+    """Return the sums of the point, with what rounding adds."""
+    moments = Moments.of(point.x, point.y)
+    told = {name: getattr(moments, name) for name in ("a", "g", "d", "g_samples", "sampled")}
+    rows = math.prod(point.x.shape[:-1])
+    rounding = rounding_noise(rounding_ratios(point.x, point.y), rows, moments)
+    return LayerSums(rows=rows, samples=len(point.x), rounding=rounding, **told)
+
+
+def _drawn(
+    point: Point, sums: LayerSums, settings: SketchSettings, seeds: range
+) -> DrawnNoise | None:
+    name = settings.sketch
     has_factors = sketches.SKETCHES.get(name).has_factors
     if has_factors and (point.x.dim() < 3 or _moments_bytes(point) > _MOMENTS_BYTES):
         return None
-    proj_dim, text = settings.at(point.x.shape)
+    keeping = settings.keeping(point.x.shape)
+    if keeping is None or keeping.proj_dim >= sums.rows:
+        return None
     precise = torch.promote_types(point.x.dtype, torch.float32)
     x, y = (matrix.to(precise).reshape(-1, matrix.shape[-1]) for matrix in (point.x, point.y))
-    rows = x.shape[0]
-    if proj_dim >= rows:
-        return None
-    sketch, both, exact = sketches.get(text), torch.cat([x, y], dim=1), x.T @ y
-    errors = []
-    for seed in seeds:
-        key = sketch.draw(x, proj_dim, torch.tensor(seed, device=x.device))
-        x_proj, y_proj = sketch.project(both, proj_dim, key).tensor_split([x.shape[1]], dim=1)
-        error = torch.addmm(exact, x_proj.T, y_proj, beta=-1)
-        errors.append(torch.linalg.vector_norm(error, dim=1).double().square().sum())
-    squared = torch.stack(errors)
+    sketch = sketches.get(keeping.sketch)
+    squared = torch.stack(list(_squared_errors(x, y, sketch, keeping, seeds)))
+    moments = sketch.moments(x, y)
+    assert settings.rho is not None
     return DrawnNoise(
         step=point.step,
         layer=point.layer,
         sketch=name,
-        rho=rho,
-        proj_dim=proj_dim,
-        predicted=sketch.variance(sketch.moments(x, y), rows, proj_dim),
+        rho=settings.rho,
+        proj_dim=keeping.proj_dim,
+        bits=keeping.bits,
+        predicted=noise_in_bits(sketch, sums, moments, keeping.proj_dim, keeping.bits),
         measured=squared.mean().item(),
         standard_error=squared.std().item() / math.sqrt(len(seeds)),
         draws=len(seeds),
-        exact=torch.linalg.vector_norm(exact, dim=1).double().square().sum().item(),
+        exact=torch.linalg.vector_norm(x.T @ y, dim=1).double().square().sum().item(),
     )
+
+
+def _squared_errors(
+    x: Tensor, y: Tensor, sketch: Sketch, keeping: Keeping, seeds: range
+) -> Iterator[Tensor]:
+    """Yield ‖XᵀS SᵀY − XᵀY‖² of each seed, with SᵀX in few bits if it is kept so."""
+    exact, both = x.T @ y, torch.cat([x, y], dim=1)
+    for number in seeds:
+        seed = torch.tensor(number, device=x.device)
+        key = sketch.draw(x, keeping.proj_dim, seed)
+        x_proj, y_proj = sketch.project(both, keeping.proj_dim, key).tensor_split(
+            [x.shape[1]], dim=1
+        )
+        if keeping.bits is not None:
+            kept = round_to_bits(x_proj, keeping.bits, seed)
+            x_proj = restored(*kept, x.shape[1], keeping.bits, x.dtype)
+        error = torch.addmm(exact, x_proj.T, y_proj, beta=-1)
+        yield torch.linalg.vector_norm(error, dim=1).double().square().sum()
 
 
 def _moments_bytes(point: Point) -> int:

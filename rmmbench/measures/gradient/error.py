@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from rmmbench.measures.gradient.watching import NoiseWatch
 from rmmbench.measures.step import TrainingStep
 from rmmbench.measures.time.turns import Reference
+from rmmbench.nn.patterns import converted_or_not
 from rmmbench.results.gradient_error import GradientError
 
 
@@ -30,40 +32,88 @@ def measure_gradient_error(
     """
     with reference():
         exact = list(_weight_gradients(step, seed))
-    size = _norm(exact)
+    size = _norm(gradient for gradient, _ in exact)
     if not 0 < size < float("inf"):
         raise ValueError(f"the weights must have a gradient to compare with, and it is {size:g}")
-    off_by = [torch.zeros_like(gradient) for gradient in exact]
-    errors: list[float] = []
-    for _ in range(draws):
-        drawn = _weight_gradients(step, seed)
-        errors.append(_norm(_added(drawn, exact, off_by)) / size)
+    total = _Differences(exact)
+    errors = [total.add(_weight_gradients(step, seed)) / size for _ in range(draws)]
     return GradientError(
         device="cuda" if next(step.model.parameters()).is_cuda else "cpu",
         errors=tuple(errors),
-        mean_error=_norm(off_by) / draws / size,
+        mean_error=_norm(total.sums) / draws / size,
+        variance=total.of_linears / draws,
     )
 
 
-def _weight_gradients(step: TrainingStep, seed: int) -> Iterator[Tensor]:
-    """Yield the gradients of all parameters of two or more dimensions, each moved to the host."""
+def measure_sgd_noise(step: TrainingStep, reference: Reference, seed: int) -> float:
+    """Return D²_SGD of the weights of all linear layers by whole samples, in the exact model.
+
+    Args:
+        step: Of the changed model.
+        reference: Gives a context in which the model is exact.
+        seed: Of dropout.
+
+    Raises:
+        ValueError: If a linear layer cannot be watched, or the batch is one sample.
+    """
+    with reference(), NoiseWatch(step.model, "*") as watch:
+        torch.manual_seed(seed)
+        try:
+            step.find_gradients()
+        finally:
+            step.forget_gradients()
+        noise = watch.collect(1)
+    total = math.fsum(each.sgd_by_samples for each in noise)
+    if not total:
+        raise ValueError("the noise of SGD needs two samples at least, whose gradients differ")
+    return total
+
+
+class _Differences:
+    """Differences of gradients from exact's, added up.
+
+    Attributes:
+        sums: Of all draws, by weight.
+        of_linears: The sum of their squares in the weights of linear layers.
+    """
+
+    def __init__(self, exact: "list[_Gradient]") -> None:
+        self._exact = exact
+        self.sums = [torch.zeros_like(gradient) for gradient, _ in exact]
+        self.of_linears = 0.0
+
+    def add(self, drawn: "Iterator[_Gradient]") -> float:
+        """Add the differences of a draw, and return their Frobenius norm."""
+        squares = []
+        for (gradient, is_linear), (true, _), total in zip(
+            drawn, self._exact, self.sums, strict=True
+        ):
+            off_by = gradient - true
+            total += off_by
+            squares.append(_norm([off_by]) ** 2)
+            self.of_linears += squares[-1] if is_linear else 0.0
+        return math.sqrt(math.fsum(squares))
+
+
+_Gradient = tuple[Tensor, bool]
+
+
+def _weight_gradients(step: TrainingStep, seed: int) -> Iterator[_Gradient]:
+    """Yield the gradients of all parameters of two or more dimensions, each moved to the host.
+
+    With each comes whether it is the weight of a linear layer.
+    """
     torch.manual_seed(seed)
+    linears = {id(layer.weight) for layer in converted_or_not(step.model).values()}
     step.find_gradients()
     try:
         for weight in step.model.parameters():
             if weight.dim() > 1 and weight.grad is not None:
-                yield weight.grad.detach().to("cpu", torch.float32)
+                gradient = weight.grad.detach().to("cpu", torch.float32)
+                yield gradient, id(weight) in linears
                 weight.grad = None
     finally:
         step.forget_gradients()
-
-
-def _added(drawn: Iterator[Tensor], exact: list[Tensor], sums: list[Tensor]) -> Iterator[Tensor]:
-    """Yield the difference of each gradient from exact's, and add it to `sums`."""
-    for gradient, true, total in zip(drawn, exact, sums, strict=True):
-        off_by = gradient - true
-        total += off_by
-        yield off_by
 
 
 def _norm(gradients: Iterable[Tensor]) -> float:

@@ -10,11 +10,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from rmmbench.kernels.rounding import rounding_variance
 from rmmbench.results.layer_sums import BITS, SUMMED_ROWS, Bits, product_of_sums
 from rmmbench.sketches.sketch import Moments
 
-# What is kept of a group of features; each group has its least level and its step in bfloat16.
-_GROUP_SIZE, _MARGIN = 64, 2.0**-8
 # Rows that are added up for one m, and the fewest sums.
 _ROWS, _LEAST_SUMS = 2048, 256
 
@@ -39,7 +38,7 @@ def rounding_ratios(x: Tensor, y: Tensor) -> dict[int, tuple[float, ...]]:
             squares = [matrix.double().square().sum(1) for matrix in (z, w)]
             size = float(squares[0].dot(squares[1])) or 1.0
             for bits in BITS:
-                found[bits].append(_rounding_variance(z, w, bits) / size)
+                found[bits].append(rounding_variance(z, w, bits) / size)
     return {bits: tuple(ratios) for bits, ratios in found.items()}
 
 
@@ -77,16 +76,3 @@ def _sums_of_rows(
         for matrix in (x, y)
     )
     return z, w
-
-
-def _rounding_variance(x: Tensor, y: Tensor, bits: int) -> float:
-    """Return E‖Yᵀ(X̃ − X)‖²_F over the roundings X̃ of X: Σ ‖y_i‖² step² p (1 − p)."""
-    missing = -x.shape[1] % _GROUP_SIZE
-    groups = torch.cat([x, x[:, -1:].expand(-1, missing)], 1).unflatten(1, (-1, _GROUP_SIZE))
-    least = groups.amin(2, keepdim=True)
-    least = (least - least.abs() * _MARGIN).bfloat16().to(x.dtype)
-    step = (groups.amax(2, keepdim=True) - least) * ((1 + _MARGIN) / (2**bits - 1))
-    step = step.clamp_min_(torch.finfo(x.dtype).tiny).bfloat16().to(x.dtype)
-    shares = (groups - least).div_(step).frac_()
-    errors = (shares * (1 - shares) * step.square()).flatten(1)[:, : x.shape[1]].sum(1)
-    return float(errors.double().dot(y.double().square().sum(1)))

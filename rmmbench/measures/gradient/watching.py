@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from rmmbench import sketches
 from rmmbench.measures.gradient.drawing import Point
 from rmmbench.measures.gradient.rounding_terms import rounding_noise, rounding_ratios
+from rmmbench.nn.analysis.layer_variance import noise_in_bits
 from rmmbench.nn.analysis.rehearsal import input_of
 from rmmbench.nn.layer import Sketched
 from rmmbench.nn.patterns import layers_matching
 from rmmbench.nn.size import SketchSettings
 from rmmbench.results.gradient_noise import LayerNoise
+from rmmbench.results.layer_sums import LayerSums
 from rmmbench.sketches.sketch import Moments
 
 _Ratios = dict[int, tuple[float, ...]]
@@ -40,18 +42,27 @@ class NoiseWatch:
         captured: What `capture` asked for, once a call had it.
     """
 
-    def __init__(self, model: nn.Module, layers: str | Iterable[str], *, rho: float = 0.5) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: str | Iterable[str],
+        *,
+        rho: float = 0.5,
+        bits: int | None = None,
+    ) -> None:
         """Watch the linear layers, sketched or not, whose qualified name matches a pattern.
 
         Args:
             model: Has a hook on each of the layers, until `remove`.
             layers: Patterns ("*.7.output.dense").
             rho: Compression rate for the noise of layers without a sketch.
+            bits: Of a number of x_proj, for the noise of these layers; None for no rounding.
 
         Raises:
-            ValueError: If a pattern matches no linear layer, or rho is outside (0, 1].
+            ValueError: If a pattern matches no linear layer, rho is outside (0, 1], or bits are
+                not 8, 4 or 2.
         """
-        self._settings = SketchSettings(rho=rho).checked()
+        self._settings = SketchSettings(rho=rho, bits=bits).checked()
         self._layers: Mapping[str, Any] = layers_matching(model, layers)
         self.active = False
         self.captured: Point | None = None
@@ -157,7 +168,7 @@ class _Call:
         self.sketch: str | None = None
         sketched = layer if isinstance(layer, Sketched) else None
         settings = sketched.settings if sketched else default
-        self.proj_dim, self.text = _size(settings, x.shape)
+        self.proj_dim, self.text, self.bits = _size(settings, x.shape)
         if sketched and not sketched.exact and self.proj_dim < self.rows:
             self.sketch = settings.sketch
 
@@ -173,19 +184,18 @@ class _Call:
 
 
 @cache
-def _size(settings: SketchSettings, shape: torch.Size) -> tuple[int, str]:
-    return settings.at(shape)
+def _size(settings: SketchSettings, shape: torch.Size) -> tuple[int, str, int | None]:
+    """Return proj_dim, the sketch's text, and the bits of a number, if it is rounded."""
+    keeping = settings.keeping(shape)
+    return *settings.at(shape), keeping.bits if keeping else None
 
 
 def _layer_noise(
     step: int, name: str, call: _Call, moments: Moments, ratios: _Ratios
 ) -> LayerNoise:
-    return LayerNoise(
-        step=step,
-        layer=name,
+    sums = LayerSums(
         rows=call.rows,
         samples=call.shape[0] if len(call.shape) > 1 else 1,
-        proj_dim=call.proj_dim,
         a=moments.a,
         g=moments.g,
         d=moments.d,
@@ -194,12 +204,19 @@ def _layer_noise(
         in_features=call.shape[-1],
         out_features=call.outputs,
         rounding=rounding_noise(ratios, call.rows, moments),
-        variances=_variances(call, moments),
+    )
+    return LayerNoise(
+        **dict(sums),
+        step=step,
+        layer=name,
+        proj_dim=call.proj_dim,
+        bits=call.bits,
+        variances=_variances(call, sums, moments),
         trained_with=call.sketch,
     )
 
 
-def _variances(call: _Call, moments: Moments) -> dict[str, float]:
+def _variances(call: _Call, sums: LayerSums, moments: Moments) -> dict[str, float]:
     """Return D²_RMM by sketch: the layer's own with its blocks, the others as one block."""
     variances = {}
     for name in sketches.names():
@@ -207,8 +224,10 @@ def _variances(call: _Call, moments: Moments) -> dict[str, float]:
         # Factors over batch and sequence would need work of B² for their sums.
         if sketches.SKETCHES.get(name).has_factors:
             continue
-        sketch, its = (call.text, moments) if is_own else (name, moments.in_one())
-        is_exact = call.proj_dim >= call.rows
-        size = call.rows, call.proj_dim
-        variances[name] = 0.0 if is_exact else sketches.get(sketch).variance(its, *size)
+        text, its = (call.text, moments) if is_own else (name, moments.in_one())
+        if call.proj_dim >= call.rows:
+            variances[name] = sums.rounding_noise(call.bits, 1) if call.bits else 0.0
+        else:
+            sketch = sketches.get(text)
+            variances[name] = noise_in_bits(sketch, sums, its, call.proj_dim, call.bits)
     return variances

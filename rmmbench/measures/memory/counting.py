@@ -41,6 +41,10 @@ class CountedWork(LiveBytes):  # type: ignore[no-untyped-call]
     def counts(self) -> Counts:
         """Stop, and return what was counted."""
         self._is_counting = False
+        return self.so_far()
+
+    def so_far(self) -> Counts:
+        """Return what was counted since the beginning."""
         return Counts(flops=self._flops, moved_bytes=self._moved_bytes, operator_calls=self._calls)
 
     _is_counting = False

@@ -1,5 +1,6 @@
 """Which linear layers gain by a sketch, and what each keeps with it and without."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -103,7 +104,7 @@ def advise_layers(
     found = readings(model, layers, example)
     kept = _first_counts(found, lambda reading: reading.storage, lambda reading: reading.kept_bytes)
     sketched = _first_counts(
-        found, what_is_shared, lambda reading: _sketched_bytes(reading, settings)
+        found, what_is_shared, lambda reading: sketched_bytes(reading, settings)
     )
     sharing = _sharing(found, what_is_shared)
     groups = [_Group(found, names, kept, sketched) for names in _groups(found, modules)]
@@ -199,8 +200,10 @@ def _groups(found: Sequence[Reading], modules: Mapping[str, str]) -> list[list[s
     return [members for _, members in groups]
 
 
-def _sketched_bytes(reading: Reading, settings: SketchSettings) -> int:
+def sketched_bytes(reading: Reading, settings: SketchSettings) -> int:
+    """Return what is kept of a tensor that layers read, if they are sketched."""
     keeping = settings.keeping(reading.shape)
     if keeping is None or reading.dtype.is_complex:
         return reading.kept_bytes
-    return keeping.size_bytes(reading.shape[-1], reading.dtype.itemsize)
+    rows, width = math.prod(reading.shape[:-1]), reading.shape[-1]
+    return keeping.size_bytes(rows, width, reading.dtype.itemsize)

@@ -1,8 +1,10 @@
 """The noise that a way of keeping a layer's input adds to its weight gradient, in closed form."""
 
+from functools import partial
+
 from rmmbench import sketches
 from rmmbench.results.layer_sums import LayerSums
-from rmmbench.sketches.sketch import Moments
+from rmmbench.sketches.sketch import Moments, Sketch
 
 
 def layer_variance(sums: LayerSums, sketch: str, proj_dim: int, bits: int | None) -> float:
@@ -26,15 +28,18 @@ def layer_variance(sums: LayerSums, sketch: str, proj_dim: int, bits: int | None
     if kind.text != kind.name or kind.has_factors:
         need = "sketch must be one whose noise follows from a layer's sums, without blocks"
         raise ValueError(f"{need}, got '{sketch}'")
-    moments = _moments(sums)
-    noise = kind.variance(moments, sums.rows, proj_dim)
+    return noise_in_bits(kind, sums, _moments(sums), proj_dim, bits)
+
+
+def noise_in_bits(
+    sketch: Sketch, sums: LayerSums, moments: Moments, proj_dim: int, bits: int | None
+) -> float:
+    """Return the noise of a sketch in closed form from its moments, and of rounding x_proj."""
+    noise = sketch.variance(moments, sums.rows, proj_dim)
     if bits is None:
         return noise
-
-    def rounding(summed: int) -> float:
-        return sums.rounding_noise(bits, summed)
-
-    return noise + kind.rounding(rounding, moments, sums.rows, proj_dim)
+    rounding = partial(sums.rounding_noise, bits)
+    return noise + sketch.rounding(rounding, moments, sums.rows, proj_dim)
 
 
 def _moments(sums: LayerSums) -> Moments:

@@ -15,6 +15,7 @@ from rmmbench.fakes.caching_allocator import Block
 from rmmbench.fakes.device import FakeGPU
 from rmmbench.kernels import rounding
 from rmmbench.nn import ops
+from rmmbench.nn.principal import split_off
 
 
 class Workspace(NamedTuple):
@@ -54,7 +55,6 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._gpu = gpu
         self._alive: dict[int, weakref.ref[Any]] = {}
         self._blocks: dict[int, Block | None] = {}
-        self._workspaces: dict[Any, Workspace] = {}
         self._events: list[tuple[int, int | None]] | None = None
         self._is_paused = False
 
@@ -110,17 +110,17 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         given = rest[len(settings) :]
         if func in ops.DRAWING and given[1] is not None:
             return 0  # another layer's
-        case = (func, x.shape, x.dtype, *settings)
-        if case in self._workspaces:
-            self._allocate_again(self._workspaces[case])
+        case = (func, x.device.type, x.shape, x.dtype, *settings)
+        if case in _WORKSPACES:
+            self._allocate_again(_WORKSPACES[case])
         else:
             live, peak, peak_at = self.live, self.peak, self.peak_at
             self.peak, self._events = live, []
             with self:
                 _sketch_again(func, x, settings, given)
-            self._workspaces[case] = Workspace(self.peak - live, tuple(self._events))
+            _WORKSPACES[case] = Workspace(self.peak - live, tuple(self._events))
             self.peak, self.peak_at, self._events = peak, peak_at, None
-        return self._workspaces[case].peak_bytes
+        return _WORKSPACES[case].peak_bytes
 
     def _allocate_again(self, workspace: Workspace) -> None:
         """Let the GPU allocate and free what it did when sketching was followed."""
@@ -163,6 +163,9 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 _COUNTING: list[LiveBytes] = []
 
+_WORKSPACES: dict[Any, Workspace] = {}
+"""By operator and shape; what was found once holds for every count of this process."""
+
 
 @contextmanager
 def nothing_counted() -> Iterator[None]:
@@ -190,6 +193,11 @@ def _sketch_again(
         # On the CPU the seed of a generator is read.
         key = torch.tensor(0, device="cpu") if x.is_cpu else x.new_zeros((), dtype=torch.int64)
     proj_dim, name, *bits = settings
+    if func is ops.principal_sketch:
+        basis = given[-1]
+        assert basis is not None
+        split_off(x, proj_dim, name, bits[0], key, basis)
+        return
     if not name:
         rounding.round_to_bits(x, *bits, key)
         return

@@ -1,13 +1,20 @@
 """All ways of saving memory in one figure: what each saves and costs, and what then fits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from plotly.graph_objects import Figure as Drawing
 
+from rmmbench.report.figures._error_panel import ErrorView, error_panel
 from rmmbench.report.figures._frontier_labels import point_labels
-from rmmbench.report.figures._frontier_panel import HEIGHT, View, error_colors, frontier_panel
+from rmmbench.report.figures._frontier_panel import (
+    HEIGHT,
+    Errors,
+    View,
+    error_colors,
+    frontier_panel,
+)
 from rmmbench.report.figures._largest_batch_panel import (
     Largest,
     largest_batch_panel,
@@ -16,6 +23,7 @@ from rmmbench.report.figures._largest_batch_panel import (
 )
 from rmmbench.report.figures._method_bars import margin
 from rmmbench.report.figures._notes import footnote, heading, join, reserved_words, shared_words
+from rmmbench.report.figures._panel import Panel
 from rmmbench.report.figures._peak_bars import peak_bars
 from rmmbench.report.figures._sheet import LEFT, sheet
 from rmmbench.report.figures.figure import Figure, FigureData
@@ -26,6 +34,10 @@ from rmmbench.results.tidy import Row
 HOW_TO_READ = (
     "Each point is one way of saving memory: further left needs less, further up is faster. "
     "Its colour is how far weight gradients are from the exact ones, as a fraction of them."
+)
+ERRORS = (
+    "In the panel of noisy gradients further down is less noise; it is the third axis of the same "
+    "frontier, so that a ring is of memory, speed and error together."
 )
 LINE = (
     "Above the dashed line a way is faster than a mix of exact and checkpointing that needs as "
@@ -56,26 +68,24 @@ class Frontier(Figure):
         cells, batches = _compared(data)[:MOST_CELLS], searches(data.step_rows)
         drawn = [row for cell in cells for row in _drawn(cell)]
         drawn += [way.told for ways in batches for way in ways]
-        views = {i: _view(cell, len(cells)) for i, cell in enumerate(cells) if cell.timed}
+        panels, words, unnamed = list[Panel](), list[dict[str, Any]](), dict[str, None]()
         colors = error_colors(row for cell in cells for row in cell.timed)
-        panels = [
-            frontier_panel(cell, views[i], _heading(cell, cells, drawn), colors)
-            if i in views
-            else peak_bars(cell, _heading(cell, cells, drawn))
-            for i, cell in enumerate(cells)
-        ]
-        words, unnamed = list[dict[str, Any]](), list[str]()
-        for i, view in views.items():
-            notes, rows = point_labels(cells[i], view, str(i + 1) if i else "")
-            words += notes
-            unnamed += [cells[i].names[row["key"]] for row in rows]
+        for cell in cells:
+            for panel, shown, view in _panels(
+                cell, len(cells), _heading(cell, cells, drawn), colors
+            ):
+                if view is not None:
+                    notes, rows = point_labels(shown, view, str(len(panels) + 1) if panels else "")
+                    words += notes
+                    unnamed |= dict.fromkeys(cell.names[row["key"]] for row in rows)
+                panels.append(panel)
         panels += [largest_batch_panel(ways, drawn) for ways in batches]
         drawing = sheet(
             panels,
             columns=1,
             title=_title(cells, batches),
             subtitle=shared_words(drawn),
-            footnote=_footnote(data, cells, drawn, list(dict.fromkeys(unnamed))),
+            footnote=_footnote(data, cells, drawn, list(unnamed)),
             left=max([LEFT, *(margin(panel.y.get("ticktext", ())) for panel in panels)]),
         )
         # The footnote must stay the last annotation.
@@ -83,12 +93,25 @@ class Frontier(Figure):
         return drawing
 
 
+def _panels(
+    cell: Cell, count: int, heading: str, colors: Mapping[Errors, str]
+) -> Iterator[tuple[Panel, Cell, View | None]]:
+    """Yield a cell's panels, each with the cases whose names it needs and its view, if any."""
+    if not cell.timed:
+        yield peak_bars(cell, heading), cell, None
+        return
+    height = HEIGHT if count == 1 else LOW
+    view = replace(View.of(cell.timed), height=height)
+    yield frontier_panel(cell, view, heading, colors), cell, view
+    noisy = cell.noisy
+    if noisy is not None:
+        seen = replace(ErrorView.of(noisy.timed), unit=view.unit, x=view.x, height=height)
+        subject = join(heading, "noisy gradients")
+        yield error_panel(noisy, cell.best, seen, subject), noisy, seen
+
+
 def _compared(data: FigureData) -> list[Cell]:
     return [cell for cell in read_cells(data.step_rows) if cell.compares]
-
-
-def _view(cell: Cell, count: int) -> View:
-    return replace(View.of(cell.timed), height=HEIGHT if count == 1 else LOW)
 
 
 def _drawn(cell: Cell) -> list[Row]:
@@ -120,6 +143,7 @@ def _footnote(
     rows += [row for row in drawn if row["key"] not in mine] + unanswered(data.step_rows)
     subjects = ["memory"] + ["time"] * any(row["samples_per_second"] for row in drawn)
     said = [HOW_TO_READ] if any(cell.timed for cell in cells) else []
+    said += [ERRORS] if any(cell.noisy for cell in cells) else []
     said += [LINE] if any(cell.line for cell in cells) else []
     said.append(footnote(data, rows, drawn, subjects=subjects, missing=_absent(data, rows, drawn)))
     said.append(reserved_words(drawn))

@@ -23,7 +23,8 @@ class Line:
         records: Every run by seed, in that order, whatever its outcome.
         metric: The name of the main score; None if no run at the place has one.
         higher_is_better: Whether a higher main score is better.
-        against: The difference from exact; None for exact, or without a common seed.
+        against: The difference of scores from exact; None for exact, or without a common seed.
+        loss_against: The same of the evaluation loss.
         relative_throughputs: Exact's train_seconds ÷ this setting's, per common seed.
     """
 
@@ -33,6 +34,7 @@ class Line:
     metric: str | None = None
     higher_is_better: bool = True
     against: Difference | None = None
+    loss_against: Difference | None = None
     relative_throughputs: tuple[float, ...] = ()
 
     @property
@@ -59,6 +61,16 @@ class Line:
     def scores(self) -> dict[int, float]:
         """The main score after the last step, by seed."""
         return self._by_seed("score")
+
+    @cached_property
+    def losses(self) -> dict[int, float]:
+        """The evaluation loss after the last step, by seed; none where the score is made of it."""
+        return self._by_seed("eval_loss") if self.higher_is_better else {}
+
+    @cached_property
+    def loss(self) -> Spread | None:
+        """The evaluation loss after the last step."""
+        return Spread.of(self.losses.values())
 
     @cached_property
     def seconds(self) -> dict[int, float]:

@@ -1,10 +1,10 @@
 """Groups training records into lines, and compares those of a place with exact."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from rmmbench.report.scores.line import Line
-from rmmbench.report.scores.statistics import adjusted, difference
+from rmmbench.report.scores.statistics import Difference, adjusted, difference
 from rmmbench.results.record import Record
 from rmmbench.results.tidy import Row, kept, kind_columns, read_rows, setting_columns
 
@@ -67,14 +67,29 @@ def _compared(lines: Sequence[Line]) -> list[Line]:
     exact = next((line for line in lines if line.is_exact), None)
     if exact is None:
         return list(lines)
-    found = [None if line is exact else difference(line.scores, exact.scores) for line in lines]
+    scores = _differences(lines, exact, lambda line: line.scores)
+    losses = _differences(lines, exact, lambda line: line.losses)
+    return [
+        replace(
+            line,
+            against=score,
+            loss_against=loss,
+            relative_throughputs=_relative_throughputs(line, exact),
+        )
+        for line, score, loss in zip(lines, scores, losses, strict=True)
+    ]
+
+
+def _differences(
+    lines: Sequence[Line], exact: Line, read: Callable[[Line], Mapping[int, float]]
+) -> list[Difference | None]:
+    """Return how what is read of each line differs from exact's, tested together."""
+    found = [None if line is exact else difference(read(line), read(exact)) for line in lines]
     together = adjusted([each.p_value if each else None for each in found])
-    compared = []
-    for line, against, p_value in zip(lines, found, together, strict=True):
-        told = replace(against, adjusted=p_value) if against else None
-        ratios = _relative_throughputs(line, exact)
-        compared.append(replace(line, against=told, relative_throughputs=ratios))
-    return compared
+    return [
+        replace(each, adjusted=p_value) if each else None
+        for each, p_value in zip(found, together, strict=True)
+    ]
 
 
 def _relative_throughputs(line: Line, exact: Line) -> tuple[float, ...]:

@@ -33,6 +33,15 @@ def _interval(ratio: str) -> Column[Row]:
 
 INTERVAL, PRODUCT_INTERVAL = _interval("relative_throughput"), _interval("product_ratio")
 GRADIENT_ERROR = Column[Row]("gradient_error", "gradient\nerror", text=gradient_error)
+NOISE: list[Column[Row]] = [
+    Column("noise_inflation", "noise\ninflation", write=lambda ratio: f"{ratio:.3g}"),
+    Column(
+        "effective_samples_per_second",
+        "effective\nsamples/s",
+        write=lambda value: per_second(value),
+    ),
+]
+"""How many times as noisy a case's gradients are as exact's, and its throughput ÷ that."""
 CASE: list[Column[Row]] = [unseen(name) for name in ("key", *CELL, "method", "sketch", "outcome")]
 """The case of a row, for programs; people see only what tells rows apart."""
 COUNTED: list[Column[Row]] = [

@@ -52,6 +52,7 @@ def _columns(cell: Cell) -> list[Column[Row]]:
         columns.RELATIVE_THROUGHPUT,
         columns.INTERVAL,
         columns.GRADIENT_ERROR,
+        *columns.NOISE,
         Column("best", "no other\nis better", lambda row: best.get(row["key"])),
         unseen("is_best_of_exact", lambda row: _is_among(row, cell.exact_best)),
         unseen("is_best_of_all", lambda row: _is_among(row, cell.best)),

@@ -3,10 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rmmbench.report.tables.kept_table import kept_tables
 from rmmbench.report.tables.table import Column, Table, build
 from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
 from rmmbench.results.store import Run
 from rmmbench.results.trained import Training
+
+# Layers that have a table of their own; all of them are in the records.
+_LAYERS = 2
 
 
 @dataclass(frozen=True)
@@ -22,13 +26,22 @@ class _Noise:
 
 
 def noise_tables(run: Run) -> list[Table]:
-    """Return a table per training run and watched layer, from the last watched step."""
-    return [
-        _table(f"{record.case.label}, {noise.layer}, step {noise.step}", noise, record.training)
-        for record in run.records()
-        if record.training
-        for noise in {each.layer: each for each in record.training.noise}.values()
-    ]
+    """Return, per training run, a table of ways to keep X and one of each of a few layers.
+
+    A layer's is of the last watched step.
+    """
+    tables = []
+    for record in run.records():
+        if record.training and record.training.noise:
+            last = {each.layer: each for each in record.training.noise}.values()
+            tables += kept_tables(record)
+            tables += [
+                _table(
+                    f"{record.case.label}, {each.layer}, step {each.step}", each, record.training
+                )
+                for each in list(last)[:_LAYERS]
+            ]
+    return tables
 
 
 def _table(title: str, noise: LayerNoise, training: Training) -> Table:
@@ -68,8 +81,10 @@ def _lines(noise: LayerNoise, drawn: Sequence[DrawnNoise]) -> Iterator[_Noise]:
     yield _Noise("SGD, whole samples", noise.sgd_by_samples / size, 1, noise.samples)
     yield _Noise("gaussian by eq. 11", noise.papers_variance / size)
     for sketch, variance in noise.variances.items():
-        same = [d for d in drawn if d.sketch == sketch and d.proj_dim == noise.proj_dim and d.exact]
+        here = (sketch, noise.proj_dim, noise.bits)
+        same = [d for d in drawn if (d.sketch, d.proj_dim, d.bits) == here and d.exact]
         numbers = [noise.inflation(sketch), noise.effective_batch_size(sketch)]
         for one in same[:1]:
             numbers += [one.measured / one.exact, one.standard_error / one.exact]
-        yield _Noise(sketch, variance / size, *numbers)
+        name = f"{sketch}, {noise.bits} bits" if noise.bits else sketch
+        yield _Noise(name, variance / size, *numbers)

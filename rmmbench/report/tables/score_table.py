@@ -5,7 +5,15 @@ from dataclasses import replace
 
 from rmmbench.report import papers_rows
 from rmmbench.report.labels import place, provenance, shared_place
-from rmmbench.report.scores import WHERE, Line, Spread, by_place, place_names, threads_note
+from rmmbench.report.scores import (
+    WHERE,
+    Difference,
+    Line,
+    Spread,
+    by_place,
+    place_names,
+    threads_note,
+)
 from rmmbench.report.tables import columns
 from rmmbench.report.tables.score_overview import overview, papers_score
 from rmmbench.report.tables.table import Column, Table, build, unseen
@@ -64,6 +72,7 @@ def _columns(lines: Sequence[Line], profile: Profile) -> list[Column[Line]]:
             lambda line: line.against and line.against.is_more_than_chance,
             lambda is_more: "yes" if is_more else "no",
         ),
+        *_LOSS,
         Column("train_seconds", "time", lambda line: _mean(line.train_seconds), format_seconds),
         replace(columns.RELATIVE_THROUGHPUT.of(row), value=lambda line: line.relative_throughput),
         columns.papers_relative(profile).of(row),
@@ -109,6 +118,8 @@ def _notes(lines: Sequence[Line], table: Table, profile: Profile) -> list[str]:
     several = any(len(line.records) > 1 for line in lines)
     score = "Score: after the last step"
     said = [f"{score}, mean ± standard deviation over seeds." if several else f"{score}, one seed."]
+    if "eval_loss" in shown:
+        said.append("Loss: of the evaluation, mean.")
     if "difference" in shown:
         said.append("Difference: from exact, paired over seeds, with its 95 % confidence interval.")
     if "is_more_than_chance" in shown:
@@ -150,11 +161,33 @@ def _score(line: Line) -> str:
 
 
 def _difference(line: Line) -> str:
-    """Format the mean difference ± half its confidence interval, which is symmetric."""
-    found = line.against
+    """Format the mean difference of scores ± half its confidence interval."""
+    return _interval(line.against, line.scale, line.digits)
+
+
+def _loss_difference(line: Line) -> str:
+    """Format the mean difference of losses, with a star where it is more than chance."""
+    is_more = line.loss_against and line.loss_against.is_more_than_chance
+    return _interval(line.loss_against, 1, _LOSS_DIGITS) + ("*" if is_more else "")
+
+
+def _interval(found: Difference | None, scale: int, digits: int) -> str:
+    """Format a mean difference ± half its confidence interval, which is symmetric."""
     if found is None:
         return ""
-    mean = f"{line.scale * found.mean:+.{line.digits}f}"
+    mean = f"{scale * found.mean:+.{digits}f}"
     if found.low is None or found.high is None:
         return mean
-    return f"{mean} ± {line.write((found.high - found.low) / 2)}"
+    return f"{mean} ± {scale * (found.high - found.low) / 2:.{digits}f}"
+
+
+_LOSS_DIGITS = 3
+_LOSS: list[Column[Line]] = [
+    Column("eval_loss", "loss", lambda line: _mean(line.loss), lambda n: f"{n:.{_LOSS_DIGITS}f}"),
+    Column(
+        "loss_difference",
+        "difference\nof loss\n± 95 %",
+        lambda line: line.loss_against and line.loss_against.mean,
+        text=_loss_difference,
+    ),
+]

@@ -118,6 +118,7 @@ def _numbers(rows: Sequence[Row], profile: Profile) -> list[Column[Row]]:
         columns.papers_relative(profile),
         columns.GRADIENT_ERROR,
         Column("samples_per_second", "samples/s", write=per_second),
+        *columns.NOISE,
     ]
 
 

@@ -64,6 +64,36 @@ def call(function: Callable[..., Any], *args: Any, limit_seconds: float | None =
     return answer
 
 
+def follow(
+    function: Callable[..., Any],
+    *args: Any,
+    heard: Callable[[Any], None],
+    limit_seconds: float,
+) -> Any:
+    """Call function(tell, *args) in a process of its own, and return or raise what it does.
+
+    Args:
+        function: From a module that can be imported.
+        args: Arguments that can be pickled.
+        heard: Called with what it tells, meanwhile.
+        limit_seconds: From one message to the next.
+
+    Raises:
+        EndedError: If the process ends without an answer, or takes too long.
+    """
+    child = Child(_answer_in_the_end, function, args)
+    try:
+        while True:
+            for message in _first_messages(child, limit_seconds):
+                if isinstance(message, _Answer):
+                    if isinstance(message.value, Exception):
+                        raise message.value
+                    return message.value
+                heard(message)
+    finally:
+        child.end()
+
+
 class CaseProcess:
     """A case that is being measured.
 
@@ -220,6 +250,20 @@ def _answer(send: Send, function: Callable[..., Any], args: tuple[Any, ...]) -> 
     except Exception as error:
         answer = _of_a_shared_class(error)
     send(answer)
+
+
+class _Answer(NamedTuple):
+    """What a function returned or raised, after all that it told."""
+
+    value: Any
+
+
+def _answer_in_the_end(send: Send, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    try:
+        answer = function(send, *args)
+    except Exception as error:
+        answer = _of_a_shared_class(error)
+    send(_Answer(answer))
 
 
 def _of_a_shared_class(error: Exception) -> Exception:

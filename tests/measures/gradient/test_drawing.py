@@ -46,6 +46,19 @@ def test_measured_is_the_closed_form(sketch):
         assert noise.exact == pytest.approx(gradient.square().sum().item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("sketch", ["oporp", "gaussian", "rows"])
+@pytest.mark.parametrize("bits", [8, 2])
+def test_measured_with_rounding_is_the_closed_form(sketch, bits):
+    """With x_proj in few bits the mean squared error is that of sketch and rounding together."""
+    (noise,) = draw_noise(point(), names=[sketch], rates=[0.5], bits=bits)
+    (plain,) = draw_noise(point(), names=[sketch], rates=[0.5], draws=2)
+    assert noise.bits == bits
+    assert noise.predicted > plain.predicted
+    # What rounding adds is an estimate, to a few percent.
+    slack = 0.1 * (noise.predicted - plain.predicted)
+    assert abs(noise.measured - noise.predicted) <= 4 * noise.standard_error + slack
+
+
 def test_all_sketches_at_all_rates():
     """By default every registered sketch is drawn at every rate that leaves rows out."""
     found = draw_noise(point(), draws=2, rates=[0.1, 1.0])

@@ -1,13 +1,18 @@
 """The gradient error is what it says, and nothing of the model changes by asking for it."""
 
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 import rmmbench
-from rmmbench.measures.gradient.error import _weight_gradients, measure_gradient_error
+from rmmbench.measures.gradient.error import (
+    _weight_gradients,
+    measure_gradient_error,
+    measure_sgd_noise,
+)
 from rmmbench.measures.optimizers import make_optimizer
 from rmmbench.measures.step import TrainingStep
 from rmmbench.nn import exact_layers
@@ -65,6 +70,26 @@ def test_the_error_of_a_sketch_has_the_closed_forms_size():
     assert 0.3 < found.mean_error * DRAWS**0.5 / expected**0.5 < 2.5
 
 
+def test_how_many_times_as_noisy():
+    """Noise inflation is 1 + D² ÷ D²_SGD: of sampled rows, which are the samples here, 1/ρ."""
+    step = step_of("rows")
+    exact = partial(exact_layers, step.model)
+    found = measure_gradient_error(step, exact, DRAWS, seed=1)
+    found = found.model_copy(update={"sgd": measure_sgd_noise(step, exact, seed=1)})
+    squares = torch.tensor(found.errors).square()
+    slack = 5 * (squares.std() / squares.mean()).item() / DRAWS**0.5
+    assert found.inflation - 1 == pytest.approx((1 - RHO) / RHO, rel=slack)
+
+
+def test_a_batch_of_one_sample_has_no_noise_to_compare_with():
+    """What cannot be told is said, not made up."""
+    step = step_of()
+    step.batch["x"] = step.batch["x"][:1]
+    with pytest.raises(ValueError, match="two samples at least"):
+        measure_sgd_noise(step, nullcontext, seed=1)
+    assert measure_gradient_error(step, nullcontext, 2, seed=1).inflation is None
+
+
 def test_every_draw_is_another():
     """The error's spread is of the method's own draws."""
     step = step_of("oporp")
@@ -92,7 +117,7 @@ def test_gradients_leave_the_device_one_by_one():
     model.register_forward_hook(lambda *args: args[-1].mean())
     held = [
         [weight.grad is not None for weight in weights]
-        for gradient in _weight_gradients(TrainingStep(model, batch, optimizer), seed=1)
+        for gradient, _ in _weight_gradients(TrainingStep(model, batch, optimizer), seed=1)
         if gradient.device.type == "cpu"
     ]
     assert held == [[True, True, True], [False, True, True], [False, False, True]]

@@ -102,6 +102,21 @@ def test_every_closed_form():
         assert variance == pytest.approx(expected, rel=1e-4), name
 
 
+def test_noise_in_few_bits():
+    """A layer that rounds has the noise of rounding too, in its own bits or the given ones."""
+    wide, x = nn.Sequential(nn.Linear(6, 64), nn.Linear(64, 5)), batch(*SHAPE)
+    plain = noise_of(wide, x, "1")["1"]
+    assert (plain.bits, noise_of(wide, x, "1", bits=2)["1"].bits) == (None, 2)
+    rmmbench.convert(wide, sketch="oporp", rho=0.5, bits=4, include="1")
+    rounded = noise_of(wide, x, "1")["1"]
+    assert (rounded.bits, rounded.trained_with) == (4, "oporp")
+    assert all(rounded.variances[name] > plain.variances[name] for name in plain.variances)
+    rmmbench.update(wide, rho=1)
+    alone = noise_of(wide, x, "1")["1"]
+    assert set(alone.variances.values()) == {alone.rounding["4"][0]}
+    assert alone.trained_with is None
+
+
 @pytest.mark.parametrize("shape", [(4, 7), (28,), (2, 2, 7)])
 @pytest.mark.parametrize("sketch", ["rademacher", "oporp", "kronecker"])
 def test_a_sketched_layer_has_the_same_sums(shape, sketch):

@@ -7,11 +7,8 @@ import pytest
 import torch
 
 from rmmbench import sketches
-from rmmbench.measures.gradient.rounding_terms import (
-    _rounding_variance,
-    rounding_noise,
-    rounding_ratios,
-)
+from rmmbench.kernels.rounding import restored, round_to_bits, rounding_variance
+from rmmbench.measures.gradient.rounding_terms import rounding_noise, rounding_ratios
 from rmmbench.nn.analysis.layer_variance import layer_variance
 from rmmbench.results.layer_sums import BITS, LayerSums
 from rmmbench.sketches.sketch import Moments
@@ -51,18 +48,6 @@ def sums_of(x, y):
     return LayerSums(rows=len(x), samples=len(x), rounding=rounding, **five)
 
 
-def rounded(x, bits, random):
-    """Return x in so many bits, with groups of 64 features, as few bits are kept."""
-    groups = torch.nn.functional.pad(x, (0, -x.shape[1] % 64), mode="replicate").unflatten(
-        1, (-1, 64)
-    )
-    least, most = groups.amin(2, keepdim=True), groups.amax(2, keepdim=True)
-    least = (least - least.abs() / 256).bfloat16().float()
-    step = ((most - least) * (1 + 1 / 256) / (2**bits - 1)).bfloat16().float()
-    places = ((groups - least) / step + torch.rand(groups.shape, generator=random)).floor()
-    return (places * step + least).flatten(1)[:, : x.shape[1]]
-
-
 @pytest.mark.parametrize("bits", [None, *BITS])
 @pytest.mark.parametrize("proj_dim", [ROWS, 77, 32, 9])
 def test_agrees_with_draws(layer, sums, proj_dim, bits):
@@ -71,13 +56,15 @@ def test_agrees_with_draws(layer, sums, proj_dim, bits):
         assert layer_variance(sums, "oporp", proj_dim, None) == 0
         return
     x, y = layer
-    exact, random, errors = y.T @ x, torch.Generator().manual_seed(1), []
+    exact, errors = y.T @ x, []
     for seed in range(DRAWS):
         both = torch.cat([x, y], dim=1)
         if proj_dim < ROWS:
             both = sketches.get("oporp").project(both, proj_dim, seed)
         x_proj, y_proj = both.tensor_split([FEATURES], dim=1)
-        x_proj = rounded(x_proj, bits, random) if bits else x_proj
+        if bits:
+            kept = round_to_bits(x_proj, bits, torch.tensor(seed))
+            x_proj = restored(*kept, FEATURES, bits, x.dtype)
         errors.append((y_proj.T @ x_proj - exact).square().sum().item())
     expected = layer_variance(sums, "oporp", proj_dim, bits)
     standard_error = statistics.stdev(errors) / math.sqrt(DRAWS)
@@ -95,7 +82,7 @@ def test_rounding_of_every_sketch(layer, sums, name):
         for seed in range(40):
             key = sketch.draw(layer[0], 32, torch.tensor(seed))
             z, w = sketch.project(both, 32, key).tensor_split([FEATURES], dim=1)
-            terms.append(_rounding_variance(z, w, bits))
+            terms.append(rounding_variance(z, w, bits))
         found = layer_variance(sums, name, 32, bits) - layer_variance(sums, name, 32, None)
         standard_error = statistics.stdev(terms) / math.sqrt(len(terms))
         assert abs(found - statistics.fmean(terms)) < 4 * standard_error + 0.1 * found

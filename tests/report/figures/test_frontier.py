@@ -71,6 +71,25 @@ def test_what_no_other_beats(five):
     assert [row["method"] for row in cell.exact_best] == ["checkpoint", "exact"]
 
 
+def test_noisy_gradients_are_seen_from_the_third_axis(draw, five):
+    """Below the usual panel stands one of errors, with rings on the same front of all three."""
+    seen = draw("frontier", five)
+    panel = {trace.name: trace for trace in seen.drawing.data if trace.yaxis == "y2"}
+    assert {"slower", "faster", BEST} == set(panel)
+    assert sorted(panel["slower"].y) == [0.005, 1.0]
+    assert list(panel["faster"].y) == [2.0]
+    assert sorted(panel[BEST].y) == [0.005, 2.0]
+    assert seen.drawing.layout.yaxis2.type == "log"
+
+
+def test_one_noisy_gradient_has_no_panel(draw, way):
+    """A single way with an error has nothing to be compared with."""
+    seen = draw(
+        "frontier", [way(10, 1.0), way(2, 0.6, 0.0, method="checkpoint"), way(8, 1.2, 2.0, **OPORP)]
+    )
+    assert {trace.yaxis for trace in seen.drawing.data} == {"y"}
+
+
 def test_what_is_as_good_in_both_is_beaten_by_neither(way):
     """Of two cases of one peak and throughput both stand; of one peak alone the faster does."""
     cell, _ = cell_of(
@@ -263,7 +282,8 @@ def test_ranges_of_gradient_error(way, error, name):
 def test_points_and_lines(draw, five):
     """Each case is a point under its range of gradient error; steps join the best exact ones."""
     seen = draw("frontier", five)
-    assert seen.lines == {
+    lines = {name: points for (axis, name), points in seen.by_axis.items() if axis == "x"}
+    assert lines == {
         "exact to checkpoint": [(2, 0.6), (10, 1)],
         "exact, no other is better": [(2, 0.6), (10, 1)],
         "no other is better at its error": [
@@ -281,7 +301,8 @@ def test_hover_has_everything(draw, five):
     """A point tells its name, its memory, its speed with its error, and its gradient error."""
     drawing = draw("frontier", five).drawing
     told = [text for trace in drawing.data for text in trace.hovertext or ()]
-    (text,) = [text for text in told if "<b>oporp ρ=0.1</b>" in text]
+    text, again = [text for text in told if "<b>oporp ρ=0.1</b>" in text]
+    assert text == again  # in the panel of noisy gradients
     for words in (
         "peak 8.00 GiB, 20.0 % saved",
         "kept for backward",
@@ -306,7 +327,7 @@ def test_one_colour_means_one_error_in_all_panels(draw, five, way):
     for trace in drawing.data:
         if trace.mode == "markers" and trace.name != BEST:
             colors.setdefault(trace.name, set()).add(trace.marker.color)
-    assert {trace.xaxis for trace in drawing.data} == {"x", "x2"}
+    assert {trace.xaxis for trace in drawing.data} == {"x", "x2", "x3", "x4"}
     assert all(len(found) == 1 for found in colors.values())
     assert len(set.union(*colors.values())) == len(colors)
 
@@ -474,7 +495,7 @@ def test_steps_and_largest_batches_in_one_figure(draw, five, way):
     """Probes are no points of the frontier: they have a panel of their own below it."""
     records = [*five, probe(way, 8), probe(way, 30, **OPORP)]
     seen = draw("frontier", records)
-    assert {axis for axis, _ in seen.by_axis} == {"x", "x2"}
+    assert {axis for axis, _ in seen.by_axis} == {"x", "x2", "x3"}
     assert seen.lines["predicted"] == [(30, 1), (8, 0)]
     assert len(seen.lines["1 to 3"]) == 2
     assert any("<b>batch 16</b>" in words for words in seen.words)

@@ -1,0 +1,79 @@
+"""The table of plans: what each needs and costs, and what it does."""
+
+from typing import Any
+
+from rmmbench.report.labels import place
+from rmmbench.report.tables.table import Column, Table, build
+from rmmbench.results.case_columns import case_row
+from rmmbench.results.tidy import CELL
+from rmmbench.running.planning.plans import Plans, Sought
+from rmmbench.units import byte_unit, format_bytes, format_percent
+
+
+def plan_table(plans: Plans) -> Table:
+    """Return the table with a line per plan, the unchanged model's first."""
+    lines: list[Sought | None] = [None, *plans.found]
+    best = plans.best
+    return build(
+        lines,
+        _columns(plans),
+        tone=lambda line: "good" if line is not None and line is best else "",
+        toned="plan",
+        warnings=tuple(_without(plans)),
+        notes=tuple(_notes(plans)),
+    )
+
+
+def _columns(plans: Plans) -> list[Column[Sought | None]]:
+    unit = byte_unit(plans.exact.needed_bytes)
+    whole = plans.exact.needed_bytes
+
+    def known(name: str, usual: Any) -> Any:
+        return lambda line: usual if line is None else getattr(line.predicted, name)
+
+    def needs(line: Sought | None) -> int:
+        return whole if line is None else line.predicted.peak_bytes
+
+    return [
+        Column("plan", "plan", _named, is_number=False),
+        Column("needed_bytes", f"needs\n{unit.name}", needs, unit.write),
+        Column(
+            "saving",
+            "saved",
+            lambda line: None if line is None else 1 - needs(line) / whole,
+            format_percent,
+        ),
+        Column("noise", "noise\n‖Ĝ−G‖²/‖G‖²", known("noise", None), lambda noise: f"{noise:.2g}"),
+        Column("inflation", "noise\ninflation", known("inflation", None), "{:.3g}×".format),
+        Column(
+            "relative_throughput",
+            "throughput,\n× exact's",
+            known("relative_throughput", None),
+            "{:.2f}×".format,
+        ),
+        Column("does", "what it does", _does, is_number=False),
+    ]
+
+
+def _named(line: Sought | None) -> str:
+    return "exact" if line is None else ", ".join(line.names)
+
+
+def _does(line: Sought | None) -> str:
+    return "nothing" if line is None else line.plan.words
+
+
+def _without(plans: Plans) -> list[str]:
+    return [f"No plan fits that is the best in: {', '.join(plans.without)}."] * bool(plans.without)
+
+
+def _notes(plans: Plans) -> list[str]:
+    limit = f" · {format_bytes(plans.limit_bytes)}" if plans.limit_bytes is not None else ""
+    said = [f"{place(case_row(plans.case), CELL)}{limit}"]
+    said += [f"{', '.join(line.names)}: {line.why}." for line in plans.found]
+    said += [
+        "Memory is predicted, of the whole step of each plan; a limit goes by what is reserved.",
+        f"Noise by {plans.noise_by}.",
+        f"Time by {plans.time_by}: an estimate, not a measurement.",
+    ]
+    return [*said, *plans.warnings]

@@ -1,0 +1,118 @@
+"""What each choice for a model's layers and blocks saves and costs: plain numbers."""
+
+from typing import NamedTuple
+
+
+class Choice(NamedTuple):
+    """One way for layers that read one input to keep it.
+
+    Attributes:
+        rho: Compression rate; 1 for no sketch.
+        bits: Of each number; None for all that it has.
+        saved_bytes: Against keeping the input.
+        noise: That it adds, as a share of ‖G‖² of all linear layers.
+        seconds: That a step takes more, if below 0 less.
+        again_seconds: The same where the layers' block is computed again.
+    """
+
+    rho: float = 1.0
+    bits: int | None = None
+    saved_bytes: int = 0
+    noise: float = 0.0
+    seconds: float = 0.0
+    again_seconds: float = 0.0
+
+
+EXACT = Choice()
+
+
+class Unit(NamedTuple):
+    """Linear layers that read one input, and keep it or a sketch of it between them.
+
+    Attributes:
+        layers: Qualified names.
+        block: Which of the blocks they are in; None for none.
+        choices: `EXACT` first; none is worse than another in all respects.
+    """
+
+    layers: tuple[str, ...]
+    block: int | None
+    choices: tuple[Choice, ...]
+
+
+class Block(NamedTuple):
+    """A part of the model that can be computed again, in the order of the forward pass.
+
+    Attributes:
+        name: Qualified.
+        kept_bytes: What its forward pass leaves for the backward pass, its output too.
+        output_bytes: What it leaves if it is computed again.
+        attention_bytes: What it leaves less if its attention alone is; 0 if that cannot be.
+        seconds: Of its forward pass.
+        attention_seconds: Of attention, computed again.
+        gradient_bytes: Of its parameters' gradients.
+    """
+
+    name: str
+    kept_bytes: int
+    output_bytes: int
+    attention_bytes: int
+    seconds: float
+    attention_seconds: float
+    gradient_bytes: int
+
+
+class Costs(NamedTuple):
+    """A model's training step, and all that can be chosen in it.
+
+    Attributes:
+        exact_bytes: The highest memory of the unchanged step.
+        again_bytes: What is there while a block is computed again, without what blocks left and
+            without gradients of blocks.
+        exact_seconds: Of the unchanged step.
+        units: Only those that gain by a choice.
+        blocks: In the order of the forward pass.
+        sgd_noise: SGD's own noise, as a share of ‖G‖²; None if it is not known.
+    """
+
+    exact_bytes: int
+    again_bytes: int
+    exact_seconds: float
+    units: tuple[Unit, ...]
+    blocks: tuple[Block, ...]
+    sgd_noise: float | None = None
+
+
+class Chosen(NamedTuple):
+    """A choice for everything.
+
+    Attributes:
+        layers: The choice of each unit that is not exact, by the unit's number.
+        again: The numbers of blocks that are computed again.
+        attention: The numbers of blocks whose attention is.
+    """
+
+    layers: dict[int, Choice]
+    again: tuple[int, ...]
+    attention: tuple[int, ...]
+
+    def noise(self) -> float:
+        """Return what all choices add."""
+        return sum(choice.noise for choice in self.layers.values())
+
+
+def worthwhile(choices: list[Choice]) -> tuple[Choice, ...]:
+    """Return `EXACT`, and those choices that none other beats in every respect."""
+    pool = [EXACT, *(each for each in choices if each.saved_bytes > 0)]
+    return tuple(
+        one
+        for i, one in enumerate(pool)
+        if not any(_beats(other, one, j < i) for j, other in enumerate(pool) if j != i)
+    )
+
+
+def _beats(one: Choice, other: Choice, is_first: bool) -> bool:
+    mine = (-one.saved_bytes, one.noise, one.seconds)
+    theirs = (-other.saved_bytes, other.noise, other.seconds)
+    is_as_good = all(m <= t for m, t in zip(mine, theirs, strict=True))
+    return is_as_good and (mine != theirs or is_first)

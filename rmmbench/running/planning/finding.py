@@ -1,0 +1,164 @@
+"""Finds the plans of one case, in the process that predicts them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from rmmbench.errors import RmmbenchError, UsageError
+from rmmbench.results.noise_file import NoiseFile
+from rmmbench.running.planning.costs import Chosen, Costs
+from rmmbench.running.planning.goals import Asked, goals
+from rmmbench.running.planning.noise_terms import FromFile, Noise, RuleOfThumb
+from rmmbench.running.planning.plans import Plans, Sought, plan_of
+from rmmbench.running.planning.predictor import Predictor
+from rmmbench.running.planning.pricing import priced
+from rmmbench.running.planning.searching import Goal, Ladder, search
+from rmmbench.running.planning.speeds import Clock, clock_of
+from rmmbench.running.planning.survey import survey
+from rmmbench.running.planning.surveyed import Survey
+from rmmbench.spec.case import Case
+from rmmbench.spec.gpus import find_gpu
+from rmmbench.spec.saving_plan import SavingPlan
+from rmmbench.units import format_bytes
+
+
+class Request(NamedTuple):
+    """What plans are asked for.
+
+    Attributes:
+        case: Without steps.
+        sketch: By name.
+        asked: What they must fit; without memory's limit if `save` gives it.
+        save: The share of the unchanged model's memory that is to be saved; None if not given.
+        noise: A noise file, and what it is called; None for the rule of thumb.
+    """
+
+    case: Case
+    sketch: str
+    asked: Asked
+    save: float | None = None
+    noise: tuple[NoiseFile, str] | None = None
+
+
+def find_plans(tell: Callable[[object], None], request: Request) -> Plans:
+    """Return the plans that fit; in a process of their own.
+
+    Raises:
+        UsageError: If none does; the message has the least that one reaches.
+        NoiseFileError: If the noise file is of another model.
+    """
+    try:
+        return _Finding.of(tell, request).plans()
+    except RmmbenchError:
+        raise
+    except ValueError as error:
+        # A user's own model may raise anything; so may a sketch that cannot take its inputs.
+        words = " ".join(str(error).split())[:500]
+        raise UsageError(f"{request.case.model}: {words}") from error
+
+
+@dataclass
+class _Finding:
+    """One case, and all that is known of it."""
+
+    request: Request
+    asked: Asked
+    predictor: Predictor
+    survey: Survey
+    costs: Costs
+    clock: Clock
+    noise: Noise
+
+    @classmethod
+    def of(cls, tell: Callable[[object], None], request: Request) -> "_Finding":
+        """Follow the unchanged step, and predict it and that in which all blocks are again."""
+        case, asked = request.case, request.asked
+        found = survey(case, request.sketch)
+        noise = _noise(found, request)
+        predictor = Predictor(case, tell)
+        exact = predictor.step(SavingPlan(model=case.model))
+        needed = exact.memory.needed_bytes
+        if request.save is not None:
+            asked = asked._replace(memory_bytes=int((1 - request.save) * needed))
+        again = needed
+        if found.blocks:
+            names = tuple(block.name for block in found.blocks)
+            again = predictor.peak(SavingPlan(model=case.model, checkpoint=names))
+        clock = clock_of(find_gpu(case.gpu) if case.gpu else None, case.dtype)
+        costs = priced(found, noise, clock, (needed, exact.counts), again)
+        return cls(request, asked, predictor, found, costs, clock, noise)
+
+    def plans(self) -> Plans:
+        """Return the plans that fit.
+
+        Raises:
+            UsageError: If none does.
+        """
+        exact = self.predictor.step(SavingPlan(model=self.request.case.model)).memory
+        limit = self.asked.memory_bytes
+        about = Plans(self.request.case, exact, limit, self.noise.by, self.clock.by)
+        if limit is not None and limit >= exact.needed_bytes:
+            return about
+        wanted = goals(self.costs, self.asked)
+        found, without = [], []
+        for goal in wanted:
+            best = self._best(Ladder(self.costs, goal))
+            if best is None:
+                without.append(goal.name)
+            else:
+                found.append(self._sought(goal, best, about))
+        if not found:
+            raise UsageError(self._out_of_reach(wanted))
+        about = replace(about, warnings=self.predictor.warnings)
+        return about.having(found, without)
+
+    def _best(self, ladder: Ladder) -> Chosen | None:
+        """Return a goal's plan that fits, if there is one."""
+        if self.asked.memory_bytes is None or ladder.least is None:
+            return ladder.least
+        trying = search(ladder.rung, self.asked.memory_bytes)
+        try:
+            chosen = next(trying)
+            while True:
+                chosen = trying.send(self.predictor.peak(self._plan(chosen)))
+        except StopIteration as end:
+            best: Chosen | None = end.value
+            return best
+
+    def _sought(self, goal: Goal, best: Chosen, about: Plans) -> Sought:
+        plan = self._plan(best)
+        memory, counts = self.predictor.step(plan)
+        numbers = (counts, memory.needed_bytes, self.costs, self.clock)
+        return Sought.of(goal, plan, best, *numbers, about)
+
+    def _plan(self, chosen: Chosen) -> SavingPlan:
+        request = self.request
+        return plan_of(request.case, self.survey.shapes, self.costs, chosen, request.sketch)
+
+    def _out_of_reach(self, wanted: list[Goal]) -> str:
+        """Return what the least is that a plan reaches, and with what."""
+        within = self.asked.words
+        tried = [Ladder(self.costs, goal).least for goal in wanted]
+        plans = [self._plan(least) for least in tried if least is not None]
+        title = self.request.case.title
+        limit = self.asked.memory_bytes
+        if not plans or limit is None:
+            return f"no plan of {title} has {within}; ask for less"
+        least = min(plans, key=self.predictor.peak)
+        need = f"memory must be at least {format_bytes(self.predictor.peak(least))} for {title}"
+        need += f" with {within}" if within else ""
+        return f"{need}, got {format_bytes(limit)}; that least is reached with {least.words}"
+
+
+def _noise(found: Survey, request: Request) -> Noise:
+    if request.noise is None:
+        return RuleOfThumb(max(1, len(found.trained)))
+    file, path = request.noise
+    layers = [name for unit in found.units for name in unit.layers]
+    file.check_layers({name: _shape(found.shapes[name]) for name in layers})
+    return FromFile(file, path, request.sketch)
+
+
+def _shape(text: str) -> tuple[int, int]:
+    out, _, inner = text.partition("x")
+    return int(out), int(inner)

@@ -1,0 +1,89 @@
+"""Plans of a small model: what was planned is what is predicted, and what cannot be is told."""
+
+import pytest
+
+import rmmbench
+from rmmbench.errors import UsageError
+from rmmbench.running.planning.noise_terms import RuleOfThumb
+
+SHAPE = {"batch_size": 64, "seq_len": 64, "quiet": True}
+
+
+@pytest.fixture(scope="module")
+def plans():
+    """Return the plans that save a fifth of a tiny RoBERTa's memory."""
+    return rmmbench.plan("roberta-tiny", save="20%", **SHAPE)
+
+
+def test_what_is_planned_is_what_is_predicted(plans):
+    """Each plan fits, and a prediction of it by itself has the very same number."""
+    assert plans.found
+    for found in plans.found:
+        assert found.predicted.peak_bytes <= plans.limit_bytes
+        alone = rmmbench.predict(
+            "roberta-tiny", batch_size=64, seq_len=64, method="plan", plan=found.plan
+        )
+        assert alone.needed_bytes == found.predicted.peak_bytes
+
+
+def test_each_plan_is_what_it_is_called(plans):
+    """The exact one has no noise; the best has the most throughput for its noise."""
+    named = {name: found for found in plans.found for name in found.names}
+    assert named["exact gradients"].plan.is_exact
+    assert named["exact gradients"].predicted.noise == 0
+    assert plans.best.worth == max(found.worth for found in plans.found)
+    assert all(found.plan.shape_of() for found in plans.found)
+
+
+def test_a_saved_plan_converts_the_model(plans, tmp_path):
+    """What is written can be used at once, and is refused by another model."""
+    from rmmbench import models
+    from rmmbench.errors import PlanError
+
+    path = tmp_path / "plan.toml"
+    plans.best.save(path)
+    model = models.build(plans.case).model
+    rmmbench.convert(model, plan=path)
+    other = models.build(plans.case.model_copy(update={"model": "mlp:8-8-8"})).model
+    with pytest.raises(PlanError, match="linear layers differ"):
+        rmmbench.convert(other, plan=path)
+
+
+def test_a_limit_out_of_reach_tells_the_least():
+    """The least that a plan reaches is named, with what."""
+    with pytest.raises(UsageError, match=r"must be at least \d+\.\d MiB .* reached with"):
+        rmmbench.plan("roberta-tiny", memory="20MiB", **SHAPE)
+
+
+def test_what_fits_needs_no_plan():
+    """With memory enough there is nothing to plan."""
+    plans = rmmbench.plan("roberta-tiny", memory="1GiB", **SHAPE)
+    assert plans.found == ()
+    assert plans.best is None
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "a plan must have a limit"),
+        ({"memory": "1GiB", "save": "10%"}, "memory and save say the same"),
+        ({"memory": "much"}, "a memory size must be"),
+        ({"save": "120%"}, "must be from 0 to below 100 %"),
+        ({"save": "10%", "max_inflation": 0.5}, "max_inflation must be at least 1"),
+        ({"min_throughput": 0}, "min_throughput must be above 0"),
+        ({"save": "10%", "rho": 0.5}, "a plan is of the unchanged model"),
+        ({"save": "10%", "sketch": "oprop"}, "did you mean 'oporp'"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(given, told):
+    """A wrong limit is told in a line before anything runs."""
+    with pytest.raises((UsageError, ValueError), match=told):
+        rmmbench.plan("roberta-tiny", quiet=True, **given)
+
+
+def test_the_rule_of_thumb():
+    """Without a file noise is (1 − ρ)/ρ, and rounding's, each layer alike."""
+    noise = RuleOfThumb(4)
+    assert noise.of("any", 0.5, None) == pytest.approx(0.25)
+    assert noise.of("any", 1.0, 4) == pytest.approx(0.022 / 4)
+    assert noise.of("any", 0.5, 4) > noise.of("any", 0.5, 8) > noise.of("any", 0.5, None)
