@@ -24,6 +24,7 @@ class RMMSettings(Settings):
         proj_dim: B_proj itself.
         bits: Of a number that is kept; None for all that it has. With ρ = 1 there is no sketch, and
             the inputs themselves are kept in few bits.
+        principal: Principal features, whose part of the gradient is exact; None for none.
         min_proj_dim, max_proj_dim: Where B_proj ends, whatever ρ says.
         include, exclude: Patterns of the layers to convert, by qualified name.
         where: Of these layers "all", or those that gain by a sketch.
@@ -38,6 +39,7 @@ class RMMSettings(Settings):
     bits: Annotated[
         Literal[2, 4, 8] | None, Setting("{} bits", varies=True, amount=True, alone="{} bits")
     ] = None
+    principal: Annotated[Count | None, Setting("{} principal", varies=True)] = None
     min_proj_dim: Count = 1
     max_proj_dim: Count | None = None
     include: tuple[Name, ...] = ()
@@ -72,6 +74,7 @@ class RMM(Method[RMMSettings]):
             min_proj_dim=settings.min_proj_dim,
             max_proj_dim=settings.max_proj_dim,
             bits=settings.bits,
+            principal=settings.principal,
             include=settings.include,
             exclude=settings.exclude,
             where=settings.where,

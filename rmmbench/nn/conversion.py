@@ -72,7 +72,8 @@ def convert(
         share: Whether layers of one block that read the same tensor (Q, K and V; gate and up) keep
             one sketch of it. Under torch.compile they always do.
         plan: A saving plan, or its path, which says all of this. One of another model is refused.
-        settings: proj_dim, min_proj_dim, max_proj_dim and the sketch's own, as for `rmm_linear`.
+        settings: proj_dim, min_proj_dim, max_proj_dim, bits and the sketch's own, as for
+            `rmm_linear`; and principal, as for `RMMLinear`.
 
     Raises:
         TypeError: If a setting does not exist or has the wrong type; nothing is changed then.

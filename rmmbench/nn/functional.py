@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.fx import Proxy
 
 from rmmbench.nn import ops
+from rmmbench.nn.autocast import outside_of_autograd
 from rmmbench.nn.compressed import compressed_linear
 from rmmbench.nn.sharing import SharedInput
 from rmmbench.nn.size import SketchSettings
@@ -78,6 +79,9 @@ def rmm_linear(
     settings |= {"sketch": sketch, "rho": rho, "proj_dim": proj_dim}
     settings |= {"min_proj_dim": min_proj_dim, "max_proj_dim": max_proj_dim, "bits": bits}
     chosen = SketchSettings.of(settings, beside=("seed",))
+    if chosen.principal is not None:
+        need = "principal must be a setting of a layer, which has a basis that follows its inputs"
+        raise TypeError(f"{need}, got {chosen.principal} for a function; use RMMLinear or convert")
     if isinstance(input, Proxy):
         call = {**chosen.given(), "seed": seed}
         return input.tracer.create_proxy("call_function", rmm_linear, (input, weight, bias), call)
@@ -97,6 +101,11 @@ class Sketching(NamedTuple):
     seed: int | Tensor | None = None
     shared: SharedInput | None = None
 
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The attributes that a layer has for it."""
+        return () if self.settings.principal is None else ("basis",)
+
     def at(self, shape: torch.Size) -> "SketchedProduct | None":
         """Return how to compute the weight gradient; None to keep the input."""
         keeping = self.settings.keeping(shape)
@@ -111,7 +120,7 @@ class Sketching(NamedTuple):
         settings = (estimator, x.dtype)
         found = None if shared is None else shared.find(input, settings)
         given = None if self.seed is None else seed_tensor(self.seed, torch.device("cpu"))
-        kept = estimator.sketch_of(x, given, found)
+        kept = estimator.sketch_of(x, given, found, layer)
         if shared is not None and found is None:
             shared.keep(input, settings, kept)
         return kept
@@ -124,17 +133,29 @@ class SketchedProduct(NamedTuple):
         proj_dim: Columns of S.
         sketch: As `sketches.get` takes it; empty if S is the identity.
         bits: Of a number of SᵀX; None for all.
+        principal: Features whose part is exact, so that X here is the rest; None for none.
     """
 
     proj_dim: int
     sketch: str
     bits: int | None = None
+    principal: int | None = None
 
     def sketch_of(
-        self, x: Tensor, seed: Tensor | None, found: tuple[Tensor, ...] | None
+        self, x: Tensor, seed: Tensor | None, found: tuple[Tensor, ...] | None, layer: Any
     ) -> tuple[Tensor, ...]:
-        """Return SᵀX and the key of S, or what another layer `found`; in bits, levels and ends."""
+        """Return SᵀX and the key of S, or what another layer `found`; in bits, levels and ends.
+
+        With principal features also theirs, see `principal.split_off`; the layer's basis follows.
+        """
         size = (self.proj_dim, self.sketch)
+        if self.principal is not None:
+            others = (self.bits or 0, seed, *(found or (None,) * 5))
+            with outside_of_autograd(x):
+                *kept, following = ops.principal_sketch(x, *size, *others, layer.basis)
+                if found is None:
+                    layer.basis.copy_(following)
+            return tuple(kept)
         if self.bits is None:
             return tuple(ops.call(ops.sketch, x, *size, seed, *(found or (None,) * 2)))
         bits = (self.bits, seed, *(found or (None,) * 3))
@@ -144,12 +165,18 @@ class SketchedProduct(NamedTuple):
         self, y: Tensor, kept: tuple[Tensor, ...], weight: Tensor, has_bias: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Return the gradients of weight and bias, from one pass over y if the sketch has one."""
+        exact, kept = (kept[:2], kept[2:]) if self.principal is not None else ((), kept)
         *x_proj, key = kept
         y_proj, sums = self._projected(y, key, has_bias)
         if self.bits is None:
-            return y_proj.T @ x_proj[0], sums
-        size = (weight.shape[1], self.bits)
-        return ops.call(ops.product_in_bits, y_proj, *size, *x_proj), sums
+            gradient = y_proj.T @ x_proj[0]
+        else:
+            size = (weight.shape[1], self.bits)
+            gradient = ops.call(ops.product_in_bits, y_proj, *size, *x_proj)
+        if exact:
+            coefficients, directions = (part.to(y.dtype) for part in exact)
+            gradient = torch.addmm(gradient, y.T @ coefficients, directions.T)
+        return gradient, sums
 
     def _projected(self, y: Tensor, key: Tensor, has_bias: bool) -> tuple[Tensor, Tensor | None]:
         """Return SᵀY, and the sum of Y's rows if it is needed."""

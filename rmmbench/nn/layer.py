@@ -8,6 +8,7 @@ from torch.fx import Proxy
 
 from rmmbench.nn.compressed_layers import Compressed, CompressedLinear
 from rmmbench.nn.functional import Sketching, rmm_linear
+from rmmbench.nn.principal import place_basis
 from rmmbench.nn.sharing import SharedInput
 from rmmbench.nn.size import SketchSettings
 
@@ -24,7 +25,10 @@ class Sketched(Compressed):
 
     @settings.setter
     def settings(self, settings: SketchSettings) -> None:
-        self.compression = self.compression._replace(settings=settings)
+        before, self.compression = self.settings, self.compression._replace(settings=settings)
+        # A basis that still fits goes on following.
+        if settings.principal != before.principal:
+            place_basis(self, settings.principal)
 
     @property
     def shared(self) -> SharedInput | None:
@@ -54,7 +58,8 @@ class RMMLinear(Sketched, CompressedLinear):
         device: Of the parameters.
         dtype: Of the parameters.
         settings: Those of `rmm_linear`: sketch, rho, proj_dim, min_proj_dim, max_proj_dim, bits,
-            and the sketch's own.
+            and the sketch's own; and principal, the number of principal features whose part of the
+            gradient is exact.
 
     Raises:
         TypeError: If a setting does not exist or has the wrong type.
@@ -81,6 +86,7 @@ class RMMLinear(Sketched, CompressedLinear):
         checked = SketchSettings.of(settings, beside=("bias", "device", "dtype"))
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
         self.compression, self.exact = Sketching(checked), False
+        place_basis(self, checked.principal)
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, **settings: Any) -> "RMMLinear":
@@ -94,6 +100,7 @@ class RMMLinear(Sketched, CompressedLinear):
             raise TypeError(f"linear must be a torch.nn.Linear, got {type(linear).__name__}")
         layer = cls(linear.in_features, linear.out_features, False, device="meta", **settings)
         layer.weight, layer.bias = linear.weight, linear.bias
+        place_basis(layer, layer.settings.principal)
         return layer.train(linear.training)
 
     def extra_repr(self) -> str:

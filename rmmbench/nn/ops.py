@@ -21,6 +21,7 @@ from torch.utils.flop_counter import register_flop_formula
 from rmmbench import sketches
 from rmmbench.kernels import rounding
 from rmmbench.kernels.levels import new_rounded
+from rmmbench.nn.principal import new_split, split_flops, split_off
 from rmmbench.nn.seeds import next_seed
 
 _LIBRARY = torch.library.Library("rmmbench", "FRAGMENT")  # type: ignore[no-untyped-call]
@@ -117,6 +118,20 @@ def _fake_sketch_in_bits(
     return *new_rounded(x, bits, rows=proj_dim), new_key
 
 
+def _principal_sketch(
+    x: Tensor, proj_dim: int, sketch: str, bits: int, seed: Tensor | None, *found: Any
+) -> tuple[Tensor, ...]:
+    if found[0] is not None:
+        return found
+    return split_off(x, proj_dim, sketch, bits, _seed(x, seed), found[-1])
+
+
+def _fake_principal_sketch(
+    x: Tensor, proj_dim: int, sketch: str, bits: int, seed: Any, *found: Any
+) -> tuple[Tensor, ...]:
+    return found if found[0] is not None else new_split(x, proj_dim, sketch, bits, found[-1])
+
+
 def _product_in_bits(y: Tensor, width: int, bits: int, levels: Tensor, ends: Tensor) -> Tensor:
     return rounding.product(y, levels, ends, width, bits)
 
@@ -159,6 +174,16 @@ sketch_in_bits = _operator(
 
 With the sketch "" it is X itself that is rounded. Otherwise as `sketch`.
 """
+
+principal_sketch = _operator(
+    f"principal_sketch({_OF_WHAT}, int bits, Tensor? seed, Tensor? coefficients,"
+    " Tensor? directions, Tensor? x_proj, Tensor? ends, Tensor? key, Tensor basis)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _principal_sketch,
+    _fake_principal_sketch,
+    torch.Tag.nondeterministic_seeded,
+)
+"""Returns what `principal.split_off` does. 0 bits are all of them; otherwise as `sketch`."""
 
 product_in_bits = _operator(
     "product_in_bits(Tensor y, SymInt width, int bits, Tensor levels, Tensor ends) -> Tensor",
@@ -217,14 +242,17 @@ _MAKES: dict[Any, Callable[..., Any]] = {
     product_in_bits: _product_in_bits,
 }
 
-OPERATORS = list(_MAKES)
+OPERATORS = [*_MAKES, principal_sketch]
 """The operators of a sketched layer; each takes a matrix, then its settings, then other tensors."""
 
-DRAWING = (sketch, sketch_in_bits)
+DRAWING = (sketch, sketch_in_bits, principal_sketch)
 """Those that draw S; they take a seed, and then what another layer has kept."""
 
 
-@register_flop_formula([each.overloadpacket for each in OPERATORS if each is not product_in_bits])
+_OF_ONE_SKETCH = (sketch, sketch_in_bits, project, project_and_sum)
+
+
+@register_flop_formula([each.overloadpacket for each in _OF_ONE_SKETCH])
 def _flops(
     x_shape: tuple[int, int],
     proj_dim: int,
@@ -237,6 +265,20 @@ def _flops(
     if is_another_layers or not sketch:
         return 0
     return sketches.get(sketch).flops(*x_shape, proj_dim)
+
+
+@register_flop_formula([principal_sketch.overloadpacket])
+def _principal_flops(
+    x_shape: tuple[int, int],
+    proj_dim: int,
+    sketch: str,
+    bits: int,
+    seed: Any,
+    *given: Any,
+    **_: Any,
+) -> int:
+    is_another_layers = given[0] is not None
+    return 0 if is_another_layers else split_flops(*x_shape, given[-1][1], proj_dim, sketch)
 
 
 @register_flop_formula([product_in_bits.overloadpacket])

@@ -21,18 +21,21 @@ class Keeping(NamedTuple):
         proj_dim: Rows that are kept.
         sketch: As `sketches.get` takes it; empty if they are the input's own.
         bits: Of a number; None for all.
+        principal: Features of which an exact part is kept; None for none.
     """
 
     proj_dim: int
     sketch: str
     bits: int | None
+    principal: int | None = None
 
-    def size_bytes(self, width: int, itemsize: int) -> int:
-        """Return the bytes of so many features: of what is kept, and of the key of S."""
+    def size_bytes(self, rows: int, width: int, itemsize: int) -> int:
+        """Return the bytes of so many rows and features: of what is kept, and of the key of S."""
         numbers = width * itemsize if self.bits is None else row_bytes(width, self.bits)
         empty = torch.empty(0, device="meta")
         key = sketches.get(self.sketch).new_key(empty, self.proj_dim).nbytes if self.sketch else 8
-        return int(self.proj_dim * numbers + key)
+        exact = 2 * (self.principal or 0) * (rows + width)
+        return int(self.proj_dim * numbers + key + exact)
 
 
 class SketchSettings(NamedTuple):
@@ -47,6 +50,7 @@ class SketchSettings(NamedTuple):
         own: The sketch's own settings, by name.
         bits: In how many bits a number of SᵀX is kept; None for all that it has. With ρ = 1 it is X
             itself that is rounded.
+        principal: Principal features, whose part of the gradient is exact; None for none.
     """
 
     sketch: str = "gaussian"
@@ -57,6 +61,7 @@ class SketchSettings(NamedTuple):
     own: tuple[tuple[str, object], ...] = ()
     # Models that were pickled before there were bits have a tuple that ends here.
     bits: int | None = None
+    principal: int | None = None
 
     @classmethod
     def of(cls, settings: Mapping[str, object], beside: Iterable[str] = ()) -> "SketchSettings":
@@ -129,6 +134,8 @@ class SketchSettings(NamedTuple):
             raise ValueError(f"max_proj_dim must be {limit}, got {self.max_proj_dim}")
         if self.bits is not None and self.bits not in BITS:
             raise ValueError(f"bits must be 8, 4, 2 or None, got {self.bits}")
+        if self.principal is not None and self.principal < 1:
+            raise ValueError(f"principal must be at least 1 or None, got {self.principal}")
         return self
 
     def _check_types(self) -> None:
@@ -137,6 +144,7 @@ class SketchSettings(NamedTuple):
         if self.rho is not None and not _is_a(self.rho, Real):
             raise TypeError(f"rho must be a number in (0, 1], got {_shown(self.rho)}")
         whole = {"proj_dim": self.proj_dim, "max_proj_dim": self.max_proj_dim, "bits": self.bits}
+        whole |= {"principal": self.principal}
         given = {name: value for name, value in whole.items() if value is not None}
         for name, value in {**given, "min_proj_dim": self.min_proj_dim}.items():
             if not _is_a(value, Integral):
@@ -167,9 +175,10 @@ class SketchSettings(NamedTuple):
         bits = self.bits
         if bits is not None and row_bytes(shape[-1], bits) >= 2 * shape[-1]:
             bits = None
+        principal = None if self.principal is None else min(self.principal, shape[-1])
         if proj_dim < math.prod(shape[:-1]):
-            return Keeping(proj_dim, sketch, bits)
-        return None if bits is None or proj_dim == 0 else Keeping(proj_dim, "", bits)
+            return Keeping(proj_dim, sketch, bits, principal)
+        return None if bits is None or proj_dim == 0 else Keeping(proj_dim, "", bits, principal)
 
     def _sketch(self) -> Sketch:
         if not torch.compiler.is_compiling():

@@ -12,6 +12,7 @@ from rmmbench.nn.compressed_layers import CompressedConv1D, CompressedLinear
 from rmmbench.nn.conv1d import RMMConv1D
 from rmmbench.nn.functional import Sketching
 from rmmbench.nn.layer import RMMLinear
+from rmmbench.nn.principal import place_basis
 from rmmbench.nn.sharing import share_inputs
 from rmmbench.nn.size import SketchSettings
 
@@ -31,12 +32,14 @@ def swap(
     for name, layer in layers.items():
         undoings.append(become(layer, RMMLinear, RMMConv1D))
         layer.compression, layer.exact = Sketching(settings, None, shared.get(name)), False
+        place_basis(layer, settings.principal)
 
     def undo() -> None:
         for handle in handles:
             handle.remove()
         for undo_one, layer in zip(undoings, layers.values(), strict=True):
             undo_one()
+            place_basis(layer, None)
             del layer.compression, layer.exact
 
     return undo

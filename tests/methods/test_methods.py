@@ -205,6 +205,16 @@ def test_predicted_memory_is_measured_memory(name):
         assert getattr(predicted, field) == pytest.approx(getattr(measured, field), rel=0.02)
 
 
+@pytest.mark.parametrize("settings", [{"rho": 0.8, "bits": 4}, {"rho": 0.2, "bits": None}])
+def test_predicted_memory_with_an_exact_part(settings):
+    """What an exact part and its basis take is predicted too."""
+    settings |= {"principal": 4, "sketch": "householder"}
+    predicted = memory_of("rmm", predict_memory, **settings)
+    measured, _ = memory_of("rmm", measure_cpu_memory, **settings)
+    for field in ("peak_allocated_bytes", "saved_bytes"):
+        assert getattr(predicted, field) == pytest.approx(getattr(measured, field), rel=0.02)
+
+
 def test_an_unknown_method_is_named_with_the_nearest():
     """A slip gives the right name and all others, in a stack too."""
     for stack in ("rrm", "checkpoint+rrm"):
@@ -310,7 +320,7 @@ def test_rmm_takes_the_cases_settings():
     model, batch = made(wanted)
     methods.stack(wanted.steps).apply(model, batch)
     for layer in converted_layers(model).values():
-        assert layer.settings == ("rademacher", None, 5, 3, 9, (("block_rows", 8),))
+        assert layer.settings == ("rademacher", None, 5, 3, 9, (("block_rows", 8),), 8, None)
 
 
 @pytest.mark.parametrize("share", [True, False])

@@ -71,6 +71,7 @@ def run_rank(rank, port):
             check_mean_gradient(rank, wrap, rho=0.4, share=share)
         check_mean_gradient(rank, wrap, sketch="oporp", rho=0.4, bits=8)
         check_mean_gradient(rank, wrap, bits=2)
+        check_mean_gradient(rank, wrap, rho=0.4, bits=4, principal=2)
     seeds = [None, None]
     rmmbench.manual_seed(0)
     dist.all_gather_object(seeds, next_seed().item())

@@ -69,6 +69,7 @@ def test_seeds_are_never_drawn_again():
         "rmmbench::project",
         "rmmbench::project_and_sum",
         "rmmbench::product_in_bits",
+        "rmmbench::principal_sketch",
     ]
 
 

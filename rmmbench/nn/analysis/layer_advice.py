@@ -1,5 +1,6 @@
 """Which linear layers gain by a sketch, and what each keeps with it and without."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -204,4 +205,5 @@ def sketched_bytes(reading: Reading, settings: SketchSettings) -> int:
     keeping = settings.keeping(reading.shape)
     if keeping is None or reading.dtype.is_complex:
         return reading.kept_bytes
-    return keeping.size_bytes(reading.shape[-1], reading.dtype.itemsize)
+    rows, width = math.prod(reading.shape[:-1]), reading.shape[-1]
+    return keeping.size_bytes(rows, width, reading.dtype.itemsize)

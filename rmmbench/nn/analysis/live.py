@@ -15,6 +15,7 @@ from rmmbench.fakes.caching_allocator import Block
 from rmmbench.fakes.device import FakeGPU
 from rmmbench.kernels import rounding
 from rmmbench.nn import ops
+from rmmbench.nn.principal import split_off
 
 
 class Workspace(NamedTuple):
@@ -192,6 +193,11 @@ def _sketch_again(
         # On the CPU the seed of a generator is read.
         key = torch.tensor(0, device="cpu") if x.is_cpu else x.new_zeros((), dtype=torch.int64)
     proj_dim, name, *bits = settings
+    if func is ops.principal_sketch:
+        basis = given[-1]
+        assert basis is not None
+        split_off(x, proj_dim, name, bits[0], key, basis)
+        return
     if not name:
         rounding.round_to_bits(x, *bits, key)
         return
