@@ -9,6 +9,8 @@ from rmmbench.methods._quantised import Quantised, quantise, restore
 from rmmbench.methods._saved import Keeping
 from rmmbench.nn import ops
 
+# The last dimension of statistics, and of the ends of levels that a sketched layer keeps.
+_FEW = ((), (1,), (2,))
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -31,7 +33,7 @@ class FewBits(Keeping):
 
     def takes(self, tensor: Tensor) -> bool:
         """Tell whether rounding is sound: for activations that make a group at least."""
-        if tensor.dtype not in _DTYPES or tensor.shape[-1:] in ((), (1,)):
+        if tensor.dtype not in _DTYPES or tensor.shape[-1:] in _FEW:
             return False
         length = tensor.untyped_storage().nbytes() // tensor.itemsize
         return length >= self._group_size and not _is_a_weights_copy(tensor)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor
 
+from rmmbench.kernels.levels import pack, unpack
 from rmmbench.nn import ops
 
 # Numbers that are restored together for a product.
@@ -52,7 +53,8 @@ def quantise(x: Tensor, bits: int, seed: Tensor, ends: torch.dtype = torch.float
         piece = x[some].float()
         minima[some], maxima[some] = _ends(piece, ends)
         words = ops.rounding_words(seed, piece.numel(), number)
-        levels[some] = _pack(_levels(piece, minima[some], maxima[some], bits, words), bits)
+        places = _levels(piece, minima[some], maxima[some], bits, words)
+        levels[some] = pack(F.pad(places, (0, -width % 4)), bits)[:, : levels.shape[1]]
     return Quantised(levels, minima, maxima)
 
 
@@ -81,7 +83,7 @@ def _ends(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def _levels(x: Tensor, low: Tensor, high: Tensor, bits: int, words: Tensor) -> Tensor:
-    """Return the level of each number, at random one of the two beside it, as bytes."""
+    """Return the level of each number, at random one of the two beside it, int16."""
     highest_level, low = 2**bits - 1, low.to(x.dtype)
     # Levels are counted with the ends that are kept, so that their rounding moves no mean.
     span = (high - low).clamp_min_(torch.finfo(x.dtype).tiny)
@@ -89,13 +91,13 @@ def _levels(x: Tensor, low: Tensor, high: Tensor, bits: int, words: Tensor) -> T
     places = (x - low).div_(span).mul_(highest_level)
     # With the offset a word is in (0, 1).
     places.add_(words.view(x.shape), alpha=2.0**-16).add_(0.5 + 2.0**-17)
-    return places.clamp_(0, highest_level).to(torch.uint8)
+    return places.clamp_(0, highest_level).to(torch.int16)
 
 
 def _restored(kept: Quantised, rows: slice, width: int, bits: int) -> Tensor:
     """Return some rows of the matrix, float32."""
     levels, minima, maxima = (part[rows] for part in kept)
-    shares = _unpack(levels, width, bits).float().div_(2**bits - 1)
+    shares = unpack(levels, bits)[:, :width].float().div_(2**bits - 1)
     return torch.lerp(minima.float(), maxima.float(), shares)
 
 
@@ -113,24 +115,3 @@ def _eighths(rows: int, width: int) -> Iterator[slice]:
 
 def _rows_of(height: int, rows: int) -> Iterator[slice]:
     return (slice(start, start + height) for start in range(0, rows, height))
-
-
-def _pack(levels: Tensor, bits: int) -> Tensor:
-    """Return levels below 2^bits, shape (rows, width), in bytes of shape (rows, ⌈width·bits/8⌉)."""
-    if bits == 8:
-        return levels
-    a_byte = 8 // bits
-    padded = F.pad(levels, (0, -levels.shape[1] % a_byte))
-    packed = padded[:, ::a_byte].clone()
-    for place in range(1, a_byte):
-        packed |= padded[:, place::a_byte] << (place * bits)
-    return packed
-
-
-def _unpack(packed: Tensor, width: int, bits: int) -> Tensor:
-    """Return the levels, shape (rows, width), that `_pack` has packed."""
-    if bits == 8:
-        return packed
-    shifts = torch.arange(0, 8, bits, dtype=torch.uint8, device=packed.device)
-    spread = packed.unsqueeze(2) >> shifts
-    return spread.bitwise_and_(2**bits - 1).flatten(1)[:, :width]

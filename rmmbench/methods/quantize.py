@@ -48,7 +48,7 @@ class Quantize(Method[QuantizeSettings]):
     """Keeps the floating-point numbers that autograd saves in few bits.
 
     Left as they are: storages below 64 KiB or of fewer numbers than a group, statistics of rows (a
-    last dimension of 1), float64, whole numbers and truth values, and the copies that autocast
+    last dimension of 1 or 2), float64, whole numbers and truth values, and the copies that autocast
     makes of weights that are trained.
     """
 

@@ -150,6 +150,17 @@ def test_a_sketch_can_be_kept_in_few_bits():
     assert ((found.mean(0) - 1).abs() < 4 * found.std(0) / draws**0.5).all()
 
 
+def test_few_bits_are_not_rounded_again():
+    """What a sketched layer keeps in few bits stays as it is: neither levels nor ends are taken."""
+    layer = rmmbench.RMMLinear(768, 8, bits=4)
+    saved = []
+    with saved_tensors_hooks(saved.append, lambda _: None):
+        layer(torch.randn(1500, 768))
+    kept = [tensor for tensor in saved if tensor is not layer.weight]
+    assert max(tensor.nbytes for tensor in kept) >= 2**16
+    assert not any(FewBits(8, 256).takes(tensor) for tensor in kept)
+
+
 def test_eight_bits_cost_less_than_a_hundredth():
     """The error of RoBERTa's weight gradients is below 1 % at 8 bits and grows as bits go."""
     errors = []

@@ -82,6 +82,15 @@ def test_predicted_is_measured(small_hf, name, sketch):
     check_prediction(preparing(case(model, sketch)))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("bits", [8, 4, 2])
+@pytest.mark.parametrize(("sketch", "rho"), [("gaussian", 1), ("oporp", 0.3), ("dct", 0.3)])
+@pytest.mark.parametrize("name", ["roberta-tiny", *SHAPES])
+def test_few_bits(name, sketch, rho, bits, dtype):
+    """In few bits what is kept counts as it is packed, and what rounding takes for a moment too."""
+    check_prediction(preparing(case(name, sketch, rho, bits=bits, dtype=dtype)))
+
+
 @pytest.mark.parametrize("sketch", [None, "gaussian", "dct"])
 @pytest.mark.parametrize("name", ["roberta-tiny", "mlp:64-256-256-8"])
 def test_under_autocast(name, sketch):
