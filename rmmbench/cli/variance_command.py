@@ -68,7 +68,8 @@ def variance(
     With --bits the noise is that of sketch and rounding together, in closed form and drawn.
 
     --save writes a noise file for planning: of each layer, averaged over the watched steps, the
-    sums that tell the noise of every sketch at every ρ, and what 8, 4 and 2 bits add.
+    sums that tell the noise of every sketch at every ρ, and what 8, 4 and 2 bits add. They are of
+    the exact training beside the sketched ones.
 
     Examples:
       rmmbench variance roberta-tiny
@@ -81,7 +82,6 @@ def variance(
     from rmmbench.report.tables import data as as_data
     from rmmbench.report.tables.noise_table import noise_tables
     from rmmbench.running.noise_run import (
-        check_saving,
         layers_to_watch,
         noise_profile,
         save_noise,
@@ -91,7 +91,6 @@ def variance(
     training: dict[str, Any] = {"steps": 100 if steps is None else steps, "every": every}
     training |= {"draws": draws, "learning_rate": learning_rate}
     training |= {"data": data, "checkpoint": checkpoint}
-    check_saving(save, sketches)
     layers = layers_to_watch(words(layer), save)
     profile = noise_profile(model, layers, sketches, single(axes) | {"bits": bits}, training)
     run = carry_out(Asked("variance", profile, device, out, f"variance-{model}", trains=True))

@@ -23,7 +23,7 @@ class LayerNoise(LayerSums):
         bits: Of a number of x_proj; None where it is not rounded.
         variances: D²_RMM by sketch, in closed form, with what rounding adds; for the layer's own
             sketch in its blocks, if any. A sketch along batch and sequence is left out: its closed
-            form takes B² work.
+            form takes B² work. What principal features take out is not subtracted.
         trained_with: The sketch of the layer; None if it is exact.
     """
 

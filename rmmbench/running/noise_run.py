@@ -96,9 +96,8 @@ def variance(
         "checkpoint": checkpoint,
     }
     training |= {"steps": steps, "every": every, "draws": draws, "learning_rate": learning_rate}
-    layers, sketches = layers_to_watch(_several(layer), save), _several(sketch)
-    check_saving(save, sketches)
-    asked = noise_profile(model, layers, sketches, given, training)
+    layers = layers_to_watch(_several(layer), save)
+    asked = noise_profile(model, layers, _several(sketch), given, training)
     told = {name: value for name, value in {**given, **training}.items() if value is not None}
     command = as_call("variance", model, layer=layer, sketch=sketch, **told)
     path = run_path(f"variance-{model}", device) if out is None else Path(out)
@@ -114,20 +113,15 @@ def layers_to_watch(given: Sequence[str], save: str | Path | None) -> tuple[str,
     return tuple(given) or (("*",) if save is not None else ())
 
 
-def check_saving(save: str | Path | None, sketches: Sequence[str]) -> None:
-    """Raise ArgumentError if noise is to be saved, and there would be several trainings of it."""
-    if save is not None and len(sketches) > 1:
-        need = " must be one where noise is saved, for a file is of one training"
-        raise ArgumentError("sketch", f"{need}, got {', '.join(sketches)}")
-
-
 def save_noise(run: Run, path: Path) -> None:
-    """Write the noise file of a run of `variance`.
+    """Write the noise file of a run of `variance`, from its exact training if that has noise.
 
     Raises:
         NoiseFileError: If its training has no noise, or the file cannot be written.
     """
-    NoiseFile.of_record(run.records()[-1]).write(path)
+    trained = [each for each in run.records() if each.training and each.training.noise]
+    exact = [each for each in trained if each.case.method == "exact"]
+    NoiseFile.of_record(next(iter([*exact, *trained, *run.records()]))).write(path)
 
 
 def noise_profile(

@@ -97,7 +97,6 @@ def test_variance_saves_a_noise_file(rmmbench, tmp_path):
     ("arguments", "said"),
     [
         (["mlp:64-10", "--layer", "*", "--bits", "3"], "--bits must be 2, 4 or 8, got 3"),
-        (["mlp:64-10", "--save", "n", "--sketch", "oporp,rows"], "--sketch must be one where"),
         (["mlp:64-10", "--layer", "nowhere"], "no layer matches layers=['nowhere']"),
         (["hf:gpt2"], "--layer must be given for model 'hf:gpt2'"),
         (["mlp:64-10", "--layer", "*", "--rho", "2"], "--rho must be in (0, 1], got 2"),

@@ -5,6 +5,7 @@ import pytest
 from rmmbench.report.tables.kept_table import kept_tables
 from rmmbench.results.kept_noise import KeptNoise
 from rmmbench.results.trained import Training
+from rmmbench.spec.measuring import TrainingSettings
 
 
 def way(rho, bits, ratio, variance, gradient=6.0):
@@ -18,7 +19,7 @@ def way(rho, bits, ratio, variance, gradient=6.0):
 def table(make_record):
     """Return the table of some ways."""
 
-    def make(*ways):
+    def make(*ways, **settings):
         training = Training(
             device="cpu",
             metric="accuracy",
@@ -33,7 +34,7 @@ def table(make_record):
             samples_per_second=1.0,
             kept_noise=ways,
         )
-        record = make_record(method="rmm", sketch="oporp", rho=0.4)
+        record = make_record(**(settings or {"method": "rmm", "sketch": "oporp", "rho": 0.4}))
         (found,) = kept_tables(record.model_copy(update={"training": training}))
         return found
 
@@ -67,6 +68,13 @@ def test_what_is_free_is_said_in_words(table):
     assert "1 + (inflation − 1) ÷ (1 + batch ÷ B_simple)" in notes
     assert "oporp ρ=0.4, 8 bits is free at batch ≥ 150." in notes
     assert "The smallest that is free at this batch of 10: every row, 8 bits." in notes
+
+
+def test_exact_tells_of_the_rate_that_was_asked_for(table):
+    """Beside the exact training stands from which batch on a sketch would be free."""
+    training = TrainingSettings(watch_rho=0.4)
+    notes = " ".join(table(*WAYS, method="exact", training=training).notes)
+    assert "oporp ρ=0.4, 8 bits is free at batch ≥ 150." in notes
 
 
 def test_an_unknown_noise_scale_is_said(table):

@@ -48,7 +48,7 @@ def _way(
     for each in layers:
         shape = torch.Size([each.rows, each.in_features])
         keeping = settings.keeping(shape) or Keeping(each.rows, "", None)
-        kept += keeping.size_bytes(each.in_features, itemsize)
+        kept += keeping.size_bytes(each.rows, each.in_features, itemsize)
         whole += each.rows * each.in_features * itemsize
         noise.append(layer_variance(each, sketch, keeping.proj_dim, keeping.bits))
     return KeptNoise(

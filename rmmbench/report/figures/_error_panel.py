@@ -5,7 +5,7 @@ It is the frontier seen from its third axis.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
@@ -30,8 +30,8 @@ class ErrorView(View):
     def of(cls, rows: Sequence[Row]) -> "ErrorView":
         """Return a view with room around all points."""
         powers = [math.log10(row["gradient_error"]) for row in rows]
-        view = super().of(rows)
-        return replace(view, y=(min(powers) - _ROOM, max(powers) + _ROOM))
+        usual = View.of(rows)
+        return cls(usual.unit, usual.x, (min(powers) - _ROOM, max(powers) + _ROOM))
 
     def bar(self, row: Row) -> tuple[float, float]:
         """Return the point itself: an error has no bar here."""

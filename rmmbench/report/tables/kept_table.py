@@ -22,9 +22,9 @@ def kept_tables(record: Record) -> list[Table]:
     steps = len({each.step for each in training.noise})
     layers = format_count(ways[0].layers, "watched layer")
     title = f"{record.case.label}: ways to keep X, {layers}, {format_count(steps, 'step')}"
-    return [
-        build(shown, _COLUMNS, title=title, notes=tuple(_notes(ways, record.case.settings["rho"])))
-    ]
+    asked = record.case.training
+    rho = record.case.settings["rho"] or (asked.watch_rho if asked else None)
+    return [build(shown, _COLUMNS, title=title, notes=tuple(_notes(ways, rho)))]
 
 
 def _is_beaten(way: KeptNoise, ways: Sequence[KeptNoise]) -> bool:

@@ -78,7 +78,7 @@ def closed_form(noise, rho, bits):
     shape = torch.Size([noise.rows, noise.in_features])
     keeping = SketchSettings("oporp", rho, bits=bits).keeping(shape)
     noises = [layer_variance(noise, "oporp", keeping.proj_dim, each) for each in (bits, None)]
-    share = keeping.size_bytes(noise.in_features, 4) / (shape.numel() * 4)
+    share = keeping.size_bytes(noise.rows, noise.in_features, 4) / (shape.numel() * 4)
     return keeping, share, noises[0], noises[0] - noises[1]
 
 
