@@ -163,7 +163,9 @@ class _Finding:
         least = min(plans, key=self.predictor.peak)
         need = f"memory must be at least {format_bytes(self.predictor.peak(least))} for {title}"
         need += f" with {within}" if within else ""
-        return f"{need}, got {format_bytes(limit)}; that least is reached with {least.words}"
+        rests = format_bytes(self.predictor.step(least).memory.resting_bytes)
+        told = f"that least is reached with {least.words}; {rests} of it rest between steps, as"
+        return f"{need}, got {format_bytes(limit)}; {told} parameters and the optimizer's state do"
 
 
 def _noise(found: Survey, request: Request) -> Noise:
