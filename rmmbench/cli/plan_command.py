@@ -12,7 +12,10 @@ from rmmbench.errors import ArgumentError, did_you_mean
 from rmmbench.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rmmbench.running.planning.plans import Plans, Sought
+    from rmmbench.running.planning.verification import Verified
 
 _LIMIT = "What a plan must fit"
 
@@ -57,6 +60,10 @@ def plan(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where to write it.")] = Path(
         "plan.toml"
     ),
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Measure the plans too, on the CPU: gradients and speed."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find for each layer and block how to save, so that a training step fits in a memory.
@@ -82,11 +89,20 @@ def plan(
     chosen = _chosen(plans, choose)
     if chosen is not None:
         chosen.save(out)
+    measured = _measured(plans) if verify and chosen is not None else None
     if as_json:
         written = str(out) if chosen else None
-        write_json(plans.data() | {"written": written})
+        told = {} if measured is None else {"measured": [each._asdict() for each in measured]}
+        write_json(plans.data() | {"written": written} | told)
         return
-    _show(plans, chosen, out)
+    _show(plans, chosen, out, measured or ())
+
+
+def _measured(plans: "Plans") -> "list[Verified]":
+    from rmmbench.running.planning.verification import verify_plans
+
+    note("measuring the plans on the CPU, each in turns with the unchanged model")
+    return verify_plans(plans)
 
 
 def _chosen(plans: "Plans", name: str | None) -> "Sought | None":
@@ -104,11 +120,14 @@ def _chosen(plans: "Plans", name: str | None) -> "Sought | None":
     return found[name]
 
 
-def _show(plans: "Plans", chosen: "Sought | None", out: Path) -> None:
+def _show(
+    plans: "Plans", chosen: "Sought | None", out: Path, measured: "Sequence[Verified]"
+) -> None:
     from rmmbench.cli.drawn import print_tables
-    from rmmbench.report.tables.plan_table import plan_table
+    from rmmbench.report.tables.plan_table import plan_table, verified_table
 
-    print_tables([plan_table(plans)])
+    tables = [plan_table(plans)]
+    print_tables([*tables, *([verified_table(measured, "CPU")] if measured else [])])
     if chosen is None:
         needs = format_bytes(plans.exact.needed_bytes)
         note(f"the unchanged model needs {needs}, which fits: no plan is needed, none is written")

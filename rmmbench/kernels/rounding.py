@@ -113,14 +113,19 @@ def restored_twin(
 
 def product(y: Tensor, levels: Tensor, ends: Tensor, width: int, bits: int) -> Tensor:
     """Return Yᵀ times the matrix, in Y's dtype, without ever having all of the matrix restored."""
-    total = y.new_zeros(y.shape[1], width, dtype=torch.promote_types(y.dtype, torch.float32))
-    for some in _pieces(len(y), width, of=16):
+    precise = torch.promote_types(y.dtype, torch.float32)
+    total: Tensor | None = None
+    for some in (pieces := list(_pieces(len(y), width, of=16))):
         piece = restored(levels[some], ends[some], width, bits, y.dtype)
-        if total.dtype == y.dtype:
+        if total is None:
+            # Of one piece it is the result; several are added up in float32.
+            total = y[some].T @ piece
+            total = total if len(pieces) == 1 else total.to(precise)
+        elif precise == y.dtype:
             total.addmm_(y[some].T, piece)
         else:
             total += y[some].T @ piece
-    return total.to(y.dtype)
+    return y.new_zeros(y.shape[1], width) if total is None else total.to(y.dtype)
 
 
 def rounding_variance(x: Tensor, y: Tensor, bits: int) -> float:

@@ -199,7 +199,7 @@ def _sketch_again(
         split_off(x, proj_dim, name, bits[0], key, basis)
         return
     if not name:
-        rounding.round_to_bits(x, *bits, key)
+        rounding.round_to_bits(x, bits[0], key)
         return
     sketch = sketches.get(name)
     if func in ops.DRAWING:
@@ -207,7 +207,7 @@ def _sketch_again(
     if func is ops.sketch:
         sketch.project(x, proj_dim, drawn)
     elif func is ops.sketch_in_bits:
-        sketch.project_in_bits(x, proj_dim, drawn, *bits, key)
+        sketch.project_in_bits(x, proj_dim, drawn, bits[0], key)
     elif func is ops.project:
         sketch.project(x, proj_dim, key)
     else:

@@ -1,5 +1,6 @@
 """The table of plans: what each needs and costs, and what it does."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rmmbench.report.labels import place
@@ -7,17 +8,21 @@ from rmmbench.report.tables.table import Column, Table, build
 from rmmbench.results.case_columns import case_row
 from rmmbench.results.tidy import CELL
 from rmmbench.running.planning.plans import Plans, Sought
+from rmmbench.running.planning.verification import Verified
 from rmmbench.units import byte_unit, format_bytes, format_percent
 
 
 def plan_table(plans: Plans) -> Table:
     """Return the table with a line per plan, the unchanged model's first."""
-    lines: list[Sought | None] = [None, *plans.found]
+    beside = [plans.uniform] if plans.uniform else []
+    lines: list[Sought | None] = [None, *plans.found, *beside]
     best = plans.best
     return build(
         lines,
         _columns(plans),
-        tone=lambda line: "good" if line is not None and line is best else "",
+        tone=lambda line: (
+            "good" if line and line is best else "faint" if line and line in beside else ""
+        ),
         toned="plan",
         warnings=tuple(_without(plans)),
         notes=tuple(_notes(plans)),
@@ -71,9 +76,38 @@ def _notes(plans: Plans) -> list[str]:
     limit = f" · {format_bytes(plans.limit_bytes)}" if plans.limit_bytes is not None else ""
     said = [f"{place(case_row(plans.case), CELL)}{limit}"]
     said += [f"{', '.join(line.names)}: {line.why}." for line in plans.found]
+    if plans.uniform:
+        said.append("one setting: the best with one for all layers, beside that of least noise.")
     said += [
         "Memory is predicted, of the whole step of each plan; a limit goes by what is reserved.",
         f"Noise by {plans.noise_by}.",
         f"Time by {plans.time_by}: an estimate, not a measurement.",
     ]
     return [*said, *plans.warnings]
+
+
+def verified_table(lines: Sequence[Verified], device: str) -> Table:
+    """Return the table of what was measured of plans."""
+    return build(
+        lines,
+        [
+            Column("plan", "plan", lambda line: ", ".join(line.names), is_number=False),
+            Column("predicted_noise", "noise\nplanned", lambda one: one.predicted_noise, _two),
+            Column("noise", "noise\nmeasured", lambda one: one.noise, _two),
+            Column(
+                "relative_throughput",
+                "throughput,\n× exact's",
+                lambda one: one.relative_throughput,
+                "{:.2f}×".format,
+            ),
+            Column("does", "what it does", lambda one: one.does, is_number=False),
+        ],
+        notes=(
+            f"Measured on the {device}, beside the unchanged model in turns.",
+            "Noise is of all weights, as planned of those of linear layers alone.",
+        ),
+    )
+
+
+def _two(noise: float) -> str:
+    return f"{noise:.2g}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rmmbench.errors import RmmbenchError, UsageError
 from rmmbench.results.noise_file import NoiseFile
@@ -12,14 +12,17 @@ from rmmbench.running.planning.noise_terms import FromFile, Noise, RuleOfThumb
 from rmmbench.running.planning.plans import Plans, Sought, plan_of
 from rmmbench.running.planning.predictor import Predictor
 from rmmbench.running.planning.pricing import priced
-from rmmbench.running.planning.searching import Goal, Ladder, search
+from rmmbench.running.planning.searching import Goal, Ladder, modelled_peak, search
 from rmmbench.running.planning.speeds import Clock, clock_of
 from rmmbench.running.planning.survey import survey
 from rmmbench.running.planning.surveyed import Survey
+from rmmbench.running.planning.uniform import best_uniform
 from rmmbench.spec.case import Case
 from rmmbench.spec.gpus import find_gpu
 from rmmbench.spec.saving_plan import SavingPlan
 from rmmbench.units import format_bytes
+
+_MORE: Final = 4
 
 
 class Request(NamedTuple):
@@ -100,23 +103,36 @@ class _Finding:
         if limit is not None and limit >= exact.needed_bytes:
             return about
         wanted = goals(self.costs, self.asked)
-        found, without = [], []
-        for goal in wanted:
-            best = self._best(Ladder(self.costs, goal))
-            if best is None:
-                without.append(goal.name)
-            else:
-                found.append(self._sought(goal, best, about))
+        best = {goal: self._best(Ladder(self.costs, goal)) for goal in wanted}
+        found = [self._sought(goal, one, about) for goal, one in best.items() if one is not None]
         if not found:
             raise UsageError(self._out_of_reach(wanted))
-        about = replace(about, warnings=self.predictor.warnings)
-        return about.having(found, without)
+        beside = [self._uniform(goal, one, about) for goal, one in best.items() if one is not None]
+        about = replace(
+            about,
+            uniform=next(filter(None, beside), None),
+            warnings=self.predictor.warnings,
+        )
+        return about.having(found, [goal.name for goal, one in best.items() if one is None])
+
+    def _uniform(self, goal: Goal, best: Chosen, about: Plans) -> Sought | None:
+        """Return the best plan with one setting for all layers, beside a noisy one's goal."""
+        if goal.ties is None or not best.noise():
+            return None
+        peak = modelled_peak(self.costs, best)
+        one = best_uniform(self.costs, peak, goal.limits.seconds)
+        if one is None:
+            return None
+        alike = goal._replace(name="one setting", why="the least noise with one setting for all")
+        return self._sought(alike, one, about)
 
     def _best(self, ladder: Ladder) -> Chosen | None:
         """Return a goal's plan that fits, if there is one."""
         if self.asked.memory_bytes is None or ladder.least is None:
             return ladder.least
-        trying = search(ladder.rung, self.asked.memory_bytes)
+        # Only of the plan with the least noise is it promised that more memory makes it no noisier.
+        more = 0 if ladder.goal.ties else _MORE
+        trying = search(ladder.rung, self.asked.memory_bytes, more)
         try:
             chosen = next(trying)
             while True:

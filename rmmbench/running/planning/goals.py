@@ -10,6 +10,8 @@ from rmmbench.running.planning.solving import Limits, Weights
 FULL_SPEED: Final = 0.95
 """The least relative throughput of the plan with the least noise, if none is asked for."""
 
+_MARGIN: Final = 0.005
+
 USUAL_SGD_NOISE: Final = 1.3
 """SGD's own noise as a share of ‖G‖² where no noise file tells it: that of MiniLM, fine-tuned on
 film reviews with a batch of 32."""
@@ -111,5 +113,8 @@ def _limits(costs: Costs, asked: Asked) -> Limits:
 
 
 def _slower(costs: Costs, throughput: float) -> float:
-    """Return the seconds more that a step may take."""
-    return costs.exact_seconds * (1 / throughput - 1)
+    """Return the seconds more that a step may take.
+
+    What choices take is added up for each alone, and the whole step may take a little more.
+    """
+    return costs.exact_seconds * (1 / (throughput + _MARGIN) - 1)

@@ -93,6 +93,8 @@ class Plans:
         limit_bytes: What a step may need; None if memory was not limited.
         noise_by, time_by: What noise and time are computed from.
         found: The plans that fit; none if the unchanged model does.
+        uniform: The plan with the least noise that has one setting for all layers, at no more bytes
+            and no less speed than that of least noise; None if there is none.
         without: What no plan was found for that fits.
         warnings: On the predictions.
         seconds: That planning took.
@@ -104,6 +106,7 @@ class Plans:
     noise_by: str
     time_by: str
     found: tuple[Sought, ...] = ()
+    uniform: Sought | None = None
     without: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
@@ -129,8 +132,10 @@ class Plans:
 
     def data(self) -> dict[str, Any]:
         """Return all of it as data for JSON."""
+        beside = self.uniform and self.uniform.plan.model_dump(mode="json")
         return {
             "case": self.case.flat(),
+            "uniform": beside,
             "limit_bytes": self.limit_bytes,
             "exact": self.exact.model_dump(mode="json"),
             "noise_by": self.noise_by,

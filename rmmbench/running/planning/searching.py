@@ -16,6 +16,8 @@ from rmmbench.running.planning.solving import Limits, Weights, solve
 RUNGS: Final = 63
 _NEAR: Final = 0.99
 """A plan that takes as much of the limit is as good as the largest."""
+_ENOUGH: Final = 0.97
+"""And one that takes so much leaves too little room to look for more."""
 _SLACK: Final = 1e-6
 
 
@@ -93,11 +95,18 @@ def modelled_peak(costs: Costs, chosen: Chosen) -> int:
 
 
 def search(
-    rung: Callable[[int], Chosen | None], limit_bytes: int
+    rung: Callable[[int], Chosen | None], limit_bytes: int, more: int = 0
 ) -> Generator[Chosen, int, Chosen | None]:
-    """Yield plans to predict, take the peak of each, and return the largest that fits, if any."""
+    """Yield plans to predict, take the peak of each, and return the largest that fits, if any.
+
+    Args:
+        rung: Returns the plan of a rung.
+        limit_bytes: What a peak may be.
+        more: How many plans above the found one are tried if it leaves room. Peaks do not rise with
+            every rung, so that one of them may fit; then more memory may lead to a lower rung.
+    """
     low, high = -1, RUNGS
-    best = None
+    best, taken = None, 0
     while high - low > 1:
         middle = (low + high) // 2
         chosen = rung(middle)
@@ -105,7 +114,18 @@ def search(
         if peak > limit_bytes:
             high = middle
             continue
-        low, best = middle, chosen
+        low, best, taken = middle, chosen, peak
         if peak >= _NEAR * limit_bytes:
             break
+    tried, last = 0, best
+    for number in range(low + 1, RUNGS):
+        if taken >= _ENOUGH * limit_bytes or tried == more:
+            break
+        chosen = rung(number)
+        if chosen is None or chosen == last:
+            continue
+        tried, last = tried + 1, chosen
+        peak = yield chosen
+        if taken < peak <= limit_bytes:
+            best, taken = chosen, peak
     return best

@@ -87,3 +87,18 @@ def test_the_rule_of_thumb():
     assert noise.of("any", 0.5, None) == pytest.approx(0.25)
     assert noise.of("any", 1.0, 4) == pytest.approx(0.022 / 4)
     assert noise.of("any", 0.5, 4) > noise.of("any", 0.5, 8) > noise.of("any", 0.5, None)
+
+
+def test_plans_are_measured_beside_one_setting_for_all():
+    """What is planned to be noisier is, within a factor; the unchanged model is timed beside it."""
+    from rmmbench.running.planning.verification import verify_plans
+
+    plans = rmmbench.plan("mlp:256-512-512-512-10", save="12%", batch_size=4096, quiet=True)
+    assert plans.uniform is not None
+    named = {name: found for found in plans.found for name in found.names}
+    assert named["least noise"].predicted.noise <= plans.uniform.predicted.noise
+    for one in verify_plans(plans, draws=2):
+        assert one.relative_throughput > 0
+        assert (
+            one.noise == pytest.approx(0, abs=1e-9) or 0.02 < one.noise / one.predicted_noise < 50
+        )

@@ -1,0 +1,59 @@
+"""Measures plans on this machine: how far their gradients are from exact's, and their speed."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from rmmbench.errors import UsageError
+from rmmbench.running.one_case import measure
+from rmmbench.running.planning.plans import Plans, Sought
+
+_TIMING: Final = {"warmup_steps": 1, "min_steps": 2, "max_steps": 6, "max_seconds": 5.0}
+
+
+class Verified(NamedTuple):
+    """What was measured of a plan.
+
+    Attributes:
+        names: Of the plan.
+        does: What it does.
+        predicted_noise: As it was planned.
+        noise: E‖Ĝ − G‖²/‖G‖² over all weights, measured.
+        relative_throughput: Measured in turns with the unchanged model.
+    """
+
+    names: tuple[str, ...]
+    does: str
+    predicted_noise: float
+    noise: float
+    relative_throughput: float | None
+
+
+def verify_plans(plans: Plans, *, device: str = "cpu", draws: int = 5) -> list[Verified]:
+    """Measure the plans, and the one that has one setting for all layers, side by side.
+
+    Args:
+        plans: Of a model that this machine can train.
+        device: "cpu" or "cuda".
+        draws: How often gradients are drawn.
+
+    Raises:
+        UsageError: If a plan cannot be measured.
+    """
+    lines: Sequence[Sought] = [*plans.found, *([plans.uniform] if plans.uniform else [])]
+    return [_verified(plans, line, device, draws) for line in lines]
+
+
+def _verified(plans: Plans, line: Sought, device: str, draws: int) -> Verified:
+    case = plans.case
+    names = ("task", "batch_size", "seq_len", "dtype", "optimizer", "attention", "seed")
+    same: dict[str, Any] = {name: getattr(case, name) for name in names}
+    asked: dict[str, Any] = {"method": "plan", "plan": line.plan, "gradient_draws": draws}
+    asked["timing"] = _TIMING
+    record = measure(case.model, device=device, time_limit_seconds=3600.0, **same, **asked)
+    if record.gradient is None:
+        why = record.reason or record.missing.get("gradient", record.outcome)
+        raise UsageError(f"the plan {', '.join(line.names)} cannot be measured here: {why}")
+    errors = record.gradient.errors
+    noise = sum(error**2 for error in errors) / len(errors)
+    speed = record.timing.relative_throughput if record.timing else None
+    return Verified(line.names, line.plan.words, line.predicted.noise, noise, speed)
