@@ -175,7 +175,7 @@ class SketchedProduct(NamedTuple):
             gradient = ops.call(ops.product_in_bits, y_proj, *size, *x_proj)
         if exact:
             coefficients, directions = (part.to(y.dtype) for part in exact)
-            gradient = torch.addmm(gradient, y.T @ coefficients, directions.T)
+            gradient.addmm_((coefficients.T @ y).T, directions.T)
         return gradient, sums
 
     def _projected(self, y: Tensor, key: Tensor, has_bias: bool) -> tuple[Tensor, Tensor | None]:

@@ -51,7 +51,8 @@ def split_off(
         inside_of_whole = whole @ across
     # At length 1, as 16 bits might overflow.
     unit = inside_of_whole / inside_of_whole.float().norm().clamp_min(1e-30).to(x.dtype)
-    following = (whole.T @ unit).to(basis.dtype)
+    # By a few rows, which is many times faster on a CPU than by a few columns.
+    following = (unit.T @ whole).T.to(basis.dtype).contiguous()
     following = torch.where(following.isfinite().all(), following, basis)
     rest = torch.addmm(whole, inside, across.T, alpha=-1)
     del whole

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from rmmbench import sketches
-from rmmbench.kernels import bins, dense, launch
+from rmmbench.kernels import bins, dense, launch, rounding
+from rmmbench.kernels.levels import BITS
 
 pytestmark = pytest.mark.cuda
 
@@ -44,6 +45,27 @@ def test_nothing_waits_for_the_gpu(name):
         sketch.project(x, 300, 7)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("name", ["oporp", "gaussian"])
+def test_few_bits_wait_for_nothing(name, bits):
+    """Rounding, in the pass that makes the sums or after it, and the product do not synchronise."""
+    sketch, seed = sketches.get(name), seed_on_gpu(1)
+    x, y = (torch.randn(1000, 130, device="cuda") for _ in range(2))
+
+    def step():
+        kept = sketch.project_in_bits(x, 300, seed, bits, seed)
+        return rounding.product(sketch.project(y, 300, seed), *kept, 130, bits)
+
+    expected = step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert not launch._failed
+    assert torch.equal(found, expected)
 
 
 @every_sketch
