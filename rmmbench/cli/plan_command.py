@@ -81,6 +81,9 @@ def plan(
     """
     from rmmbench.running.planning.planner import plan as make_plans
 
+    if out.is_dir() or not out.parent.is_dir():
+        # Known before the search, which takes a while.
+        raise ArgumentError("out", f" must name a file in a folder that is there, got '{out}'")
     asked = single(axes, dtype="float32", attention="eager", sketch="oporp")
     limits: dict[str, Any] = {"memory": memory, "save": save, "max_inflation": max_inflation}
     limits |= {"min_throughput": min_throughput, "noise": noise}

@@ -68,6 +68,7 @@ def test_an_unknown_choice_writes_nothing(plan, tmp_path):
         (("--memory", "1MiB"), "memory must be at least"),
         (("--save", "10%", "--max-inflation", "1.2"), "needs a noise file"),
         (("--save", "10%", "--noise", "none.json"), "none.json cannot be read"),
+        (("--save", "10%", "--out", "there/is/none.toml"), "--out must name a file in a folder"),
     ],
 )
 def test_what_is_refused_is_told_in_a_line(plan, words, told):
