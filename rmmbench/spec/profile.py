@@ -1,24 +1,27 @@
 """A profile is one question as data: a TOML file with grids, from which come cases to measure."""
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from rmmbench.errors import ArgumentError, ProfileError, UnknownNameError, UsageError, did_you_mean
-from rmmbench.registry import open_set
 from rmmbench.spec.case import Case
 from rmmbench.spec.flat import misplaced
 from rmmbench.spec.gpus import DEFAULT_GPU, find_gpu
 from rmmbench.spec.grid import AnyGrid, Grid, case_from, grid_class
 from rmmbench.spec.known_settings import known
 from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
+from rmmbench.spec.overriding import (
+    of_tasks,
+    replaced_sketches,
+    without_replaced_methods,
+)
 from rmmbench.spec.printable import printable
 from rmmbench.spec.published import Published
 from rmmbench.spec.ranges import Count, Duration, Line, Name
-from rmmbench.spec.steps import settings_class
 from rmmbench.spec.strict import Strict, complaint
 from rmmbench.units import parse_bytes
 
@@ -96,7 +99,8 @@ class Profile(Strict):
     ) -> "Profile":
         """Return this profile with the given axes in place of those of every grid.
 
-        A sketch that the profile measures in blocks keeps its blocks.
+        A sketch that the profile measures in blocks keeps its blocks. With methods that others
+        replace go their settings that vary, except how many rows or features are kept.
 
         Args:
             axes: Values by axis; none for the grids' own.
@@ -111,12 +115,13 @@ class Profile(Strict):
         data = self.model_dump()
         given = {name: value for name, value in (training or {}).items() if value is not None}
         tasks = axes.pop("task", ())
-        data["grid"] = [grid | axes for grid in _of_tasks(data["grid"], tasks)]
+        replaced = [without_replaced_methods(grid, axes) for grid in data["grid"]]
+        data["grid"] = [grid | axes for grid in of_tasks(replaced, tasks)]
         for grid in data["grid"]:
             grid["training"] |= given
         if "sketch" in axes:
-            before = _of_tasks(self.model_dump()["grid"], tasks)
-            changes = _replaced_sketches(before, axes["sketch"])
+            before = of_tasks(self.model_dump()["grid"], tasks)
+            changes = replaced_sketches(before, axes["sketch"])
             grids = zip(data["grid"], changes, strict=True)
             data["grid"] = [grid | change for grid, change in grids]
         try:
@@ -252,42 +257,3 @@ def _fields(parents: list[str]) -> list[str]:
     }
     table = tables[parents[0]] if parents else Profile
     return list(table.model_fields)
-
-
-def _of_tasks(grids: list[dict[str, Any]], given: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the grids that have the given tasks, with only those; all grids if none is given.
-
-    Tasks that no grid has replace those of the first grid, in an additional grid.
-    """
-    if not given:
-        return grids
-    own = [tuple(task for task in grid["task"] if task in given) for grid in grids]
-    chosen = [grid | {"task": tasks} for grid, tasks in zip(grids, own, strict=True) if tasks]
-    new = tuple(task for task in given if not any(task in tasks for tasks in own))
-    return [*chosen, grids[0] | {"task": new}] if new else chosen
-
-
-def _replaced_sketches(
-    grids: list[dict[str, Any]], given: tuple[str, ...]
-) -> Iterator[dict[str, Any]]:
-    """Yield for each grid what changes in it if the `given` sketches replace its own.
-
-    A grid with settings of its sketches, such as block_rows, takes those of its own sketches that
-    are given. If none is, it takes the others without such settings. Sketches that only such grids
-    have stay out of all other grids.
-    """
-    usual = {name: grid_class().model_fields[name].default for name in _of_sketches()}
-    says_more = [any(grid[name] != usual[name] for name in usual) for grid in grids]
-    pairs = list(zip(grids, says_more, strict=True))
-    special = {name for grid, more in pairs if more for name in grid["sketch"]}
-    special -= {name for grid, more in pairs if not more for name in grid["sketch"]}
-    for grid, more in pairs:
-        own = tuple(name for name in given if name in grid["sketch"])
-        others = tuple(name for name in given if name not in special)
-        yield {"sketch": own} if more and own else {"sketch": others, **usual}
-
-
-def _of_sketches() -> list[str]:
-    """Return the names of all settings of sketches."""
-    kinds = [settings_class("sketches", name) for name in open_set("sketches").names()]
-    return list(dict.fromkeys(name for kind in kinds for name in kind.model_fields))
