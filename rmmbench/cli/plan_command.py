@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rmmbench.cli.options import AsJson, Axes, ModelName, single, takes_axes
+from rmmbench.cli.options import AsJson, Axes, ModelName, Out, single, takes_axes
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import is_quiet, note
 from rmmbench.errors import ArgumentError, did_you_mean
@@ -57,9 +57,7 @@ def plan(
         str | None,
         typer.Option(metavar="PLAN", help="The plan to write, as the table names it."),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where to write it.")] = Path(
-        "plan.toml"
-    ),
+    out: Out = None,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Measure the plans too, on the CPU: gradients and speed."),
@@ -69,7 +67,8 @@ def plan(
     """Find for each layer and block how to save, so that a training step fits in a memory.
 
     Up to three plans are shown: the fastest with exact gradients, that with the least noise, and
-    the fastest for its noise, which is written to plan.toml. Each option takes one value.
+    the fastest for its noise, which is written to --out, by default plan.toml. Each option takes
+    one value.
 
     Everything is predicted on fake tensors; no GPU is needed.
 
@@ -81,6 +80,7 @@ def plan(
     """
     from rmmbench.running.planning.planner import plan as make_plans
 
+    out = Path("plan.toml") if out is None else out
     if out.is_dir() or not out.parent.is_dir():
         # Known before the search, which takes a while.
         raise ArgumentError("out", f" must name a file in a folder that is there, got '{out}'")
