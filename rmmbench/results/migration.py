@@ -47,7 +47,8 @@ def migrated(told: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def former_key(case: Case) -> str:
     """Return the key that version 1 gave to a case."""
-    later = absent().keys() - _FLAT - values(case.steps).keys() | {*STEP, "gpu"}
+    given = {name for name, value in values(case.steps).items() if value != absent()[name]}
+    later = absent().keys() - _FLAT - given | {*STEP, "gpu"}
     said = {name: value for name, value in case.flat().items() if name not in later}
     device = said.pop("projection_device")
     if device is not None:

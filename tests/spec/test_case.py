@@ -144,6 +144,7 @@ SETTING_OTHERS = {
     "bits": 4,
     "group_size": 32,
     "activation_bits": 2,
+    "principal": 4,
     "principal_share": 0.25,
     "budget": 0.25,
     "plan": {"model": "other"},
