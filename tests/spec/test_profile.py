@@ -385,9 +385,10 @@ def test_a_wrong_value_names_its_argument(axes, message):
 
 
 def test_settings_of_a_replaced_method_go_with_it():
-    """Few bits of quantize are not rmm's; a grid whose own method stays keeps its settings."""
+    """The 8 bits of quantize are not rmm's; a grid whose own method stays keeps its settings."""
     asked = {"method": ("exact", "rmm"), "sketch": ("oporp",), "rho": (0.1,)}
     cases = profile.load("frontier").overridden(asked).cases("predict", None)
-    assert {case.settings["bits"] for case in cases} == {None}
+    assert {case.settings["bits"] for case in cases} == {None, 4}
+    assert {case.settings["group_size"] for case in cases} == {None}
     kept = profile.load("frontier").overridden({"method": ("quantize",)}).cases("predict", None)
     assert {case.settings["bits"] for case in kept if case.method == "quantize"} == {8, 4}
