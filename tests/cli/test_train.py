@@ -49,7 +49,7 @@ def test_training_ends_with_a_table_of_scores(rmmbench, tmp_path):
     code, out, said = rmmbench("train", "digits", *flags)
     assert code == Exit.OK, said
     assert "accuracy, %" in out
-    for words in ("oporp 0.5 2 ", "oporp, 4"):
+    for words in ("oporp 0.5 2 ", "bits"):
         assert words in " ".join(out.split())
     assert "paired over seeds" in " ".join(out.split())
     assert len(Run.open(tmp_path / "run").records()) == 2 * (1 + 1 + 3)
