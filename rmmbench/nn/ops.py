@@ -40,30 +40,20 @@ def _operator(
 
 
 def _sketch(
-    x: Tensor,
-    proj_dim: int,
-    sketch: str,
-    seed: Tensor | None,
-    x_proj: Tensor | None,
-    key: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    if x_proj is not None and key is not None:
-        return x_proj, key
+    x: Tensor, proj_dim: int, sketch: str, seed: Tensor | None, *found: Any
+) -> tuple[Tensor, ...]:
+    if found[0] is not None:
+        return found
     chosen = sketches.get(sketch)
     key = chosen.draw(x, proj_dim, _seed(x, seed))
     return chosen.project(x, proj_dim, key), key
 
 
 def _fake_sketch(
-    x: Tensor,
-    proj_dim: int,
-    sketch: str,
-    seed: Tensor | None,
-    x_proj: Tensor | None,
-    key: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    if x_proj is not None and key is not None:
-        return x_proj, key
+    x: Tensor, proj_dim: int, sketch: str, seed: Any, *found: Any
+) -> tuple[Tensor, ...]:
+    if found[0] is not None:
+        return found
     return x.new_empty(proj_dim, x.shape[1]), sketches.get(sketch).new_key(x, proj_dim)
 
 
@@ -81,17 +71,10 @@ def _seed(x: Tensor, seed: Tensor | None) -> Tensor:
 
 
 def _sketch_in_bits(
-    x: Tensor,
-    proj_dim: int,
-    sketch: str,
-    bits: int,
-    seed: Tensor | None,
-    levels: Tensor | None,
-    ends: Tensor | None,
-    key: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    if levels is not None and ends is not None and key is not None:
-        return levels, ends, key
+    x: Tensor, proj_dim: int, sketch: str, bits: int, seed: Tensor | None, *found: Any
+) -> tuple[Tensor, ...]:
+    if found[0] is not None:
+        return found
     seed = _seed(x, seed)
     if not sketch:
         return *rounding.round_to_bits(x, bits, seed), seed
@@ -101,21 +84,14 @@ def _sketch_in_bits(
 
 
 def _fake_sketch_in_bits(
-    x: Tensor,
-    proj_dim: int,
-    sketch: str,
-    bits: int,
-    seed: Tensor | None,
-    levels: Tensor | None,
-    ends: Tensor | None,
-    key: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    if levels is not None and ends is not None and key is not None:
-        return levels, ends, key
-    new_key = x.new_empty((), dtype=torch.int64)
+    x: Tensor, proj_dim: int, sketch: str, bits: int, seed: Any, *found: Any
+) -> tuple[Tensor, ...]:
+    if found[0] is not None:
+        return found
+    key = x.new_empty((), dtype=torch.int64)
     if sketch:
-        new_key = sketches.get(sketch).new_key(x, proj_dim)
-    return *new_rounded(x, bits, rows=proj_dim), new_key
+        key = sketches.get(sketch).new_key(x, proj_dim)
+    return *new_rounded(x, bits, rows=proj_dim), key
 
 
 def _principal_sketch(
