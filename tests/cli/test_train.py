@@ -71,12 +71,13 @@ def test_variance_tells_the_noise_and_draws_it(rmmbench, tmp_path):
 
 
 def test_variance_in_few_bits(rmmbench):
-    """With bits every sketch's noise is told and drawn with rounding, and what is free in words."""
+    """Every sketch's noise is told and drawn with rounding and an exact part, and what is free."""
     flags = ["--steps", "2", "--every", "2", "--draws", "3", "--batch-size", "16"]
-    asked = ["--sketch", "oporp", "--rho", "0.4", "--bits", "4"]
+    asked = ["--sketch", "oporp", "--rho", "0.4", "--bits", "4", "--principal", "2"]
     code, out, said = rmmbench("variance", "mlp:64-64-10", *flags, *asked)
     assert code == Exit.OK, said
-    for words in ("oporp, 4 bits", "gaussian, 4 bits", "every row, 8 bits", "free at", "B_simple"):
+    told = ("oporp ρ=0.4, 4 bits, 2 principal", "every row, 8 bits", "free at", "B_simple")
+    for words in ("oporp, 4 bits", "gaussian, 4 bits, 2 principal", *told):
         assert words in out, out
 
 
