@@ -62,7 +62,8 @@ def sampled(x: Tensor, rest: Tensor, y: Tensor) -> Tensor:
         torch.linalg.vector_norm(_precise(each), dim=-1).double().view(-1) for each in (x, rest, y)
     )
     shares = (r_norms * y_norms).square() / x_norms.clamp_min(torch.finfo(torch.float32).tiny)
-    return x_norms.sum() * shares.sum()
+    total: Tensor = x_norms.sum() * shares.sum()
+    return total
 
 
 def _precise(matrix: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from rmmbench.measures.gradient.drawing import draw_noise
 from rmmbench.measures.gradient.watching import NoiseWatch
 from rmmbench.nn.analysis.layer_variance import layer_variance
 
-DRAWS = 300
+DRAWS = 150
 
 
 @pytest.fixture(autouse=True)
