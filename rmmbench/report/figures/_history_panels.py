@@ -11,14 +11,15 @@ from rmmbench.report.check import wording
 from rmmbench.report.check.directions import is_worse
 from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._sheet import sheet
-from rmmbench.report.figures._style import COLORS, DASHES, GRID, MUTED, axis, pick
+from rmmbench.report.figures._style import COLORS, DASHES, MUTED, axis, pick
 from rmmbench.report.history.over_commits import History
 from rmmbench.report.history.series import Move, Series, confidence
 
 MOST_PANELS: Final = 6
 MOST_NAMES: Final = 12
 MOST_TICKS: Final = 10
-STEADY, MOVED = "did not move", "moved"
+STEADY, MOVED = "did not move", "moved less"
+PALE: Final = "#c3c9d2"
 
 
 def draw_history(history: History) -> Drawing:
@@ -86,14 +87,21 @@ def _panel(history: History, what: str, looks: dict[str, tuple[str, str]]) -> Pa
     return Panel(
         traces=traces,
         x=_commit_axis(history),
-        y=axis(f"{wording.PROSE[what]} ÷ the first run's", tickformat=".4~g"),
+        y=axis(f"{wording.PROSE[what]} ÷ the first run's", range=_range(traces)),
         levels=[Level(1.0)],
         heading=wording.PROSE[what],
         subheading=f"{direction} · {moved or 'none'} of {len(series)} moved",
-        legend="case",
         width=430,
         height=250,
     )
+
+
+def _range(traces: Sequence[Any]) -> list[float]:
+    """Return the range of y: of all values, or a tenth around 1 where nothing differs."""
+    values = [1.0, *(y for trace in traces for y in trace.y)]
+    low, high = min(values), max(values)
+    room = 0.08 * (high - low) or 0.1
+    return [low - room, high + room]
 
 
 def _is_higher_worse(series: Series) -> bool:
@@ -116,7 +124,7 @@ def _lines(
 ) -> list[go.Scatter]:
     """Return a series' line, its mean between moves where it is noisy, and its marks."""
     is_named = bool(series.moves) and series.key in looks
-    color, dash = looks[series.key] if is_named else (GRID if not series.moves else MUTED, "solid")
+    color, dash = looks[series.key] if is_named else (MUTED if series.moves else PALE, "solid")
     name = escape(wording.name(series.case)) if is_named else (MOVED if series.moves else STEADY)
     first = float(series.points[0].value)
     x = [places[point.commit.code] for point in series.points]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from rmmbench.errors import Exit, RunError, UnknownNameError, arguments_checked
 from rmmbench.report.check import wording
-from rmmbench.report.history import committed, followed
+from rmmbench.report.history import followed
 from rmmbench.report.history.change_points import FEWEST
 from rmmbench.report.history.series import Move, Series, collect, confidence, judged
-from rmmbench.report.history.snapshots import Commit, Snapshots, counted, of_runs, read_snapshots
+from rmmbench.report.history.snapshots import Commit, counted, of_runs, read_snapshots
 from rmmbench.results.reading import uncollected
 from rmmbench.results.store import Run
 from rmmbench.units import format_count
@@ -106,8 +106,8 @@ class History:
         return f"<p>{escape(str(self))}</p>{shown}"
 
 
-@arguments_checked
 @uncollected()
+@arguments_checked
 def history(
     runs: str | Path | Sequence[Run | str | Path],
     *,
@@ -147,7 +147,6 @@ def history(
         from rmmbench.report.check.two_runs import opened
 
         read = of_runs([opened(run) for run in runs])
-    _require_two(read, runs)
     series = collect(read.runs, tuple(numbers or followed.NUMBERS), allow)
     if not series:
         raise RunError(
@@ -159,18 +158,6 @@ def history(
         tuple(judged(series)),
         (*read.notes, *_anew(series), *_too_few(series)),
     )
-
-
-def _require_two(read: Snapshots, path: object) -> None:
-    if len(read.runs) > 1:
-        return
-    found = counted(read.runs) if read.runs else "none"
-    hint = "measure another commit into the same folder"
-    if isinstance(path, str | Path) and read.source.endswith(" in git"):
-        hint = "commit the run again after a change"
-        if committed.is_shallow(Path(path)):
-            hint = "fetch older commits, for this clone is shallow (fetch-depth: 0 in a workflow)"
-    raise RunError(f"a history takes two runs or more, and {read.source} has {found}; {hint}")
 
 
 def _anew(series: Iterable[Series]) -> list[str]:

@@ -110,7 +110,7 @@ def collect(
     A number that was measured elsewhere, with another torch or for another profile is in a series
     of its own, except for what is in `allow`. A measurement that is told twice counts once.
     """
-    profiles = _Profiles()
+    profiles, seen = _Profiles(), set[object]()
     found: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Point]] = {}
     for snapshot in snapshots:
         profile = profiles.name(snapshot.info)
@@ -123,9 +123,12 @@ def collect(
                 place = followed.place_of(name, record, profile)
                 kept = tuple((key, told) for key, told in place.items() if key not in allow)
                 low, high = (row.get(f"{name}_{end}") for end in ("low", "high"))
-                points = found.setdefault((record.key, name, kept), [])
-                if not _is_repeated(name, record, points):
+                own = (record.key, name, kept)
+                points = found.setdefault(own, [])
+                measurement = (own, followed.measurement(name, record))
+                if followed.is_exact(name, record) or measurement not in seen:
                     points.append(Point(snapshot.commit, value, low, high, record))
+                seen.add(measurement)
     return [
         Series(key, points[-1].record.case, name, dict(kept), _exact(name, points), (*points,))
         for (key, name, kept), points in found.items()
@@ -189,14 +192,6 @@ def _sample(series: Series) -> Sample:
     ]
     scaled = [math.log(value) for value in values] if is_log else values
     return Sample(scaled, errors, [point.commit.code for point in series.points])
-
-
-def _is_repeated(name: str, record: Record, points: Sequence[Point]) -> bool:
-    """Return whether a noisy number is a measurement that the series has, written once more."""
-    if not points or followed.is_exact(name, record):
-        return False
-    own = followed.measurement(name, record)
-    return any(followed.measurement(name, point.record) == own for point in points)
 
 
 def _exact(name: str, points: Iterable[Point]) -> bool:

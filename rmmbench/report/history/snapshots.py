@@ -65,7 +65,7 @@ def read_snapshots(path: Path | str, commits: str | None = None) -> Snapshots:
         commits: Which commits to walk, as `git log` takes them: a branch, a tag, or FROM..TO.
 
     Raises:
-        RunError: If there are none, or a run of a folder cannot be read.
+        RunError: If there are fewer than two, or a run of a folder cannot be read.
         UsageError: If git does not track the run, or does not know the commits.
     """
     folder = baselines.find(str(path))
@@ -87,30 +87,44 @@ def of_runs(runs: Sequence[Run], source: str = "") -> Snapshots:
     """Return runs in the order of their commits, or of their times if git does not know them all.
 
     Raises:
-        RunError: If a record cannot be read.
+        RunError: If fewer than two have records, or a record cannot be read.
     """
-    shared = shared_records("case", most=100_000)
-    commits = {run.info.environment.commit for run in runs} - {None}
-    found: dict[str, committed.Found] = {}
-    if runs:
-        # Any repository that knows all of them will do: the runs' own, or the one we stand in.
-        for folder in (runs[0].path, Path()):
-            found = found or committed.known(folder, sorted(filter(None, commits)))
-    is_known = all(run.info.environment.commit in found for run in runs)
-
-    def order(run: Run) -> tuple[str, str]:
-        commit = run.info.environment.commit
-        moment = found[commit].moment if is_known and commit else ""
-        return moment, _utc(run.info.started_at)
-
-    ordered = sorted(runs, key=order)
+    shared, found = shared_records("case", most=100_000), _known(runs)
     snapshots = [
-        Snapshot(_commit(run, found), run.info, tuple(run.records(shared))) for run in ordered
+        Snapshot(_commit(run, found), run.info, tuple(run.records(shared)))
+        for run in _ordered(runs, found)
     ]
     kept = [each for each in snapshots if each.records]
     empty = [each.commit.place for each in snapshots if not each.records]
     notes = [f"{place} has no records and is left out" for place in empty]
-    return Snapshots(source or format_count(len(runs), "run"), tuple(kept), tuple(notes))
+    hint = "measure another commit into the same folder"
+    source = source or format_count(len(runs), "run")
+    return _several(Snapshots(source, tuple(kept), tuple(notes)), hint)
+
+
+def _known(runs: Sequence[Run]) -> dict[str, committed.Found]:
+    """Return what git knows of the runs' commits, in their own repository or around us."""
+    commits = sorted({run.info.environment.commit or "" for run in runs} - {""})
+    for folder in (*(run.path for run in runs[:1]), Path()):
+        if found := committed.known(folder, commits):
+            return found
+    return {}
+
+
+def _ordered(runs: Sequence[Run], found: Mapping[str, committed.Found]) -> list[Run]:
+    """Return the runs from the oldest commit on; those of a commit are together, by their times."""
+    is_known = all(run.info.environment.commit in found for run in runs)
+    first: dict[str, str] = {}
+    for run in runs:
+        code, moment = _commit(run, found).code, _utc(run.info.started_at)
+        first[code] = min(moment, first.get(code, moment))
+
+    def order(run: Run) -> tuple[str, str, str]:
+        commit = _commit(run, found)
+        committed_at = commit.moment if is_known else ""
+        return committed_at, first[commit.code], _utc(run.info.started_at)
+
+    return sorted(runs, key=order)
 
 
 def _commit(run: Run, found: Mapping[str, committed.Found]) -> Commit:
@@ -140,9 +154,19 @@ def _committed(folder: Path, commits: str) -> Snapshots:
             snapshots.append(Snapshot(commit, info, records))
         else:
             notes.append(f"left out: {name} has no records")
-    if not snapshots:
-        raise RunError(f"{folder} must have commits with records that can be read; {notes[0]}")
-    return Snapshots(f"{folder} in git", tuple(snapshots), tuple(notes))
+    hint = "commit the run again after a change"
+    if committed.is_shallow(folder):
+        hint = "fetch older commits, for this clone is shallow (fetch-depth: 0 in a workflow)"
+    if len(notes) > 1:
+        notes = [f"{notes[0]}; and {format_count(len(notes) - 1, 'commit')} more"]
+    return _several(Snapshots(f"{folder} in git", tuple(snapshots), tuple(notes)), hint)
+
+
+def _several(read: Snapshots, hint: str) -> Snapshots:
+    if len(read.runs) < 2:
+        found = "; ".join([counted(read.runs), *read.notes])
+        raise RunError(f"a history takes two runs or more, and {read.source} has {found}; {hint}")
+    return read
 
 
 def _utc(moment: str) -> str:
