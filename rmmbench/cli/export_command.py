@@ -62,8 +62,7 @@ def export(
         _write([_for_service(read, file_format, better)], out)
         return
     rows = read_rows(read.each_record())
-    if not rows:
-        raise RunError(f"{run} must have records to export, and has none; run its sweep first")
+    _require(rows, run)
     names = [*FIRST, *(name for name in rows[0] if name not in FIRST)]
     table = ([_plain(row[name]) for name in names] for row in rows)
     if file_format == "parquet":
@@ -74,6 +73,11 @@ def export(
         write = {"csv": _csv, "json": _json, "markdown": _markdown}[file_format]
         content = (text.encode() for text in write(names, table))
     _write(content, out)
+
+
+def _require(records: Sequence[object], run: Path) -> None:
+    if not records:
+        raise RunError(f"{run} must have records to export, and has none; run its sweep first")
 
 
 def _write(content: Iterable[bytes], out: Path | None) -> None:
@@ -87,6 +91,7 @@ def _for_service(run: "Run", file_format: str, better: Literal["smaller", "bigge
     from rmmbench.report.benchmark_formats import bencher, github_action_benchmark
 
     records = run.records()
+    _require(records, run.path)
     found = (
         bencher(records) if file_format == "bencher" else github_action_benchmark(records, better)
     )

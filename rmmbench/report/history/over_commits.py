@@ -1,6 +1,6 @@
 """`rmmbench.history`: what moved over runs and commits."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rmmbench.errors import Exit, RunError, UnknownNameError, arguments_checked
 from rmmbench.report.check import wording
 from rmmbench.report.history import followed
-from rmmbench.report.history.change_points import FEWEST
-from rmmbench.report.history.series import Move, Series, collect, confidence, judged
+from rmmbench.report.history.plain_data import commit_data, point_rows, series_data
+from rmmbench.report.history.remarks import begun_anew, too_few
+from rmmbench.report.history.series import Move, Series, collect, judged
 from rmmbench.report.history.snapshots import Commit, counted, of_runs, read_snapshots
 from rmmbench.results.reading import uncollected
 from rmmbench.results.store import Run
@@ -83,15 +84,15 @@ class History:
         """
         from pandas import DataFrame
 
-        return DataFrame([row for series in self.series for row in _rows(series)])
+        return DataFrame([row for series in self.series for row in point_rows(series)])
 
     def data(self) -> dict[str, Any]:
         """Return everything for programs; numbers are in SI units."""
         return {
             "schema_version": 1,
             "source": self.source,
-            "commits": [_commit(commit) for commit in self.commits],
-            "series": [_series(series) for series in self.series],
+            "commits": [commit_data(commit) for commit in self.commits],
+            "series": [series_data(series) for series in self.series],
             "notes": list(self.notes),
         }
 
@@ -156,91 +157,5 @@ def history(
         f"{read.source}: {counted(read.runs)}",
         tuple({each.commit.code: each.commit for each in read.runs}.values()),
         tuple(judged(series)),
-        (*read.notes, *_anew(series), *_too_few(series)),
+        (*read.notes, *begun_anew(series), *too_few(series)),
     )
-
-
-def _anew(series: Iterable[Series]) -> list[str]:
-    """Return a line for each property in which series differ that would else be one."""
-    values: dict[str, dict[str, Commit]] = {}
-    by_number: dict[tuple[str, str], list[Series]] = {}
-    for each in series:
-        by_number.setdefault((each.key, each.what), []).append(each)
-    for alike in by_number.values():
-        for name in followed.PLACE:
-            found = {
-                each.place[name]: each.points[0].commit for each in alike if name in each.place
-            }
-            if len(found) > 1:
-                values.setdefault(name, {}).update(found)
-    return [
-        f"{name} differs, and a new series begins with each: "
-        f"{', '.join(f'{value} from {commit.name}' for value, commit in found.items())}; "
-        f"join them with --allow {name}"
-        for name, found in values.items()
-    ]
-
-
-def _too_few(series: Iterable[Series]) -> list[str]:
-    """Return a line on noisy numbers of too few runs to tell a move from noise."""
-    noisy = [each for each in series if not each.is_exact]
-    few = [each for each in noisy if len(each.points) < FEWEST]
-    if not few:
-        return []
-    names = ", ".join(dict.fromkeys(wording.PROSE[each.what] for each in few))
-    took = f"it takes {FEWEST} runs on one machine to tell a move from noise"
-    return [f"not judged: {names} ({format_count(len(few), 'number')}), for {took}"]
-
-
-def _rows(series: Series) -> Iterable[dict[str, Any]]:
-    moves = {move.index: move for move in series.moves}
-    about = {"key": series.key, "case": series.case.title, "what": series.what}
-    about |= {
-        "is_exact": series.is_exact,
-        **{name: series.place.get(name) for name in followed.PLACE},
-    }
-    for index, (point, level) in enumerate(zip(series.points, series.levels(), strict=True)):
-        move = moves.get(index)
-        yield about | {
-            "commit": point.commit.code.partition(" ")[0],
-            "name": point.commit.name,
-            "moment": point.commit.moment,
-            "value": point.value,
-            "low": point.low,
-            "high": point.high,
-            "level": level,
-            "moved": move is not None,
-            "confidence": 1 - move.p_value if move else None,
-            "is_worse": move.is_worse if move else None,
-        }
-
-
-def _commit(commit: Commit) -> dict[str, str]:
-    return {name: getattr(commit, name) for name in ("name", "moment", "title", "place")}
-
-
-def _series(series: Series) -> dict[str, Any]:
-    return {
-        "key": series.key,
-        "case": series.case.flat(),
-        "what": series.what,
-        "place": dict(series.place),
-        "is_exact": series.is_exact,
-        "points": [
-            {"commit": each.commit.name, "value": each.value, "low": each.low, "high": each.high}
-            for each in series.points
-        ],
-        "moves": [
-            {
-                "commit": move.commit.name,
-                "index": move.index,
-                "before": move.before,
-                "after": move.after,
-                "confidence": 1 - move.p_value,
-                "told": confidence(series, move),
-                "is_worse": move.is_worse,
-                "also_changed": list(move.also),
-            }
-            for move in series.moves
-        ],
-    }
