@@ -4,7 +4,8 @@ A series is split where Student's t of two samples, of what is before and after,
 large it gets by chance anywhere in an unchanged series of normal noise depends on nothing but the
 number of runs and the possible splits, so it is simulated once (K. J. Worsley, On the likelihood
 ratio test for a change in location of normal populations, 1979); far in the tail the sum over all
-splits bounds it. Each part is split again (binary segmentation; A. J. Scott and M. Knott, 1974).
+splits bounds it. A stretch in the middle that differs from all the rest is looked for, too, with
+that bound (A. B. Olshen et al., Circular binary segmentation, 2004). Each part is split again.
 
 Many series are looked at together: all splits of one round are judged by the procedure of Benjamini
 and Hochberg (1995), so that of unchanged series fewer than `ALARMS` of all histories show any move.
@@ -17,6 +18,7 @@ at this level. The first has no test, the second pins numpy to a minor version.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -30,7 +32,10 @@ Array = NDArray[Any]
 FEWEST: Final = 4
 """Runs that a series must have for a split to be sure."""
 
-_DRAWS, _AT_ONCE = 10_000, 2_000_000
+_STRETCHES: Final = 0.25
+"""The share of alarms that stretches may raise; splits, which are likelier, have the rest."""
+
+_FEWEST_DRAWS, _MOST_DRAWS, _DRAWN_RUNS, _AT_ONCE = 10_000, 100_000, 4_000_000, 1_000_000
 _LEAST_ERROR: Final = 1e-9
 
 
@@ -64,6 +69,14 @@ class _Part:
     stop: int
 
 
+@dataclass(frozen=True)
+class _Change:
+    """A split, or both ends of a stretch that differs."""
+
+    ends: tuple[int, ...]
+    p_value: float
+
+
 def change_points(samples: Sequence[Sample], alarms: float = ALARMS) -> list[list[ChangePoint]]:
     """Return the change points of each series, from the first to the last.
 
@@ -76,29 +89,43 @@ def change_points(samples: Sequence[Sample], alarms: float = ALARMS) -> list[lis
     points: list[list[ChangePoint]] = [[] for _ in samples]
     parts = [_Part(index, 0, len(each.values)) for index, each in enumerate(samples)]
     while parts:
-        splits = [(part, _best(samples[part.sample], part)) for part in parts]
-        found = [(part, split) for part, split in splits if split is not None]
-        shares = false_discovery_control([split.p_value for _, split in found]) if found else []
+        likeliest = [(part, _likeliest(samples[part.sample], part)) for part in parts]
+        found = [(part, change) for part, change in likeliest if change is not None]
+        shares = false_discovery_control([change.p_value for _, change in found]) if found else []
         parts = []
-        for (part, split), share in zip(found, shares, strict=True):
+        for (part, change), share in zip(found, shares, strict=True):
             if share <= alarms:
-                points[part.sample].append(ChangePoint(split.index, float(share)))
-                parts.append(_Part(part.sample, part.start, split.index))
-                parts.append(_Part(part.sample, split.index, part.stop))
+                ends = [part.start, *change.ends, part.stop]
+                points[part.sample] += [ChangePoint(end, float(share)) for end in change.ends]
+                parts += [_Part(part.sample, *pair) for pair in pairwise(ends)]
     return [sorted(each, key=lambda point: point.index) for each in points]
 
 
-def _best(sample: Sample, part: _Part) -> ChangePoint | None:
-    """Return the likeliest change within a part, if any is possible."""
+def _likeliest(sample: Sample, part: _Part) -> _Change | None:
+    """Return the likeliest change within a part, if any is possible.
+
+    It is a split, or a stretch that differs from what is before and after it, which no split shows.
+    """
     splits = _possible(sample, part)
     if not splits:
         return None
     values, errors = (
         np.asarray(each[part.start : part.stop], float) for each in (sample.values, sample.errors)
     )
-    squares = _t_squared(values, np.asarray(splits), _step_variance(errors, np.asarray(splits)))
+    ends = np.asarray(splits)
+    squares = _t_squared(values, 0, ends, _step_variance(errors, 0, ends))
     best = int(np.argmax(squares))
-    return ChangePoint(part.start + splits[best], _p_value(squares[best], len(values), splits))
+    p_value = _p_value(squares[best], len(values), splits) / (1 - _STRETCHES)
+    change = _Change((part.start + splits[best],), min(1.0, p_value))
+    starts, stops = _stretches(splits)
+    if len(starts):
+        squares = _t_squared(values, starts, stops, _step_variance(errors, starts, stops))
+        best = int(np.argmax(squares))
+        p_value = _bound(squares[best], len(values), len(starts)) / _STRETCHES
+        if p_value < change.p_value:
+            both = int(starts[best]), int(stops[best])
+            change = _Change(tuple(part.start + end for end in both), p_value)
+    return change
 
 
 def _possible(sample: Sample, part: _Part) -> tuple[int, ...]:
@@ -114,52 +141,73 @@ def _possible(sample: Sample, part: _Part) -> tuple[int, ...]:
     return tuple(k for k in range(2, count - least_after + 1) if codes[k - 1] != codes[k])
 
 
-def _t_squared(values: Array, splits: Array, least: Array | float = 0.0) -> Array:
-    """Return the square of Student's t of two samples for each split.
+@cache
+def _stretches(ends: tuple[int, ...]) -> tuple[Array, Array]:
+    """Return the first run of each stretch of two or more between ends, and the first after it."""
+    starts, stops = (np.asarray(ends)[each] for each in np.triu_indices(len(ends), k=1))
+    return starts[stops - starts > 1], stops[stops - starts > 1]
+
+
+def _t_squared(values: Array, starts: Array | int, stops: Array, least: Array | float = 0) -> Array:
+    """Return the square of Student's t of the runs of each stretch and all others.
 
     Args:
         values: Shape (..., runs).
-        splits: How many runs are before each, shape (splits,).
-        least: The least variance of the difference of means, shape (splits,).
+        starts: The first run of each stretch, shape (stretches,).
+        stops: The first after it.
+        least: The least variance of the difference of means, shape (stretches,).
 
     Returns:
-        Shape (..., splits).
+        Shape (..., stretches).
     """
-    count = values.shape[-1]
+    count, lengths = values.shape[-1], stops - starts
     centred = values - values.mean(axis=-1, keepdims=True)
-    # With S the sum of the first k of n, the means differ by S n / (k (n − k)).
-    weights = count / (splits * (count - splits))
-    differences = centred.cumsum(axis=-1)[..., splits - 1] * weights
+    # With S the sum of m of n, the means of these and the others differ by S n / (m (n − m)).
+    weights = count / (lengths * (count - lengths))
+    differences = _sums(centred, starts, stops) * weights
     within = (centred**2).sum(axis=-1, keepdims=True) - differences**2 / weights
     variances = np.maximum(within / (count - 2), _LEAST_ERROR**2) * weights
     return np.asarray(differences**2 / np.maximum(variances, least))
 
 
-def _step_variance(errors: Array, splits: Array) -> Array:
+def _step_variance(errors: Array, starts: Array | int, stops: Array) -> Array:
     """Return the variance of the difference of means that noise within runs alone would give.
 
     A run's own error may be twice too large, so half of it counts, as for `rmmbench check`.
     """
-    count, sums = len(errors), (errors**2 / 4).cumsum()
-    before = sums[splits - 1]
-    return np.asarray(before / splits**2 + (sums[-1] - before) / (count - splits) ** 2)
+    squares, lengths = errors**2 / 4, stops - starts
+    inside = _sums(squares, starts, stops)
+    outside = squares.sum() - inside
+    return np.asarray(inside / lengths**2 + outside / (len(errors) - lengths) ** 2)
+
+
+def _sums(values: Array, starts: Array | int, stops: Array) -> Array:
+    """Return the sum of each stretch of the last axis."""
+    sums = values.cumsum(axis=-1)
+    before = sums[..., starts - 1] if isinstance(starts, np.ndarray) else 0.0
+    return np.asarray(sums[..., stops - 1] - before)
 
 
 def _p_value(square: float, count: int, splits: tuple[int, ...]) -> float:
     """Return how often the largest t² over the splits of `count` unchanged runs is as large."""
     simulated = _unchanged(count, splits)
     above = len(simulated) - int(np.searchsorted(simulated, square))
-    bound = 2 * len(splits) * float(stdtr(count - 2, -np.sqrt(square)))
-    return min(1.0, (above + 1) / (len(simulated) + 1), bound)
+    return min((above + 1) / (len(simulated) + 1), _bound(square, count, len(splits)))
+
+
+def _bound(square: float, count: int, stretches: int) -> float:
+    """Return the most that this probability can be, whatever the stretches."""
+    return min(1.0, 2 * stretches * float(stdtr(count - 2, -np.sqrt(square))))
 
 
 @cache
 def _unchanged(count: int, splits: tuple[int, ...]) -> Array:
     """Return the sorted largest t² over the splits of so many runs of normal noise, simulated."""
-    noise = np.random.default_rng(count)
+    noise, ends = np.random.default_rng(count), np.asarray(splits)
+    draws = min(_MOST_DRAWS, max(_FEWEST_DRAWS, _DRAWN_RUNS // count))
     at_once = max(1, _AT_ONCE // count)
-    found = [
-        _t_squared(noise.standard_normal((min(at_once, _DRAWS - start), count)), np.asarray(splits))
-        for start in range(0, _DRAWS, at_once)
+    largest = [
+        _t_squared(noise.standard_normal((min(at_once, draws - done), count)), 0, ends).max(axis=-1)
+        for done in range(0, draws, at_once)
     ]
-    return np.sort(np.concatenate([squares.max(axis=-1) for squares in found]))
+    return np.sort(np.concatenate(largest))

@@ -47,7 +47,7 @@ def known(folder: Path, commits: list[str]) -> dict[str, Found]:
     return {found.commit: found for found in _parsed(done.stdout)} if not done.returncode else {}
 
 
-def walk(folder: Path, commits: str) -> list[Found]:
+def walk(folder: Path, commits: str | None) -> list[Found]:
     """Return the commits that changed a run's records, oldest first.
 
     Of a merge only the branch that was merged into is walked, so that each commit has one before.
@@ -58,11 +58,11 @@ def walk(folder: Path, commits: str) -> list[Found]:
     """
     _require_repository(folder)
     asked = ["log", "--first-parent", "--reverse", "--no-show-signature", _FORMAT]
-    done = _run(folder, *asked, "--end-of-options", commits, "--", RECORDS_FILE)
-    if done is None:
+    done = _run(folder, *asked, "--end-of-options", commits or "HEAD", "--", RECORDS_FILE)
+    if done is None and commits is not None:
         hint = "give a branch, a tag, a commit or FROM..TO"
         raise UsageError(f"git knows no commits '{printable(commits, 100)}'; {hint}")
-    found = _parsed(done)
+    found = _parsed(done or "")
     if not found:
         hint = "commit it, or give a folder of runs"
         raise UsageError(f"git has no commit of {folder / RECORDS_FILE}; {hint}")

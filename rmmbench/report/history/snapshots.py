@@ -72,7 +72,7 @@ def read_snapshots(path: Path | str, commits: str | None = None) -> Snapshots:
     if folder.name == RECORDS_FILE:
         folder = folder.parent
     if (folder / RUN_FILE).exists() or (folder / RECORDS_FILE).exists():
-        return _committed(folder, commits or "HEAD")
+        return _committed(folder, commits)
     if commits is not None:
         rest = f" walks the commits of one run, got the folder {folder}; give one run's directory"
         raise ArgumentError("commits", rest)
@@ -138,7 +138,7 @@ def _commit(run: Run, found: Mapping[str, committed.Found]) -> Commit:
     return Commit(code, name, moment, known.title if known else "", place)
 
 
-def _committed(folder: Path, commits: str) -> Snapshots:
+def _committed(folder: Path, commits: str | None) -> Snapshots:
     """Return the states that git has of a run; what cannot be read any more is left out."""
     shared = shared_records("case", most=100_000)
     snapshots, notes = list[Snapshot](), list[str]()

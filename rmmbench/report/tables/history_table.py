@@ -20,7 +20,7 @@ def moves_table(history: History) -> Table:
         Column("commit", "commit", _commit, is_number=False, is_said_once=True),
         Column("moment", "", _moment, write=_day, is_number=False, is_said_once=True),
         unseen("key", lambda each: each[0].key),
-        Column("case", "case", lambda each: wording.name(each[0].case), is_number=False),
+        Column("label", "case", lambda each: wording.name(each[0].case), is_number=False),
         unseen("number", lambda each: each[0].what),
         Column("", "number", text=lambda each: wording.PROSE[each[0].what], is_number=False),
         Column("before", "before", lambda each: each[1].before, text=_before),
@@ -54,7 +54,11 @@ def series_table(history: History) -> Table:
     columns: list[Column[Series]] = [
         unseen("key", lambda each: each.key),
         Column(
-            "case", "case", lambda each: wording.name(each.case), is_number=False, is_said_once=True
+            "label",
+            "case",
+            lambda each: wording.name(each.case),
+            is_number=False,
+            is_said_once=True,
         ),
         unseen("number", lambda each: each.what),
         Column("", "number", text=lambda each: wording.PROSE[each.what], is_number=False),

@@ -6,32 +6,25 @@ import statistics
 
 import pytest
 
-from rmmbench.report.check.evidence import ALARMS
 from rmmbench.report.history.change_points import Sample, change_points
 
 SPREAD = 0.02
 
 
-def sample(noise, count, shift=0.0, at=0, spread=SPREAD, draw=random.Random.gauss):
+def sample(noise, count, shift=0.0, at=0, spread=SPREAD):
     """A series of so many runs, each of its own code, that shifts at one of them."""
-    values = [draw(noise, 0.0, spread) + (shift if at <= place else 0.0) for place in range(count)]
+    values = [noise.gauss(0.0, spread) + (shift if at <= place else 0.0) for place in range(count)]
     return Sample(values, [0.0] * count, [str(place) for place in range(count)])
 
 
-def alarms(histories, draw=random.Random.gauss):
-    """How many of so many histories of three unchanged numbers show a move."""
-    found = 0
-    for seed in range(histories):
+def test_unchanged_code_raises_as_many_alarms_as_it_says():
+    """Of histories of three numbers that did not move as many show a move as may, and no more."""
+    alarms, count, found = 0.1, 400, 0
+    for seed in range(count):
         noise = random.Random(seed)
-        found += any(change_points([sample(noise, 10, draw=draw) for _ in range(3)]))
-    return found / histories
-
-
-def test_unchanged_code_raises_few_alarms():
-    """About one history in a hundred shows a move where there is none, within 3 standard errors."""
-    count = 1500
-    error = math.sqrt(ALARMS * (1 - ALARMS) / count)
-    assert ALARMS / 3 < alarms(count) < ALARMS + 3 * error
+        found += any(change_points([sample(noise, 10) for _ in range(3)], alarms))
+    error = math.sqrt(alarms * (1 - alarms) / count)
+    assert 0.6 * alarms - 3 * error < found / count < alarms + 3 * error
 
 
 @pytest.mark.parametrize(("runs", "at"), [(10, 5), (20, 10), (12, 9)])

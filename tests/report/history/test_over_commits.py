@@ -174,8 +174,8 @@ def test_outside_git(make_record, make_run):
 def test_damaged_records(make_history):
     """A run of the folder that cannot be read is named, with the line to remove."""
     folder = make_history(peaks=[1, 1])
-    (folder / "01" / "records.jsonl").write_text("{}\n")
-    with pytest.raises(RunError, match=r"01/records.jsonl:1 .*; remove the line"):
+    (folder / "01" / "records.jsonl").write_text("x\n")
+    with pytest.raises(RunError, match=r"01/records.jsonl:1 is not JSON; remove the line"):
         history(folder)
 
 
