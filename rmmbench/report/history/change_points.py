@@ -91,7 +91,8 @@ def change_points(samples: Sequence[Sample], alarms: float = ALARMS) -> list[lis
     while parts:
         likeliest = [(part, _likeliest(samples[part.sample], part)) for part in parts]
         found = [(part, change) for part, change in likeliest if change is not None]
-        shares = false_discovery_control([change.p_value for _, change in found]) if found else []
+        chances = [change.p_value for _, change in found]
+        shares: Array = false_discovery_control(chances) if found else np.empty(0)
         parts = []
         for (part, change), share in zip(found, shares, strict=True):
             if share <= alarms:

@@ -134,6 +134,11 @@ def history(
         RunError: If there are fewer than two runs, or one cannot be read.
         UsageError: If git does not track the run, or does not know the commits.
         UnknownNameError: If a number or what to allow has another name.
+
+    Examples:
+        >>> import rmmbench
+        >>> rmmbench.history(["ci", "ci"], numbers=["peak_allocated_bytes"]).counted
+        'none of 26 numbers moved'
     """
     for kind, given, known in (
         ("number", numbers or (), tuple(followed.NUMBERS)),

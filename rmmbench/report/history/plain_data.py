@@ -11,11 +11,9 @@ from rmmbench.report.history.snapshots import Commit
 def point_rows(series: Series) -> Iterator[dict[str, Any]]:
     """Yield a row per point: its series, its commit, its value, and whether it moved there."""
     moves = {move.index: move for move in series.moves}
-    about = {"key": series.key, "case": series.case.title, "what": series.what}
-    about |= {
-        "is_exact": series.is_exact,
-        **{name: series.place.get(name) for name in followed.PLACE},
-    }
+    about: dict[str, Any] = {"key": series.key, "case": series.case.title, "what": series.what}
+    about |= {"is_exact": series.is_exact}
+    about |= {name: series.place.get(name) for name in followed.PLACE}
     for index, (point, level) in enumerate(zip(series.points, series.levels(), strict=True)):
         move = moves.get(index)
         yield about | {

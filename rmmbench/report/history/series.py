@@ -15,6 +15,7 @@ from rmmbench.report.history.snapshots import Commit, Snapshot
 from rmmbench.results.paired import CONFIDENCE
 from rmmbench.results.record import Record
 from rmmbench.results.store import RunInfo
+from rmmbench.results.tidy import Row
 from rmmbench.spec.case import Case
 
 Value = float | str
@@ -115,7 +116,7 @@ def collect(
     for snapshot in snapshots:
         profile = profiles.name(snapshot.info)
         for record in snapshot.records:
-            row = record.row()
+            row: Row = record.row()
             for name in numbers:
                 value = followed.value_of(name, record, row)
                 if value is None:

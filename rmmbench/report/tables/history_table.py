@@ -1,5 +1,6 @@
 """The tables of a history: what moved at which commit, and every number over its runs."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -7,15 +8,22 @@ from rmmbench.report.check import wording
 from rmmbench.report.history.over_commits import History
 from rmmbench.report.history.series import Move, Series, Value, confidence
 from rmmbench.report.tables.table import Column, Table, Tone, build, unseen
+from rmmbench.units import format_count
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 MOST_BARS: Final = 24
+MOST_CASES: Final = 8
 
 _Moved = tuple[Series, Move]
 
 
 def moves_table(history: History) -> Table:
-    """Return a row per move, in the order of commits; what else changed stands below."""
+    """Return a row per move, in the order of commits; what else changed stands below.
+
+    Of one number at one commit `MOST_CASES` cases have a row, those that moved most; the rest are
+    counted below.
+    """
+    shown, more = _most_moved(history)
     columns: list[Column[_Moved]] = [
         Column("commit", "commit", _commit, is_number=False, is_said_once=True),
         Column("moment", "", _moment, write=_day, is_number=False, is_said_once=True),
@@ -39,13 +47,13 @@ def moves_table(history: History) -> Table:
         unseen("place", lambda each: dict(each[0].place)),
     ]
     return build(
-        history.moves,
+        shown,
         columns,
         tone=lambda each: "failed" if each[1].is_worse else "good",
         section=lambda each: each[1].commit.code,
         toned="change",
         lead=(f"{history.source}, {history.counted}",),
-        notes=(*_commits(history), *_also(history.moves), *history.notes),
+        notes=(*more, *_commits(history), *_also(history.moves), *history.notes),
     )
 
 
@@ -80,6 +88,24 @@ def series_table(history: History) -> Table:
     ]
     ordered = sorted(history.series, key=lambda each: (each.key, each.points[0].commit.moment))
     return build(ordered, columns, tone=_tone, section=lambda each: each.key, toned="moves")
+
+
+def _most_moved(history: History) -> tuple[list[_Moved], list[str]]:
+    """Return the moves to show, in their order, and a line for each number with more cases."""
+    alike: dict[tuple[str, str], list[_Moved]] = {}
+    for each in history.moves:
+        alike.setdefault((each[1].commit.name, each[0].what), []).append(each)
+    left_out, lines = set[int](), []
+    for (commit, what), cases in alike.items():
+        ordered = sorted(cases, key=lambda each: -abs(_change(each) or math.inf))
+        more = ordered[MOST_CASES:]
+        if more:
+            left_out |= set(map(id, more))
+            ends = [wording.signed(each[0].finding(each[1])) for each in (more[0], more[-1])]
+            by = " and ".join(dict.fromkeys(ends))
+            count = format_count(len(more), "more case")
+            lines.append(f"at {commit} {wording.PROSE[what]} of {count} moved, by {by}")
+    return [each for each in history.moves if id(each) not in left_out], lines
 
 
 def _tone(series: Series) -> Tone:
