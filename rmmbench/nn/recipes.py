@@ -51,8 +51,19 @@ class View(NamedTuple):
         return self.recipe.make().as_strided(self.size, self.stride, self.offset)
 
 
+class Awaited:
+    """Whether a recipe is needed, for who must not hold the recipe itself."""
+
+    is_so = False
+
+
 class Recipe:
-    """How to make the result of an operator again."""
+    """How to make the result of an operator again.
+
+    Attributes:
+        dtype: Of the result.
+        awaited: Whether something that is kept needs it.
+    """
 
     def __init__(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype
@@ -61,14 +72,14 @@ class Recipe:
         self._func, self._kwargs, self.dtype = func, kwargs, dtype
         self._args: tuple[Any, ...] = tree_map_only(Tensor, _given, args)
         self._waiting = 0
-        self._was_awaited = False
+        self.awaited = Awaited()
         self._made: Tensor | None = None
 
     def wait(self) -> None:
         """Hear of one more who will ask for it."""
         self._waiting += 1
-        if not self._was_awaited:
-            self._was_awaited = True
+        if not self.awaited.is_so:
+            self.awaited.is_so = True
             for one in tree_iter(self._args, is_leaf=_is_given):
                 if isinstance(one, View):
                     one.recipe.wait()
@@ -173,7 +184,8 @@ def _is_given(one: Any) -> bool:
 
 def storage_key(tensor: Tensor) -> int:
     """Return what names a tensor's storage while it lives."""
-    return tensor.untyped_storage()._cdata
+    key: int = tensor.untyped_storage()._cdata
+    return key
 
 
 def _has_storage(value: Any) -> bool:

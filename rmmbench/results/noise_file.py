@@ -150,7 +150,7 @@ class NoiseFile(Strict):
             raise NoiseFileError(f"{need}; {why}; write one with --seq-len {seq_len}")
         if batch_size is None or self.batch_size in (None, batch_size):
             return self
-        times = batch_size / self.batch_size  # type: ignore[operator]
+        times = batch_size / self.batch_size
         try:
             layers = {
                 name: layer.for_samples(max(1, round(layer.samples * times)))

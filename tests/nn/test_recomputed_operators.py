@@ -9,6 +9,7 @@ from torch import nn
 
 import rmmbench
 from rmmbench.errors import PlanError
+from rmmbench.nn import manual_seed
 from rmmbench.nn.blocks import named_blocks
 from rmmbench.nn.recipes import _RECIPES
 from rmmbench.nn.recomputed_operators import OperatorsAgain
@@ -43,6 +44,7 @@ def plan(**told):
 def gradients(model, x, **autocast):
     """Return the gradients of a step with dropout."""
     torch.manual_seed(1)
+    manual_seed(1)
     x = x.clone().requires_grad_()
     model.zero_grad()
     with torch.autocast("cpu", enabled=bool(autocast), **autocast):

@@ -13,6 +13,7 @@ from rmmbench.measures.memory.counting import CountedWork
 from rmmbench.measures.step import TrainingStep
 from rmmbench.nn.blocks import checkpoint_operators, keep_chosen
 from rmmbench.nn.planned import shapes_of
+from rmmbench.nn.recipes import Awaited, view_of
 from rmmbench.nn.recomputed_attention import keep_attention, recompute_attention
 from rmmbench.nn.recomputed_operators import is_made_again
 from rmmbench.running.planning.passages import passages
@@ -37,12 +38,13 @@ def surveyed_parts(
     """
 
     def of(operators: bool, attention: bool, products: Sequence[str] = ()) -> SurveyedPart:
-        with _again(step.model, blocks, operators, attention, products):
-            watched = {block.name: step.model.get_submodule(block.name) for block in blocks}
+        watched = {block.name: step.model.get_submodule(block.name) for block in blocks}
+        again = _again(step.model, blocks, operators, attention, products)
+        with again, _awaited(list(watched.values()), products) as needed:
             found, work = passages(step, count, watched)
         saved = [block.kept_bytes - found[block.name].kept_bytes for block in blocks]
-        part = SurveyedPart(operators, attention, tuple(products), tuple(saved), work.less(whole))
-        return part
+        products = tuple(name for name in products if any(one.is_so for one in needed[name]))
+        return SurveyedPart(operators, attention, products, tuple(saved), work.less(whole))
 
     if not blocks:
         return ()
@@ -101,6 +103,28 @@ def _again(
         keep_chosen(model)
         if attention:
             keep_attention(model)
+
+
+@contextmanager
+def _awaited(
+    blocks: Sequence[nn.Module], products: Sequence[str]
+) -> Iterator[dict[str, list[Awaited]]]:
+    """Give of linear layers, by their names in a block, whether something keeps their output."""
+    found: dict[str, list[Awaited]] = {name: [] for name in products}
+    handles = []
+    for name, block in ((name, block) for name in products for block in blocks):
+
+        def look(_: nn.Module, __: Any, output: Tensor, name: str = name) -> None:
+            view = view_of(output)
+            if view is not None:
+                found[name].append(view.recipe.awaited)
+
+        handles.append(block.get_submodule(name).register_forward_hook(look))
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _has_attention(model: nn.Module) -> bool:

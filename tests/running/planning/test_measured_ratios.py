@@ -46,8 +46,8 @@ def test_a_run_of_no_layers_is_refused(records):
 
 def test_a_plan_says_what_its_time_is_from():
     """Layers of measured shapes by ratios; a model without such layers is told which to time."""
-    about = {"batch_size": 4096, "quiet": True, "save": "8%", "ratios": LINEAR}
+    about = {"batch_size": 4096, "quiet": True, "save": "3%", "ratios": LINEAR}
     plans = rmmbench.plan("mlp:768-3072-768-10", **about)
     assert "ratios measured on" in plans.time_by
-    with pytest.raises(UsageError, match="time linear:256x512"):
+    with pytest.raises(UsageError, match="time linear:512x512"):
         rmmbench.plan("mlp:256-512-512-10", **about)
