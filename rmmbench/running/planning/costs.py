@@ -60,6 +60,8 @@ class Part(NamedTuple):
         products: Linear layers, by their names in the block, whose output is.
         saved_bytes: Of what the block leaves for the backward pass.
         seconds: That a step takes more.
+        beside_bytes: What is made again at once, beside what all blocks left, where the last block
+            is the first to be gone through backwards.
     """
 
     operators: bool
@@ -67,6 +69,7 @@ class Part(NamedTuple):
     products: tuple[str, ...] = ()
     saved_bytes: int = 0
     seconds: float = 0.0
+    beside_bytes: int = 0
 
 
 class Block(NamedTuple):

@@ -16,15 +16,15 @@ from rmmbench.nn.planned import shapes_of
 from rmmbench.nn.recipes import Awaited, view_of
 from rmmbench.nn.recomputed_attention import keep_attention, recompute_attention
 from rmmbench.nn.recomputed_operators import is_made_again
-from rmmbench.running.planning.passages import passages
-from rmmbench.running.planning.surveyed import SurveyedBlock, SurveyedPart, Work
+from rmmbench.running.planning.passages import Passed, passages
+from rmmbench.running.planning.surveyed import SurveyedBlock, SurveyedPart
 
 
 def surveyed_parts(
     step: TrainingStep,
     count: CountedWork,
     blocks: Sequence[SurveyedBlock],
-    whole: Work,
+    exact: Passed,
     layers: Mapping[str, Any],
 ) -> tuple[SurveyedPart, ...]:
     """Return the parts by which blocks save.
@@ -33,7 +33,7 @@ def surveyed_parts(
         step: The unchanged one.
         count: What counts on while the step runs.
         blocks: As they are in it.
-        whole: Its work.
+        exact: Its forward and backward pass.
         layers: Its model's linear layers, by name.
     """
 
@@ -41,10 +41,12 @@ def surveyed_parts(
         watched = {block.name: step.model.get_submodule(block.name) for block in blocks}
         again = _again(step.model, blocks, operators, attention, products)
         with again, _awaited(list(watched.values()), products) as needed:
-            found, work = passages(step, count, watched)
-        saved = [block.kept_bytes - found[block.name].kept_bytes for block in blocks]
+            found = passages(step, count, watched)
+        saved = [block.kept_bytes - found.blocks[block.name].kept_bytes for block in blocks]
+        beside = found.peak_bytes - (exact.peak_bytes - sum(saved))
         products = tuple(name for name in products if any(one.is_so for one in needed[name]))
-        return SurveyedPart(operators, attention, products, tuple(saved), work.less(whole))
+        what = (operators, attention, products)
+        return SurveyedPart(*what, tuple(saved), found.work.less(exact.work), max(0, beside))
 
     if not blocks:
         return ()

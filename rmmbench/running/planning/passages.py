@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
@@ -30,18 +30,33 @@ class Passage:
     work: Work = field(default_factory=Work)
 
 
-def passages(
-    step: TrainingStep, count: CountedWork, blocks: Mapping[str, nn.Module]
-) -> tuple[dict[str, Passage], Work]:
-    """Do a step, and return the passage of each block that ran once, and the work of it all."""
+class Passed(NamedTuple):
+    """A forward and a backward pass.
+
+    Attributes:
+        blocks: The passage of each block that ran once, by name.
+        work: Of it all.
+        peak_bytes: The highest memory, beside what was there before.
+    """
+
+    blocks: dict[str, Passage]
+    work: Work
+    peak_bytes: int
+
+
+def passages(step: TrainingStep, count: CountedWork, blocks: Mapping[str, nn.Module]) -> Passed:
+    """Do a forward and a backward pass, and return what blocks did in it."""
     found: dict[str, list[Passage]] = {}
+    step.forget_gradients()
+    live = count.peak = count.live
     with _hooked(blocks, found, count):
         count.begin()
-        step()
+        step.find_gradients()
         whole = work_of(count)
         count.counts()
     # What runs several times a step, or in one that is computed again, has no one place in it.
-    return {name: each[0] for name, each in found.items() if len(each) == 1}, whole
+    once = {name: each[0] for name, each in found.items() if len(each) == 1}
+    return Passed(once, whole, count.peak - live)
 
 
 @contextmanager

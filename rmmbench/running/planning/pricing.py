@@ -68,7 +68,9 @@ def _parts(survey: Survey, number: int, clock: Clock) -> tuple[Part, ...]:
         seconds = clock.of(*part.work) / saving
         saved = part.saved_bytes[number]
         what = part.operators, part.attention, part.products
-        found[part.operators] += [Part(*what, saved, seconds)] if saved > 0 else []
+        found[part.operators] += (
+            [Part(*what, saved, seconds, part.beside_bytes)] if saved > 0 else []
+        )
     return paying(found[False]) + paying(found[True])
 
 

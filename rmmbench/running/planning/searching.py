@@ -99,7 +99,8 @@ def modelled_peak(costs: Costs, chosen: Chosen) -> int:
             end -= saved[number]
             end -= chosen.parts[number].saved_bytes if number in chosen.parts else 0
         outputs += each.output_bytes
-    return max([end, *moments])
+    last = chosen.parts.get(len(costs.blocks) - 1)
+    return max([end + (last.beside_bytes if last else 0), *moments])
 
 
 def search(

@@ -71,7 +71,7 @@ class _Program:
     choice) count units of a group in blocks that are kept, that are computed again, and of which
     operators are; ("is", group, choice) is 1 for the choice of the second; ("block", b) is 1 for a
     block that is computed again; ("part", kind, p) counts blocks of a kind of which a part is;
-    ("peak",).
+    ("last", p) is 1 for the part of the last block, ("last", -1) if it is kept; ("peak",).
     """
 
     def __init__(self, costs: Costs, limits: Limits, weights: Weights) -> None:
@@ -88,6 +88,7 @@ class _Program:
         self._add(("peak",), np.inf)
         for k in range(len(self._kinds)):
             self._add_kind(k)
+        self._add_last()
         for g in range(len(self._groups)):
             self._add_group(g)
         self._limit_memory()
@@ -125,6 +126,28 @@ class _Program:
             terms["part", k, p] = 1
         self._rows.append((terms, 0, len(blocks)))
 
+    def _add_last(self) -> None:
+        """Let one of the ways in which blocks of its kind are kept be that of the last block."""
+        if not self._costs.blocks:
+            return
+        k, last = self._last
+        blocks, count = self._kinds[k], len(self._costs.blocks[last].parts)
+        kept = Terms({("block", b): 1 for b in blocks})
+        one = Terms({("block", last): 1})
+        for p in range(-1, count):
+            self._add(("last", p), 1)
+            one["last", p] = kept["last", -1] = 1
+            if p >= 0:
+                kept["part", k, p] = 1
+                self._rows.append(({("last", p): 1, ("part", k, p): -1}, -np.inf, 0))
+        self._rows += [(one, 1, 1), (kept, 0, len(blocks))]
+
+    @property
+    def _last(self) -> tuple[int, int]:
+        """The kind of the last block, and its number."""
+        last = len(self._costs.blocks) - 1
+        return next(k for k, blocks in enumerate(self._kinds) if last in blocks), last
+
     def _add_group(self, g: int) -> None:
         units, choices = self._groups[g]
         count = len(units)
@@ -156,6 +179,8 @@ class _Program:
             end["block", b] = (block.output_bytes - block.kept_bytes) / _MIB
         for key, part in self._parts():
             end[key] = -part.saved_bytes / _MIB
+        for p, part in enumerate(costs.blocks[-1].parts if costs.blocks else ()):
+            end["last", p] = part.beside_bytes / _MIB
         for g, (units, choices) in enumerate(self._groups):
             unit = costs.units[units[0]]
             for c, choice in enumerate(choices):
@@ -240,10 +265,15 @@ class _Program:
         found: dict[int, Part] = {}
         for k, blocks in enumerate(self._kinds):
             rest = [b for b in blocks if b not in again]
-            parts = list(enumerate(self._costs.blocks[blocks[0]].parts))
-            for p, part in sorted(parts, key=lambda pair: -pair[1].saved_bytes):
-                for _ in range(value("part", k, p)):
-                    found[rest.pop(0)] = part
+            parts = self._costs.blocks[blocks[0]].parts
+            some = [part for p, part in enumerate(parts) for _ in range(value("part", k, p))]
+            some.sort(key=lambda part: -part.saved_bytes)
+            if some:
+                # The last block is the first in the backward pass, when all else is still there.
+                last = min(reversed(some), key=lambda part: part.beside_bytes)
+                some.remove(last)
+                some.append(last)
+            found |= dict(zip(rest, some, strict=False))
         return dict(sorted(found.items()))
 
     def _state(self, chosen: Chosen, unit: int) -> str:

@@ -3,8 +3,6 @@
 Runs in a process of its own; see `rmmbench.fakes.device`.
 """
 
-from collections.abc import Mapping
-
 import transformers  # noqa: F401 -- before fake tensors, which change how it makes masks
 from torch import nn
 
@@ -18,8 +16,8 @@ from rmmbench.nn.planned import shapes_of
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.running.planning.layer_survey import counting_layers, gaining
 from rmmbench.running.planning.part_survey import made_again_inputs, surveyed_parts
-from rmmbench.running.planning.passages import passages
-from rmmbench.running.planning.surveyed import Survey, SurveyedBlock, Work
+from rmmbench.running.planning.passages import Passed, passages
+from rmmbench.running.planning.surveyed import Survey, SurveyedBlock
 from rmmbench.running.predicting import gpu_of
 from rmmbench.spec.case import Case
 
@@ -39,8 +37,9 @@ def survey(case: Case, sketch: str) -> Survey:
                 need = "a plan needs a factory that returns (model, make_batch)"
                 raise UsageError(f"{need}, got a step from {case.model}")
             model, layers = step.model, linear_layers(step.model)
-            blocks, whole = _blocks(step, count, named_blocks(model))
-            parts = surveyed_parts(step, count, blocks, whole, layers)
+            passed = passages(step, count, named_blocks(model))
+            blocks = _blocks(model, passed)
+            parts = surveyed_parts(step, count, blocks, passed, layers)
             inputs = made_again_inputs(step, blocks, layers)
             with autocast(model, step.autocast):
                 units = gaining(model, list(layers), step.batch, sketch)
@@ -50,14 +49,12 @@ def survey(case: Case, sketch: str) -> Survey:
     return Survey(blocks, parts, surveyed, shapes_of(layers), tuple(trained))
 
 
-def _blocks(
-    step: TrainingStep, count: CountedWork, blocks: Mapping[str, nn.Module]
-) -> tuple[tuple[SurveyedBlock, ...], Work]:
-    """Return the blocks that ran once, in order, and the work of a whole step."""
-    ran, whole = passages(step, count, blocks)
+def _blocks(model: nn.Module, passed: Passed) -> tuple[SurveyedBlock, ...]:
+    """Return the blocks that ran once, in order."""
     found = []
-    for name, passage in ran.items():
-        gradients = sum(p.nbytes for p in blocks[name].parameters() if p.requires_grad)
+    for name, passage in passed.blocks.items():
+        parameters = model.get_submodule(name).parameters()
+        gradients = sum(each.nbytes for each in parameters if each.requires_grad)
         kept = passage.kept_bytes, passage.output_bytes
         found.append(SurveyedBlock(name, *kept, passage.work, gradients))
-    return tuple(found), whole
+    return tuple(found)

@@ -59,6 +59,7 @@ class SurveyedPart(NamedTuple):
         operators, attention, products: As in `Part`.
         saved_bytes: Of each block.
         work: That it adds in all blocks together.
+        beside_bytes: As in `Part`.
     """
 
     operators: bool
@@ -66,6 +67,7 @@ class SurveyedPart(NamedTuple):
     products: tuple[str, ...]
     saved_bytes: tuple[int, ...]
     work: Work
+    beside_bytes: int
 
     @property
     def total_bytes(self) -> int:

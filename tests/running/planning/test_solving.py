@@ -29,8 +29,8 @@ def costs(seed, blocks=3, units=2):
         Block(
             *(f"h.{b}", rng.randint(80, 200) * MIB, 8 * MIB, 0.1, rng.randint(1, 10) * MIB),
             (
-                Part(False, True, (), rng.randint(1, 30) * MIB, 0.01),
-                Part(True, rng.random() < 0.5, (), rng.randint(20, 50) * MIB, 0.02),
+                Part(False, True, (), rng.randint(1, 30) * MIB, 0.01, rng.randint(0, 5) * MIB),
+                Part(True, b > 1, (), rng.randint(20, 50) * MIB, 0.02, rng.randint(0, 20) * MIB),
             ),
         )
         for b in range(blocks)
@@ -161,6 +161,19 @@ def test_of_equal_blocks_the_first_are_computed_again_most():
     found = solve(made, Limits(180 * MIB), Weights(seconds=1.0))
     assert found == Chosen({}, (), {0: parts[1], 1: parts[1], 2: parts[0], 3: parts[0]})
     assert modelled_peak(made, found) == 180 * MIB
+
+
+def test_what_the_last_block_makes_again_counts():
+    """It is the first in the backward pass, beside all that is kept, and so one that needs least."""
+    parts = (Part(True, False, (), 20 * MIB, 0.01, 15 * MIB),)
+    blocks = tuple(Block(f"h.{b}", 60 * MIB, 8 * MIB, 0.1, MIB, parts) for b in range(4))
+    made = Costs(300 * MIB, 120 * MIB, 1.0, (), blocks)
+    found = solve(made, Limits(240 * MIB), Weights(seconds=1.0))
+    assert found == Chosen({}, (), dict.fromkeys(range(3), parts[0]))
+    assert modelled_peak(made, found) == 240 * MIB
+    found = solve(made, Limits(235 * MIB), Weights(seconds=1.0))
+    assert modelled_peak(made, found) == 235 * MIB
+    assert len(found.parts) == 4
 
 
 def test_a_part_that_saves_no_more_in_more_time_is_left_out():
