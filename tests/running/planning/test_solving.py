@@ -164,7 +164,7 @@ def test_of_equal_blocks_the_first_are_computed_again_most():
 
 
 def test_what_the_last_block_makes_again_counts():
-    """It is the first in the backward pass, beside all that is kept, and so one that needs least."""
+    """It is the first in the backward pass, beside all that is kept: one that needs least."""
     parts = (Part(True, False, (), 20 * MIB, 0.01, 15 * MIB),)
     blocks = tuple(Block(f"h.{b}", 60 * MIB, 8 * MIB, 0.1, MIB, parts) for b in range(4))
     made = Costs(300 * MIB, 120 * MIB, 1.0, (), blocks)
