@@ -82,7 +82,8 @@ def sheet(
         "hoverlabel": {"bgcolor": "white", "font": {"family": FONT, "size": 12.5}, "align": "left"},
         "hovermode": "closest",
         "barmode": "overlay",
-        "meta": {"title": title},
+        # What stands around the panels, for a page that says it in text of its own.
+        "meta": {"title": title, "subtitle": subtitle, "footnote": footnote, "lines": len(note)},
         "shapes": [shape for panel, slot in placed for shape in _shapes(panel, slot)],
         "annotations": [*(text for panel, slot in placed for text in _texts(panel, slot)), *last],
     }
