@@ -18,6 +18,8 @@ class Unframed:
     """The panels as JSON for plotly.js, and the words that stood around them.
 
     Attributes:
+        panels: How many there are.
+        shrunk: How many times as wide its panels would be with as much room as they want.
         points: The words of every point, with the name of its line before them.
     """
 
@@ -27,6 +29,8 @@ class Unframed:
     width: int
     height: int
     json: str
+    panels: int
+    shrunk: float
     points: tuple[str, ...]
 
 
@@ -45,8 +49,9 @@ def unframed(drawing: "Drawing") -> Unframed:
     layout["height"] -= sum(less.values())
     words = (meta[name] for name in ("title", "subtitle", "footnote"))
     size = (layout["width"], layout["height"])
-    panels = json.dumps({"data": traces, "layout": layout}, separators=(",", ":"))
-    return Unframed(*words, *size, panels, tuple(_points(traces)))
+    drawn = json.dumps({"data": traces, "layout": layout}, separators=(",", ":"))
+    panels = sum(name.startswith("xaxis") for name in layout)
+    return Unframed(*words, *size, drawn, panels, meta["shrunk"], tuple(_points(traces)))
 
 
 def _points(traces: list[dict[str, Any]]) -> list[str]:

@@ -4,6 +4,7 @@ The page loads nothing: its policy allows only the scripts that are in it, by th
 that a text which got past the escaping would still not run.
 """
 
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ from rmmbench.results.record import Record
 from rmmbench.results.store import Run
 
 _FILES: Final = Path(__file__).parent / "files"
-_SCRIPTS: Final = ("tables.js", "figures.js", "copying.js")
+_SCRIPTS: Final = ("tables.js", "copying.js", "figures.js")
+"""In the order in which they run: plotly.js, which takes a second, comes when tables work."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def html_page(runs: Sequence[Run], *, is_live: bool = False) -> str:
     trend = over_time(runs, "over-time")
     scripts = [_text(name) for name in _SCRIPTS]
     if trend or any(part.pictures for part in parts):
-        scripts.insert(0, plotly_script())
+        scripts.insert(-1, plotly_script())
     return _rendered(parts, together, trend, scripts, is_live=is_live)
 
 
@@ -109,7 +111,7 @@ def _rendered(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["inert"] = _inert
+    environment.filters |= {"inert": _inert, "tied": _tied}
     return environment.get_template("page.html.jinja").render(
         parts=parts,
         together=together,
@@ -131,6 +133,14 @@ _POLICY: Final = (
 def _inert(json: str) -> str:
     """Return JSON in which nothing can end the element around it; it reads as the same JSON."""
     return json.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _tied(sentence: str) -> str:
+    """Return a sentence in which no line breaks between a number and its unit."""
+    return _UNIT.sub("\N{NO-BREAK SPACE}", sentence)
+
+
+_UNIT: Final = re.compile(r"(?<=\d) (?=%|[KMGT]i?B\b|×|±|bits\b)|(?<=[×±]) (?=\d)")
 
 
 def _text(name: str) -> str:

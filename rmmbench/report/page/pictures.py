@@ -2,14 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from rmmbench.report import figures
 from rmmbench.report.figures import FigureData
+from rmmbench.report.figures._sheet import room
+from rmmbench.report.figures._unframed import Unframed, unframed
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as Drawing
-
+WIDTH = 1500
+"""Pixels of a figure before the page makes it smaller."""
+MOST_SHRUNK = 2.0
+"""How many times as much room as there is a figure may want."""
+MOST_PANELS = 40
+"""A browser takes many seconds to draw more."""
 MOST_POINTS = 60
 """Points that the text in place of a figure tells; of more, it says where they are."""
 
@@ -39,26 +44,41 @@ class Picture:
     more: int
 
 
-def pictures(data: FigureData, prefix: str) -> list[Picture]:
-    """Return every figure that the records allow, those of the profile first."""
+def pictures(data: FigureData, prefix: str) -> tuple[list[Picture], list[str]]:
+    """Return every figure that the records allow, those of the profile first.
+
+    Also returns the names of those that a page has no room for: of very many panels, and those
+    that would be much too narrow and that nobody asked for.
+    """
     asked = data.profile.figures
     names = sorted(figures.names(), key=lambda name: _place(name, asked))
-    drawn = [name for name in names if figures.get(name).lacks(data) is None]
-    summaries = figures.FIGURES.summaries()
-    return [
-        picture(figures.get(name).draw(data), f"{prefix}-{name}", summaries[name]) for name in drawn
-    ]
+    found, left_out = [], []
+    for name in names:
+        figure = figures.get(name)
+        if figure.lacks(data) is not None:
+            continue
+        with room(WIDTH):
+            drawing = figure.draw(data)
+        panels = unframed(drawing)
+        is_narrow = panels.shrunk > MOST_SHRUNK and name not in asked
+        if is_narrow or panels.panels > MOST_PANELS:
+            left_out.append(name)
+        else:
+            what = figures.FIGURES.summaries()[name]
+            found.append(_picture(panels, f"{prefix}-{name}", what))
+    return found, left_out
 
 
 def _place(name: str, asked: Sequence[str]) -> int:
     return asked.index(name) if name in asked else len(asked)
 
 
-def picture(drawing: "Drawing", name: str, what: str) -> Picture:
+def picture(drawing: Any, name: str, what: str) -> Picture:
     """Return a drawing for the page, with `name` as its id."""
-    from rmmbench.report.figures._unframed import unframed
+    return _picture(unframed(drawing), name, what)
 
-    panels = unframed(drawing)
+
+def _picture(panels: Unframed, name: str, what: str) -> Picture:
     words = (panels.title, panels.subtitle, panels.footnote)
     size = (panels.width, panels.height)
     told = panels.points[:MOST_POINTS]

@@ -24,6 +24,7 @@ class RunPart:
 
     Attributes:
         id: What the ids of its parts begin with.
+        more_figures: Figures that the page has no room for: command lines that draw them.
         notes: The person's own remarks, as HTML; the only text that is not escaped again.
         ended: The cases that are not ok: outcome, case, reason.
         again: Command lines that make the run again.
@@ -36,6 +37,7 @@ class RunPart:
     facts: tuple[tuple[str, str], ...]
     tables: tuple[HtmlTable, ...]
     pictures: tuple[Picture, ...]
+    more_figures: tuple[str, ...]
     notes: str
     warnings: tuple[tuple[int, str], ...]
     ended: tuple[tuple[str, str, str], ...]
@@ -55,14 +57,17 @@ def run_part(run: Run, records: Sequence[Record], name: str, number: int) -> Run
         for each in ended(records)
     ]
     counts = warnings_of(records)
+    path = shlex.quote(str(run.path))
+    drawn, left_out = pictures(data, f"{prefix}-figure") if records else ([], [])
     return RunPart(
         id=prefix,
         name=name,
         title=run.info.profile.title,
         answer=answer(records, data),
-        facts=tuple(facts(run, records)),
+        facts=(("asked", run.info.command), *facts(run, records)),
         tables=tuple(html_tables(tables, reasons, f"{prefix}-table")),
-        pictures=tuple(pictures(data, f"{prefix}-figure")) if records else (),
+        pictures=tuple(drawn),
+        more_figures=tuple(f"rmmbench plot {path} --figure {each}" for each in left_out),
         notes=_notes(run),
         warnings=tuple((count, text) for text, count in counts.items()),
         ended=tuple(failed),

@@ -16,6 +16,7 @@ CHROMIUM = next(
 )
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 
+DRAWN = "html[data-drawn=all]"  # what the page says of itself when every figure is there
 WIDTHS = (1440, 768, 390)
 OPENS_WITHIN = 2.0  # seconds
 
@@ -51,7 +52,7 @@ def opened(browser, address):
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
         page.goto(at)
         if settings.get("java_script_enabled", True):
-            page.wait_for_function("document.documentElement.dataset.drawn === 'all'")
+            page.wait_for_selector(DRAWN, state="attached")
         return page
 
     yield opened
@@ -114,7 +115,7 @@ def test_colours_can_be_chosen(opened):
     page.get_by_role("button", name="dark colours").click()
     assert page.evaluate(drawn) == "dark"
     page.reload()
-    page.wait_for_function("document.documentElement.dataset.drawn === 'all'")
+    page.wait_for_selector(DRAWN, state="attached")
     assert page.evaluate(drawn) == "dark"
     page.get_by_role("button", name="light colours").click()
     assert page.evaluate(drawn) == "light"

@@ -1,8 +1,9 @@
 // Draws the figures with plotly.js, in the page's colours, and as wide as the page has room for.
 (() => {
   if (!window.Plotly) return;
-  // Smaller than this their words cannot be read; then a figure is scrolled sideways.
-  const LEAST_SCALE = 0.7;
+  // Smaller than this their words cannot be read; then a figure is scrolled sideways. On a wide
+  // screen nobody expects that.
+  const leastScale = (width) => (width > 700 ? 0.5 : 0.7);
   // How much lighter than the page a colour must be to be seen on a dark one.
   const LEAST_CONTRAST = 3.2;
   const CONFIG = {
@@ -70,11 +71,11 @@
   };
 
   const fit = (frame) => {
-    const scale = Math.min(1, Math.max(LEAST_SCALE, frame.clientWidth / frame.dataset.width));
+    const scale = Math.min(1, Math.max(leastScale(frame.clientWidth), frame.clientWidth / frame.dataset.width));
     const plot = frame.querySelector(".plot");
     plot.style.transform = scale < 1 ? `scale(${scale})` : "";
-    // Half a pixel more keeps rounding from adding a scroll bar.
     frame.style.height = `${Math.ceil(frame.dataset.height * scale)}px`;
+    frame.classList.toggle("tall", frame.dataset.height * scale > 3000);
     plot.style.marginRight = `${-Math.ceil(frame.dataset.width * (1 - scale))}px`;
     plot.style.marginBottom = `${-Math.ceil(frame.dataset.height * (1 - scale))}px`;
   };
@@ -84,6 +85,7 @@
     .forEach((each) => draw(each, theme));
 
   // One at a time, so that the page can be scrolled and read meanwhile.
+  const later = (work) => (window.requestIdleCallback || setTimeout)(() => work());
   const rest = [...frames];
   const next = () => {
     const frame = rest.shift();
@@ -92,11 +94,11 @@
       return;
     }
     if (!frame.querySelector(".plot").dataset.theme) draw(frame, window.rmmbenchTheme());
-    (window.requestIdleCallback || setTimeout)(next);
+    later(next);
   };
   const observer = new ResizeObserver((seen) => seen.forEach((each) => fit(each.target)));
   frames.forEach((frame) => { fit(frame); observer.observe(frame); });
-  next();
+  later(next);
 
   document.addEventListener("themechange", () => all(window.rmmbenchTheme()));
   window.addEventListener("beforeprint", () => all("light"));

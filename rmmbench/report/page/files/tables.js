@@ -55,7 +55,7 @@
     bar.className = "filter";
     label.textContent = "Filter rows";
     input.type = "search";
-    input.placeholder = "words, all of which must be there";
+    input.placeholder = "words of a row";
     input.setAttribute("aria-controls", table.id);
     count.setAttribute("role", "status");
     label.append(input);
