@@ -47,11 +47,17 @@ def unframed(drawing: "Drawing") -> Unframed:
     for side, size in less.items():
         margin[side] -= size
     layout["height"] -= sum(less.values())
-    words = (meta[name] for name in ("title", "subtitle", "footnote"))
-    size = (layout["width"], layout["height"])
-    drawn = json.dumps({"data": traces, "layout": layout}, separators=(",", ":"))
-    panels = sum(name.startswith("xaxis") for name in layout)
-    return Unframed(*words, *size, drawn, panels, meta["shrunk"], tuple(_points(traces)))
+    return Unframed(
+        title=meta["title"],
+        subtitle=meta["subtitle"],
+        footnote=meta["footnote"],
+        width=layout["width"],
+        height=layout["height"],
+        json=json.dumps({"data": traces, "layout": layout}, separators=(",", ":")),
+        panels=sum(name.startswith("xaxis") for name in layout),
+        shrunk=meta["shrunk"],
+        points=tuple(_points(traces)),
+    )
 
 
 def _points(traces: list[dict[str, Any]]) -> list[str]:

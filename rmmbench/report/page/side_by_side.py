@@ -116,8 +116,8 @@ def cases_table(names: Sequence[str], records: Sequence[Sequence[Record]]) -> Ta
     if all(sum(key in of for of in by_run) < 2 for key in titles):
         return None
     rows = [{key: record.row() for key, record in of.items()} for of in by_run]
-    peaks = [row["peak_allocated_bytes"] or 0 for of in rows for row in of.values()]
-    unit = byte_unit(max(peaks, default=0))  # type: ignore[type-var]
+    sized = [record.memory for of in records for record in of if record.memory]
+    unit = byte_unit(max((memory.peak_allocated_bytes for memory in sized), default=0))
     columns: list[Column[str]] = [Column("case", "case", lambda key: titles[key], is_number=False)]
     measures: dict[str, tuple[str, Callable[[Any], str]]] = {
         "peak_allocated_bytes": (f"peak {unit.name}", unit.write),

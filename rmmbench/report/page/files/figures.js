@@ -61,9 +61,14 @@
     const text = frame.parentElement.querySelector("script.panels").textContent;
     const { data, layout } = theme === "dark" ? recoloured(JSON.parse(text)) : JSON.parse(text);
     const paper = theme === "dark" ? "#12151b" : "#ffffff";
-    Object.assign(layout, { paper_bgcolor: paper, plot_bgcolor: paper, uirevision: "kept" });
+    const [color, activecolor] = theme === "dark" ? ["#9ba5b4", "#e4e7ec"] : ["#667085", "#1f2430"];
+    const modebar = { bgcolor: "rgba(0,0,0,0)", color, activecolor };
+    Object.assign(layout, { paper_bgcolor: paper, plot_bgcolor: paper, uirevision: "kept", modebar });
     window.Plotly.react(plot, data, layout, CONFIG);
     plot.dataset.theme = theme;
+    // Who does not see them has the points in words below.
+    plot.querySelectorAll("svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
+    plot.querySelector(".modebar")?.setAttribute("aria-label", "Tools of this figure");
     // In print they are scaled by these, for the page is narrower than the screen.
     plot.querySelectorAll(".main-svg").forEach((svg) => {
       svg.setAttribute("viewBox", `0 0 ${frame.dataset.width} ${frame.dataset.height}`);
