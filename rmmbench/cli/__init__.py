@@ -14,6 +14,7 @@ from rmmbench.cli.docs_command import docs
 from rmmbench.cli.doctor_command import doctor
 from rmmbench.cli.export_command import export
 from rmmbench.cli.frontier_command import frontier
+from rmmbench.cli.history_command import history
 from rmmbench.cli.list_command import list_names
 from rmmbench.cli.max_batch_command import max_batch
 from rmmbench.cli.misuse import MISUSE, message_of
@@ -84,6 +85,7 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "plot": plot,
         "frontier": frontier,
         "check": check,
+        "history": history,
         "export": export,
     },
     "Paper": {"verify": verify, "variance": variance},
