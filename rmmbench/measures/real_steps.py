@@ -140,15 +140,16 @@ class RealSteps:
 
     def _follow(self) -> None:
         """Follow what this step allocates, and what autograd holds in it."""
-        if self.device == "cpu" and torch.autograd._profiler_enabled():
+        if self.device == "cpu" and torch._C._autograd._profiler_enabled():
             self.missing["memory"] = "a profiler was on already, and there can be one"
         elif self.device == "cpu":
             self._resting_bytes = size_of(self._state())
             # The profiler's library says on stderr when it starts and stops, unless told not to.
-            os.environ.setdefault("KINETO_LOG_LEVEL", "5")
+            os.environ.setdefault("KINETO_LOG_LEVEL", "6")
+            cpu = [ProfilerActivity.CPU]
             # torch 2.11 warns without acc_events.
-            following = {"profile_memory": True, "acc_events": True}
-            self._profiler = self._entered(profile(activities=[ProfilerActivity.CPU], **following))
+            following = profile(activities=cpu, profile_memory=True, acc_events=True)
+            self._profiler = self._entered(following)
         if self.count == MEASURED_STEPS:
             self._holding = self._entered(Holding())
 

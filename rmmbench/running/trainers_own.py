@@ -36,7 +36,7 @@ def first_batch(loader: Any) -> Mapping[str, Any]:
     Raises:
         ValueError: If its data set has no samples by number.
     """
-    data = getattr(loader, "dataset", None)
+    data: Any = getattr(loader, "dataset", None)
     if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
         need = "where='beneficial' must see one batch, and this data set is a stream"
         raise ValueError(f"{need}; give TrainerCallback(example=batch)")
@@ -49,14 +49,14 @@ def first_batch(loader: Any) -> Mapping[str, Any]:
 
 def size_of_data(loader: Any) -> int | None:
     """Return how many samples a loader's data set has; None if that is not known."""
-    data = getattr(loader, "dataset", None)
+    data: Any = getattr(loader, "dataset", None)
     return len(data) if hasattr(data, "__len__") else None
 
 
 def losses_of(state: TrainerState) -> list[LossPoint]:
     """Return the training losses in the Trainer's log, but for those that are not finite."""
     return [
-        LossPoint(step=entry["step"], loss=entry["loss"])
+        LossPoint(step=int(entry["step"]), loss=entry["loss"])
         for entry in state.log_history
         if math.isfinite(entry.get("loss", math.nan))
     ]
@@ -64,8 +64,10 @@ def losses_of(state: TrainerState) -> list[LossPoint]:
 
 def evaluations_of(state: TrainerState) -> list[Evaluation]:
     """Return the evaluation losses in the Trainer's log, but for those that are not finite."""
+    log: list[dict[str, Any]] = list(state.log_history)
+    losses = [(entry["step"], entry.get("eval_loss", math.nan)) for entry in log]
     return [
-        Evaluation(step=entry["step"], loss=entry["eval_loss"], scores={"loss": entry["eval_loss"]})
-        for entry in state.log_history
-        if math.isfinite(entry.get("eval_loss", math.nan))
+        Evaluation(step=step, loss=loss, scores={"loss": loss})
+        for step, loss in losses
+        if math.isfinite(loss)
     ]

@@ -240,7 +240,8 @@ class Watch:
     def _training(self, real: RealSteps, about: Mapping[str, Any]) -> Training:
         timing, samples = self._draft.timing, self._draft.case.samples * real.count
         rate = samples / real.seconds if real.seconds else 0.0
-        told = {"noise": tuple(self.noise), "losses": tuple(self.losses), "evaluations": ()}
+        told: dict[str, Any] = {"noise": tuple(self.noise), "losses": tuple(self.losses)}
+        told["evaluations"] = ()
         told |= dict.fromkeys(("epochs", "train_samples", "eval_samples")) | dict(about)
         ran = {each.layer for each in told["noise"]}
         return Training(

@@ -112,7 +112,7 @@ def test_an_error_is_recorded_and_raised(tmp_path):
     assert watch.record.outcome == "error"
     assert "shapes cannot be multiplied" in watch.record.reason
     assert watch.record.missing["memory"] == "memory takes 2 steps, and there were 1"
-    assert not torch.autograd._profiler_enabled()
+    assert not torch._C._autograd._profiler_enabled()
     with rmmbench.watch(model, optimizer, tmp_path / "run", batch_size=256) as watch:
         train(watch, model, optimizer, steps=3)
     assert [each.outcome for each in rmmbench.load(tmp_path / "run").records()] == ["ok"]

@@ -83,9 +83,9 @@ def highest_rise(profiler: profile) -> int:
 
 
 def _events(profiler: profile) -> tuple[list[Allocation], dict[str, tuple[int, int]]]:
-    assert profiler.profiler is not None
+    results: Any = profiler.profiler
     allocations, phases = [], {}
-    for event in _walk(profiler.profiler.kineto_results.experimental_event_tree()):
+    for event in _walk(results.kineto_results.experimental_event_tree()):
         fields = event.extra_fields
         if isinstance(fields, torch._C._profiler._ExtraFields_Allocation):
             allocations.append(Allocation(event.start_time_ns, fields.alloc_size, fields.ptr))
