@@ -9,14 +9,14 @@ Memory is limited at two kinds of moments: at the end of the forward pass, and w
 computed again.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
+from rmmbench.running.planning.alike import groups_of, kinds_of
 from rmmbench.running.planning.costs import EXACT, Choice, Chosen, Costs, Part
 
 _MIB: Final = 2**20
@@ -25,7 +25,6 @@ _NODES: Final = 20_000
 
 Key = tuple[str | int, ...]
 Terms = dict[Key, float]
-Groups = list[tuple[list[int], tuple[Choice, ...]]]
 
 _STATES: Final = ("kept", "again", "beside")
 """Of the block that a unit is in."""
@@ -76,8 +75,8 @@ class _Program:
 
     def __init__(self, costs: Costs, limits: Limits, weights: Weights) -> None:
         self._costs, self._limits, self._weights = costs, limits, weights
-        self._groups = _groups(costs)
-        self._kinds = _kinds(costs, self._groups)
+        self._groups = groups_of(costs)
+        self._kinds = kinds_of(costs, self._groups)
         self._keys: dict[Key, int] = {}
         self._upper: list[float] = []
         self._rows: list[tuple[Terms, float, float]] = []
@@ -286,23 +285,3 @@ class _Program:
         for k, blocks in enumerate(self._kinds):
             for p, part in enumerate(self._costs.blocks[blocks[0]].parts):
                 yield ("part", k, p), part
-
-
-def _kinds(costs: Costs, groups: Groups) -> list[list[int]]:
-    """Return the numbers of blocks that are equal, with the same units in them."""
-    inside: Mapping[int | None, list[int]] = defaultdict(list)
-    for g, (units, _) in enumerate(groups):
-        for u in units:
-            inside[costs.units[u].block].append(g)
-    kinds: Mapping[object, list[int]] = defaultdict(list)
-    for b, block in enumerate(costs.blocks):
-        kinds[block._replace(name=""), tuple(sorted(inside[b]))].append(b)
-    return list(kinds.values())
-
-
-def _groups(costs: Costs) -> Groups:
-    """Return the numbers of units that have the same choices, with these."""
-    groups: Mapping[object, list[int]] = defaultdict(list)
-    for u, unit in enumerate(costs.units):
-        groups[unit.block is None, unit.made_again_bytes, unit.choices].append(u)
-    return [(units, costs.units[units[0]].choices) for units in groups.values()]
