@@ -21,6 +21,7 @@ from rmmbench.cli.misuse import MISUSE, message_of
 from rmmbench.cli.options import Quiet, Verbose, with_parameters
 from rmmbench.cli.plan_command import plan
 from rmmbench.cli.plot_command import plot
+from rmmbench.cli.report_command import report
 from rmmbench.cli.streams import patient_streams
 from rmmbench.cli.summary_command import summary
 from rmmbench.cli.sweep_command import sweep
@@ -79,6 +80,7 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Read": {
         "table": table,
+        "report": report,
         "summary": summary,
         "plot": plot,
         "frontier": frontier,
