@@ -30,6 +30,15 @@ from rmmbench.spec.toml_file import fault_in, read_toml
 
 PLAN_VERSION: Final = 1
 
+_AGAIN: Final = {
+    "checkpoint": "{} blocks",
+    "checkpoint_attention": "{} attentions",
+    "checkpoint_operators": "operators of {} blocks",
+    "checkpoint_products": "{} products",
+}
+"""What is computed again, in words."""
+_FIRST: Final = {"checkpoint", "checkpoint_attention", "layers"}
+
 
 def _ranged(text: str) -> str:
     expanded(text)
@@ -104,6 +113,9 @@ class SavingPlan(Strict):
         task, batch_size, seq_len, dtype, optimizer, attention, gpu: What it was made for.
         checkpoint: Blocks that are computed again in the backward pass.
         checkpoint_attention: Blocks whose attention alone is.
+        checkpoint_operators: Blocks of which single operators are: normalisation, activation and
+            dropout.
+        checkpoint_products: Linear layers of these blocks whose output is computed again too.
         layers: What layers keep. Those that are not listed are exact.
         shapes: Shape by name of every linear layer of the model.
     """
@@ -120,6 +132,8 @@ class SavingPlan(Strict):
     gpu: Name | None = None
     checkpoint: tuple[Ranged, ...] = ()
     checkpoint_attention: tuple[Ranged, ...] = ()
+    checkpoint_operators: tuple[Ranged, ...] = ()
+    checkpoint_products: tuple[Ranged, ...] = ()
     predicted: Predicted | None = None
     layers: tuple[LayerChoice, ...] = ()
     shapes: dict[Ranged, Shape] = Field(default_factory=dict)
@@ -140,21 +154,24 @@ class SavingPlan(Strict):
     @property
     def does_nothing(self) -> bool:
         """Whether the model stays as it is."""
-        return not (self.layers or self.checkpoint or self.checkpoint_attention)
+        return not (self.layers or any(getattr(self, name) for name in _AGAIN))
 
     @property
     def digest(self) -> str:
         """Six hexadecimal digits that name what it does, whatever was predicted of it."""
-        does = {"checkpoint", "checkpoint_attention", "layers"}
-        return digest(self.model_dump(mode="json", include=does))[:6]
+        does = self.model_dump(mode="json", include={*_AGAIN, "layers"})
+        # What came later counts only where it is used, so that names stay what they were.
+        return digest({key: value for key, value in does.items() if value or key in _FIRST})[:6]
 
     @property
     def words(self) -> str:
         """What it does as people write it."""
         told = []
-        for texts, what in ((self.checkpoint, "blocks"), (self.checkpoint_attention, "attentions")):
+        for name, what in _AGAIN.items():
+            texts = getattr(self, name)
             if texts:
-                told.append(f"{sum(len(expanded(text)) for text in texts)} {what} computed again")
+                count = sum(len(expanded(text)) for text in texts)
+                told.append(f"{what.format(count)} computed again")
         for choice in self.layers:
             count = sum(len(expanded(text)) for text in choice.names)
             told.append(f"{count} layers: {choice.words}")
