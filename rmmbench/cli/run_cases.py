@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from rmmbench.cli.options import Device
     from rmmbench.results.record import Record
     from rmmbench.results.store import Run
-    from rmmbench.running.events import Event
+    from rmmbench.running.events import Events
     from rmmbench.running.sweep_plan import Plan
-    from rmmbench.spec.case import Case
     from rmmbench.spec.profile import Profile
 
 
@@ -105,27 +104,23 @@ def carry_out(asked: Asked, *, retry: bool = False) -> "Run":
     """
     asked.begin(f"{asked.name} on {asked.where}")
     from rmmbench.running.execution import execute, open_run
+    from rmmbench.running.sweeping import remaining
 
     plan = asked.plan()
-    total = len(plan.cases)
-
-    def show(events: "Iterator[Event]", left: "Sequence[Case]") -> None:
-        if len(left) < total:
-            note(f"{asked.path} has {total - len(left)} of {total} cases already")
-        follow(events, left)
-
     about = {"name": asked.name, "command": typed()}
     run = open_run(asked.path, asked.profile, plan.cases, plan.environment, **about)
-    execute(run, plan.cases, retry=retry, follow=show)
+    total, left = len(plan.cases), len(remaining(run, plan.cases, retry=retry))
+    if left < total:
+        note(f"{asked.path} has {total - left} of {total} cases already")
+    execute(run, plan.cases, retry=retry, follow=follow)
     return run
 
 
-def follow(events: "Iterator[Event]", cases: "Sequence[Case] | None" = None) -> None:
+def follow(events: "Events", noun: str = "case") -> None:
     """Go through the events of a run, and show them unless --quiet."""
     from rmmbench.running.progress import show_nothing, show_progress
 
-    show = show_nothing if is_quiet() else show_progress
-    show(events, cases)
+    (show_nothing if is_quiet() else show_progress)(events, noun)
 
 
 def typed() -> str:
@@ -175,7 +170,9 @@ def report(run: "Run", *, as_json: bool) -> None:
     for record in failed:
         tell(f"{record.outcome}: {record.case.title}, while {record.stage}: {record.reason}")
     tell_how_to_retry(failed)
-    note(f"records: {run.path}   figures: rmmbench plot {run.path}")
+    path = shlex.quote(str(run.path))
+    later = f"later runs beside it: rmmbench check RUN --against {path}"
+    note(f"records: {path}   figures: rmmbench plot {path}   {later}")
 
 
 def _warnings(records: "list[Record]") -> dict[str, list[str]]:

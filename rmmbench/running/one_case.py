@@ -1,6 +1,6 @@
 """One case from Python: its memory predicted in this process, or measured in one of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -8,10 +8,11 @@ from typing import Any
 from rmmbench.errors import UnknownNameError, UsageError, check_arguments
 from rmmbench.models import MODELS
 from rmmbench.results.record import Memory, Record
-from rmmbench.running.events import Finished
+from rmmbench.running.events import Ahead, Event, Finished
 from rmmbench.running.factories import Factory, importable
 from rmmbench.running.isolation import process
 from rmmbench.running.local import LocalLauncher
+from rmmbench.running.progress import show_nothing, show_progress
 from rmmbench.running.sweep_plan import (
     DEVICES,
     check_models,
@@ -94,11 +95,13 @@ def measure(
     seq_len: int | None = None,
     task: str | None = None,
     time_limit_seconds: float = 900.0,
+    quiet: bool = False,
     **settings: Any,
 ) -> Record:
     """Measure memory and time of one way to train a model, in a process of its own.
 
-    A failure or a lack of memory is not raised; the record's `outcome` and `reason` say it.
+    A failure or a lack of memory is not raised; the record's `outcome` and `reason` say it. What is
+    being done is shown, as `run` shows it.
 
     Args:
         model: As `predict` takes it. A function that is defined in a notebook is sent to the
@@ -109,6 +112,7 @@ def measure(
         seq_len: Padded length in tokens; by default the task's, or 128 for models of tokens.
         task: A task whose shape to take.
         time_limit_seconds: After this time the process is killed, and the outcome is "timeout".
+        quiet: Show no progress.
         settings: As `predict` takes them; also timing={"max_seconds": 5}, and gradient_draws=5 to
             compare gradients with those of the exact model.
 
@@ -128,18 +132,64 @@ def measure(
     """
     if device not in DEVICES:
         raise UnknownNameError("device", device, DEVICES)
-    with importable(model) as name, TemporaryDirectory(prefix="rmmbench-") as folder:
-        case = case_of(name, task, batch_size, seq_len, settings)
-        check_names([case])
-        process.preload([MODELS.module(name.partition(":")[0])])
-        environment = process.call(environment_here)
-        memory_device, time_device = resolve(device, environment)
-        devices = {"memory_device": memory_device, "time_device": time_device}
-        case = case_of(name, task, batch_size, seq_len, settings | devices)
-        check_models([case], time_limit_seconds)
+    with importable(model) as name:
+        shape: Shape = (task, batch_size, seq_len)
+        how: dict[str, Any] = {
+            "device": device,
+            "time_limit_seconds": time_limit_seconds,
+            "quiet": quiet,
+        }
+        (record,) = measure_each(name, shape, [settings], **how)
+    return record
+
+
+Shape = tuple[str | None, int | None, int | None]
+"""A task, a batch size and a length, as `case_of` takes them."""
+
+
+def measure_each(
+    model: str,
+    shape: Shape,
+    ways: Sequence[Mapping[str, Any]],
+    *,
+    device: str,
+    time_limit_seconds: float,
+    quiet: bool,
+) -> list[Record]:
+    """Measure one model trained in some ways, one after the other, and show how far that is.
+
+    Args:
+        model: Its name.
+        shape: Of its batch.
+        ways: Settings of each way.
+        device: As `measure` takes it, and what follows too.
+        time_limit_seconds: For each.
+        quiet: Show no progress.
+
+    Raises:
+        TypeError: If there is no setting of a name.
+        UsageError: If a value is not possible, or the device is not here.
+    """
+    check_names([case_of(model, *shape, way) for way in ways])
+    process.preload([MODELS.module(model.partition(":")[0])])
+    environment = process.call(environment_here)
+    memory_device, time_device = resolve(device, environment)
+    devices = {"memory_device": memory_device, "time_device": time_device}
+    cases = [case_of(model, *shape, {**way, **devices}) for way in ways]
+    check_models(cases, time_limit_seconds)
+    records: list[Record] = []
+
+    def events() -> Iterator[Event]:
+        yield Ahead(cases)
+        for event in launcher.run(cases):
+            if isinstance(event, Finished):
+                records.append(event.record)
+            yield event
+
+    with TemporaryDirectory(prefix="rmmbench-") as folder:
         launcher = LocalLauncher(environment, time_limit_seconds, 1, Path(folder))
-        records = [each.record for each in launcher.run([case]) if isinstance(each, Finished)]
-    return records[0]
+        (show_nothing if quiet else show_progress)(events())
+    return records
 
 
 def case_of(

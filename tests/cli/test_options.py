@@ -147,7 +147,9 @@ NAMES = {
 
 def test_a_shell_completes_names(tmp_path):
     """Names, stacks, the last of several, and run directories; within a second, without torch."""
-    (tmp_path / "runs" / "first").mkdir(parents=True)
+    for name in ("first", "first-figures"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    (tmp_path / "runs" / "first" / "run.json").touch()
     program = (
         "import sys, os; sys.modules |= dict.fromkeys(['torch', 'transformers', 'pandas']);\n"
         "from rmmbench.cli import app\n"

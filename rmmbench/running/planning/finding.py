@@ -1,5 +1,6 @@
 """Finds the plans of one case, in the process that predicts them."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
@@ -16,6 +17,7 @@ from rmmbench.running.planning.searching import Goal, Ladder, modelled_peak, sea
 from rmmbench.running.planning.speeds import Clock, clock_of
 from rmmbench.running.planning.survey import survey
 from rmmbench.running.planning.surveyed import Survey
+from rmmbench.running.planning.told import Left, Surveyed
 from rmmbench.running.planning.uniform import best_uniform
 from rmmbench.spec.case import Case
 from rmmbench.spec.gpus import find_gpu
@@ -23,6 +25,9 @@ from rmmbench.spec.saving_plan import SavingPlan
 from rmmbench.units import format_bytes
 
 _MORE: Final = 4
+
+_USUAL_TRIES: Final = 4
+"""About how many plans are predicted for a goal."""
 
 
 class Request(NamedTuple):
@@ -64,6 +69,7 @@ def find_plans(tell: Callable[[object], None], request: Request) -> Plans:
 class _Finding:
     """One case, and all that is known of it."""
 
+    tell: Callable[[object], None]
     request: Request
     asked: Asked
     predictor: Predictor
@@ -77,6 +83,7 @@ class _Finding:
         """Follow the unchanged step, and predict it and that in which all blocks are again."""
         case, asked = request.case, request.asked
         found = survey(case, request.sketch)
+        tell(Surveyed())
         noise = _noise(found, request)
         predictor = Predictor(case, tell)
         exact = predictor.step(SavingPlan(model=case.model))
@@ -89,7 +96,7 @@ class _Finding:
             again = predictor.peak(SavingPlan(model=case.model, checkpoint=names))
         clock = clock_of(find_gpu(case.gpu) if case.gpu else None, case.dtype)
         costs = priced(found, noise, clock, (needed, exact.counts), again)
-        return cls(request, asked, predictor, found, costs, clock, noise)
+        return cls(tell, request, asked, predictor, found, costs, clock, noise)
 
     def plans(self) -> Plans:
         """Return the plans that fit.
@@ -103,7 +110,10 @@ class _Finding:
         if limit is not None and limit >= exact.needed_bytes:
             return about
         wanted = goals(self.costs, self.asked)
-        best = {goal: self._best(Ladder(self.costs, goal)) for goal in wanted}
+        best: dict[Goal, Chosen | None] = {}
+        for goal in wanted:
+            others = _USUAL_TRIES * (len(wanted) - len(best) - 1)
+            best[goal] = self._best(Ladder(self.costs, goal), others)
         found = [self._sought(goal, one, about) for goal, one in best.items() if one is not None]
         if not found:
             raise UsageError(self._out_of_reach(wanted))
@@ -126,8 +136,8 @@ class _Finding:
         alike = goal._replace(name="one setting", why="the least noise with one setting for all")
         return self._sought(alike, one, about)
 
-    def _best(self, ladder: Ladder) -> Chosen | None:
-        """Return a goal's plan that fits, if there is one."""
+    def _best(self, ladder: Ladder, others: int) -> Chosen | None:
+        """Return a goal's plan that fits, if there is one; `others` are tried for further goals."""
         if self.asked.memory_bytes is None or ladder.least is None:
             return ladder.least
         # Only of the plan with the least noise is it promised that more memory makes it no noisier.
@@ -135,7 +145,8 @@ class _Finding:
         trying = search(ladder.rung, self.asked.memory_bytes, more)
         try:
             chosen = next(trying)
-            while True:
+            for number in itertools.count():
+                self.tell(Left(max(1, _USUAL_TRIES - number) + others))
                 chosen = trying.send(self.predictor.peak(self._plan(chosen)))
         except StopIteration as end:
             best: Chosen | None = end.value
