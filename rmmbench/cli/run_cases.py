@@ -1,5 +1,6 @@
 """What commands that run cases share: they plan, measure, and report tables and failures."""
 
+import itertools
 import shlex
 import sys
 from collections.abc import Iterable
@@ -103,16 +104,21 @@ def carry_out(asked: Asked, *, retry: bool = False) -> "Run":
         Interrupted: By a signal; what was measured stays.
     """
     asked.begin(f"{asked.name} on {asked.where}")
+    from rmmbench.running.events import Ahead
     from rmmbench.running.execution import execute, open_run
-    from rmmbench.running.sweeping import remaining
 
     plan = asked.plan()
+    total = len(plan.cases)
+
+    def show(events: "Events") -> None:
+        ahead = next(events)
+        if isinstance(ahead, Ahead) and len(ahead.cases) < total:
+            note(f"{asked.path} has {total - len(ahead.cases)} of {total} cases already")
+        follow(itertools.chain([ahead], events))
+
     about = {"name": asked.name, "command": typed()}
     run = open_run(asked.path, asked.profile, plan.cases, plan.environment, **about)
-    total, left = len(plan.cases), len(remaining(run, plan.cases, retry=retry))
-    if left < total:
-        note(f"{asked.path} has {total - left} of {total} cases already")
-    execute(run, plan.cases, retry=retry, follow=follow)
+    execute(run, plan.cases, retry=retry, follow=show)
     return run
 
 

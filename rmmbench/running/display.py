@@ -15,11 +15,11 @@ from rich.text import Text
 from rmmbench.spec.printable import printable
 from rmmbench.units import format_clock, format_roughly
 
-_LINE_SECONDS: Final = 5.0, 300.0
+_LINE_SECONDS: Final = 10.0, 300.0
 """The least and the longest time from one line to the next; between them it is a tenth of all."""
 
-_BAR, _ROOM = 24, 90
-"""Columns that the bar takes, and that a terminal has for it to be so long; else it is shorter."""
+_BAR, _ROOM, _NARROW = 24, 90, 50
+"""Columns that the bar takes, that a terminal has for it to be so long, and for a clock beside."""
 
 
 class State(NamedTuple):
@@ -48,7 +48,7 @@ class State(NamedTuple):
 
     def left(self, now: float) -> str:
         """Return in words how much time is left, "" if that is unknown."""
-        if self.ends_at is None:
+        if self.ends_at is None or self.done == self.total:
             return ""
         said = f"about {format_roughly(self.ends_at - now)} left"
         if self.at_most is None or self.at_most <= self.ends_at:
@@ -137,10 +137,11 @@ class Bar:
         self._start = clock()
         self._state = State(0, 0, "piece")
         width = max(0, min(_BAR, _BAR + console.width - _ROOM))
+        since = _Words(lambda: format_clock(clock() - self._start), self._plain)
         columns = [
             *([BarColumn(bar_width=width)] if width else []),
             _Words(lambda: self._state.count() if self._state.total else "", self._plain),
-            _Words(lambda: format_clock(clock() - self._start), self._plain),
+            *([since] if console.width >= _NARROW else []),
             _Words(lambda: self._state.left(clock()), self._plain),
             _Words(lambda: self._state.doing, self._plain, is_last=True),
         ]
@@ -180,8 +181,7 @@ class _Words(ProgressColumn):
         self, words: Callable[[], str], plain: Callable[[str], str], *, is_last: bool = False
     ) -> None:
         """Take what returns the words, and what makes them plain; the last column is cut."""
-        last = Column(ratio=1, no_wrap=True, overflow="crop")
-        super().__init__(last if is_last else Column(no_wrap=True))
+        super().__init__(Column(ratio=1 if is_last else None, no_wrap=True, overflow="crop"))
         self._words, self._plain = words, plain
         self._style = "dim" if is_last else ""
 

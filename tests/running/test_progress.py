@@ -83,7 +83,7 @@ def test_lines_come_ever_more_seldom(clock):
     lines.end()
     told = stream.getvalue().splitlines()
     assert 100 < len(told) < 200
-    assert told[0] == "0:00:05  5 of 36000 steps, about 10 h left: training"
+    assert told[0] == "0:00:10  10 of 36000 steps, about 10 h left: training"
     assert told[-1] == "9:59:59  35999 of 36000 steps"
     clocks = [[int(part) for part in line[:7].split(":")] for line in told]
     seconds = [(60 * hours + minutes) * 60 + rest for hours, minutes, rest in clocks]
@@ -101,7 +101,7 @@ def test_a_terminal_gets_a_bar(records, capsys, monkeypatch):
     assert out == ""
 
 
-@pytest.mark.parametrize("width", [30, 60, 80, 120])
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_a_bar_is_one_line_of_what_the_terminal_has(clock, width, encoding):
     """In a narrow terminal, and in one without Greek, a bar is one line that says what is left."""

@@ -1,6 +1,5 @@
 """Finds the plans of one case, in the process that predicts them."""
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
@@ -145,8 +144,10 @@ class _Finding:
         trying = search(ladder.rung, self.asked.memory_bytes, more)
         try:
             chosen = next(trying)
-            for number in itertools.count():
-                self.tell(Left(max(1, _USUAL_TRIES - number) + others))
+            left = _USUAL_TRIES
+            while True:
+                self.tell(Left(left + others))
+                left = max(1, left - 1)
                 chosen = trying.send(self.predictor.peak(self._plan(chosen)))
         except StopIteration as end:
             best: Chosen | None = end.value
