@@ -75,7 +75,7 @@ def plan(
 
     Examples:
       rmmbench plan roberta-base --task mrpc --memory 2.7GiB
-      rmmbench plan roberta-base --batch-size 128 --seq-len 98 --save 30% --gpu v100-16gb
+      rmmbench plan roberta-base --batch-size 128 --save 30% --gpu v100-16gb
       rmmbench plan roberta-base --save 20% --noise noise.json --max-inflation 1.2
       rmmbench plan hf:llama --memory 24GiB --batch-size 4 --choose "least noise"
     """

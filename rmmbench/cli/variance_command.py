@@ -76,7 +76,7 @@ def variance(
       rmmbench variance roberta-tiny --sketch gaussian,oporp --rho 0.2
       rmmbench variance roberta-tiny --sketch oporp --rho 0.4 --bits 8
       rmmbench variance roberta-tiny --sketch oporp --save noise.json
-      rmmbench variance roberta-base --task cola --data glue --checkpoint roberta-base
+      rmmbench variance roberta-base --task cola --checkpoint roberta-base
     """
     from rmmbench.running.noise_run import layers_to_watch, noise_profile, save_noise
 

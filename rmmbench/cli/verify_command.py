@@ -49,6 +49,8 @@ def verify(
     def kept() -> str:
         if tried and not as_json:
             _show(tried, seed)
+        if not tried:
+            return "no claim was tried to its end; the same command begins anew"
         rest = " ".join(asked[len(tried) :])
         go_on = f"`rmmbench verify {rest} --seed {seed}` tries the others"
         return f"{len(tried)} of {len(asked)} claims were tried; {go_on}"

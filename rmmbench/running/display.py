@@ -42,9 +42,10 @@ class State(NamedTuple):
     at_most: float | None = None
     is_known: bool = True
 
-    def count(self) -> str:
+    def counted(self) -> str:
         """Return how many of how many pieces are done."""
-        return f"{self.done} of {'' if self.is_known else 'about '}{self.total} {self.noun}s"
+        about = "" if self.is_known or self.done == self.total else "about "
+        return f"{self.done} of {about}{self.total} {self.noun}s"
 
     def left(self, now: float) -> str:
         """Return in words how much time is left, "" if that is unknown."""
@@ -114,13 +115,13 @@ class Lines:
         if now - self._last < min(most, max(least, (now - self._start) / 10)):
             return
         self._last = now
-        how_far = ", ".join(filter(None, [state.count(), state.left(now)]))
+        how_far = ", ".join(filter(None, [state.counted(), state.left(now)]))
         self.tell(": ".join(filter(None, [how_far, state.doing])))
 
     def end(self) -> None:
         """Print what was done in all, if there are lines before it."""
         if self._state is not None and self._last > self._start:
-            self.tell(self._state.count())
+            self.tell(self._state.counted())
 
     def tell(self, text: str) -> None:
         """Print a line."""
@@ -140,7 +141,7 @@ class Bar:
         since = _Words(lambda: format_clock(clock() - self._start), self._plain)
         columns = [
             *([BarColumn(bar_width=width)] if width else []),
-            _Words(lambda: self._state.count() if self._state.total else "", self._plain),
+            _Words(lambda: self._state.counted() if self._state.total else "", self._plain),
             *([since] if console.width >= _NARROW else []),
             _Words(lambda: self._state.left(clock()), self._plain),
             _Words(lambda: self._state.doing, self._plain, is_last=True),

@@ -136,14 +136,20 @@ class Line:
         return None if size is None else self.at(size)
 
     def probes_left(self) -> int:
-        """Return about how many probes it still takes: as if the largest were where it starts."""
+        """Return about how many probes it still takes.
+
+        That is as many as if the largest were where it starts; where guesses went wrong, as many as
+        bisection takes.
+        """
         if not self.known:
             return _PROBES if self.start == FIRST else _PROBES_AFTER
         fits, fails, count = self.fits, self.fails, 0
         while (size := next_batch(fits, fails, self.start)) is not None:
             count += 1
             fits, fails = (size, fails) if size <= self.start else (fits, size)
-        return count
+        if self.fails is None or len(self.known) < _PROBES:
+            return count
+        return max(count, (self.fails - self.fits).bit_length())
 
     def _start_anew(self) -> None:
         """Start from where all that is known says that the largest is."""
@@ -242,12 +248,19 @@ def _search(
         if not asked:
             return
         left = remaining(run, [case for _, case in asked], retry=retry)
-        probes = [case for line, case in asked for _ in range(line.probes_left())]
+        probes = [case for line, case in asked for _ in range(_probes_left(line, lines))]
         yield Ahead([*probes, *after], is_known=False)
         yield from measured(run, left, launcher)
         records = {record.key: record for record in run.records()}
         for line, case in asked:
             line.known[case.batch_size] = records[case.key]
+
+
+def _probes_left(line: Line, lines: Sequence[Line]) -> int:
+    """Return about how many probes a line still takes: as many as others took, or more."""
+    ended = [len(other.known) for other in lines if other.next_case() is None]
+    usual = round(sum(ended) / len(ended)) if ended else 0
+    return max(line.probes_left(), usual - len(line.known))
 
 
 def _starts(predicted: Sequence[Line]) -> Iterator[int]:
