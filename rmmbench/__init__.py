@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rmmbench.report.check.two_runs import load as load
     from rmmbench.report.figures._chosen import plot as plot
     from rmmbench.report.frontier_frame import frontier as frontier
+    from rmmbench.report.history.over_commits import history as history
     from rmmbench.report.known_names import names as names
     from rmmbench.report.largest_batches import max_batch as max_batch
     from rmmbench.report.summary import summary as summary
@@ -46,6 +47,7 @@ _HOMES = {
     "convert": "nn",
     "doctor": "running.diagnosis",
     "frontier": "report.frontier_frame",
+    "history": "report.history.over_commits",
     "inspect": "nn.inspection",
     "load": "report.check.two_runs",
     "manual_seed": "nn",

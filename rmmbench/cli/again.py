@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from rmmbench.running.pieces import Piece
     from rmmbench.running.progress import Progress
 
+_STARTING = 6.0
+"""Seconds that a sweep takes to begin, about."""
+
 
 def compare_in_turn(run: "Run", other: str, tolerances: "Tolerances", minutes: float) -> "Report":
     """Measure a run's cases with the code here and another code in turn, and return the report.
@@ -119,6 +122,7 @@ class _Again:
             self.progress.working(said, {name: done / whole})
 
         self.progress.begin(name, _piece())
+        heard(())
         measured = sweep_again(self.run, code, self.folder / name, heard)
         self.progress.finish(name, _piece(), time.monotonic() - start, name)
         self.names.append(name)
@@ -139,7 +143,7 @@ def _measuring(run: "Run", purpose: str, count: int | None = None) -> "Iterator[
     folder = _new_folder(run, purpose)
     note(f"measuring again what {run.path} measured; runs go to {folder}")
     with progress("run", quiet=is_quiet()) as shown:
-        shown.learn(_piece(), sum(record.wall_seconds for record in run.records()))
+        shown.learn(_piece(), _STARTING + sum(each.wall_seconds for each in run.records()))
         again = _Again(run, folder, shown)
         with keeping(lambda: _kept(again, count)):
             yield again

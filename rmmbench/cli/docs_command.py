@@ -12,7 +12,7 @@ _FOLDER = Path(__file__).parents[1] / "docs"
 
 TOPICS = (
     *("quick-start", "which-method", "planning", "own-model", "sketches", "methods", "results"),
-    *("profiles", "measuring", "ci", "paper", "extending"),
+    *("profiles", "measuring", "ci", "pytest", "paper", "extending"),
 )
 """Every page, in the order of reading."""
 

@@ -177,8 +177,8 @@ def report(run: "Run", *, as_json: bool) -> None:
         tell(f"{record.outcome}: {record.case.title}, while {record.stage}: {record.reason}")
     tell_how_to_retry(failed)
     path = shlex.quote(str(run.path))
-    later = f"later runs beside it: rmmbench check RUN --against {path}"
-    note(f"records: {path}   figures: rmmbench plot {path}   {later}")
+    later = f"rmmbench check LATER --against {path}"
+    note(f"records: {path}   next: rmmbench report {path}, rmmbench plot {path} or {later}")
 
 
 def _warnings(records: "list[Record]") -> dict[str, list[str]]:

@@ -73,6 +73,26 @@ def shared_records(*more: str, most: int = 1000) -> Shared[Record]:
     return Shared(Record, {"environment", "memory", "missing", *more}, most)
 
 
+def records_of(
+    lines: Iterable[bytes], where: object, hint: str, shared: Shared[Record] | None = None
+) -> Iterator[Record]:
+    """Yield the records of lines of JSON as they come.
+
+    Args:
+        lines: Without their ends.
+        where: Names the lines' file in a message.
+        hint: Says in a message what to do.
+        shared: Shares equal parts with records read before.
+
+    Raises:
+        RunError: If a line is not a record.
+    """
+    shared = shared or shared_records()
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield shared.read(line) or parsed(Record, line, f"{where}:{number}", f"; {hint}")
+
+
 class Run:
     """A run directory on disk."""
 
@@ -137,11 +157,7 @@ class Run:
             RunError: If a line is not a record; a last line that was cut short is left out.
         """
         file = self.path / RECORDS_FILE
-        shared = shared or shared_records()
-        for number, line in enumerate(lines_of(file), 1):
-            if line.strip():
-                record = shared.read(line)
-                yield record or parsed(Record, line, f"{file}:{number}", "; remove the line")
+        yield from records_of(lines_of(file), file, "remove the line", shared)
 
     def frame(self) -> "DataFrame":
         """Return a pandas DataFrame with a row per case and the columns of `rmmbench export`.

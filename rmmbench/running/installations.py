@@ -93,6 +93,14 @@ def sweep_again(
     return again
 
 
+def _so_far(out: Path) -> list[Record]:
+    """Return the records that a sweep has written; none where there is no run yet."""
+    try:
+        return Run.open(out).records()
+    except RunError:
+        return []
+
+
 def _watched(sweep: subprocess.Popen[str], out: Path, heard: Callable[[list[Record]], None]) -> str:
     """Wait for the end of a sweep, and return what it said; it ends with this, however it does."""
     with sweep:
@@ -100,9 +108,7 @@ def _watched(sweep: subprocess.Popen[str], out: Path, heard: Callable[[list[Reco
             while True:
                 with suppress(subprocess.TimeoutExpired):
                     return sweep.communicate(timeout=_LOOK_SECONDS)[1]
-                # At first there is no run yet.
-                with suppress(RunError):
-                    heard(Run.open(out).records())
+                heard(_so_far(out))
         except BaseException:
             sweep.kill()
             raise

@@ -1,6 +1,6 @@
 """One case from Python: its memory predicted in this process, or measured in one of its own."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from rmmbench.errors import UnknownNameError, UsageError, check_arguments
 from rmmbench.models import MODELS
 from rmmbench.results.record import Memory, Record
-from rmmbench.running.events import Ahead, Event, Finished
+from rmmbench.running.events import Ahead, Events, Finished
 from rmmbench.running.factories import Factory, importable
 from rmmbench.running.isolation import process
 from rmmbench.running.local import LocalLauncher
@@ -26,7 +26,8 @@ from rmmbench.spec.grid import WITHOUT_LENGTH, case_from
 from rmmbench.spec.known_settings import known
 from rmmbench.spec.tasks import TASKS
 
-_NOT_ASKED = {"steps", "memory_device", "time_device", "training", "timeline"}
+_DEVICES = ("memory_device", "time_device")
+_NOT_ASKED = {"steps", *_DEVICES, "training", "timeline"}
 
 
 def predict(
@@ -130,66 +131,69 @@ def measure(
         >>> record.memory.saved_bytes, record.timing.relative_throughput  # doctest: +SKIP
         (222244, 0.93)
     """
-    if device not in DEVICES:
-        raise UnknownNameError("device", device, DEVICES)
-    with importable(model) as name:
-        shape: Shape = (task, batch_size, seq_len)
-        how: dict[str, Any] = {
-            "device": device,
-            "time_limit_seconds": time_limit_seconds,
-            "quiet": quiet,
-        }
-        (record,) = measure_each(name, shape, [settings], **how)
+    (record,) = measure_ways(
+        model,
+        [settings],
+        device=device,
+        sizes=(task, batch_size, seq_len),
+        time_limit_seconds=time_limit_seconds,
+        quiet=quiet,
+    )
     return record
 
 
-Shape = tuple[str | None, int | None, int | None]
-"""A task, a batch size and a length, as `case_of` takes them."""
-
-
-def measure_each(
-    model: str,
-    shape: Shape,
+def measure_ways(
+    model: str | Factory,
     ways: Sequence[Mapping[str, Any]],
     *,
     device: str,
+    sizes: tuple[str | None, int | None, int | None],
     time_limit_seconds: float,
-    quiet: bool,
+    is_timed: bool = True,
+    quiet: bool = True,
 ) -> list[Record]:
-    """Measure one model trained in some ways, one after the other, and show how far that is.
+    """Measure several ways to train one model, each in a process of its own.
 
     Args:
-        model: Its name.
-        shape: Of its batch.
-        ways: Settings of each way.
-        device: As `measure` takes it, and what follows too.
-        time_limit_seconds: For each.
-        quiet: Show no progress.
+        model: As `measure` takes it.
+        ways: The settings of each.
+        device: As `measure` takes it; "auto" measures memory on the CPU if steps are not timed
+            and there is no GPU.
+        sizes: Task, batch size and length, as `measure` takes them.
+        time_limit_seconds: Of each process.
+        is_timed: Whether steps are timed; else only their memory is measured.
+        quiet: Whether to show no progress.
 
     Raises:
-        TypeError: If there is no setting of a name.
-        UsageError: If a value is not possible, or the device is not here.
+        TypeError: If there is no argument of that name.
+        UsageError: As `measure` raises it.
     """
-    check_names([case_of(model, *shape, way) for way in ways])
-    process.preload([MODELS.module(model.partition(":")[0])])
-    environment = process.call(environment_here)
-    memory_device, time_device = resolve(device, environment)
-    devices = {"memory_device": memory_device, "time_device": time_device}
-    cases = [case_of(model, *shape, {**way, **devices}) for way in ways]
-    check_models(cases, time_limit_seconds)
-    records: list[Record] = []
-
-    def events() -> Iterator[Event]:
-        yield Ahead(cases)
-        for event in launcher.run(cases):
-            if isinstance(event, Finished):
-                records.append(event.record)
-            yield event
-
-    with TemporaryDirectory(prefix="rmmbench-") as folder:
+    if device not in DEVICES:
+        raise UnknownNameError("device", device, DEVICES)
+    with importable(model) as name, TemporaryDirectory(prefix="rmmbench-") as folder:
+        cases = [case_of(name, *sizes, way) for way in ways]
+        check_names(cases)
+        process.preload([MODELS.module(name.partition(":")[0])])
+        environment = process.call(environment_here)
+        devices = dict(zip(_DEVICES, resolve(device, environment), strict=True))
+        if not is_timed:
+            measured = devices["time_device"] or devices["memory_device"]
+            devices = {"memory_device": measured, "time_device": None}
+        cases = [case_of(name, *sizes, {**way, **devices}) for way in ways]
+        check_models(cases, time_limit_seconds)
         launcher = LocalLauncher(environment, time_limit_seconds, 1, Path(folder))
-        (show_nothing if quiet else show_progress)(events())
-    return records
+        done: dict[str, Record] = {}
+        (show_nothing if quiet else show_progress)(_kept(cases, launcher, done))
+    return [done[case.key] for case in cases]
+
+
+def _kept(cases: Sequence[Case], launcher: LocalLauncher, done: dict[str, Record]) -> Events:
+    """Measure cases and yield the events; keep each record in `done`, by its key."""
+    yield Ahead(cases)
+    for event in launcher.run(cases):
+        if isinstance(event, Finished):
+            done[event.record.key] = event.record
+        yield event
 
 
 def case_of(

@@ -213,11 +213,10 @@ def test_a_sweep_ends_with_its_table(folder, sweep):
     lines = error.splitlines()
     path = "runs/small-predict"
     assert lines[0] == f"small.toml on predict: records go to {path}; loading torch"
-    assert lines[-1].split("   ") == [
-        f"records: {path}",
-        f"figures: rmmbench plot {path}",
-        f"later runs beside it: rmmbench check RUN --against {path}",
-    ]
+    further = (
+        f"rmmbench report {path}, rmmbench plot {path} or rmmbench check LATER --against {path}"
+    )
+    assert lines[-1] == f"records: {path}   next: {further}"
     assert len(Run.open(folder / "runs" / "small-predict").records()) == 4
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from rmmbench.errors import UsageError
 from rmmbench.results.record import Record
-from rmmbench.running.one_case import measure_each
+from rmmbench.running.one_case import measure_ways
 from rmmbench.running.planning.plans import Plans, Sought
 
 _TIMING: Final = {"warmup_steps": 1, "min_steps": 2, "max_steps": 6, "max_seconds": 5.0}
@@ -48,11 +48,11 @@ def verify_plans(
     names = ("dtype", "optimizer", "attention", "seed")
     same: dict[str, Any] = {name: getattr(case, name) for name in names}
     same |= {"gradient_draws": draws, "timing": _TIMING, "method": "plan"}
-    records = measure_each(
+    records = measure_ways(
         case.model,
-        (case.task, case.batch_size, case.seq_len),
         [same | {"plan": line.plan} for line in lines],
         device=device,
+        sizes=(case.task, case.batch_size, case.seq_len),
         time_limit_seconds=3600.0,
         quiet=quiet,
     )
