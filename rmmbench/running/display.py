@@ -107,6 +107,7 @@ class Lines:
         self._stream, self._clock = stream, clock
         self._start = self._last = clock()
         self._state: State | None = None
+        self._told: State | None = None
 
     def show(self, state: State) -> None:
         """Print the state if the last line is old enough."""
@@ -114,14 +115,15 @@ class Lines:
         least, most = _LINE_SECONDS
         if now - self._last < min(most, max(least, (now - self._start) / 10)):
             return
-        self._last = now
+        self._last, self._told = now, state
         how_far = ", ".join(filter(None, [state.counted(), state.left(now)]))
         self.tell(": ".join(filter(None, [how_far, state.doing])))
 
     def end(self) -> None:
         """Print what was done in all, if there are lines before it."""
-        if self._state is not None and self._last > self._start:
-            self.tell(self._state.counted())
+        last, told = self._state, self._told
+        if last is not None and told is not None and told.done < last.done:
+            self.tell(last.counted())
 
     def tell(self, text: str) -> None:
         """Print a line."""
