@@ -9,7 +9,6 @@ import transformers
 
 from rmmbench import data, models
 from rmmbench.fakes.mode import fake_tensors
-from rmmbench.measures.gradient.callback import NoiseCallback
 from rmmbench.measures.gradient.drawing import draw_noise
 from rmmbench.measures.gradient.ways_of_keeping import RATES, ways_of_keeping
 from rmmbench.measures.training_loop import train
@@ -20,6 +19,7 @@ from rmmbench.results.noise_file import averaged
 from rmmbench.results.stage import Stage
 from rmmbench.results.store import CHECKPOINTS
 from rmmbench.running.draft import Announce, Draft, prepare
+from rmmbench.running.trainer_callback import TrainerCallback
 from rmmbench.spec.case import Case
 from rmmbench.spec.steps import values
 
@@ -128,21 +128,21 @@ def _check_checkpoint(checkpoint: str) -> None:
         raise ValueError(f"checkpoint must be {need}, got '{checkpoint}'") from None
 
 
-def _watch(case: Case) -> list[NoiseCallback]:
+def _watch(case: Case) -> list[TrainerCallback]:
     settings = case.training
     if settings is None or not settings.watch:
         return []
     return [
-        NoiseCallback(
-            settings.watch,
+        TrainerCallback(
+            noise=settings.watch,
             every=settings.watch_every,
-            rho=settings.watch_rho,
+            noise_rho=settings.watch_rho,
             capture=bool(settings.draw_rho),
         )
     ]
 
 
-def _drawn(watch: NoiseCallback, case: Case, announce: Announce) -> list[DrawnNoise]:
+def _drawn(watch: TrainerCallback, case: Case, announce: Announce) -> list[DrawnNoise]:
     """Return the noise of sketches drawn at the last step, if the case asks for it."""
     settings = case.training
     if settings is None or not settings.draw_rho or watch.captured is None:
