@@ -19,12 +19,13 @@ from rmmbench.spec import profile
 COMMANDS = typer.main.get_command(app).commands
 GROUPS = {"Measure", "Read", "Paper", "Help"}
 # What a table is exported as is no figure's format, a plan saves memory and variance a file, and a
-# plan's limits stand together.
+# plan's limits stand together; a history has series in the place of cases.
 ANOTHER = {("export", "--format"), ("doctor", "--calibrate")}
+ANOTHER |= {("history", "--allow"), ("history", "--all")}
 ANOTHER |= {("plan", "--memory"), ("plan", "--save"), ("variance", "--save")}
 FOR_MACHINES = (
     *("sweep", "train", "max-batch", "advise", "table", "plot", "frontier", "check"),
-    *("verify", "variance", "list", "doctor", "plan"),
+    *("verify", "variance", "list", "doctor", "plan", "report", "history"),
 )
 
 
