@@ -70,7 +70,7 @@ def test_what_came_of_each_case_is_told(records, capsys, monkeypatch):
         assert any(
             f"{count} of 5 probes" in line and f": {told} (" in line for line in err.splitlines()
         )
-    assert err.splitlines()[-1].endswith("  5 of 5 probes")
+    assert "  5 of 5 probes: " in err.splitlines()[-1]
 
 
 def test_lines_come_ever_more_seldom(clock):
