@@ -9,7 +9,11 @@ import transformers
 from rmmbench import data, models
 from rmmbench.fakes.mode import fake_tensors
 from rmmbench.measures.gradient.drawing import draw_noise
-from rmmbench.measures.gradient.ways_of_keeping import RATES, ways_of_keeping
+from rmmbench.measures.gradient.ways_of_keeping import (
+    RATES,
+    way_with_exact_part,
+    ways_of_keeping,
+)
 from rmmbench.measures.training_loop import train
 from rmmbench.nn.patterns import layers_matching
 from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
@@ -76,9 +80,10 @@ def _kept(case: Case, noise: Sequence[LayerNoise]) -> list[KeptNoise]:
         return []
     sketch = case.settings["sketch"] or ""
     sketch = sketch if sketch in noise[-1].variances else "oporp"
-    rates = {*RATES, case.settings["rho"] or 1.0}
+    rho = case.settings["rho"] or 1.0
     itemsize = 4 if case.dtype == "float32" else 2
-    return ways_of_keeping(layers, sketch, itemsize, rates)
+    own = way_with_exact_part(noise, sketch, rho, itemsize)
+    return [*ways_of_keeping(layers, sketch, itemsize, {*RATES, rho}), *([own] if own else [])]
 
 
 def check_training(case: Case) -> None:
