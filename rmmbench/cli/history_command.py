@@ -46,7 +46,8 @@ Every = Annotated[
     bool, typer.Option("--all", help="Show every number over its runs, not only those that moved.")
 ]
 Fail = Annotated[
-    bool, typer.Option("--fail", help="Exit with 3 if a number got worse at the last commit.")
+    bool,
+    typer.Option("--fail", help="Exit with 3 if a number newly got worse: by the last commit."),
 ]
 
 
