@@ -9,7 +9,7 @@ that bound (A. B. Olshen et al., Circular binary segmentation, 2004). Each part 
 that were disturbed are clipped, in the simulation as well, and a side has `LEAST` runs.
 
 Many series are looked at together: all splits of one round are judged by the procedure of Benjamini
-and Hochberg (1995), so that of unchanged series fewer than `ALARMS` of all histories show any move.
+and Hochberg (1995), so that of all histories of unchanged code about `ALARMS` show any move.
 
 ruptures finds where and not how sure; E-divisive, as in apache-otava and
 signal-processing-algorithms, permutes the runs, and ten runs have too few permutations to be sure

@@ -136,8 +136,8 @@ def history(
     """Return how the numbers of each case went over runs, and the commits at which they moved.
 
     What is predicted or counted moved if it differs at all. Of times and scores, which differ from
-    run to run, a move is told if it is beyond chance: fewer than one in a hundred histories of
-    unchanged code show any.
+    run to run, a move is told if it is beyond chance: about one in a hundred histories of
+    unchanged code shows any.
 
     Args:
         runs: A folder of run directories; or one run directory, whose committed states in git are
