@@ -14,20 +14,19 @@
 """
 
 import json
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from rmmbench.errors import PlanError, did_you_mean
+from rmmbench.errors import PlanError
 from rmmbench.spec.case import digest
 from rmmbench.spec.choices import Attention, Dtype, Optimizer
 from rmmbench.spec.name_ranges import expanded
-from rmmbench.spec.printable import printable
 from rmmbench.spec.ranges import Count, Line, Name, NotNegative, Rho
-from rmmbench.spec.strict import Strict, complaint
+from rmmbench.spec.strict import Strict
+from rmmbench.spec.toml_file import fault_in, read_toml
 
 PLAN_VERSION: Final = 1
 
@@ -205,18 +204,12 @@ def read_plan(path: str | Path) -> SavingPlan:
         PlanError: If it cannot be read, or is not a plan.
     """
     path = Path(path)
-    try:
-        if path.is_fifo():
-            raise PlanError(f"{path}: a plan must be a file, got a pipe; give another")
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise PlanError(f"{path}: a plan must be TOML: {printable(str(error), 200)}") from error
+    data = read_toml(path, "plan", PlanError)
     try:
         return SavingPlan.model_validate(data)
     except ValidationError as error:
-        raise PlanError(f"{path}: {_fault(error)}") from None
+        tables: dict[str, type[Strict]] = {"layers": LayerChoice, "predicted": Predicted}
+        raise PlanError(fault_in(str(path), error, SavingPlan, tables)) from None
 
 
 def as_plan(told: Any) -> Any:
@@ -235,20 +228,6 @@ def as_plan(told: Any) -> Any:
 
 AnyPlan = Annotated[SavingPlan, BeforeValidator(as_plan)]
 """A plan, or the path of its file."""
-
-
-def _fault(error: ValidationError) -> str:
-    fault = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    keys = [str(part) for part in fault["loc"] if isinstance(part, str)]
-    if not keys:
-        return f"the plan{complaint(fault)}"
-    where = f" in [{'.'.join(keys[:-1])}]" if keys[1:] else ""
-    if fault["type"] == "extra_forbidden":
-        tables: Mapping[str, type[Strict]] = {"layers": LayerChoice, "predicted": Predicted}
-        known = list(tables.get(keys[0], SavingPlan).model_fields)
-        hint = f"{did_you_mean(keys[-1], known)}; keys are: {', '.join(known)}"
-        return f"unknown key '{printable(keys[-1], 100)}'{where}{hint}"
-    return f"{printable(keys[-1], 100)}{where}{complaint(fault)}"
 
 
 def _value(value: Any) -> str:

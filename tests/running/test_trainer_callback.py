@@ -189,10 +189,15 @@ def test_converts_and_records(tmp_path):
 
 
 def test_the_record_is_read_as_others_are(tmp_path, capfd, monkeypatch):
-    """`rmmbench table`, `check` and `export` read what the callback wrote, and say what it was."""
+    """`table`, `check`, `export` and `report` read what the callback wrote, and say what it was."""
     for rho in (None, 0.25):
         trainer(tmp_path, TrainerCallback(tmp_path / "run", rho=rho), max_steps=4).train()
-    for words in (["table", "run"], ["check", "run", "--against", "run"], ["export", "run"]):
+    for words in (
+        ["table", "run"],
+        ["check", "run", "--against", "run"],
+        ["export", "run"],
+        ["report", "run"],
+    ):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["rmmbench", *words])
         with pytest.raises(SystemExit) as end:
@@ -200,6 +205,7 @@ def test_the_record_is_read_as_others_are(tmp_path, capfd, monkeypatch):
         assert not end.value.code, capfd.readouterr().err
     printed = capfd.readouterr().out
     assert "gaussian" in printed
+    assert "RobertaForSequenceClassification" in next(tmp_path.rglob("*.html")).read_text("utf-8")
     assert "Trainings of RobertaForSequenceClassification" in repr(rmmbench.load(tmp_path / "run"))
 
 
