@@ -35,6 +35,8 @@ REGISTRIES = {
 HOMES = {
     "typer": "cli",
     "plotly": "report/figures",
+    "jinja2": "report/page",
+    "markdown_it": "report/page",
     "triton": "kernels",
     "pynvml": "measures",
     "pytest": "pytest_plugin",
