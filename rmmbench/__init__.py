@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from rmmbench import sketches as sketches
-    from rmmbench.measures.gradient.callback import NoiseCallback as NoiseCallback
     from rmmbench.nn import RMMLinear as RMMLinear
     from rmmbench.nn import convert as convert
     from rmmbench.nn import manual_seed as manual_seed
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from rmmbench.report.check.two_runs import load as load
     from rmmbench.report.figures._chosen import plot as plot
     from rmmbench.report.frontier_frame import frontier as frontier
+    from rmmbench.report.history.over_commits import history as history
     from rmmbench.report.known_names import names as names
     from rmmbench.report.largest_batches import max_batch as max_batch
     from rmmbench.report.summary import summary as summary
@@ -35,17 +35,20 @@ if TYPE_CHECKING:
     from rmmbench.running.one_case import measure as measure
     from rmmbench.running.one_case import predict as predict
     from rmmbench.running.one_run import run as run
+    from rmmbench.running.own_loop import watch as watch
     from rmmbench.running.planning.planner import plan as plan
+    from rmmbench.running.trainer_callback import TrainerCallback as TrainerCallback
     from rmmbench.running.verifying import verify as verify
 
 _HOMES = {
-    "NoiseCallback": "measures.gradient.callback",
     "RMMLinear": "nn",
+    "TrainerCallback": "running.trainer_callback",
     "advise": "nn.advice",
     "compare": "report.check.two_runs",
     "convert": "nn",
     "doctor": "running.diagnosis",
     "frontier": "report.frontier_frame",
+    "history": "report.history.over_commits",
     "inspect": "nn.inspection",
     "load": "report.check.two_runs",
     "manual_seed": "nn",
@@ -63,6 +66,7 @@ _HOMES = {
     "update": "nn.updating",
     "variance": "running.noise_run",
     "verify": "running.verifying",
+    "watch": "running.own_loop",
 }
 
 __all__ = [*_HOMES, "__version__"]

@@ -14,12 +14,14 @@ from rmmbench.cli.docs_command import docs
 from rmmbench.cli.doctor_command import doctor
 from rmmbench.cli.export_command import export
 from rmmbench.cli.frontier_command import frontier
+from rmmbench.cli.history_command import history
 from rmmbench.cli.list_command import list_names
 from rmmbench.cli.max_batch_command import max_batch
 from rmmbench.cli.misuse import MISUSE, message_of
 from rmmbench.cli.options import Quiet, Verbose, with_parameters
 from rmmbench.cli.plan_command import plan
 from rmmbench.cli.plot_command import plot
+from rmmbench.cli.report_command import report
 from rmmbench.cli.streams import patient_streams
 from rmmbench.cli.summary_command import summary
 from rmmbench.cli.sweep_command import sweep
@@ -78,10 +80,12 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Read": {
         "table": table,
+        "report": report,
         "summary": summary,
         "plot": plot,
         "frontier": frontier,
         "check": check,
+        "history": history,
         "export": export,
     },
     "Paper": {"verify": verify, "variance": variance},

@@ -53,6 +53,10 @@ def plan(
         Path | None,
         typer.Option(metavar="FILE", help="A noise file, of `rmmbench variance --save`."),
     ] = None,
+    ratios: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="A run of `linear` on your device: time as it measured."),
+    ] = None,
     choose: Annotated[
         str | None,
         typer.Option(metavar="PLAN", help="The plan to write, as the table names it."),
@@ -86,7 +90,7 @@ def plan(
         raise ArgumentError("out", f" must name a file in a folder that is there, got '{out}'")
     asked = single(axes, dtype="float32", attention="eager", sketch="oporp")
     limits: dict[str, Any] = {"memory": memory, "save": save, "max_inflation": max_inflation}
-    limits |= {"min_throughput": min_throughput, "noise": noise}
+    limits |= {"min_throughput": min_throughput, "noise": noise, "ratios": ratios}
     note(f"planning {model}: its training step is followed; nothing is allocated")
     plans = make_plans(model, quiet=is_quiet(), **limits, **asked)
     chosen = _chosen(plans, choose)

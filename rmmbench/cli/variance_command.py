@@ -34,6 +34,9 @@ def variance(
     bits: Annotated[
         int | None, typer.Option(metavar="8|4|2", help="Keep x_proj in so many bits a number.")
     ] = None,
+    principal: Annotated[
+        int | None, typer.Option(metavar="N", help="Keep an exact part in N principal features.")
+    ] = None,
     layer: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Layers to watch, such as '*.output.dense'."),
@@ -65,7 +68,8 @@ def variance(
     Several sketches can be given, and one value for each other option. The defaults are gaussian at
     ρ 0.5 and 100 steps of 64 samples; decoders train on text, other models on digits.
 
-    With --bits the noise is that of sketch and rounding together, in closed form and drawn.
+    With --bits the noise is that of sketch and rounding together, in closed form and drawn; with
+    --principal that of what the exact part leaves.
 
     --save writes a noise file for planning: of each layer, averaged over the watched steps, the
     sums that tell the noise of every sketch at every ρ, and what 8, 4 and 2 bits add. They are of
@@ -92,7 +96,8 @@ def variance(
     training |= {"draws": draws, "learning_rate": learning_rate}
     training |= {"data": data, "checkpoint": checkpoint}
     layers = layers_to_watch(words(layer), save)
-    profile = noise_profile(model, layers, sketches, single(axes) | {"bits": bits}, training)
+    given = single(axes) | {"bits": bits, "principal": principal}
+    profile = noise_profile(model, layers, sketches, given, training)
     run = carry_out(Asked("variance", profile, device, out, f"variance-{model}", trains=True))
     if save is not None:
         save_noise(run, save)

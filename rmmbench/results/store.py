@@ -73,6 +73,26 @@ def shared_records(*more: str, most: int = 1000) -> Shared[Record]:
     return Shared(Record, {"environment", "memory", "missing", *more}, most)
 
 
+def records_of(
+    lines: Iterable[bytes], where: object, hint: str, shared: Shared[Record] | None = None
+) -> Iterator[Record]:
+    """Yield the records of lines of JSON as they come.
+
+    Args:
+        lines: Without their ends.
+        where: Names the lines' file in a message.
+        hint: Says in a message what to do.
+        shared: Shares equal parts with records read before.
+
+    Raises:
+        RunError: If a line is not a record.
+    """
+    shared = shared or shared_records()
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield shared.read(line) or parsed(Record, line, f"{where}:{number}", f"; {hint}")
+
+
 class Run:
     """A run directory on disk."""
 
@@ -137,11 +157,7 @@ class Run:
             RunError: If a line is not a record; a last line that was cut short is left out.
         """
         file = self.path / RECORDS_FILE
-        shared = shared or shared_records()
-        for number, line in enumerate(lines_of(file), 1):
-            if line.strip():
-                record = shared.read(line)
-                yield record or parsed(Record, line, f"{file}:{number}", "; remove the line")
+        yield from records_of(lines_of(file), file, "remove the line", shared)
 
     def frame(self) -> "DataFrame":
         """Return a pandas DataFrame with a row per case and the columns of `rmmbench export`.
@@ -186,22 +202,26 @@ class Run:
         shutil.rmtree(self.path / CHECKPOINTS / key, ignore_errors=True)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, wait_seconds: float = 0.0, hint: str = "give --out") -> Iterator[None]:
         """Lock the directory, and remove a line that a crash has cut short.
+
+        Args:
+            wait_seconds: How long another may go on holding the lock.
+            hint: What else a message tells to do.
 
         Raises:
             RunError: If another sweep holds the lock, or the directory cannot be locked.
         """
-        lock = FileLock(self.path / LOCK_FILE, blocking=False)
+        lock = FileLock(self.path / LOCK_FILE)
         try:
-            lock.acquire()
+            lock.acquire(timeout=wait_seconds)
         except Timeout:
             raise RunError(
-                f"{self.path} is in use by another sweep; wait for it or give --out"
+                f"{self.path} is in use by another sweep; wait for it or {hint}"
             ) from None
         except OSError as error:
             reason = f"{self.path} cannot be locked: {error.strerror}"
-            raise RunError(f"{reason}; give another directory with --out") from error
+            raise RunError(f"{reason}; give another directory, or {hint}") from error
         try:
             self._drop_torn_line()
             yield
@@ -216,6 +236,18 @@ class Run:
             shutil.copyfile(self.path / name, path / f"{name}.partial")
         for name in names:
             (path / f"{name}.partial").replace(path / name)
+
+    def check_machine(self, environment: Environment, hint: str) -> None:
+        """Check that a run may go on here.
+
+        Raises:
+            RunError: If it was begun on another machine, or with other versions.
+        """
+        changed = self.info.environment.changes(environment)
+        if changed:
+            told = "; ".join(f"{name} {old}, here it is {new}" for name, old, new in changed)
+            there = f"{self.path} was measured with {told}"
+            raise RunError(f"{there}; go on where and as it was begun, or {hint}")
 
     def _drop_torn_line(self) -> None:
         file = self.path / RECORDS_FILE
@@ -232,11 +264,7 @@ class Run:
         if not self.info.measures_as(info):
             there = f"{self.path} holds other cases (profile '{self.info.profile_name}')"
             raise RunError(f"{there}; {hint}")
-        changed = self.info.environment.changes(info.environment)
-        if changed:
-            told = "; ".join(f"{name} {old}, here it is {new}" for name, old, new in changed)
-            there = f"{self.path} was measured with {told}"
-            raise RunError(f"{there}; go on where and as it was begun, or {hint}")
+        self.check_machine(info.environment, hint)
 
 
 _MEASURED: Final = ("memory", "timing", "conditions", "counts")

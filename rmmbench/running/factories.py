@@ -29,6 +29,7 @@ import pickle
 from pathlib import Path
 
 factory = pickle.loads(Path(__file__).with_suffix(".pickle").read_bytes())
+del __file__  # the code is not in this folder, and so its commit is the working directory's
 """
 
 

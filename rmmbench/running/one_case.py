@@ -1,6 +1,6 @@
 """One case from Python: its memory predicted in this process, or measured in one of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,7 +25,8 @@ from rmmbench.spec.grid import WITHOUT_LENGTH, case_from
 from rmmbench.spec.known_settings import known
 from rmmbench.spec.tasks import TASKS
 
-_NOT_ASKED = {"steps", "memory_device", "time_device", "training", "timeline"}
+_DEVICES = ("memory_device", "time_device")
+_NOT_ASKED = {"steps", *_DEVICES, "training", "timeline"}
 
 
 def predict(
@@ -126,20 +127,57 @@ def measure(
         >>> record.memory.saved_bytes, record.timing.relative_throughput  # doctest: +SKIP
         (222244, 0.93)
     """
+    (record,) = measure_ways(
+        model,
+        [settings],
+        device=device,
+        sizes=(task, batch_size, seq_len),
+        time_limit_seconds=time_limit_seconds,
+    )
+    return record
+
+
+def measure_ways(
+    model: str | Factory,
+    ways: Sequence[Mapping[str, Any]],
+    *,
+    device: str,
+    sizes: tuple[str | None, int | None, int | None],
+    time_limit_seconds: float,
+    is_timed: bool = True,
+) -> list[Record]:
+    """Measure several ways to train one model, each in a process of its own.
+
+    Args:
+        model: As `measure` takes it.
+        ways: The settings of each.
+        device: As `measure` takes it; "auto" measures memory on the CPU if steps are not timed
+            and there is no GPU.
+        sizes: Task, batch size and length, as `measure` takes them.
+        time_limit_seconds: Of each process.
+        is_timed: Whether steps are timed; else only their memory is measured.
+
+    Raises:
+        TypeError: If there is no argument of that name.
+        UsageError: As `measure` raises it.
+    """
     if device not in DEVICES:
         raise UnknownNameError("device", device, DEVICES)
     with importable(model) as name, TemporaryDirectory(prefix="rmmbench-") as folder:
-        case = case_of(name, task, batch_size, seq_len, settings)
-        check_names([case])
+        cases = [case_of(name, *sizes, way) for way in ways]
+        check_names(cases)
         process.preload([MODELS.module(name.partition(":")[0])])
         environment = process.call(environment_here)
-        memory_device, time_device = resolve(device, environment)
-        devices = {"memory_device": memory_device, "time_device": time_device}
-        case = case_of(name, task, batch_size, seq_len, settings | devices)
-        check_models([case], time_limit_seconds)
+        devices = dict(zip(_DEVICES, resolve(device, environment), strict=True))
+        if not is_timed:
+            measured = devices["time_device"] or devices["memory_device"]
+            devices = {"memory_device": measured, "time_device": None}
+        cases = [case_of(name, *sizes, {**way, **devices}) for way in ways]
+        check_models(cases, time_limit_seconds)
         launcher = LocalLauncher(environment, time_limit_seconds, 1, Path(folder))
-        records = [each.record for each in launcher.run([case]) if isinstance(each, Finished)]
-    return records[0]
+        done = [each.record for each in launcher.run(cases) if isinstance(each, Finished)]
+    by_key = {record.key: record for record in done}
+    return [by_key[case.key] for case in cases]
 
 
 def case_of(

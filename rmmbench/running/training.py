@@ -8,9 +8,12 @@ import transformers
 
 from rmmbench import data, models
 from rmmbench.fakes.mode import fake_tensors
-from rmmbench.measures.gradient.callback import NoiseCallback
 from rmmbench.measures.gradient.drawing import draw_noise
-from rmmbench.measures.gradient.ways_of_keeping import RATES, ways_of_keeping
+from rmmbench.measures.gradient.ways_of_keeping import (
+    RATES,
+    way_with_exact_part,
+    ways_of_keeping,
+)
 from rmmbench.measures.training_loop import train
 from rmmbench.nn.patterns import layers_matching
 from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
@@ -18,6 +21,7 @@ from rmmbench.results.kept_noise import KeptNoise
 from rmmbench.results.noise_file import averaged
 from rmmbench.results.store import CHECKPOINTS
 from rmmbench.running.draft import Announce, Draft, prepare
+from rmmbench.running.trainer_callback import TrainerCallback
 from rmmbench.spec.case import Case
 from rmmbench.spec.steps import values
 
@@ -76,9 +80,10 @@ def _kept(case: Case, noise: Sequence[LayerNoise]) -> list[KeptNoise]:
         return []
     sketch = case.settings["sketch"] or ""
     sketch = sketch if sketch in noise[-1].variances else "oporp"
-    rates = {*RATES, case.settings["rho"] or 1.0}
+    rho = case.settings["rho"] or 1.0
     itemsize = 4 if case.dtype == "float32" else 2
-    return ways_of_keeping(layers, sketch, itemsize, rates)
+    own = way_with_exact_part(noise, sketch, rho, itemsize)
+    return [*ways_of_keeping(layers, sketch, itemsize, {*RATES, rho}), *([own] if own else [])]
 
 
 def check_training(case: Case) -> None:
@@ -112,21 +117,21 @@ def _check_checkpoint(checkpoint: str) -> None:
         raise ValueError(f"checkpoint must be {need}, got '{checkpoint}'") from None
 
 
-def _watch(case: Case) -> list[NoiseCallback]:
+def _watch(case: Case) -> list[TrainerCallback]:
     settings = case.training
     if settings is None or not settings.watch:
         return []
     return [
-        NoiseCallback(
-            settings.watch,
+        TrainerCallback(
+            noise=settings.watch,
             every=settings.watch_every,
-            rho=settings.watch_rho,
+            noise_rho=settings.watch_rho,
             capture=bool(settings.draw_rho),
         )
     ]
 
 
-def _drawn(watch: NoiseCallback, case: Case, announce: Announce) -> list[DrawnNoise]:
+def _drawn(watch: TrainerCallback, case: Case, announce: Announce) -> list[DrawnNoise]:
     """Return the noise of sketches drawn at the last step, if the case asks for it."""
     settings = case.training
     if settings is None or not settings.draw_rho or watch.captured is None:

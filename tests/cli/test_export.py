@@ -257,7 +257,8 @@ def test_unknown_format(export, run):
     """A format that is none is refused with those there are."""
     code, out, err = export(run.path, "--format", "xml")
     assert (code, out) == (2, "")
-    assert "--format must be one of csv, json, markdown, parquet, got 'xml'; see `" in err
+    assert "--format must be one of csv, json, markdown, parquet, github-action-benchmark," in err
+    assert "bencher, got 'xml'; see `" in err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="/dev/full is not everywhere")

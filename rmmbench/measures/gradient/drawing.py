@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rmmbench import sketches
 from rmmbench.kernels.rounding import restored, round_to_bits
+from rmmbench.measures.gradient.exact_part import sampled
 from rmmbench.measures.gradient.rounding_terms import rounding_noise, rounding_ratios
 from rmmbench.nn.analysis.layer_variance import noise_in_bits
 from rmmbench.nn.size import Keeping, SketchSettings
@@ -30,12 +31,24 @@ class Point(NamedTuple):
         step: The optimizer step.
         x: The layer's input, shape (*, in_features).
         y: The gradient of its output, shape (*, out_features).
+        rest: What of X is sketched, if a part of the gradient is exact; None for all of it.
     """
 
     layer: str
     step: int
     x: Tensor
     y: Tensor
+    rest: Tensor | None = None
+
+    @property
+    def sketched(self) -> Tensor:
+        """What is sketched."""
+        return self.x if self.rest is None else self.rest
+
+    def flat(self, matrix: Tensor) -> Tensor:
+        """Return one of its tensors as a matrix, in float32 or better."""
+        precise = torch.promote_types(self.x.dtype, torch.float32)
+        return matrix.to(precise).reshape(-1, matrix.shape[-1])
 
 
 def draw_noise(
@@ -80,10 +93,10 @@ def draw_noise(
 
 def _sums(point: Point) -> LayerSums:
     """Return the sums of the point, with what rounding adds."""
-    moments = Moments.of(point.x, point.y)
+    moments = Moments.of(point.sketched, point.y)
     told = {name: getattr(moments, name) for name in ("a", "g", "d", "g_samples", "sampled")}
     rows = math.prod(point.x.shape[:-1])
-    rounding = rounding_noise(rounding_ratios(point.x, point.y), rows, moments)
+    rounding = rounding_noise(rounding_ratios(point.sketched, point.y), rows, moments)
     return LayerSums(rows=rows, samples=len(point.x), rounding=rounding, **told)
 
 
@@ -97,11 +110,12 @@ def _drawn(
     keeping = settings.keeping(point.x.shape)
     if keeping is None or keeping.proj_dim >= sums.rows:
         return None
-    precise = torch.promote_types(point.x.dtype, torch.float32)
-    x, y = (matrix.to(precise).reshape(-1, matrix.shape[-1]) for matrix in (point.x, point.y))
     sketch = sketches.get(keeping.sketch)
-    squared = torch.stack(list(_squared_errors(x, y, sketch, keeping, seeds)))
-    moments = sketch.moments(x, y)
+    squared = torch.stack(list(_squared_errors(point, sketch, keeping, seeds)))
+    x, y, sketched = map(point.flat, (point.x, point.y, point.sketched))
+    moments = sketch.moments(sketched, y)
+    if point.rest is not None:
+        moments = moments._replace(sampled=float(sampled(x, sketched, y)))
     assert settings.rho is not None
     return DrawnNoise(
         step=point.step,
@@ -119,13 +133,14 @@ def _drawn(
 
 
 def _squared_errors(
-    x: Tensor, y: Tensor, sketch: Sketch, keeping: Keeping, seeds: range
+    point: Point, sketch: Sketch, keeping: Keeping, seeds: range
 ) -> Iterator[Tensor]:
     """Yield ‖XᵀS SᵀY − XᵀY‖² of each seed, with SᵀX in few bits if it is kept so."""
+    x, y = point.flat(point.sketched), point.flat(point.y)
     exact, both = x.T @ y, torch.cat([x, y], dim=1)
     for number in seeds:
         seed = torch.tensor(number, device=x.device)
-        key = sketch.draw(x, keeping.proj_dim, seed)
+        key = sketch.draw(point.flat(point.x), keeping.proj_dim, seed)
         x_proj, y_proj = sketch.project(both, keeping.proj_dim, key).tensor_split(
             [x.shape[1]], dim=1
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from rmmbench.report.check.comparable import Pair, environment_warnings, timed_elsewhere
+from rmmbench.report.check.directions import is_worse
 from rmmbench.report.check.report import CaseResult, Finding, Report, Verdict, one_sided
 from rmmbench.report.check.throughput import Stored
 from rmmbench.results.counts import COUNTS
@@ -129,7 +130,8 @@ def _memory(what: str, before: int, now: int, new: Record, limits: Tolerances) -
     is_predicted = new.memory is not None and new.memory.device == "predict"
     limit = relative if is_predicted else max(relative, limits.memory_floor_bytes)
     tolerance = limits.memory if limit == relative and before else None
-    return Finding(new.case, what, _moved(now - before, limit), before, now, limit, tolerance)
+    verdict = _moved(what, before, now, limit)
+    return Finding(new.case, what, verdict, before, now, limit, tolerance)
 
 
 def _reserved(old: Record, new: Record, limits: Tolerances) -> Iterator[Finding]:
@@ -142,7 +144,8 @@ def _reserved(old: Record, new: Record, limits: Tolerances) -> Iterator[Finding]
     relative = limits.memory * before
     limit = max(relative, limits.reserved_floor_bytes)
     tolerance = limits.memory if limit == relative else None
-    yield Finding(new.case, what, _moved(now - before, limit), before, now, limit, tolerance)
+    verdict = _moved(what, before, now, limit)
+    yield Finding(new.case, what, verdict, before, now, limit, tolerance)
 
 
 def _counts(old: Record, new: Record) -> Iterator[Finding]:
@@ -152,16 +155,17 @@ def _counts(old: Record, new: Record) -> Iterator[Finding]:
         if before is None or now is None:
             yield from one_sided(what, before, None, new, "counts")
         else:
-            yield Finding(new.case, what, _moved(now - before, 0), before, now, limit=0)
+            yield Finding(new.case, what, _moved(what, before, now, 0), before, now, limit=0)
 
 
 def _converted(new: Record, before: int, now: int) -> Finding:
     """Judge how many layers the method changed: a count without noise."""
-    return Finding(new.case, "converted", _moved(before - now, 0), before, now, limit=0)
+    what = "converted"
+    return Finding(new.case, what, _moved(what, before, now, 0), before, now, limit=0)
 
 
-def _moved(rise: float, limit: float) -> Verdict:
-    """Return the verdict on a rise of what should be low."""
-    if abs(rise) <= limit:
+def _moved(what: str, before: float, now: float, limit: float) -> Verdict:
+    """Return the verdict on a number that may be this far from what it was."""
+    if abs(now - before) <= limit:
         return Verdict.SAME
-    return Verdict.REGRESSED if rise > 0 else Verdict.IMPROVED
+    return Verdict.REGRESSED if is_worse(what, before, now) else Verdict.IMPROVED

@@ -16,11 +16,17 @@ PROSE = {
     "operator_calls": "operator calls",
     "converted": "converted layers",
     "relative_throughput": "throughput",
+    "product_ratio": "product ratio",
     "samples_per_second": "samples/s",
+    "train_samples_per_second": "training samples/s",
+    "gradient_error": "gradient error",
+    "noise_inflation": "noise inflation",
+    "eval_loss": "evaluation loss",
     "score": "score",
     "outcome": "outcome",
 }
 _COUNTED = {"converted", "flops", "operator_calls"}
+_IN_BYTES = {"peak_allocated_bytes", "saved_bytes", "reserved_bytes", "moved_bytes"}
 _LONG = 10**7  # a count with more digits is told in a unit
 _UNSAID = {"timing", "training", "timeline", "memory_device", "time_device"}
 _IN_NAME = {"model", "task", "batch_size", "seq_len", "method", "sketch", "rho", "proj_dim"}
@@ -116,7 +122,7 @@ def signed(finding: Finding) -> str:
         return ""
     if finding.what in _COUNTED:
         return f"{finding.difference:+,d}"
-    is_in_bytes = finding.tolerance is None and finding.what != "samples_per_second"
+    is_in_bytes = finding.what in _IN_BYTES and finding.tolerance is None
     if not is_in_bytes and finding.change is not None:
         return format_percent(finding.change, signed=True)
     size = format_bytes(finding.difference)
@@ -140,9 +146,11 @@ def shown(what: str, value: float | str | None) -> str:
         return (value or "–").replace("_", " ")
     if what in _COUNTED:
         return f"{value:,d}" if value < _LONG else format_flops(value)
-    if what == "samples_per_second":
+    if what in _IN_BYTES:
+        return format_bytes(value)
+    if what.endswith("samples_per_second"):
         return f"{value:.4g}/s"
-    return f"{value:.3f}" if what == "relative_throughput" else format_bytes(value)
+    return f"{value:.3f}" if what == "relative_throughput" else f"{value:.4g}"
 
 
 def shortened(reason: str) -> str:

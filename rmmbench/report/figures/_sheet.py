@@ -2,6 +2,8 @@
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
@@ -14,6 +16,8 @@ from rmmbench.report.figures._style import FONT, INK, MUTED
 TOP, LEFT, RIGHT, BOTTOM = 88, 78, 28, 80
 GUTTER, ROW_GAP = 74, 106
 EDGE, TITLE, HEADING_LINE, NOTE_LINE, LEGEND_GAP = 20, 36, 17, 17, 14
+LEGEND_ROOM = 240  # about what a legend takes, before it is known
+MANY = 40
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ def sheet(
             it, panels bring their own.
     """
     columns = min(columns, len(panels))
+    panels, columns, shrunk = _fitted(panels, columns, left)
     if legend is not None:
         corner = replace(panels[columns - 1], legend=legend)
         panels = [*panels[: columns - 1], corner, *panels[columns:]]
@@ -82,12 +87,52 @@ def sheet(
         "hoverlabel": {"bgcolor": "white", "font": {"family": FONT, "size": 12.5}, "align": "left"},
         "hovermode": "closest",
         "barmode": "overlay",
-        "meta": {"title": title},
+        # What stands around the panels, for a page that says it in text of its own.
+        "meta": {"title": title, "subtitle": subtitle, "footnote": footnote, "lines": len(note)}
+        | {"shrunk": shrunk},
         "shapes": [shape for panel, slot in placed for shape in _shapes(panel, slot)],
         "annotations": [*(text for panel, slot in placed for text in _texts(panel, slot)), *last],
     }
     # All at once, for plotly checks the whole figure whenever something is added to it.
     return go.Figure([trace for panel, slot in placed for trace in _traces(panel, slot)], layout)
+
+
+@contextmanager
+def room(width: int) -> Iterator[None]:
+    """Within, sheets are about so many pixels wide at most, as far as their panels allow it."""
+    token = _room.set(width)
+    try:
+        yield
+    finally:
+        _room.reset(token)
+
+
+_room: ContextVar[int | None] = ContextVar("room", default=None)
+
+
+def _fitted(panels: Sequence[Panel], columns: int, left: int) -> tuple[Sequence[Panel], int, float]:
+    """Return panels and columns that fit in the room, and how much narrower panels became.
+
+    Fewer panels stand in a row, as many as make full rows; alone in a row they are made narrower.
+    Of many panels the rows stay, for the sheet would be too high.
+    """
+    space = _room.get()
+    if space is None:
+        return panels, columns, 1.0
+    space -= left + RIGHT + LEGEND_ROOM
+    while columns > 1 and len(panels) <= MANY and _width(panels, columns) > space:
+        columns = next(fewer for fewer in range(columns - 1, 0, -1) if columns % fewer == 0)
+    widest = max(panel.width for panel in panels)
+    if columns > 1 or widest <= space:
+        return panels, columns, 1.0
+    narrow = [replace(panel, width=min(panel.width, space)) for panel in panels]
+    return narrow, columns, widest / space
+
+
+def _width(panels: Sequence[Panel], columns: int) -> int:
+    """Return the width of all columns without their legends."""
+    widths = [max(panel.width for panel in panels[column::columns]) for column in range(columns)]
+    return sum(widths) + GUTTER * (columns - 1)
 
 
 def _shared_legends(panels: Sequence[Panel]) -> dict[int, list[str]]:

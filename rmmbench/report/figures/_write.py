@@ -40,6 +40,13 @@ def write(drawings: "Mapping[Path, Drawing]", file_format: str) -> None:
         _write(path, content)
 
 
+def plotly_script() -> str:
+    """Return plotly.js, for a page of several figures."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
 def _page(drawing: "Drawing") -> str:
     """Return a page that contains all it needs to show the figure and may load nothing else."""
     page = drawing.to_html(include_plotlyjs=True, include_mathjax=False, config=SETTINGS)

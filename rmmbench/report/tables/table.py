@@ -64,7 +64,11 @@ def unseen(name: str, value: Callable[[Item], Any] | None = None) -> Column[Item
 
 @dataclass(frozen=True)
 class Filled:
-    """A column of a table: `cells` for people and `values` for programs, one per row."""
+    """A column of a table: `cells` for people and `values` for programs, one per row.
+
+    Attributes:
+        is_said_once: Whether an empty cell stands for the one above it in its section.
+    """
 
     name: str
     heading: str
@@ -72,6 +76,7 @@ class Filled:
     values: tuple[Any, ...] = ()
     is_number: bool = True
     is_shown: bool = True
+    is_said_once: bool = False
 
     def part(self, rows: slice) -> "Filled":
         """Return the column of some of the rows."""
@@ -166,5 +171,6 @@ def build(
         if column.is_said_once:
             cells = tuple(cell if i in starts else "" for i, cell in enumerate(cells))
         about_it = {"is_number": column.is_number, "is_shown": any(cells)}
+        about_it["is_said_once"] = column.is_said_once
         filled.append(Filled(column.name, column.heading, cells, values, **about_it))
     return Table(tuple(filled), tuple(map(tone, items)), frozenset(starts), **about)

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 from rmmbench.errors import RmmbenchError, UsageError
 from rmmbench.results.noise_file import NoiseFile
 from rmmbench.running.planning.costs import Chosen, Costs
 from rmmbench.running.planning.goals import Asked, goals
+from rmmbench.running.planning.measured_ratios import MeasuredRatios
 from rmmbench.running.planning.noise_terms import FromFile, Noise, RuleOfThumb
 from rmmbench.running.planning.plans import Plans, Sought, plan_of
 from rmmbench.running.planning.predictor import Predictor
-from rmmbench.running.planning.pricing import priced
-from rmmbench.running.planning.searching import Goal, Ladder, modelled_peak, search
+from rmmbench.running.planning.pricing import measured_by, priced
+from rmmbench.running.planning.searching import Goal, Ladder, aimed, modelled_peak, search
 from rmmbench.running.planning.speeds import Clock, clock_of
 from rmmbench.running.planning.survey import survey
 from rmmbench.running.planning.surveyed import Survey
@@ -21,8 +23,6 @@ from rmmbench.spec.case import Case
 from rmmbench.spec.gpus import find_gpu
 from rmmbench.spec.saving_plan import SavingPlan
 from rmmbench.units import format_bytes
-
-_MORE: Final = 4
 
 
 class Request(NamedTuple):
@@ -34,6 +34,7 @@ class Request(NamedTuple):
         asked: What they must fit; without memory's limit if `save` gives it.
         save: The share of the unchanged model's memory that is to be saved; None if not given.
         noise: A noise file, and what it is called; None for the rule of thumb.
+        ratios: Measured ratios of single layers; None for counted work.
     """
 
     case: Case
@@ -41,6 +42,7 @@ class Request(NamedTuple):
     asked: Asked
     save: float | None = None
     noise: tuple[NoiseFile, str] | None = None
+    ratios: MeasuredRatios | None = None
 
 
 def find_plans(tell: Callable[[object], None], request: Request) -> Plans:
@@ -88,7 +90,11 @@ class _Finding:
             names = tuple(block.name for block in found.blocks)
             again = predictor.peak(SavingPlan(model=case.model, checkpoint=names))
         clock = clock_of(find_gpu(case.gpu) if case.gpu else None, case.dtype)
-        costs = priced(found, noise, clock, (needed, exact.counts), again)
+        measured = None
+        if request.ratios is not None:
+            clock = clock._replace(by=_timed_by(request.ratios, found, request.sketch, clock))
+            measured = measured_by(request.ratios, found, clock, request.sketch)
+        costs = priced(found, noise, clock, (needed, exact.counts), again, measured)
         return cls(request, asked, predictor, found, costs, clock, noise)
 
     def plans(self) -> Plans:
@@ -130,9 +136,13 @@ class _Finding:
         """Return a goal's plan that fits, if there is one."""
         if self.asked.memory_bytes is None or ladder.least is None:
             return ladder.least
+        limit = self.asked.memory_bytes
         # Only of the plan with the least noise is it promised that more memory makes it no noisier.
-        more = 0 if ladder.goal.ties else _MORE
-        trying = search(ladder.rung, self.asked.memory_bytes, more)
+        if ladder.goal.ties is not None:
+            trying = search(ladder.rung, limit)
+        else:
+            modelled = partial(modelled_peak, self.costs)
+            trying = aimed(ladder.within, modelled, ladder.least, limit)
         try:
             chosen = next(trying)
             while True:
@@ -174,7 +184,27 @@ def _noise(found: Survey, request: Request) -> Noise:
     file, path = request.noise
     layers = [name for unit in found.units for name in unit.layers]
     file.check_layers({name: _shape(found.shapes[name]) for name in layers})
-    return FromFile(file, path, request.sketch)
+    case, watched = request.case, file.batch_size
+    scaled = file.for_batch(case.batch_size, case.seq_len)
+    if scaled is not file:
+        path = f"{path}, of batch {watched}, brought to batch {case.batch_size}"
+    return FromFile(scaled, path, request.sketch)
+
+
+def _timed_by(ratios: MeasuredRatios, found: Survey, sketch: str, clock: Clock) -> str:
+    """Return in words what times are from.
+
+    Raises:
+        UsageError: If no layer has a shape that was measured.
+    """
+    shapes = [found.shapes[layer] for unit in found.units for layer in unit.layers]
+    known = [shape for shape in shapes if ratios.knows(shape, sketch)]
+    if shapes and not known:
+        models = [f"linear:{inner}x{out}" for out, inner in map(_shape, dict.fromkeys(shapes))]
+        need = f"ratios must be of layers that the model has, with sketch {sketch}"
+        raise UsageError(f"{need}, got none in {ratios.source}; time {', '.join(models)}")
+    told = f"ratios measured on {ratios.device} ({ratios.source}) of {len(known)}"
+    return f"{told} of {len(shapes)} layers; the rest by {clock.by}"
 
 
 def _shape(text: str) -> tuple[int, int]:

@@ -1,0 +1,1 @@
+"""Numbers over commits: which runs there are, what moved between them, and how sure that is."""

@@ -1,0 +1,184 @@
+"""The runs of a history, oldest first: those of a folder, or one run's states in git."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rmmbench.errors import ArgumentError, RunError
+from rmmbench.report.check import baseline as baselines
+from rmmbench.report.history import committed
+from rmmbench.results.record import Record
+from rmmbench.results.store import RECORDS_FILE, RUN_FILE, Run, RunInfo, shared_records
+from rmmbench.units import format_count
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The code that a run measured, or the commit that a run's records came with.
+
+    Attributes:
+        code: What runs of the same code share; runs of changed files share it with no other.
+        name: For people: the first digits of the hash, with "+" if files were changed; the run's
+            name where no commit is known.
+        moment: When it was committed, or else measured, in ISO 8601.
+        title: The first line of its message; "" if it is not known.
+        place: The run's path, or the whole hash.
+    """
+
+    code: str
+    name: str
+    moment: str
+    title: str = ""
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run's records, with the commit that they belong to."""
+
+    commit: Commit
+    info: RunInfo
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """The runs of a history, oldest first.
+
+    Attributes:
+        source: What was read, in words.
+        notes: What could not be read, a line each.
+    """
+
+    source: str
+    runs: tuple[Snapshot, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_snapshots(path: Path | str, commits: str | None = None) -> Snapshots:
+    """Return the runs in a folder, or all committed states of one run.
+
+    Args:
+        path: A folder with run directories in it; or a run directory, or the name of a baseline
+            that comes with rmmbench, whose records git tracks.
+        commits: Which commits to walk, as `git log` takes them: a branch, a tag, or FROM..TO.
+
+    Raises:
+        RunError: If there are fewer than two, or a run of a folder cannot be read.
+        UsageError: If git does not track the run, or does not know the commits.
+    """
+    folder = baselines.find(str(path))
+    if folder.name == RECORDS_FILE:
+        folder = folder.parent
+    if (folder / RUN_FILE).exists() or (folder / RECORDS_FILE).exists():
+        return _committed(folder, commits)
+    if commits is not None:
+        rest = f" walks the commits of one run, got the folder {folder}; give one run's directory"
+        raise ArgumentError("commits", rest)
+    paths = sorted(file.parent for file in folder.glob(f"*/{RUN_FILE}"))
+    if not paths:
+        hint = "give a folder with run directories in it, or a run that git tracks"
+        raise RunError(f"{folder} must have runs, and has none; {hint}")
+    return of_runs([Run.open(each) for each in paths], str(folder))
+
+
+def of_runs(runs: Sequence[Run], source: str = "") -> Snapshots:
+    """Return runs in the order of their commits, or of their times if git does not know them all.
+
+    Raises:
+        RunError: If fewer than two have records, or a record cannot be read.
+    """
+    shared, found = shared_records("case", most=100_000), _known(runs)
+    snapshots = [
+        Snapshot(_commit(run, found), run.info, tuple(run.records(shared)))
+        for run in _ordered(runs, found)
+    ]
+    kept = [each for each in snapshots if each.records]
+    empty = [each.commit.place for each in snapshots if not each.records]
+    notes = [f"{place} has no records and is left out" for place in empty]
+    hint = "measure another commit into the same folder"
+    source = source or format_count(len(runs), "run")
+    return _several(Snapshots(source, tuple(kept), tuple(notes)), hint)
+
+
+def _known(runs: Sequence[Run]) -> dict[str, committed.Found]:
+    """Return what git knows of the runs' commits, in their own repository or around us."""
+    commits = sorted({run.info.environment.commit or "" for run in runs} - {""})
+    for folder in (*(run.path for run in runs[:1]), Path()):
+        if found := committed.known(folder, commits):
+            return found
+    return {}
+
+
+def _ordered(runs: Sequence[Run], found: Mapping[str, committed.Found]) -> list[Run]:
+    """Return the runs from the oldest commit on; those of a commit are together, by their times."""
+    is_known = all(run.info.environment.commit in found for run in runs)
+    first: dict[str, str] = {}
+    for run in runs:
+        code, moment = _commit(run, found).code, _utc(run.info.started_at)
+        first[code] = min(moment, first.get(code, moment))
+
+    def order(run: Run) -> tuple[str, str, str]:
+        commit = _commit(run, found)
+        committed_at = commit.moment if is_known else ""
+        return committed_at, first[commit.code], _utc(run.info.started_at)
+
+    return sorted(runs, key=order)
+
+
+def _commit(run: Run, found: Mapping[str, committed.Found]) -> Commit:
+    of, place = run.info.environment, str(run.path)
+    if of.commit is None:
+        return Commit(place, run.path.name, run.info.started_at, "", place)
+    known = found.get(of.commit)
+    name = committed.short(of.commit) + "+" * bool(of.dirty)
+    code = f"{of.commit} {place}" if of.dirty else of.commit
+    moment = known.moment if known else run.info.started_at
+    return Commit(code, name, moment, known.title if known else "", place)
+
+
+def _committed(folder: Path, commits: str | None) -> Snapshots:
+    """Return the states that git has of a run; what cannot be read any more is left out."""
+    shared = shared_records("case", most=100_000)
+    snapshots, notes = list[Snapshot](), list[str]()
+    for found in committed.walk(folder, commits):
+        name = committed.short(found.commit)
+        try:
+            info, records = committed.read(folder, found, shared)
+        except RunError as error:
+            notes.append(f"left out: {error}")
+            continue
+        commit = Commit(found.commit, name, found.moment, found.title, found.commit)
+        if records:
+            snapshots.append(Snapshot(commit, info, records))
+        else:
+            notes.append(f"left out: {name} has no records")
+    hint = "commit the run again after a change"
+    if committed.is_shallow(folder):
+        hint = "fetch older commits, for this clone is shallow (fetch-depth: 0 in a workflow)"
+    if len(notes) > 1:
+        notes = [f"{notes[0]}; and {format_count(len(notes) - 1, 'commit')} more"]
+    return _several(Snapshots(f"{folder} in git", tuple(snapshots), tuple(notes)), hint)
+
+
+def _several(read: Snapshots, hint: str) -> Snapshots:
+    if len(read.runs) < 2:
+        found = "; ".join([counted(read.runs), *read.notes])
+        raise RunError(f"a history takes two runs or more, and {read.source} has {found}; {hint}")
+    return read
+
+
+def _utc(moment: str) -> str:
+    """Return a moment in UTC, so that texts are in the order of time."""
+    try:
+        return datetime.fromisoformat(moment).astimezone(UTC).isoformat()
+    except ValueError:
+        return moment
+
+
+def counted(snapshots: Iterable[Snapshot]) -> str:
+    """Return how many runs and commits there are: "12 runs of 8 commits"."""
+    runs = list(snapshots)
+    codes = {each.commit.code for each in runs}
+    return f"{format_count(len(runs), 'run')} of {format_count(len(codes), 'commit')}"
