@@ -96,7 +96,7 @@ def together_answer(runs: Sequence[Run], found: Sequence[Comparison]) -> tuple[s
     able = [each for each in found if each.is_compared]
     if not able:
         return (
-            f"These {several} cannot be compared: they measured other cases, or elsewhere.",
+            f"These {several} cannot be compared; the reason stands below, pair by pair.",
             "Each stands below by itself, and no number of one is judged by another's.",
         )
     told = "; ".join(f"{each.title}, {each.said.rstrip('.')}" for each in able)
@@ -104,7 +104,7 @@ def together_answer(runs: Sequence[Run], found: Sequence[Comparison]) -> tuple[s
     more = (
         f"{format_count(rest, 'other run')} cannot be compared with it."
         if rest
-        else ("All of them measured the same cases.")
+        else "All of them measured the same cases."
     )
     return f"Of these {several}: {told}.", more
 
