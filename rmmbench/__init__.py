@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from rmmbench import sketches as sketches
-    from rmmbench.measures.gradient.callback import NoiseCallback as NoiseCallback
     from rmmbench.nn import RMMLinear as RMMLinear
     from rmmbench.nn import convert as convert
     from rmmbench.nn import manual_seed as manual_seed
@@ -36,12 +35,14 @@ if TYPE_CHECKING:
     from rmmbench.running.one_case import measure as measure
     from rmmbench.running.one_case import predict as predict
     from rmmbench.running.one_run import run as run
+    from rmmbench.running.own_loop import watch as watch
     from rmmbench.running.planning.planner import plan as plan
+    from rmmbench.running.trainer_callback import TrainerCallback as TrainerCallback
     from rmmbench.running.verifying import verify as verify
 
 _HOMES = {
-    "NoiseCallback": "measures.gradient.callback",
     "RMMLinear": "nn",
+    "TrainerCallback": "running.trainer_callback",
     "advise": "nn.advice",
     "compare": "report.check.two_runs",
     "convert": "nn",
@@ -65,6 +66,7 @@ _HOMES = {
     "update": "nn.updating",
     "variance": "running.noise_run",
     "verify": "running.verifying",
+    "watch": "running.own_loop",
 }
 
 __all__ = [*_HOMES, "__version__"]

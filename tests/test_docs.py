@@ -67,7 +67,12 @@ def commands() -> Iterator[tuple[Block, str]]:
 COMMANDS = list(commands())
 
 
-@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.place)
+def pieces_of_python() -> list[Block]:
+    """Return the pieces that run by themselves: those of integrations have tests of their own."""
+    return [block for block in blocks("python") if not block.place.startswith("integrations:")]
+
+
+@pytest.mark.parametrize("block", pieces_of_python(), ids=lambda block: block.place)
 def test_code_runs(block, namespace, tmp_path, monkeypatch):
     """A piece of Python runs by itself, with a model, a batch and a Trainer's needs at hand."""
     monkeypatch.chdir(tmp_path)

@@ -11,8 +11,8 @@ from rmmbench.errors import UnknownNameError
 _FOLDER = Path(__file__).parents[1] / "docs"
 
 TOPICS = (
-    *("quick-start", "which-method", "planning", "own-model", "sketches", "methods", "results"),
-    *("profiles", "measuring", "ci", "pytest", "paper", "extending"),
+    *("quick-start", "which-method", "planning", "own-model", "integrations", "sketches"),
+    *("methods", "results", "profiles", "measuring", "ci", "pytest", "paper", "extending"),
 )
 """Every page, in the order of reading."""
 
@@ -28,6 +28,8 @@ def docs(
     ] = None,
 ) -> None:
     """Show a page of the documentation, or the list of pages.
+
+    The list is in the order of reading.
 
     Examples:
       rmmbench docs

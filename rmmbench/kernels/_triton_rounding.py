@@ -144,9 +144,9 @@ def store_in_bits(
     least = tl.where(has_nan, float("nan"), least)
 
     places = (grouped - least[:, :, None]) * tl.div_rn(1.0, step)[:, :, None]
-    noise = _random_halves(seed, offs_rows, pid_features, BLOCK_ROWS, BLOCK_FEATURES)
-    places += tl.reshape(noise, (BLOCK_ROWS, GROUPS, GROUP))
-    chosen = tl.reshape((places + 0.50000762939453125).to(tl.int32), (BLOCK_ROWS, BYTES, A_BYTE))
+    chances = _chances(seed, offs_rows, pid_features, BLOCK_ROWS, BLOCK_FEATURES)
+    places += tl.reshape(chances, (BLOCK_ROWS, GROUPS, GROUP))
+    chosen = tl.reshape(places.to(tl.int32) - 1, (BLOCK_ROWS, BYTES, A_BYTE))
     # What is past the last feature, and what is no number, must not spill into its neighbours.
     chosen = tl.where(
         tl.reshape(offs_features < features, (1, BYTES, A_BYTE)), chosen & ((1 << BITS) - 1), 0
@@ -179,20 +179,21 @@ def _as_bfloat16(values: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
-def _random_halves(
+def _chances(
     seed: tl.tensor,
     offs_rows: tl.tensor,
     pid_features: tl.tensor,
     BLOCK_ROWS: tl.constexpr,
     BLOCK_FEATURES: tl.constexpr,
 ) -> tl.tensor:
-    """Return multiples of 2⁻¹⁶ in [−½, ½), shape (rows, features), eight from each counter."""
+    """Return 1 + u, as `chances.philox_chances` does, shape (rows, features)."""
     offs_counters = pid_features * (BLOCK_FEATURES // 8) + tl.arange(0, BLOCK_FEATURES // 8)
     w0, w1, w2, w3 = tl.philox(seed, offs_rows[:, None], offs_counters[None, :], USE, 0)
     # (row, counter, pair, first or second of it), and then the word's lower and upper half.
     words = tl.join(tl.join(w0, w2), tl.join(w1, w3)).to(tl.int32, bitcast=True)
     halves = tl.join((words << 16) >> 16, words >> 16)
-    return tl.reshape(halves.to(tl.float32) * 1.52587890625e-05, (BLOCK_ROWS, BLOCK_FEATURES))
+    chances = halves.to(tl.float32) * 1.52587890625e-05 + 1.50000762939453125
+    return tl.reshape(chances, (BLOCK_ROWS, BLOCK_FEATURES))
 
 
 @triton.jit(do_not_specialize=["rows"])

@@ -35,21 +35,21 @@ def new_rounded(x: Tensor, bits: int, rows: int | None = None) -> tuple[Tensor, 
 
 
 def pack(levels: Tensor, bits: int) -> Tensor:
-    """Return levels below 2^bits, int16, with all of a byte's in the lowest byte of a number.
+    """Return levels below 2^bits, bytes, with all of a byte's in the lowest byte of a number.
 
     Args:
-        levels: Shape (rows, width); the width is a multiple of 4.
+        levels: Shape (rows, width), uint8; the width is a multiple of 4.
         bits: 8, 4 or 2.
     """
     if bits == 8:
         return levels
     # Neighbours are read as one number, and shifted together.
     if bits == 4:
-        pairs = levels.view(torch.int32)
-        return pairs | pairs >> 12
-    fours = levels.view(torch.int64)
-    fours = fours | fours >> 14
-    return fours | fours >> 28
+        pairs = levels.view(torch.int16)
+        return pairs | pairs >> 4
+    fours = levels.view(torch.int32)
+    fours = fours | fours >> 6
+    return fours | fours >> 12
 
 
 def unpack(packed: Tensor, bits: int) -> Tensor:

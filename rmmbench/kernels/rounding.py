@@ -6,7 +6,8 @@ via 2-Bit Activation Compressed Training. ICML 2021, arXiv:2104.14129.
 Each group of up to 64 features of a row is cut into 2^bits − 1 equal steps, from a level at or
 below its least number to one at or above its greatest. A number at a share p of the way between two
 levels becomes the upper one with probability p. Its error has the mean 0 and the variance
-step² p (1 − p), and errors are independent of one another, whatever the matrix is.
+step² p (1 − p), and any two errors are independent, whatever the matrix is. So the squared error of
+a product with the matrix is what its closed form says.
 """
 
 import functools
@@ -17,18 +18,17 @@ import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code 
 from torch import Tensor
 
 from rmmbench.kernels import philox
+from rmmbench.kernels.chances import HostChances, philox_chances
 from rmmbench.kernels.launch import kernel_or_twin
-from rmmbench.kernels.levels import GROUP_SIZE, new_rounded, pack, unpack
+from rmmbench.kernels.levels import GROUP_SIZE, groups_of, new_rounded, pack, unpack
 
 # Numbers that are treated together: their float32 copies fit a processor's cache.
 _PIECE_ELEMENTS = 2**18
 # Less than 1 / 2⁸ is what bfloat16 is off by.
 _MARGIN = 2.0**-8
-# Random numbers from one counter of Philox, of 16 bits each.
-_A_COUNTER = 8
 
-Words = Callable[[range, int], Tensor]
-"""Returns random words of 16 bits, int16, for some rows and for a number of features."""
+Chances = Callable[[range, int], Tensor]
+"""Returns 1 + u of each number of some rows, with u uniform between 0 and 1, float32."""
 
 
 def round_to_bits(x: Tensor, bits: int, seed: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,51 +46,38 @@ def round_to_bits(x: Tensor, bits: int, seed: Tensor) -> tuple[Tensor, Tensor]:
         step of each group, bfloat16, shape (rows, groups, 2).
     """
     if x.is_cpu:
-        return _rounded(x, bits, _host_words(seed))
+        size = len(x), GROUP_SIZE * groups_of(x.shape[1])
+        return _rounded(x, bits, HostChances(seed, size, _height(size[1])))
     return kernel_or_twin("_triton_rounding:round_to_bits", round_to_bits_twin, x, bits, seed)
 
 
 def round_to_bits_twin(x: Tensor, bits: int, seed: Tensor) -> tuple[Tensor, Tensor]:
     """Compute a GPU's `round_to_bits` with PyTorch's own operators."""
-    return _rounded(x, bits, functools.partial(_philox_words, seed))
+    return _rounded(x, bits, functools.partial(philox_chances, seed))
 
 
-def _rounded(x: Tensor, bits: int, words: Words) -> tuple[Tensor, Tensor]:
-    width = x.shape[1]
+def _rounded(x: Tensor, bits: int, chances: Chances) -> tuple[Tensor, Tensor]:
+    (rows, width), groups = x.shape, groups_of(x.shape[1])
     levels, ends = new_rounded(x, bits)
-    for some in _pieces(*x.shape):
+    # The same memory for every piece: to get more from the system takes longer than to fill it.
+    height = min(rows, _height(groups * GROUP_SIZE))
+    room, *whole = (
+        x.new_empty(height, groups * GROUP_SIZE, dtype=dtype)
+        for dtype in (torch.float32, torch.int16, torch.uint8)
+    )
+    for some in _pieces(rows, groups * GROUP_SIZE):
         piece = _in_groups(x[some].float())
-        ends[some] = _ends(piece, bits)
-        places = _places(piece, ends[some])
-        chance = words(range(len(x))[some], places[0].numel()).view(places.shape)
-        # With the offset a word is in (0, 1). Of another type it would be added far more slowly.
-        places.add_(chance.to(places.dtype), alpha=2.0**-16).add_(0.5 + 2.0**-17)
-        # The ends leave room above the greatest number, so every place is at a level. To int16 and
-        # then to bytes is the faster way.
-        chosen = places.flatten(1).to(torch.int16)
-        chosen[:, width:] = 0
+        places = room[: len(piece)].view(piece.shape)
+        _write_places(piece, _ends(piece, bits, ends[some]), places)
+        places.view(len(piece), -1).add_(chances(range(rows)[some], groups * GROUP_SIZE))
+        # The ends leave room above the greatest number, so every place is at a level, one too high.
+        # To int16 and then to bytes is the faster way.
+        chosen = whole[0][: len(piece)].copy_(places.view(len(piece), -1))
+        chosen = whole[1][: len(piece)].copy_(chosen).sub_(1)
+        if width < groups * GROUP_SIZE:
+            chosen[:, width:] = 0
         levels[some] = pack(chosen, bits)[:, : levels.shape[1]]
     return levels, ends
-
-
-def _host_words(seed: Tensor) -> Words:
-    """Return what draws words from torch's generator, in the order of the calls."""
-    generator = philox.host_generator(seed, philox.Use.ROUNDING)
-
-    def words(rows: range, width: int) -> Tensor:
-        # Four in one draw; a width is a multiple of four.
-        drawn = torch.empty(len(rows), width // 4, dtype=torch.int64, device=seed.device)
-        return drawn.random_(-(2**63), None, generator=generator).view(torch.int16)
-
-    return words
-
-
-def _philox_words(seed: Tensor, rows: range, width: int) -> Tensor:
-    """Return eight words from each counter (row, features / 8)."""
-    places = torch.arange(rows.start, rows.stop, device=seed.device).unsqueeze(1)
-    columns = torch.arange(width // _A_COUNTER, device=seed.device)
-    words = philox.words(seed, places, columns, philox.Use.ROUNDING)
-    return words.permute(1, 2, 0).to(torch.int32).contiguous().view(torch.int16).flatten(1)
 
 
 def restored(levels: Tensor, ends: Tensor, width: int, bits: int, dtype: torch.dtype) -> Tensor:
@@ -103,12 +90,21 @@ def restored_twin(
     levels: Tensor, ends: Tensor, width: int, bits: int, dtype: torch.dtype
 ) -> Tensor:
     """Compute `restored` with PyTorch's own operators."""
-    padded = ends.shape[1] * GROUP_SIZE
-    spread = F.pad(levels, (0, -(-padded * bits // 8) - levels.shape[1]))
-    places = unpack(spread, bits).view(*ends.shape[:2], GROUP_SIZE).float()
-    least, step = _least_and_step(ends)
-    whole: Tensor = places.mul_(step).add_(least).flatten(1)
-    return whole[:, :width].to(dtype)
+    rows, groups = ends.shape[:2]
+    out = levels.new_empty(rows, width, dtype=dtype)
+    missing = -(-groups * GROUP_SIZE * bits // 8) - levels.shape[1]
+    is_direct = dtype == torch.float32 and width == groups * GROUP_SIZE
+    pieces = list(_pieces(rows, width))
+    height = len(out[pieces[0]]) if pieces and not is_direct else 0
+    room = out.new_empty(height, groups, GROUP_SIZE, dtype=torch.float32)
+    for some in pieces:
+        packed = F.pad(levels[some], (0, missing)) if missing else levels[some]
+        least, step = _least_and_step(ends[some])
+        piece = out[some].view(-1, groups, GROUP_SIZE) if is_direct else room[: len(least)]
+        piece.copy_(unpack(packed, bits).view(piece.shape)).mul_(step).add_(least)
+        if not is_direct:
+            out[some] = piece.flatten(1)[:, :width]
+    return out
 
 
 def product(y: Tensor, levels: Tensor, ends: Tensor, width: int, bits: int) -> Tensor:
@@ -140,8 +136,10 @@ def rounding_variance(x: Tensor, y: Tensor, bits: int) -> float:
     total = squares.new_zeros(())
     for some in _pieces(*x.shape):
         piece = _in_groups(x[some].float())
-        ends = _ends(piece, bits)
-        shares = _places(piece, ends).frac_()
+        ends = _ends(piece, bits, piece.new_empty(*piece.shape[:2], 2, dtype=torch.bfloat16))
+        shares = torch.empty_like(piece)
+        _write_places(piece, ends, shares)
+        shares.frac_()
         # What pads the last group is no number of the matrix.
         errors = (shares * (1 - shares)).flatten(1)[:, : x.shape[1]]
         steps = ends[..., 1].float().square().repeat_interleave(GROUP_SIZE, 1)[:, : x.shape[1]]
@@ -168,28 +166,31 @@ def _in_groups(x: Tensor) -> Tensor:
     return x.reshape(len(x), -(-x.shape[1] // GROUP_SIZE), GROUP_SIZE)
 
 
-def _ends(x: Tensor, bits: int) -> Tensor:
-    """Return the least level and the step of each group, bfloat16, shape (rows, groups, 2)."""
+def _ends(x: Tensor, bits: int, out: Tensor) -> Tensor:
+    """Write the least level and the step of each group; shape (rows, groups, 2), bfloat16."""
     # Two passes: torch's one for both is ten times as slow on the CPU.
     least, greatest = x.amin(2), x.amax(2)
     # Rounded outwards, so that no number is beyond the ends.
-    least = (least - least.abs() * _MARGIN).bfloat16()
-    step = (greatest - least.float()) * ((1 + _MARGIN) / (2**bits - 1))
-    return torch.stack([least, step.clamp_min_(torch.finfo(x.dtype).tiny).bfloat16()], dim=2)
+    least = least.sub_(least.abs(), alpha=_MARGIN).bfloat16()
+    step = greatest.sub_(least).mul_((1 + _MARGIN) / (2**bits - 1))
+    return torch.stack([least, step.clamp_min_(torch.finfo(x.dtype).tiny).bfloat16()], 2, out=out)
 
 
-def _places(x: Tensor, ends: Tensor) -> Tensor:
-    """Return where each number is between levels, in steps from the least; levels are whole."""
+def _write_places(x: Tensor, ends: Tensor, out: Tensor) -> None:
+    """Write where each number is between levels, in steps from the least; levels are whole."""
     least, step = _least_and_step(ends)
-    return (x - least).mul_(step.reciprocal())
+    torch.sub(x, least, out=out).mul_(step.reciprocal_())
 
 
 def _least_and_step(ends: Tensor) -> tuple[Tensor, Tensor]:
     """Return the ends in float32, each of shape (rows, groups, 1)."""
-    precise = ends.float()
-    return precise[..., :1], precise[..., 1:]
+    return ends[..., :1].float(), ends[..., 1:].float()
 
 
 def _pieces(rows: int, width: int, of: int = 1) -> Iterator[slice]:
-    height = max(1, of * _PIECE_ELEMENTS // max(1, width))
+    height = _height(width, of)
     return (slice(start, start + height) for start in range(0, rows, height))
+
+
+def _height(width: int, of: int = 1) -> int:
+    return max(1, of * _PIECE_ELEMENTS // max(1, width))

@@ -1,13 +1,17 @@
 """Optimizers: how parameters are updated, all at once or each within the backward pass."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.optim import SGD, Adafactor, Adam, AdamW, Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 from torch.overrides import TorchFunctionMode
 
 from rmmbench.fakes.mode import is_faking
@@ -133,6 +137,28 @@ def numbers_do_not_matter() -> Iterator[None]:
         return
     with _Ones():
         yield
+
+
+@contextmanager
+def optimizers_need_no_numbers() -> Iterator[None]:
+    """Within, the same holds whenever any optimizer steps."""
+    entered: list[AbstractContextManager[None]] = []
+
+    def before(*_: Any) -> None:
+        entered.append(numbers_do_not_matter())
+        entered[-1].__enter__()
+
+    def after(*_: Any) -> None:
+        entered.pop().__exit__(None, None, None)
+
+    hooks = register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)
+    try:
+        yield
+    finally:
+        while entered:  # a step that raised
+            after()
+        for hook in hooks:
+            hook.remove()
 
 
 class _Ones(TorchFunctionMode):

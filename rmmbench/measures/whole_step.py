@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from rmmbench.fakes.mode import is_faking
-from rmmbench.measures.optimizers import InBackward, make_optimizer
+from rmmbench.measures.optimizers import InBackward, make_optimizer, optimizers_need_no_numbers
 from rmmbench.measures.step import TrainingStep, attending
 from rmmbench.spec.choices import Kernel
 
@@ -52,7 +52,11 @@ class WholeStep(TrainingStep):
             TypeError: If the function returns what is neither nothing nor a loss.
             ValueError: If tensors are fake, and it trains or writes to a real one.
         """
-        with torch.device(self._device), attending(self.attention_kernel):
+        with (
+            torch.device(self._device),
+            attending(self.attention_kernel),
+            optimizers_need_no_numbers(),
+        ):
             if self._is_tried or not is_faking():
                 result = self._run()
             else:

@@ -45,9 +45,11 @@ class Projected(NamedTuple):
     ) -> tuple[Tensor, ...]:
         """Return the seed and X_p."""
         proj_dim, bits = estimator
-        key = ops.draw_seed(x, self.seed)
         with outside_of_autograd(x):
-            x_proj = _project(x, _signs(key, x.shape[1], proj_dim, x.dtype), proj_dim)
+            if proj_dim == x.shape[1]:
+                key, x_proj = ops.draw_seed(x, self.seed), x
+            else:
+                key, x_proj = projection_of(x, proj_dim, self.seed)
             if bits is None:
                 return key, x_proj
             return key, *quantise(x_proj, bits, key, ends=torch.bfloat16)
@@ -76,6 +78,33 @@ class ProjectedProduct(NamedTuple):
             y_x_proj = product(y, Quantised(*x_proj), self.proj_dim, self.bits)
         gradient = _project(y_x_proj, None if signs is None else signs.T, self.proj_dim)
         return gradient, y.sum(0) if has_bias else None
+
+
+@torch.library.custom_op(
+    "rmmbench::projection_of", mutates_args=(), tags=torch.Tag.nondeterministic_seeded
+)
+def projection_of(x: Tensor, proj_dim: int, seed: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the seed of R and X R, in one operator: a checkpoint keeps both or neither.
+
+    One that kept products alone would else keep X R, and draw another R.
+
+    Args:
+        x: Shape (rows, features).
+        proj_dim: Columns of R, fewer than features.
+        seed: Of R; drawn if it is None.
+    """
+    key = ops.call(ops.draw_seed, x, seed)
+    return key, _project(x, _signs(key, x.shape[1], proj_dim, x.dtype), proj_dim)
+
+
+@projection_of.register_fake
+def _(x: Tensor, proj_dim: int, seed: Tensor | None) -> tuple[Tensor, Tensor]:
+    return x.new_empty((), dtype=torch.int64), x.new_empty(x.shape[0], proj_dim)
+
+
+@torch.utils.flop_counter.register_flop_formula(torch.ops.rmmbench.projection_of)
+def _flops(x_shape: tuple[int, int], proj_dim: int, *_: Any, **__: Any) -> int:
+    return 2 * math.prod(x_shape) * proj_dim
 
 
 def _signs(key: Tensor, features: int, proj_dim: int, dtype: torch.dtype) -> Tensor | None:

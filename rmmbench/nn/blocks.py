@@ -12,6 +12,8 @@ from typing import Any
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from rmmbench.nn.recomputed_operators import OperatorsAgain
+
 _BLOCK = "GradientCheckpointingLayer"
 """What blocks are in transformers, which is not imported for a model that is not of it."""
 
@@ -63,10 +65,28 @@ def checkpoint_chosen(model: nn.Module, names: Iterable[str]) -> None:
         _make_switch(model.get_submodule(name), _computed_again)
 
 
+def checkpoint_operators(
+    model: nn.Module, names: Iterable[str], products: Iterable[str] = ()
+) -> None:
+    """Let some of a model's `named_blocks` compute single operators again, in place.
+
+    Args:
+        model: Its blocks may have been changed so before.
+        names: Of the blocks.
+        products: Names of linear layers in them whose output is computed again too.
+    """
+    products = list(products)
+    for name in names:
+        inside = [each for each in products if each.startswith(f"{name}.")]
+        again = OperatorsAgain(model.get_submodule(each) for each in inside)
+        _make_switch(model.get_submodule(name), again)
+
+
 def keep_chosen(model: nn.Module) -> None:
-    """Undo `checkpoint_chosen`."""
+    """Undo `checkpoint_chosen` and `checkpoint_operators`."""
     for module in _switched_on(model):
-        if vars(module).get("_gradient_checkpointing_func") is _computed_again:
+        compute = vars(module).get("_gradient_checkpointing_func")
+        if compute is _computed_again or isinstance(compute, OperatorsAgain):
             module.gradient_checkpointing = False
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from rmmbench.errors import PlanError, did_you_mean
-from rmmbench.nn.blocks import checkpoint_chosen, everything_kept
+from rmmbench.nn.blocks import checkpoint_chosen, checkpoint_operators, everything_kept
 from rmmbench.nn.candidates import is_conv1d, linear_layers
 from rmmbench.nn.conversion import exact_layers
 from rmmbench.nn.recomputed_attention import attention_kept, recompute_attention
@@ -36,6 +36,9 @@ def apply_plan(model: nn.Module, plan: SavingPlan) -> int:
     modules = [name for name, _ in model.named_modules() if name]
     blocks = _matching(plan.checkpoint, modules, "block")
     attention = _matching(plan.checkpoint_attention, modules, "block")
+    operators = _matching(plan.checkpoint_operators, modules, "block")
+    products = _matching(plan.checkpoint_products, list(layers), "linear layer")
+    _check_operators(blocks, operators, products)
     groups: dict[SketchSettings, list[str]] = {}
     for name, choice in chosen.items():
         groups.setdefault(settings_of(choice), []).append(name)
@@ -43,9 +46,22 @@ def apply_plan(model: nn.Module, plan: SavingPlan) -> int:
     for settings, names in groups.items():
         swap(model, names, settings, share=True)
     checkpoint_chosen(model, blocks)
+    checkpoint_operators(model, operators, products)
     if attention:
         recompute_attention(model, attention)
-    return len(chosen) + len(blocks) + len(attention)
+    return len(chosen) + len(blocks) + len({*attention, *operators})
+
+
+def _check_operators(blocks: list[str], operators: list[str], products: list[str]) -> None:
+    both = [name for name in operators if name in blocks]
+    if both:
+        need = "a block must be in one of checkpoint and checkpoint_operators"
+        raise PlanError(f"{need}, and '{both[0]}' is in both")
+    within = tuple(f"{name}." for name in operators)
+    other = [name for name in products if not name.startswith(within)]
+    if other:
+        need = "checkpoint_products must be linear layers of blocks in checkpoint_operators"
+        raise PlanError(f"{need}, got '{other[0]}'")
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from rmmbench.nn.recomputed_operators import current_recording
+
 NAME = "rmmbench_checkpoint"
 """What the function is called in a config."""
 
@@ -58,8 +60,13 @@ def attention(
     """Return what the module's own eager function does, without keeping more than is given."""
     compute = partial(module.eager_attention, module, **settings)
     output: tuple[Tensor, Tensor | None]
+    recording = current_recording()
     if module.keeps_attention:
         output = compute(query, key, value, attention_mask)
+    elif recording is not None:
+        # A checkpoint would hold on to queries, keys and values, which may be made again too.
+        with recording.everything():
+            output = compute(query, key, value, attention_mask)
     else:
         output = checkpoint(compute, query, key, value, attention_mask, use_reentrant=False)
     return output

@@ -23,8 +23,10 @@ class LayerNoise(LayerSums):
         bits: Of a number of x_proj; None where it is not rounded.
         variances: D²_RMM by sketch, in closed form, with what rounding adds; for the layer's own
             sketch in its blocks, if any. A sketch along batch and sequence is left out: its closed
-            form takes B² work. What principal features take out is not subtracted.
+            form takes B² work. With principal features it is the noise of what they leave.
         trained_with: The sketch of the layer; None if it is exact.
+        principal: Features whose part of the gradient was exact; None for none. `a`, `d` and the
+            other sums are of all of X.
     """
 
     step: Whole
@@ -33,6 +35,7 @@ class LayerNoise(LayerSums):
     variances: dict[Name, Finite]
     trained_with: Name | None = None
     bits: Count | None = None
+    principal: Count | None = None
 
     @property
     def papers_variance(self) -> float:

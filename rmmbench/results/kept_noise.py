@@ -31,6 +31,7 @@ class KeptNoise(Strict):
         sketch: A registered name; None where all rows are kept.
         rho: Compression rate; 1 where all rows are kept.
         bits: Of a number; None where they are not rounded.
+        principal: Features whose part of the gradient is exact; None for none.
         bytes_ratio: Bytes that are kept ÷ those of X.
         layers: How many layers.
         samples: Of a batch.
@@ -48,12 +49,15 @@ class KeptNoise(Strict):
     variance: Square
     sgd: Square
     gradient: Square
+    principal: Count | None = None
 
     @property
     def words(self) -> str:
         """The way in words: "oporp ρ=0.4, 8 bits"."""
         said = [f"{self.sketch} ρ={self.rho:g}" if self.sketch else "every row"]
-        return ", ".join(said + ([f"{self.bits} bits"] if self.bits else []))
+        said += [f"{self.bits} bits"] if self.bits else []
+        said += [f"{self.principal} principal"] if self.principal else []
+        return ", ".join(said)
 
     @property
     def relative(self) -> float | None:

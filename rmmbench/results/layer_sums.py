@@ -14,7 +14,7 @@ measured, on a sample of such sums, is the ratio of the two for a few m.
 import bisect
 import math
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from pydantic import Field
 
@@ -65,6 +65,33 @@ class LayerSums(Strict):
     def sgd_by_samples(self) -> float:
         """D²_SGD by eq. 9 over whole samples, whose rows depend on one another."""
         return variance_of_sum(self.samples, self.g_samples, self.g)
+
+    def for_samples(self, samples: int) -> Self:
+        """Return what these sums would be with another number of samples like these.
+
+        Samples are drawn alone, and the loss is their mean: Y goes by 1/n, so that a and `sampled`
+        stay, d and `g_samples` go by 1/n, and g is the gradient of all samples there are, which
+        stays, and the noise of these, which goes by 1/n.
+
+        Raises:
+            ValueError: If there is one sample only, which does not tell one from the other.
+        """
+        if self.samples < 2:
+            raise ValueError("sums of one sample do not tell how they change with more")
+        share, own = self.samples / samples, self.sgd_by_samples
+        rows = max(1, round(self.rows / share))
+        g, d = max(0.0, self.g - own) + own * share, self.d * share
+        rounding = {
+            bits: tuple(
+                noise
+                / (self._product(m) or 1.0)
+                * product_of_sums(min(m, rows), rows, self.a, g, d)
+                for m, noise in zip(SUMMED_ROWS, measured, strict=False)
+            )
+            for bits, measured in self.rounding.items()
+        }
+        changed = {"rows": rows, "samples": samples, "g": g, "d": d, "rounding": rounding}
+        return self.model_copy(update=changed | {"g_samples": self.g_samples * share})
 
     def rounding_noise(self, bits: int, summed: int) -> float:
         """Return the noise of rounding x_proj, if each of its rows is the sum of `summed` rows.

@@ -134,6 +134,33 @@ class NoiseFile(Strict):
         except OSError as error:
             raise NoiseFileError(f"{path} cannot be written: {error.strerror}") from None
 
+    def for_batch(self, batch_size: int | None, seq_len: int | None) -> "NoiseFile":
+        """Return the file as it would be with another batch size.
+
+        Args:
+            batch_size: Samples of a batch; None where it is not known, which changes nothing.
+            seq_len: Tokens of a sample; None likewise.
+
+        Raises:
+            NoiseFileError: If samples are of another length, or one sample was watched at a time.
+        """
+        if None not in (seq_len, self.seq_len) and seq_len != self.seq_len:
+            need = f"a noise file must be of samples of {seq_len} tokens, got {self.seq_len}"
+            why = "how noise goes with length does not follow from its sums"
+            raise NoiseFileError(f"{need}; {why}; write one with --seq-len {seq_len}")
+        if batch_size is None or self.batch_size in (None, batch_size):
+            return self
+        times = batch_size / self.batch_size
+        try:
+            layers = {
+                name: layer.for_samples(max(1, round(layer.samples * times)))
+                for name, layer in self.layers.items()
+            }
+        except ValueError as error:
+            need = f"a noise file must be of batch {batch_size}, or of two samples or more"
+            raise NoiseFileError(f"{need}: {error}; write one with a larger batch") from None
+        return self.model_copy(update={"layers": layers, "batch_size": batch_size})
+
     def check_layers(self, shapes: Mapping[str, tuple[int, int]]) -> None:
         """Check that the file is of a model.
 

@@ -202,22 +202,26 @@ class Run:
         shutil.rmtree(self.path / CHECKPOINTS / key, ignore_errors=True)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, wait_seconds: float = 0.0, hint: str = "give --out") -> Iterator[None]:
         """Lock the directory, and remove a line that a crash has cut short.
+
+        Args:
+            wait_seconds: How long another may go on holding the lock.
+            hint: What else a message tells to do.
 
         Raises:
             RunError: If another sweep holds the lock, or the directory cannot be locked.
         """
-        lock = FileLock(self.path / LOCK_FILE, blocking=False)
+        lock = FileLock(self.path / LOCK_FILE)
         try:
-            lock.acquire()
+            lock.acquire(timeout=wait_seconds)
         except Timeout:
             raise RunError(
-                f"{self.path} is in use by another sweep; wait for it or give --out"
+                f"{self.path} is in use by another sweep; wait for it or {hint}"
             ) from None
         except OSError as error:
             reason = f"{self.path} cannot be locked: {error.strerror}"
-            raise RunError(f"{reason}; give another directory with --out") from error
+            raise RunError(f"{reason}; give another directory, or {hint}") from error
         try:
             self._drop_torn_line()
             yield
@@ -232,6 +236,18 @@ class Run:
             shutil.copyfile(self.path / name, path / f"{name}.partial")
         for name in names:
             (path / f"{name}.partial").replace(path / name)
+
+    def check_machine(self, environment: Environment, hint: str) -> None:
+        """Check that a run may go on here.
+
+        Raises:
+            RunError: If it was begun on another machine, or with other versions.
+        """
+        changed = self.info.environment.changes(environment)
+        if changed:
+            told = "; ".join(f"{name} {old}, here it is {new}" for name, old, new in changed)
+            there = f"{self.path} was measured with {told}"
+            raise RunError(f"{there}; go on where and as it was begun, or {hint}")
 
     def _drop_torn_line(self) -> None:
         file = self.path / RECORDS_FILE
@@ -248,11 +264,7 @@ class Run:
         if not self.info.measures_as(info):
             there = f"{self.path} holds other cases (profile '{self.info.profile_name}')"
             raise RunError(f"{there}; {hint}")
-        changed = self.info.environment.changes(info.environment)
-        if changed:
-            told = "; ".join(f"{name} {old}, here it is {new}" for name, old, new in changed)
-            there = f"{self.path} was measured with {told}"
-            raise RunError(f"{there}; go on where and as it was begun, or {hint}")
+        self.check_machine(info.environment, hint)
 
 
 _MEASURED: Final = ("memory", "timing", "conditions", "counts")

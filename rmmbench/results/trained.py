@@ -38,12 +38,13 @@ class Training(Strict):
         metric: The name of the main score in `Evaluation.scores`.
         higher_is_better: Whether a higher main score is better.
         steps: Optimizer steps done.
-        epochs: Passes over the training set done.
-        train_samples, eval_samples: Sizes of the two sets.
+        epochs: Passes over the training set done; None where a loop of one's own does not tell.
+        train_samples, eval_samples: Sizes of the two sets; None where it does not tell.
         losses: The training loss over the steps.
         evaluations: The evaluations in order.
         train_seconds: Time of the steps alone, without evaluations, checkpoints and interruptions.
-        samples_per_second: Trained samples ÷ `train_seconds`.
+        samples_per_second: Trained samples ÷ `train_seconds`; of somebody's own training the
+            median of the steps that nothing else was measured in.
         resumed_at: Steps at which a stopped run went on from its checkpoint.
         noise: The gradient noise of the watched layers, in order of steps.
         never_ran: The watched layers whose weight had no gradient in a watched step.
@@ -56,9 +57,9 @@ class Training(Strict):
     metric: Name
     higher_is_better: Flag
     steps: Whole
-    epochs: NotNegative
-    train_samples: Whole
-    eval_samples: Whole
+    epochs: NotNegative | None
+    train_samples: Whole | None
+    eval_samples: Whole | None
     losses: tuple[LossPoint, ...]
     evaluations: tuple[Evaluation, ...]
     train_seconds: NotNegative

@@ -185,7 +185,7 @@ def prepare(
     dtype = AUTOCAST[case.dtype]
     # A layer keeps autocast's copy of its input.
     with torch.device(device), autocast(model, dtype):
-        _apply_method(draft, model, batch)
+        apply_method(draft, model, batch)
     trained = model.parameters()
     return TrainingStep(
         model,
@@ -225,7 +225,7 @@ def _whole(draft: Draft, device: str, run: Callable[[], object], model: nn.Modul
         raise ValueError(f"{need}; return (model, make_batch), or name layers in include")
     if is_known:
         with torch.device(device):
-            _apply_method(draft, model, {})
+            apply_method(draft, model, {})
     kernel = None if is_faking() else case.attention_kernel
     return WholeStep(run, case.model, device, model if is_known else None, kernel)
 
@@ -252,7 +252,7 @@ def _as_asked(model: nn.Module, case: Case) -> torch.dtype | None:
     return None
 
 
-def _apply_method(draft: Draft, model: nn.Module, batch: Mapping[str, Any]) -> None:
+def apply_method(draft: Draft, model: nn.Module, batch: Mapping[str, Any]) -> None:
     """Change the model as the case asks, and note what was changed and what was left."""
     case, left_out = draft.case, Counter(left_out_layers(model).values())
     draft.parameter_dtypes = parameter_dtypes(model)

@@ -36,6 +36,7 @@ def variance(
     sketch: str | Sequence[str] = "gaussian",
     rho: float = 0.5,
     bits: int | None = None,
+    principal: int | None = None,
     task: str | None = None,
     batch_size: int = 64,
     seq_len: int | None = None,
@@ -62,6 +63,7 @@ def variance(
         sketch: One or several names; each is a training.
         rho: Compression rate, in (0, 1].
         bits: Of a number of x_proj, 8, 4 or 2; None for no rounding.
+        principal: Principal features, whose part of the gradient is exact; None for none.
         task: The data to train on; by default text for decoders and digits for other models.
         batch_size: Samples per step.
         seq_len: Tokens per sample, padding included; by default the task's.
@@ -90,7 +92,7 @@ def variance(
         {'layers.1'}
     """
     given = {"task": task, "seq_len": seq_len, "batch_size": batch_size, "rho": rho}
-    given["bits"] = bits
+    given |= {"bits": bits, "principal": principal}
     training: dict[str, Any] = {
         "data": None if data is None else str(data),
         "checkpoint": checkpoint,
@@ -137,7 +139,7 @@ def noise_profile(
         model: The model's name.
         layers: Patterns of the names of layers; by default the model's usual one.
         sketches: The sketches to train with.
-        given: task, seq_len, batch_size, rho and bits; None for the default.
+        given: task, seq_len, batch_size, rho, bits and principal; None for the default.
         training: steps, every, draws, learning_rate, data and checkpoint.
 
     Raises:

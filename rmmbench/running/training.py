@@ -2,24 +2,33 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import torch
 import transformers
 
 from rmmbench import data, models
 from rmmbench.fakes.mode import fake_tensors
-from rmmbench.measures.gradient.callback import NoiseCallback
 from rmmbench.measures.gradient.drawing import draw_noise
-from rmmbench.measures.gradient.ways_of_keeping import RATES, ways_of_keeping
+from rmmbench.measures.gradient.ways_of_keeping import (
+    RATES,
+    way_with_exact_part,
+    ways_of_keeping,
+)
 from rmmbench.measures.training_loop import train
 from rmmbench.nn.patterns import layers_matching
 from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
 from rmmbench.results.kept_noise import KeptNoise
 from rmmbench.results.noise_file import averaged
+from rmmbench.results.stage import Stage
 from rmmbench.results.store import CHECKPOINTS
 from rmmbench.running.draft import Announce, Draft, prepare
+from rmmbench.running.trainer_callback import TrainerCallback
 from rmmbench.spec.case import Case
 from rmmbench.spec.steps import values
+
+_TRAINED: Final = 0.3
+"""About which share of the time training takes, where sketches are drawn afterwards."""
 
 
 def train_model(draft: Draft, folder: Path) -> str | None:
@@ -42,7 +51,8 @@ def train_model(draft: Draft, folder: Path) -> str | None:
     draft.synthetic = "; ".join(filter(None, [examples.note, made_up]))
     draft.stage("training")
     watch = _watch(case)
-    where, tell = folder / CHECKPOINTS / case.key, draft.announce
+    where, draws = folder / CHECKPOINTS / case.key, bool(watch and case.training.draw_rho)
+    tell = _part(draft.announce, 0.0, _TRAINED if draws else 1.0)
     trained = train(model, examples, case, where, announce=tell, callbacks=watch)
     draft.training = trained.training
     if watch:
@@ -54,7 +64,7 @@ def train_model(draft: Draft, folder: Path) -> str | None:
         draft.stage("drawing sketches")
         more: dict[str, Callable[[], Sequence[KeptNoise | DrawnNoise]]] = {
             "kept_noise": lambda: _kept(case, noise),
-            "drawn_noise": lambda: _drawn(watch[0], case, draft.announce),
+            "drawn_noise": lambda: _drawn(watch[0], case, _part(draft.announce, _TRAINED, 1.0)),
         }
         for name, find in more.items():
             try:
@@ -62,6 +72,16 @@ def train_model(draft: Draft, folder: Path) -> str | None:
             except Exception as error:
                 draft.lost(f"training.{name}", error)
     return trained.diverged
+
+
+def _part(announce: Announce, begin: float, end: float) -> Announce:
+    """Return what announces a part of a case: its shares are from `begin` to `end` of the whole."""
+
+    def told(said: str) -> None:
+        share = said.share if isinstance(said, Stage) else None
+        announce(said if share is None else Stage.of(said, begin + (end - begin) * share))
+
+    return told
 
 
 def _tell(draft: Draft, **fields: object) -> None:
@@ -76,9 +96,10 @@ def _kept(case: Case, noise: Sequence[LayerNoise]) -> list[KeptNoise]:
         return []
     sketch = case.settings["sketch"] or ""
     sketch = sketch if sketch in noise[-1].variances else "oporp"
-    rates = {*RATES, case.settings["rho"] or 1.0}
+    rho = case.settings["rho"] or 1.0
     itemsize = 4 if case.dtype == "float32" else 2
-    return ways_of_keeping(layers, sketch, itemsize, rates)
+    own = way_with_exact_part(noise, sketch, rho, itemsize)
+    return [*ways_of_keeping(layers, sketch, itemsize, {*RATES, rho}), *([own] if own else [])]
 
 
 def check_training(case: Case) -> None:
@@ -112,21 +133,21 @@ def _check_checkpoint(checkpoint: str) -> None:
         raise ValueError(f"checkpoint must be {need}, got '{checkpoint}'") from None
 
 
-def _watch(case: Case) -> list[NoiseCallback]:
+def _watch(case: Case) -> list[TrainerCallback]:
     settings = case.training
     if settings is None or not settings.watch:
         return []
     return [
-        NoiseCallback(
-            settings.watch,
+        TrainerCallback(
+            noise=settings.watch,
             every=settings.watch_every,
-            rho=settings.watch_rho,
+            noise_rho=settings.watch_rho,
             capture=bool(settings.draw_rho),
         )
     ]
 
 
-def _drawn(watch: NoiseCallback, case: Case, announce: Announce) -> list[DrawnNoise]:
+def _drawn(watch: TrainerCallback, case: Case, announce: Announce) -> list[DrawnNoise]:
     """Return the noise of sketches drawn at the last step, if the case asks for it."""
     settings = case.training
     if settings is None or not settings.draw_rho or watch.captured is None:

@@ -216,7 +216,7 @@ def _key(setting: Known) -> tuple[Any, Any]:
     """Return the type and the default of a setting's key."""
     field = setting.field
     if chosen_of(field):
-        usual = field.get_default(call_default_factory=True)
+        usual = field.get_default(call_default_factory=True, validated_data={})
         return tuple[Name, ...], (usual.name,)
     kind = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
     if not setting.said.varies:

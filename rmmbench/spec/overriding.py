@@ -1,5 +1,6 @@
-"""What becomes of a profile's grids where a command line gives other tasks, methods or sketches."""
+"""What becomes of a profile's grids where a command line gives other values than they have."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -35,7 +36,10 @@ def without_replaced_methods(grid: dict[str, Any], axes: Mapping[str, Any]) -> d
     return grid | {name: grid_class().model_fields[name].default for name in gone}
 
 
-_KEPT = ("sketch", "rho", "proj_dim")
+SIZES = ("rho", "proj_dim")
+"""The settings that say how many rows or features are kept."""
+
+_KEPT = ("sketch", *SIZES)
 
 
 def replaced_sketches(
@@ -56,6 +60,36 @@ def replaced_sketches(
         own = tuple(name for name in given if name in grid["sketch"])
         others = tuple(name for name in given if name not in special)
         yield {"sketch": own} if more and own else {"sketch": others, **usual}
+
+
+def of_sizes(grids: list[dict[str, Any]], axes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the grids with the ρ or proj_dim that are given.
+
+    A grid with bits or principal features has a ρ that was chosen for them. It takes those of its
+    own values that are given. If none is, it is left out, or takes what is given where no grid
+    without bits has its models, tasks and methods.
+    """
+    sizes = {name: axes[name] for name in SIZES if name in axes}
+    beside = [name for name in _BESIDE_A_SIZE if name not in axes]
+    plain = [grid for grid in grids if not any(grid[name] for name in beside)]
+    measured = {each for grid in plain for each in _measured(grid)}
+    found = []
+    for grid in grids:
+        own = {name: tuple(v for v in given if v in grid[name]) for name, given in sizes.items()}
+        is_chosen = grid not in plain and any(grid[name] for name in SIZES)
+        if is_chosen and any(own.values()):
+            found.append(grid | own)
+        elif not is_chosen or not sizes or not measured.issuperset(_measured(grid)):
+            found.append(grid | sizes)
+    return found
+
+
+_BESIDE_A_SIZE = ("bits", "principal")
+
+
+def _measured(grid: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Yield each model, task and method of a grid together."""
+    return itertools.product(grid["model"], grid["task"] or (None,), grid["method"])
 
 
 def _of_sketches() -> list[str]:

@@ -1,13 +1,12 @@
 """A profile is one question as data: a TOML file with grids, from which come cases to measure."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from rmmbench.errors import ArgumentError, ProfileError, UnknownNameError, UsageError, did_you_mean
+from rmmbench.errors import ArgumentError, ProfileError, UnknownNameError, UsageError
 from rmmbench.spec.case import Case
 from rmmbench.spec.flat import misplaced
 from rmmbench.spec.gpus import DEFAULT_GPU, find_gpu
@@ -15,14 +14,16 @@ from rmmbench.spec.grid import AnyGrid, Grid, case_from, grid_class
 from rmmbench.spec.known_settings import known
 from rmmbench.spec.measuring import TimelineSettings, TimingSettings, TrainingSettings
 from rmmbench.spec.overriding import (
+    SIZES,
+    of_sizes,
     of_tasks,
     replaced_sketches,
     without_replaced_methods,
 )
-from rmmbench.spec.printable import printable
 from rmmbench.spec.published import Published
 from rmmbench.spec.ranges import Count, Duration, Line, Name
 from rmmbench.spec.strict import Strict, complaint
+from rmmbench.spec.toml_file import fault_in, read_toml
 from rmmbench.units import parse_bytes
 
 PROFILE_VERSION = 1
@@ -100,7 +101,8 @@ class Profile(Strict):
         """Return this profile with the given axes in place of those of every grid.
 
         A sketch that the profile measures in blocks keeps its blocks. With methods that others
-        replace go their settings that vary, except how many rows or features are kept.
+        replace go their settings that vary, except how many rows or features are kept. A grid with
+        bits is left out if it has none of the ρ that are given, and others measure its methods.
 
         Args:
             axes: Values by axis; none for the grids' own.
@@ -115,15 +117,15 @@ class Profile(Strict):
         data = self.model_dump()
         given = {name: value for name, value in (training or {}).items() if value is not None}
         tasks = axes.pop("task", ())
-        replaced = [without_replaced_methods(grid, axes) for grid in data["grid"]]
-        data["grid"] = [grid | axes for grid in of_tasks(replaced, tasks)]
+        grids = [without_replaced_methods(grid, axes) for grid in data["grid"]]
+        grids = of_tasks(grids, tasks)
+        if "sketch" in axes:
+            changes = replaced_sketches(grids, axes["sketch"])
+            grids = [grid | change for grid, change in zip(grids, changes, strict=True)]
+        others = {name: axes[name] for name in axes.keys() - {"sketch", *SIZES}}
+        data["grid"] = of_sizes([grid | others for grid in grids], axes)
         for grid in data["grid"]:
             grid["training"] |= given
-        if "sketch" in axes:
-            before = of_tasks(self.model_dump()["grid"], tasks)
-            changes = replaced_sketches(before, axes["sketch"])
-            grids = zip(data["grid"], changes, strict=True)
-            data["grid"] = [grid | change for grid, change in grids]
         try:
             changed = Profile.model_validate(data)
         except ValidationError as error:
@@ -200,16 +202,7 @@ def load(name_or_path: str) -> Profile:
             raise UnknownNameError("profile", name_or_path, names())
         found = [folder / f"{name_or_path}.toml" for folder in _FOLDERS]
         path = next(path for path in found if path.is_file())
-    try:
-        if path.is_fifo():
-            raise ProfileError(f"{path}: a profile must be a file, got a pipe; give another")
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        why = printable(str(error), 200)
-        raise ProfileError(f"{path}: a profile must be TOML: {why}") from error
-    return validated(data, str(path))
+    return validated(read_toml(path, "profile", ProfileError), str(path))
 
 
 def validated(data: Mapping[str, Any], source: str) -> Profile:
@@ -221,19 +214,7 @@ def validated(data: Mapping[str, Any], source: str) -> Profile:
     try:
         profile = Profile.model_validate(data)
     except ValidationError as error:
-        # A misspelt key is also a missing one; the unknown name says more.
-        fault = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-        keys = [str(part) for part in fault["loc"] if isinstance(part, str)]
-        if not keys:
-            raise ProfileError(f"{source}{complaint(fault)}") from None
-        where = f" in [{'.'.join(keys[:-1])}]" if keys[1:] else ""
-        if fault["type"] == "extra_forbidden":
-            named = _fields(keys[:-1])
-            hint = f"{did_you_mean(keys[-1], named)}; keys are: {', '.join(named)}"
-            raise ProfileError(f"{source}: unknown key '{keys[-1]}'{where}{hint}") from None
-        if fault["type"] == "missing":
-            raise ProfileError(f"{source}: key '{keys[-1]}'{where} must be given") from None
-        raise ProfileError(f"{source}: {keys[-1]}{where}{complaint(fault)}") from None
+        raise ProfileError(fault_in(source, error, Profile, _tables())) from None
     for grid in profile.grid:
         unused = (grid.model_fields_set & known().keys()) - grid.used()
         if unused:
@@ -246,8 +227,8 @@ def _misplaced(name: str, grids: Sequence[Grid]) -> str:
     return misplaced(name, f"the methods are {methods}")
 
 
-def _fields(parents: list[str]) -> list[str]:
-    tables: dict[str, type[BaseModel]] = {
+def _tables() -> dict[str, type[BaseModel]]:
+    return {
         "grid": grid_class(),
         "published": Published,
         "timing": TimingSettings,
@@ -255,5 +236,3 @@ def _fields(parents: list[str]) -> list[str]:
         "timeline": TimelineSettings,
         "device_limit": DeviceLimit,
     }
-    table = tables[parents[0]] if parents else Profile
-    return list(table.model_fields)

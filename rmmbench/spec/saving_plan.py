@@ -14,22 +14,30 @@
 """
 
 import json
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from rmmbench.errors import PlanError, did_you_mean
+from rmmbench.errors import PlanError
 from rmmbench.spec.case import digest
 from rmmbench.spec.choices import Attention, Dtype, Optimizer
 from rmmbench.spec.name_ranges import expanded
-from rmmbench.spec.printable import printable
 from rmmbench.spec.ranges import Count, Line, Name, NotNegative, Rho
-from rmmbench.spec.strict import Strict, complaint
+from rmmbench.spec.strict import Strict
+from rmmbench.spec.toml_file import fault_in, read_toml
 
 PLAN_VERSION: Final = 1
+
+_AGAIN: Final = {
+    "checkpoint": "{} blocks",
+    "checkpoint_attention": "{} attentions",
+    "checkpoint_operators": "operators of {} blocks",
+    "checkpoint_products": "{} products",
+}
+"""What is computed again, in words."""
+_FIRST: Final = {"checkpoint", "checkpoint_attention", "layers"}
 
 
 def _ranged(text: str) -> str:
@@ -105,6 +113,9 @@ class SavingPlan(Strict):
         task, batch_size, seq_len, dtype, optimizer, attention, gpu: What it was made for.
         checkpoint: Blocks that are computed again in the backward pass.
         checkpoint_attention: Blocks whose attention alone is.
+        checkpoint_operators: Blocks of which single operators are: normalisation, activation and
+            dropout.
+        checkpoint_products: Linear layers of these blocks whose output is computed again too.
         layers: What layers keep. Those that are not listed are exact.
         shapes: Shape by name of every linear layer of the model.
     """
@@ -121,6 +132,8 @@ class SavingPlan(Strict):
     gpu: Name | None = None
     checkpoint: tuple[Ranged, ...] = ()
     checkpoint_attention: tuple[Ranged, ...] = ()
+    checkpoint_operators: tuple[Ranged, ...] = ()
+    checkpoint_products: tuple[Ranged, ...] = ()
     predicted: Predicted | None = None
     layers: tuple[LayerChoice, ...] = ()
     shapes: dict[Ranged, Shape] = Field(default_factory=dict)
@@ -141,21 +154,24 @@ class SavingPlan(Strict):
     @property
     def does_nothing(self) -> bool:
         """Whether the model stays as it is."""
-        return not (self.layers or self.checkpoint or self.checkpoint_attention)
+        return not (self.layers or any(getattr(self, name) for name in _AGAIN))
 
     @property
     def digest(self) -> str:
         """Six hexadecimal digits that name what it does, whatever was predicted of it."""
-        does = {"checkpoint", "checkpoint_attention", "layers"}
-        return digest(self.model_dump(mode="json", include=does))[:6]
+        does = self.model_dump(mode="json", include={*_AGAIN, "layers"})
+        # What came later counts only where it is used, so that names stay what they were.
+        return digest({key: value for key, value in does.items() if value or key in _FIRST})[:6]
 
     @property
     def words(self) -> str:
         """What it does as people write it."""
         told = []
-        for texts, what in ((self.checkpoint, "blocks"), (self.checkpoint_attention, "attentions")):
+        for name, what in _AGAIN.items():
+            texts = getattr(self, name)
             if texts:
-                told.append(f"{sum(len(expanded(text)) for text in texts)} {what} computed again")
+                count = sum(len(expanded(text)) for text in texts)
+                told.append(f"{what.format(count)} computed again")
         for choice in self.layers:
             count = sum(len(expanded(text)) for text in choice.names)
             told.append(f"{count} layers: {choice.words}")
@@ -188,18 +204,12 @@ def read_plan(path: str | Path) -> SavingPlan:
         PlanError: If it cannot be read, or is not a plan.
     """
     path = Path(path)
-    try:
-        if path.is_fifo():
-            raise PlanError(f"{path}: a plan must be a file, got a pipe; give another")
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise PlanError(f"{path}: a plan must be TOML: {printable(str(error), 200)}") from error
+    data = read_toml(path, "plan", PlanError)
     try:
         return SavingPlan.model_validate(data)
     except ValidationError as error:
-        raise PlanError(f"{path}: {_fault(error)}") from None
+        tables: dict[str, type[Strict]] = {"layers": LayerChoice, "predicted": Predicted}
+        raise PlanError(fault_in(str(path), error, SavingPlan, tables)) from None
 
 
 def as_plan(told: Any) -> Any:
@@ -218,20 +228,6 @@ def as_plan(told: Any) -> Any:
 
 AnyPlan = Annotated[SavingPlan, BeforeValidator(as_plan)]
 """A plan, or the path of its file."""
-
-
-def _fault(error: ValidationError) -> str:
-    fault = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    keys = [str(part) for part in fault["loc"] if isinstance(part, str)]
-    if not keys:
-        return f"the plan{complaint(fault)}"
-    where = f" in [{'.'.join(keys[:-1])}]" if keys[1:] else ""
-    if fault["type"] == "extra_forbidden":
-        tables: Mapping[str, type[Strict]] = {"layers": LayerChoice, "predicted": Predicted}
-        known = list(tables.get(keys[0], SavingPlan).model_fields)
-        hint = f"{did_you_mean(keys[-1], known)}; keys are: {', '.join(known)}"
-        return f"unknown key '{printable(keys[-1], 100)}'{where}{hint}"
-    return f"{printable(keys[-1], 100)}{where}{complaint(fault)}"
 
 
 def _value(value: Any) -> str:

@@ -68,7 +68,7 @@ class Of:
         for each, field in kind.model_fields.items():
             inner = chosen_of(field)
             if inner is not None:
-                usual = field.get_default(call_default_factory=True).name
+                usual = field.get_default(call_default_factory=True, validated_data={}).name
                 own[each] = inner.taking(given.get(each) or usual, given)
             elif given.get(each) is not None:
                 own[each] = given[each]

@@ -6,7 +6,6 @@ import functools
 import pytest
 import torch
 from accelerate.hooks import ModelHook, add_hook_to_module
-from torch import nn
 
 from rmmbench import methods, models
 from rmmbench.errors import UnknownNameError, UsageError
@@ -14,8 +13,7 @@ from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.methods._stack import Stack
 from rmmbench.methods.method import Method
-from rmmbench.nn import RMMLinear, converted_layers
-from rmmbench.nn.conv1d import RMMConv1D
+from rmmbench.nn import converted_layers
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.sketches import SKETCHES
 from rmmbench.spec.case import Case
@@ -275,82 +273,6 @@ def test_a_stack_lacks_what_one_of_it_lacks():
     stack = Stack({"rmm": (methods.get("rmm"), Settings()), "homesick": (Homesick(), Settings())})
     assert stack.lacks("cpu") == "is not at home"
     assert stack.lacks("cuda") is None
-
-
-def test_rmm_converts_both_kinds_of_linear_layers(small_hf):
-    """GPT-2's four Conv1D a block and its head are sketched, and counted."""
-    wanted = case(small_hf("gpt2", n_layer=2), "rmm", seq_len=8)
-    model, batch = made(wanted)
-    assert methods.stack(wanted.steps).apply(model, batch) == 2 * 4 + 1
-    kinds = [type(layer) for layer in converted_layers(model).values()]
-    assert kinds.count(RMMConv1D) == 8
-    assert kinds.count(RMMLinear) == 1
-    assert not [m for m in model.modules() if type(m) is nn.Linear]
-
-
-@pytest.mark.parametrize(
-    ("patterns", "converted"),
-    [
-        ({}, ["layers.0", "layers.1", "layers.2"]),
-        ({"include": ["layers.[12]"]}, ["layers.1", "layers.2"]),
-        ({"exclude": ["*.0"]}, ["layers.1", "layers.2"]),
-        ({"include": ["layers.*"], "exclude": ["*.0", "*.2"]}, ["layers.1"]),
-    ],
-)
-def test_rmm_respects_the_cases_patterns(patterns, converted):
-    """Only layers that the patterns let through are sketched, and the count is of them."""
-    wanted = case("mlp:6-8-8-4", "rmm", **patterns)
-    model, batch = made(wanted)
-    assert methods.stack(wanted.steps).apply(model, batch) == len(converted)
-    assert list(converted_layers(model)) == converted
-
-
-def test_rmm_takes_the_cases_settings():
-    """Sketch and size are the case's, in every layer."""
-    wanted = case(
-        "mlp:6-8-4",
-        "rmm",
-        sketch="rademacher",
-        rho=None,
-        proj_dim=5,
-        min_proj_dim=3,
-        max_proj_dim=9,
-        block_rows=8,
-    )
-    model, batch = made(wanted)
-    methods.stack(wanted.steps).apply(model, batch)
-    for layer in converted_layers(model).values():
-        assert layer.settings == ("rademacher", None, 5, 3, 9, (("block_rows", 8),), 8, None)
-
-
-@pytest.mark.parametrize("share", [True, False])
-def test_rmm_shares_as_the_case_says(share):
-    """Q, K and V of a block share what they keep, or each keeps its own."""
-    wanted = case("roberta-tiny", "rmm", seq_len=8, share=share)
-    model, batch = made(wanted)
-    methods.stack(wanted.steps).apply(model, batch)
-    layers = converted_layers(model)
-    parts = [layers[f"roberta.encoder.layer.0.attention.self.{name}"] for name in ("query", "key")]
-    assert (parts[0].shared is parts[1].shared is not None) == share
-    assert (parts[0].shared is None) == (not share)
-
-
-def test_rmm_converts_what_gains():
-    """Of an MLP the first layer reads the batch, which is kept anyway; the others gain."""
-    wanted = case("mlp:6-512-512-4", "rmm", where="beneficial", batch_size=64)
-    model, batch = made(wanted)
-    before = {key: value.clone() for key, value in batch.items()}
-    assert methods.stack(wanted.steps).apply(model, batch) == 2
-    assert list(converted_layers(model)) == ["layers.1", "layers.2"]
-    torch.testing.assert_close(batch, before)
-
-
-def test_patterns_that_match_nothing_are_told():
-    """A method that would change nothing says so, and names the layers there are."""
-    wanted = case("mlp:6-8-4", "rmm", include=["encoder.*"])
-    model, batch = made(wanted)
-    with pytest.raises(ValueError, match=r"no layer matches include=\['encoder\.\*'\].*layers\.0"):
-        methods.stack(wanted.steps).apply(model, batch)
 
 
 @pytest.mark.parametrize("name", ["rmm", "exact-rp", "prac", "velora", "fewbit-activation"])

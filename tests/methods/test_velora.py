@@ -9,12 +9,10 @@ from transformers.pytorch_utils import Conv1D
 
 from rmmbench import methods, models
 from rmmbench.measures.gradient.error import measure_gradient_error
-from rmmbench.measures.memory.cpu import measure_cpu_memory
-from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.optimizers import make_optimizer
 from rmmbench.measures.step import TrainingStep
 from rmmbench.methods._subtokens import mean_direction
-from rmmbench.nn.compressed_layers import CompressedConv1D, CompressedLinear
+from rmmbench.nn.compressed_layers import CompressedConv1D
 from rmmbench.spec.case import Case
 
 # One that divides 24 features, one that does not, and one that is more.
@@ -105,26 +103,6 @@ def test_a_mean_of_zero_gives_equal_entries():
     torch.testing.assert_close(direction, torch.full((9,), 1 / 3))
 
 
-@each_size
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-@pytest.mark.parametrize("shape", [(63,), (2, 3, 5)])
-def test_output_and_other_gradients_are_exact(size, dtype, shape):
-    """Output, input gradient and bias gradient equal nn.Linear's for any leading dimensions."""
-    linear = nn.Linear(24, 16, dtype=dtype)
-    results = []
-    x, y = torch.randn(*shape, 24, dtype=dtype), torch.randn(*shape, 16, dtype=dtype)
-    for layer in (linear, layer_of(linear, size)):
-        inputs = x.clone().requires_grad_()
-        linear.zero_grad()
-        output = layer(inputs)
-        output.backward(y)
-        results.append((output.detach(), inputs.grad, linear.bias.grad))
-        assert linear.weight.grad.dtype == dtype
-    assert type(linear) is CompressedLinear
-    for found, expected in zip(results[1], results[0], strict=True):
-        torch.testing.assert_close(found, expected)
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_low_precision_makes_no_gradient_longer(dtype):
     """The rounded v counts as a direction of length 1: 37 equal entries are 0.2 % off in bfloat16.
@@ -139,70 +117,6 @@ def test_low_precision_makes_no_gradient_longer(dtype):
     expected = (y.double().T @ x.double()) @ projection(linear.direction.double(), 74).double()
     factor = (linear.weight.grad * expected).sum() / expected.square().sum()
     assert abs(factor.item() - 1) <= 5 * torch.finfo(dtype).eps / 2 * (3 / 1024) ** 0.5
-
-
-@each_size
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_saves_what_its_docstring_says(saved_storages, size, dtype):
-    """One number a sub-token, ⌈features / size⌉ a row, at the first batch as at the next."""
-    layer = layer_of(nn.Linear(24, 16, dtype=dtype), size)
-    for _ in range(2):
-        with saved_storages(layer) as saved:
-            output = layer(torch.randn(5, 6, 24, requires_grad=True, dtype=dtype))
-        assert saved.total_bytes() == 30 * -(-24 // size) * dtype.itemsize
-        del output
-
-
-@pytest.mark.parametrize("change", ["eval", "no_grad", "frozen", "empty"])
-def test_nothing_to_save_is_nn_linear(change):
-    """Where nothing would be kept the layer is nn.Linear."""
-    layer = layer_of(nn.Linear(24, 16), 8)
-    x = torch.randn(0 if change == "empty" else 20, 24, requires_grad=True)
-    layer.train(change != "eval")
-    layer.weight.requires_grad_(change != "frozen")
-    with torch.set_grad_enabled(change != "no_grad"):
-        assert "Compressed" not in type(layer(x).grad_fn).__name__
-
-
-def test_nothing_is_drawn():
-    """Two models of one seed have one gradient, and torch's stream is left alone."""
-    layers = [layer_of(nn.Linear(24, 16), 8) for _ in range(2)]
-    layers[1].load_state_dict(layers[0].state_dict())
-    x, state = torch.randn(20, 24), torch.get_rng_state()
-    for layer in layers:
-        layer(x).square().sum().backward()
-    assert torch.equal(layers[0].weight.grad, layers[1].weight.grad)
-    assert torch.equal(state, torch.get_rng_state())
-
-
-def test_state_dict_keys_stay():
-    """What a converted model is saved as, an unchanged one can load."""
-    layer = layer_of(nn.Linear(24, 16), 8)
-    layer(torch.randn(20, 24))
-    assert list(layer.state_dict()) == ["weight", "bias"]
-
-
-@each_size
-def test_autocast_dtypes(saved_storages, size):
-    """Under autocast dtypes are nn.Linear's, and the cast input is kept, but no cast weight."""
-    linear = nn.Linear(24, 16)
-    x = torch.randn(20, 24, requires_grad=True)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        expected = linear(x)
-        with saved_storages(linear) as saved:
-            output = layer_of(linear, size)(x)
-    torch.testing.assert_close(output, expected)
-    own = linear.direction.untyped_storage().nbytes()  # made after the watching began
-    assert saved.total_bytes() == 20 * -(-24 // size) * 2 + own
-    output.float().sum().backward()
-    assert {linear.weight.grad.dtype, linear.bias.grad.dtype, x.grad.dtype} == {torch.float32}
-
-
-def test_double_backward_is_refused():
-    """A gradient of a gradient would be an estimate of nothing: it is refused, with a way out."""
-    layer, x = layer_of(nn.Linear(24, 16), 8), torch.randn(20, 24)
-    with pytest.raises(RuntimeError, match=r"no double backward.*use torch.nn.Linear"):
-        torch.autograd.grad(layer(x).square().sum(), layer.weight, create_graph=True)
 
 
 @pytest.mark.parametrize("way", ["checkpointed", "compiled"])
@@ -249,17 +163,6 @@ def prepare(wanted):
     return TrainingStep(model, batch, make_optimizer("adam", model.parameters(), foreach=False))
 
 
-def test_predicted_memory_is_measured_memory():
-    """A step on fake tensors has the peak of a real one, within two hundredths."""
-    build = partial(prepare, case("roberta-tiny", seq_len=32))
-    measured, warnings = measure_cpu_memory(build)
-    assert not warnings
-    predicted = predict_memory(build)
-    close = partial(pytest.approx, rel=0.02)
-    assert predicted.peak_allocated_bytes == close(measured.peak_allocated_bytes)
-    assert predicted.saved_bytes == close(measured.saved_bytes)
-
-
 def test_the_error_is_the_same_at_each_draw():
     """A projection of the gradient is shorter than it, and no mean brings the rest back."""
     wanted = case("mlp:64-64-10", group_size=8)
@@ -269,35 +172,3 @@ def test_the_error_is_the_same_at_each_draw():
     found = measure_gradient_error(step, reference, 3, 0)
     assert 0 < found.mean_error < 1
     assert found.errors == pytest.approx([found.mean_error] * 3)
-
-
-@pytest.mark.parametrize(
-    ("patterns", "names"),
-    [
-        ({}, ["layers.0", "layers.1", "layers.2"]),
-        ({"include": ["layers.[12]"], "exclude": ["*.2"]}, ["layers.1"]),
-    ],
-)
-def test_patterns_choose_the_layers(patterns, names):
-    """Only layers that the patterns let through are converted, and the count is of them."""
-    model = models.build(case("mlp:6-8-8-4")).model
-    assert converted(model, **patterns) == len(names)
-    assert [n for n, m in model.named_modules() if isinstance(m, CompressedLinear)] == names
-
-
-@pytest.mark.parametrize(
-    ("model", "patterns", "message"),
-    [
-        (nn.ReLU(), {}, "velora must have a linear layer to convert, and the model has none"),
-        (
-            nn.Sequential(nn.Linear(3, 3)),
-            {"include": ["encoder.*"]},
-            "no layer matches include=['encoder.*'], exclude=[]; the model's 1 linear layers are",
-        ),
-    ],
-)
-def test_what_cannot_be_converted_is_told(model, patterns, message):
-    """The error says what must hold and what was given."""
-    with pytest.raises(ValueError, match=r".") as caught:
-        converted(model, **patterns)
-    assert str(caught.value).startswith(message)

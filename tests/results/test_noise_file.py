@@ -108,3 +108,18 @@ def test_another_model_is_refused(file):
     assert "'third' had no gradient" in refused(lambda: file.check_layers({"third": (1, 2)}))
     many = {f"layer{number}": (1, 2) for number in range(5)}
     assert "'layer2' and 2 more layers" in refused(lambda: file.check_layers(SHAPES | many))
+
+
+def test_another_batch_size_changes_what_it_must(file):
+    """Noise of samples goes by 1/n, what the signal is stays; a length that differs is refused."""
+    told = file.model_copy(update={"batch_size": 4, "seq_len": 2})
+    assert told.for_batch(4, 2) is told.for_batch(None, None) is told
+    before, after = (each.layers["first"] for each in (told, told.for_batch(16, 2)))
+    assert (after.samples, after.rows) == (16, 32)
+    assert after.sgd_by_samples == pytest.approx(before.sgd_by_samples / 4)
+    assert after.d == pytest.approx(before.d / 4)
+    assert after.rounding["2"][0] == pytest.approx(before.rounding["2"][0] / 4)
+    assert after.a == before.a
+    assert "2 tokens" in refused(lambda: file.model_copy(update={"seq_len": 3}).for_batch(4, 2))
+    alone = NoiseFile.of([noise_at(1, samples=1)], [], **ABOUT, batch_size=1)
+    assert "two samples or more" in refused(lambda: alone.for_batch(4, None))

@@ -105,12 +105,19 @@ def test_the_noise_of_a_watched_layer_is_in_the_record(record_of):
     """Layers are watched at every interval, and at the end every sketch is drawn for the first."""
     settings = {"max_steps": 6, "watch": ["layers.1"], "watch_every": 3}
     settings |= {"draw_rho": [0.5], "draws": 4}
-    training = record_of(training=settings, method="rmm", sketch="oporp", rho=0.5).training
+    asked = {"method": "rmm", "sketch": "oporp", "rho": 0.5, "principal": 2}
+    training = record_of(training=settings, **asked).training
     assert [noise.step for noise in training.noise] == [1, 3, 6]
     assert {noise.layer for noise in training.noise} == {"layers.1"}
     assert {noise.trained_with for noise in training.noise} == {"oporp"}
     assert {(each.rho, each.step, each.draws) for each in training.drawn_noise} == {(0.5, 6, 4)}
     assert {way.sketch for way in training.kept_noise} == {"oporp", None}
+    (own,) = [way for way in training.kept_noise if way.principal]
+    (plain,) = [way for way in training.kept_noise if (way.rho, way.bits) == (0.5, None)][:1]
+    told = [noise.variances["oporp"] for noise in training.noise]
+    assert own.variance == pytest.approx(sum(told) / 3)
+    assert own.words == "oporp ρ=0.5, 2 principal"
+    assert (own.variance < plain.variance, own.bytes_ratio > plain.bytes_ratio) == (True, True)
     assert {(way.layers, way.samples) for way in training.kept_noise} == {(1, 32)}
 
 

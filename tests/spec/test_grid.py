@@ -120,32 +120,6 @@ def test_projection_of_features_takes_rates_and_bits():
     ]
 
 
-def test_a_task_of_the_command_line_chooses_its_grid():
-    """Each task keeps the settings that were made for it; a new one takes the first grid's."""
-    cola = TEXT | {"model": ["roberta-tiny"], "task": ["cola"]}
-    rte = cola | {"task": ["rte"], "training": {"learning_rate": 2e-5}}
-    whole = profile_of(cola, rte, training={"learning_rate": 1e-5})
-    (only,) = {
-        (case.task, case.training.learning_rate)
-        for case in whole.overridden({"task": ("rte",)}).cases(None, "cpu")
-    }
-    assert only == ("rte", 2e-5)
-    both = whole.overridden({"task": ("rte", "wnli")}).cases(None, "cpu")
-    assert {(case.task, case.training.learning_rate) for case in both} == {
-        ("rte", 2e-5),
-        ("wnli", 1e-5),
-    }
-
-
-def test_the_command_line_goes_before_a_grids_own_training():
-    """Steps that are asked for hold for every grid, and are checked."""
-    own = profile_of(TEXT | {"training": {"max_steps": 50}})
-    case = own.overridden({}, {"max_steps": 3, "data": None}).cases(None, "cpu")[0]
-    assert (case.training.max_steps, case.training.data) == (3, None)
-    with pytest.raises(UsageError, match=r"^training\.max_steps must be at least 1, got 0$"):
-        own.overridden({}, {"max_steps": 0})
-
-
 STEP = {"model": ["roberta-tiny"], "batch_size": [4], "seq_len": [8], "measure": ["memory"]}
 
 
@@ -233,15 +207,6 @@ def test_a_setting_of_no_method_of_the_grid_is_refused(tmp_path, lines, told):
     assert "given.toml" in str(caught.value)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_flag_holds_where_it_can():
-    """A flag changes the grids that have it and leaves the others; one that none has is refused."""
-    both = profile_of(STEP | {"rho": [0.5]}, STEP | {"method": ["quantize"]})
-    labels = [case.label for case in both.overridden({"rho": (0.1,)}).cases("predict", None)]
-    assert labels == ["exact", "gaussian ρ=0.1", "quantize, 8 bits, groups of 256"]
-    with pytest.raises(UsageError, match=r"^sketch must not be given: it is a setting of rmm, and"):
-        profile_of(STEP | {"method": ["quantize"]}).overridden({"sketch": ("dct",)})
 
 
 def test_methods_of_a_stack_share_what_both_have():

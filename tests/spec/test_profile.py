@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from rmmbench.errors import ArgumentError, Exit, ProfileError, UnknownNameError, UsageError
+from rmmbench.errors import Exit, ProfileError, UnknownNameError, UsageError
 from rmmbench.spec import profile
 from rmmbench.spec.profile import Profile
 
@@ -284,14 +284,6 @@ def test_a_grid_with_nothing_left_to_measure_makes_no_case():
     assert grid(measure=["time"]).cases("predict", None) == []
 
 
-def test_the_command_line_goes_before_every_grid():
-    """Flags take the place of an axis; what was not given stays."""
-    changed = grid(rho=[0.5], sketch=["dct"]).overridden({"rho": (0.1, 0.2), "model": ()})
-    cases = changed.cases("predict", None)
-    assert [case.label for case in cases] == ["exact", "dct ρ=0.1", "dct ρ=0.2"]
-    assert cases[0].model == "mlp"
-
-
 def test_choices_are_of_a_whole_grid():
     """Which layers, whether they share, and blocks of rows hold for every sketch of a grid."""
     choices = {"where": "beneficial", "share": False, "block_rows": 2}
@@ -301,27 +293,6 @@ def test_choices_are_of_a_whole_grid():
         "gaussian, blocks of 2, beneficial layers, unshared ρ=0.5",
         "kronecker, blocks of 2, beneficial layers, unshared ρ=0.5",
     ]
-
-
-@pytest.mark.parametrize(
-    ("given", "labels"),
-    [
-        (("dct",), ["dct ρ=0.5"]),
-        (("gaussian",), ["gaussian ρ=0.5", "gaussian, blocks of 2 ρ=0.5"]),
-        (("kronecker",), ["kronecker, blocks of 2 ρ=0.5"]),
-        (("oporp", "kronecker"), ["oporp ρ=0.5", "kronecker, blocks of 2 ρ=0.5"]),
-    ],
-)
-def test_a_sketch_from_the_command_line_keeps_its_blocks(given, labels):
-    """A sketch that the profile measures in blocks is measured in them, and no other one is."""
-    rest = {"model": ["mlp"], "batch_size": [4], "rho": [0.5]}
-    grids = [
-        rest | {"sketch": ["gaussian", "dft"]},
-        rest | {"sketch": ["gaussian", "kronecker"], "block_rows": 2},
-    ]
-    both = Profile.model_validate({"version": 1, "title": "", "grid": grids})
-    cases = both.overridden({"sketch": given}).cases("predict", None)
-    assert [case.label for case in cases] == ["exact", *labels]
 
 
 @pytest.mark.parametrize("name", ["figure2", "table3-memory", "table3-matmul"])
@@ -359,36 +330,3 @@ def test_figure2_is_measured_by_our_choice():
     chosen = {(said["sketch"], said["where"], said["share"]) for said in sketched}
     assert chosen == {("oporp", "beneficial", True)}
     assert {case.settings["rho"] for case in fast if case.time_device} == {None, 0.1, 0.2, 0.5, 0.9}
-
-
-def test_a_rate_from_the_command_line_goes_before_a_fixed_size():
-    """With --rho no grid keeps its proj_dim, which would be measured beside it."""
-    cases = grid(proj_dim=[64]).overridden({"rho": (0.1,)}).cases("predict", None)
-    assert [case.label for case in cases] == ["exact", "gaussian ρ=0.1"]
-
-
-@pytest.mark.parametrize(
-    ("axes", "message"),
-    [
-        ({"rho": (1.5,)}, "rho must be in (0, 1], got 1.5"),
-        ({"rho": (float("nan"),)}, "rho must be a finite number, got nan"),
-        ({"batch_size": (0,)}, "batch_size must be at least 1, got 0"),
-    ],
-)
-def test_a_wrong_value_names_its_argument(axes, message):
-    """The error names the argument, on the command line the option, and not a file."""
-    with pytest.raises(ArgumentError) as caught:
-        grid().overridden(axes)
-    assert str(caught.value) == message
-    option = "--" + message.replace("_", "-", 1)
-    assert caught.value.on_command_line == option
-
-
-def test_settings_of_a_replaced_method_go_with_it():
-    """The 8 bits of quantize are not rmm's; a grid whose own method stays keeps its settings."""
-    asked = {"method": ("exact", "rmm"), "sketch": ("oporp",), "rho": (0.1,)}
-    cases = profile.load("frontier").overridden(asked).cases("predict", None)
-    assert {case.settings["bits"] for case in cases} == {None, 4}
-    assert {case.settings["group_size"] for case in cases} == {None}
-    kept = profile.load("frontier").overridden({"method": ("quantize",)}).cases("predict", None)
-    assert {case.settings["bits"] for case in kept if case.method == "quantize"} == {8, 4}

@@ -36,7 +36,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("version = 1", "model must be given"),
+        ("version = 1", "key 'model' must be given"),
         ('model = "x"\nlayer = 1', "unknown key 'layer'; did you mean 'layers'?"),
         ('model = "x"\n[[layers]]\nnames = ["a"]\nroh = 0.5', "'roh' in [layers]; did you mean"),
         ('model = "x"\n[[layers]]\nnames = ["a"]', "must have rho below 1, or bits"),

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from rmmbench import sketches
 from rmmbench.kernels.rounding import restored, round_to_bits
+from rmmbench.measures.gradient.exact_part import sampled
 from rmmbench.measures.gradient.rounding_terms import rounding_noise, rounding_ratios
 from rmmbench.nn.analysis.layer_variance import noise_in_bits
 from rmmbench.nn.size import Keeping, SketchSettings
 from rmmbench.results.gradient_noise import DrawnNoise
 from rmmbench.results.layer_sums import LayerSums
+from rmmbench.results.stage import Stage
 from rmmbench.sketches.sketch import Moments, Sketch
 
 RATES = (0.05, 0.1, 0.2, 0.5, 0.9)
@@ -30,12 +32,24 @@ class Point(NamedTuple):
         step: The optimizer step.
         x: The layer's input, shape (*, in_features).
         y: The gradient of its output, shape (*, out_features).
+        rest: What of X is sketched, if a part of the gradient is exact; None for all of it.
     """
 
     layer: str
     step: int
     x: Tensor
     y: Tensor
+    rest: Tensor | None = None
+
+    @property
+    def sketched(self) -> Tensor:
+        """What is sketched."""
+        return self.x if self.rest is None else self.rest
+
+    def flat(self, matrix: Tensor) -> Tensor:
+        """Return one of its tensors as a matrix, in float32 or better."""
+        precise = torch.promote_types(self.x.dtype, torch.float32)
+        return matrix.to(precise).reshape(-1, matrix.shape[-1])
 
 
 def draw_noise(
@@ -70,8 +84,10 @@ def draw_noise(
         raise ValueError(f"draws must be at least 2, got {draws}")
     rates, found = list(rates), []
     sums = _sums(point)
-    for name in sketches.names() if names is None else names:
-        announce(f"drawing {name} {draws} times at each of {len(rates)} ρ")
+    asked = list(sketches.names() if names is None else names)
+    for number, name in enumerate(asked):
+        said = f"drawing {name} {draws} times at each of {len(rates)} ρ"
+        announce(Stage.of(said, number / len(asked)))
         chosen = [SketchSettings(name, rho, bits=bits).checked() for rho in rates]
         drawn = [_drawn(point, sums, each, range(seed, seed + draws)) for each in chosen]
         found += [noise for noise in drawn if noise is not None]
@@ -80,10 +96,10 @@ def draw_noise(
 
 def _sums(point: Point) -> LayerSums:
     """Return the sums of the point, with what rounding adds."""
-    moments = Moments.of(point.x, point.y)
+    moments = Moments.of(point.sketched, point.y)
     told = {name: getattr(moments, name) for name in ("a", "g", "d", "g_samples", "sampled")}
     rows = math.prod(point.x.shape[:-1])
-    rounding = rounding_noise(rounding_ratios(point.x, point.y), rows, moments)
+    rounding = rounding_noise(rounding_ratios(point.sketched, point.y), rows, moments)
     return LayerSums(rows=rows, samples=len(point.x), rounding=rounding, **told)
 
 
@@ -97,11 +113,12 @@ def _drawn(
     keeping = settings.keeping(point.x.shape)
     if keeping is None or keeping.proj_dim >= sums.rows:
         return None
-    precise = torch.promote_types(point.x.dtype, torch.float32)
-    x, y = (matrix.to(precise).reshape(-1, matrix.shape[-1]) for matrix in (point.x, point.y))
     sketch = sketches.get(keeping.sketch)
-    squared = torch.stack(list(_squared_errors(x, y, sketch, keeping, seeds)))
-    moments = sketch.moments(x, y)
+    squared = torch.stack(list(_squared_errors(point, sketch, keeping, seeds)))
+    x, y, sketched = map(point.flat, (point.x, point.y, point.sketched))
+    moments = sketch.moments(sketched, y)
+    if point.rest is not None:
+        moments = moments._replace(sampled=float(sampled(x, sketched, y)))
     assert settings.rho is not None
     return DrawnNoise(
         step=point.step,
@@ -119,13 +136,14 @@ def _drawn(
 
 
 def _squared_errors(
-    x: Tensor, y: Tensor, sketch: Sketch, keeping: Keeping, seeds: range
+    point: Point, sketch: Sketch, keeping: Keeping, seeds: range
 ) -> Iterator[Tensor]:
     """Yield ‖XᵀS SᵀY − XᵀY‖² of each seed, with SᵀX in few bits if it is kept so."""
+    x, y = point.flat(point.sketched), point.flat(point.y)
     exact, both = x.T @ y, torch.cat([x, y], dim=1)
     for number in seeds:
         seed = torch.tensor(number, device=x.device)
-        key = sketch.draw(x, keeping.proj_dim, seed)
+        key = sketch.draw(point.flat(point.x), keeping.proj_dim, seed)
         x_proj, y_proj = sketch.project(both, keeping.proj_dim, key).tensor_split(
             [x.shape[1]], dim=1
         )

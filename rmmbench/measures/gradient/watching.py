@@ -3,7 +3,8 @@
 A step that is not watched costs only the check of a flag. At a watched step the input of each
 watched layer is held from the forward pass until the gradient of its output has come, so a sketched
 layer saves no memory there. No sketch is drawn: three sums give the noise of every sketch. What
-rounding to few bits adds is measured on a sample of sums of rows.
+rounding to few bits adds is measured on a sample of sums of rows. Where the part in some principal
+features is exact, noise is that of the rest; in a checkpointed layer, of the first forward pass.
 """
 
 import math
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from rmmbench import sketches
 from rmmbench.measures.gradient.drawing import Point
+from rmmbench.measures.gradient.exact_part import directions_of, rest_of, sums_of
 from rmmbench.measures.gradient.rounding_terms import rounding_noise, rounding_ratios
 from rmmbench.nn.analysis.layer_variance import noise_in_bits
 from rmmbench.nn.analysis.rehearsal import input_of
@@ -28,6 +30,7 @@ from rmmbench.results.layer_sums import LayerSums
 from rmmbench.sketches.sketch import Moments
 
 _Ratios = dict[int, tuple[float, ...]]
+_Sums = tuple[Tensor, _Ratios]
 
 
 class NoiseWatch:
@@ -68,12 +71,19 @@ class NoiseWatch:
         self.captured: Point | None = None
         self._to_capture: tuple[str, int] | None = None
         self._pending: dict[str, weakref.ref[_Call]] = {}
-        self._found: dict[str, tuple[_Call, Tensor, _Ratios]] = {}
+        self._found: dict[str, tuple[_Call, _Sums, _Sums]] = {}
+        self._bases: dict[str, Tensor] = {}
         # A compiler cannot follow the hook: its graph breaks before and after the layer.
         read: Callable[..., None] = torch.compiler.disable(self._read)  # type: ignore[no-untyped-call]
         self._handles = [
             layer.register_forward_hook(partial(read, name), with_kwargs=True)
             for name, layer in self._layers.items()
+        ]
+        keep: Callable[..., None] = torch.compiler.disable(self._keep_basis)  # type: ignore[no-untyped-call]
+        self._handles += [
+            layer.register_forward_pre_hook(partial(keep, name))
+            for name, layer in self._layers.items()
+            if isinstance(layer, Sketched)
         ]
 
     @property
@@ -103,10 +113,11 @@ class NoiseWatch:
         found, self._found, self._pending = self._found, {}, {}
         noise = []
         for name in filter(found.__contains__, self._layers):
-            call, tensor, ratios = found[name]
-            moments = Moments(*tensor.tolist())
-            if all(map(math.isfinite, moments[:-1])):
-                noise.append(_layer_noise(step, name, call, moments, ratios))
+            call, *both = found[name]
+            read = [(Moments(*tensor.tolist()), ratios) for tensor, ratios in both]
+            if all(math.isfinite(each) for moments, _ in read for each in moments[:-1]):
+                whole, sketched = (_layer_sums(call, *each) for each in read)
+                noise.append(_layer_noise(step, name, call, whole, sketched, read[1][0]))
         return noise
 
     def remove(self) -> None:
@@ -124,9 +135,15 @@ class NoiseWatch:
         """Remove the hooks from the model."""
         self.remove()
 
+    def _keep_basis(self, name: str, layer: Any, args: Any) -> None:
+        """Keep the basis of a call: it moves on in the call."""
+        if self.active and layer.settings.principal is not None:
+            self._bases[name] = layer.basis.clone()
+
     def _read(
         self, name: str, layer: Any, args: Any, keywords: Mapping[str, Any], output: Tensor
     ) -> None:
+        basis = self._bases.pop(name, None)
         if not self.active or not (output.requires_grad and layer.weight.requires_grad):
             return
         x, task = input_of(args, keywords), torch._C._current_graph_task_id()
@@ -139,6 +156,8 @@ class NoiseWatch:
             need = "a watched layer must be called once before its backward pass"
             raise ValueError(f"{need}, but '{name}' was called again; watch other layers")
         call = _Call(x, output.shape[-1], layer, self._settings, task)
+        if basis is not None:
+            call.directions = directions_of(layer, x, basis)
         self._pending[name] = weakref.ref(call)
         # Only the graph holds the call and its input: without a backward pass both go with it.
         output.register_hook(partial(self._gather, name, call))  # type: ignore[no-untyped-call]
@@ -147,14 +166,23 @@ class NoiseWatch:
         x = call.give_input(name)
         if x is None:
             return
-        self._found[name] = call, sketches.get(call.text).sums(x, y), rounding_ratios(x, y)
+        sketch = sketches.get(call.text)
+        sums = rest_sums = sums_of(sketch, x, y), rounding_ratios(x, y)
+        rest = None if call.directions is None else rest_of(x, call.directions)
+        if rest is not None:
+            rest_sums = sums_of(sketch, x, y, rest), rounding_ratios(rest, y)
+        self._found[name] = call, sums, rest_sums
         if self._to_capture is not None and self._to_capture[0] == name:
-            self.captured = Point(*self._to_capture, x.clone(), y.detach().clone())
+            self.captured = Point(*self._to_capture, x.clone(), y.detach().clone(), rest)
             self._to_capture = None
 
 
 class _Call:
-    """A call of a watched layer: its input, and the layer's settings at that time."""
+    """A call of a watched layer: its input, and the layer's settings at that time.
+
+    Attributes:
+        directions: Those in which the gradient is exact, shape (in_features, r); None for none.
+    """
 
     def __init__(
         self, x: Tensor, outputs: int, layer: nn.Module, default: SketchSettings, task: int
@@ -166,6 +194,7 @@ class _Call:
         self.outputs = outputs
         self.rows = math.prod(x.shape[:-1])
         self.sketch: str | None = None
+        self.directions: Tensor | None = None
         sketched = layer if isinstance(layer, Sketched) else None
         settings = sketched.settings if sketched else default
         self.proj_dim, self.text, self.bits = _size(settings, x.shape)
@@ -190,10 +219,8 @@ def _size(settings: SketchSettings, shape: torch.Size) -> tuple[int, str, int | 
     return *settings.at(shape), keeping.bits if keeping else None
 
 
-def _layer_noise(
-    step: int, name: str, call: _Call, moments: Moments, ratios: _Ratios
-) -> LayerNoise:
-    sums = LayerSums(
+def _layer_sums(call: _Call, moments: Moments, ratios: _Ratios) -> LayerSums:
+    return LayerSums(
         rows=call.rows,
         samples=call.shape[0] if len(call.shape) > 1 else 1,
         a=moments.a,
@@ -205,13 +232,20 @@ def _layer_noise(
         out_features=call.outputs,
         rounding=rounding_noise(ratios, call.rows, moments),
     )
+
+
+def _layer_noise(
+    step: int, name: str, call: _Call, sums: LayerSums, sketched: LayerSums, moments: Moments
+) -> LayerNoise:
+    """Return the noise of a layer from its sums, and those and the moments of what is sketched."""
     return LayerNoise(
         **dict(sums),
         step=step,
         layer=name,
         proj_dim=call.proj_dim,
         bits=call.bits,
-        variances=_variances(call, sums, moments),
+        principal=None if call.directions is None else call.directions.shape[1],
+        variances=_variances(call, sketched, moments),
         trained_with=call.sketch,
     )
 

@@ -53,8 +53,7 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
             loss = step.forward() if whole is None else torch.empty(0)
         loss_bytes, warnings = loss.untyped_storage().nbytes(), step.warnings()
         del loss, step
-    tree = profiler.profiler.kineto_results.experimental_event_tree()
-    events, phases = _events(tree)
+    events, phases = _events(profiler)
     peaks = [_peak(events, *phases[name]) for name in _PHASES[:3]]
     start, end = phases[_PHASES[3]]
     held = sum(event.size_bytes for event in events if start <= event.nanoseconds <= end)
@@ -77,9 +76,16 @@ def disagreement(first: int, second: int) -> list[str]:
     return [f"{what}: the step is not the same each time; the larger is reported"]
 
 
-def _events(tree: Iterable[Any]) -> tuple[list[Allocation], dict[str, tuple[int, int]]]:
+def highest_rise(profiler: profile) -> int:
+    """Return by how much memory rose at its highest while the profiler was on."""
+    events, _ = _events(profiler)
+    return _peak(events, 0, events[-1].nanoseconds) if events else 0
+
+
+def _events(profiler: profile) -> tuple[list[Allocation], dict[str, tuple[int, int]]]:
+    results: Any = profiler.profiler
     allocations, phases = [], {}
-    for event in _walk(tree):
+    for event in _walk(results.kineto_results.experimental_event_tree()):
         fields = event.extra_fields
         if isinstance(fields, torch._C._profiler._ExtraFields_Allocation):
             allocations.append(Allocation(event.start_time_ns, fields.alloc_size, fields.ptr))

@@ -35,25 +35,51 @@ def kept_bytes(step: TrainingStep, live: Callable[[], int], loss_bytes: int | No
 
 
 def most_held(step: Callable[[], object]) -> int:
-    """Do a step, and return the most bytes that autograd held at once, each storage once.
-
-    Storages that outlive the step, such as parameters, are left out. So is what a function of
-    autograd keeps without `save_for_backward`.
-    """
-    events: list[tuple[int, int]] = []
-    storages: dict[int, weakref.ref[Any]] = {}
-    with saved_tensors_hooks(lambda t: _Held(t, events, storages), lambda held: held.tensor):
+    """Do a step, and return the most bytes that autograd held at once; see `Holding`."""
+    with Holding() as holding:
         step()
-    lasting = {key for key, storage in storages.items() if storage() is not None}
-    held: dict[int, int] = {}
-    most = now = 0
-    for key, change in events:
-        if key not in lasting:
-            before = held.get(key, 0)
-            held[key] = before + (1 if change > 0 else -1)
-            now += change if before == 0 or held[key] == 0 else 0
-            most = max(most, now)
-    return most
+    return holding.most_bytes()
+
+
+class Holding:
+    """Within it, what autograd holds is followed, each storage once.
+
+    What a function of autograd keeps without `save_for_backward` is left out.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._events: list[tuple[int, int]] = []
+        self._storages: dict[int, weakref.ref[Any]] = {}
+        self._hooks = saved_tensors_hooks(self._hold, lambda held: held.tensor)
+
+    def _hold(self, tensor: Tensor) -> "_Held":
+        return _Held(tensor, self._events, self._storages)
+
+    def __enter__(self) -> "Holding":
+        """Begin to follow."""
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop."""
+        self._hooks.__exit__(*error)
+
+    def most_bytes(self) -> int:
+        """Return the most that was held at once, without storages that are still there.
+
+        Those outlive the step, such as parameters.
+        """
+        lasting = {key for key, storage in self._storages.items() if storage() is not None}
+        held: dict[int, int] = {}
+        most = now = 0
+        for key, change in self._events:
+            if key not in lasting:
+                before = held.get(key, 0)
+                held[key] = before + (1 if change > 0 else -1)
+                now += change if before == 0 or held[key] == 0 else 0
+                most = max(most, now)
+        return most
 
 
 class _Held:

@@ -115,7 +115,7 @@ def _curve(line: Line) -> Curve:
     """Return the printed score by epoch."""
 
     def series(training: Training) -> Iterable[tuple[float, float]]:
-        epochs = training.epochs / training.steps if training.steps else 0.0
+        epochs = (training.epochs or 0.0) / training.steps if training.steps else 0.0
         for each in training.evaluations:
             if training.metric in each.scores:
                 yield round(each.step * epochs, 6), line.scale * each.scores[training.metric]

@@ -12,13 +12,14 @@ from rmmbench.units import format_count
 def kept_tables(record: Record) -> list[Table]:
     """Return the table of a training whose layers were watched; none if its noise was not kept.
 
-    It has the plain sketches, and the ways that no other beats in both bytes and noise.
+    It has the plain sketches, what was trained with principal features, and the ways that no other
+    beats in both bytes and noise.
     """
     training = record.training
     if training is None or not training.kept_noise:
         return []
     ways = sorted(training.kept_noise, key=lambda way: (way.bytes_ratio, way.variance))
-    shown = [way for way in ways if way.bits is None or not _is_beaten(way, ways)]
+    shown = [way for way in ways if not way.bits or way.principal or not _is_beaten(way, ways)]
     steps = len({each.step for each in training.noise})
     layers = format_count(ways[0].layers, "watched layer")
     title = f"{record.case.label}: ways to keep X, {layers}, {format_count(steps, 'step')}"

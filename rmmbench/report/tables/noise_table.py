@@ -86,5 +86,7 @@ def _lines(noise: LayerNoise, drawn: Sequence[DrawnNoise]) -> Iterator[_Noise]:
         numbers = [noise.inflation(sketch), noise.effective_batch_size(sketch)]
         for one in same[:1]:
             numbers += [one.measured / one.exact, one.standard_error / one.exact]
-        name = f"{sketch}, {noise.bits} bits" if noise.bits else sketch
-        yield _Noise(name, variance / size, *numbers)
+        named = [sketch]
+        named += [f"{noise.bits} bits"] if noise.bits else []
+        named += [f"{noise.principal} principal"] if noise.principal else []
+        yield _Noise(", ".join(named), variance / size, *numbers)

@@ -13,6 +13,7 @@ class Choice(NamedTuple):
         noise: That it adds, as a share of ‖G‖² of all linear layers.
         seconds: That a step takes more, if below 0 less.
         again_seconds: The same where the layers' block is computed again.
+        beyond_count: Seconds of these that counted work does not tell.
     """
 
     rho: float = 1.0
@@ -21,6 +22,7 @@ class Choice(NamedTuple):
     noise: float = 0.0
     seconds: float = 0.0
     again_seconds: float = 0.0
+    beyond_count: float = 0.0
 
 
 EXACT = Choice()
@@ -33,11 +35,41 @@ class Unit(NamedTuple):
         layers: Qualified names.
         block: Which of the blocks they are in; None for none.
         choices: `EXACT` first; none is worse than another in all respects.
+        made_again_bytes: Of the input, if it is not kept where operators are computed again; else
+            0.
     """
 
     layers: tuple[str, ...]
     block: int | None
     choices: tuple[Choice, ...]
+    made_again_bytes: int = 0
+
+    def saved_bytes(self, choice: Choice, *, beside_operators: bool) -> int:
+        """Return what a choice saves; below 0 if without it nothing would be kept."""
+        if beside_operators and choice != EXACT:
+            return choice.saved_bytes - self.made_again_bytes
+        return choice.saved_bytes
+
+
+class Part(NamedTuple):
+    """What is computed again of a block, while the rest of it is kept.
+
+    Attributes:
+        operators: Whether single operators are: normalisation, activation, dropout.
+        attention: Whether attention is.
+        products: Linear layers, by their names in the block, whose output is.
+        saved_bytes: Of what the block leaves for the backward pass.
+        seconds: That a step takes more.
+        beside_bytes: What is made again at once, beside what all blocks left, where the last block
+            is the first to be gone through backwards.
+    """
+
+    operators: bool
+    attention: bool
+    products: tuple[str, ...] = ()
+    saved_bytes: int = 0
+    seconds: float = 0.0
+    beside_bytes: int = 0
 
 
 class Block(NamedTuple):
@@ -47,19 +79,17 @@ class Block(NamedTuple):
         name: Qualified.
         kept_bytes: What its forward pass leaves for the backward pass, its output too.
         output_bytes: What it leaves if it is computed again.
-        attention_bytes: What it leaves less if its attention alone is; 0 if that cannot be.
         seconds: Of its forward pass.
-        attention_seconds: Of attention, computed again.
         gradient_bytes: Of its parameters' gradients.
+        parts: Of it that can be computed again by themselves.
     """
 
     name: str
     kept_bytes: int
     output_bytes: int
-    attention_bytes: int
     seconds: float
-    attention_seconds: float
     gradient_bytes: int
+    parts: tuple[Part, ...] = ()
 
 
 class Costs(NamedTuple):
@@ -89,12 +119,20 @@ class Chosen(NamedTuple):
     Attributes:
         layers: The choice of each unit that is not exact, by the unit's number.
         again: The numbers of blocks that are computed again.
-        attention: The numbers of blocks whose attention is.
+        parts: What is of other blocks, by the block's number.
     """
 
     layers: dict[int, Choice]
     again: tuple[int, ...]
-    attention: tuple[int, ...]
+    parts: dict[int, Part]
+
+    def beside_operators(self, block: int | None) -> bool:
+        """Tell whether operators of a block are computed again."""
+        return block in self.parts and self.parts[block].operators
+
+    def beyond_count(self) -> float:
+        """Return the seconds of all choices that counted work does not tell."""
+        return sum(choice.beyond_count for choice in self.layers.values())
 
     def noise(self) -> float:
         """Return what all choices add."""
@@ -109,6 +147,15 @@ def worthwhile(choices: list[Choice]) -> tuple[Choice, ...]:
         for i, one in enumerate(pool)
         if not any(_beats(other, one, j < i) for j, other in enumerate(pool) if j != i)
     )
+
+
+def paying(parts: list[Part]) -> tuple[Part, ...]:
+    """Return those parts beside which none saves more in as little time, by time."""
+    found: list[Part] = []
+    for part in sorted(parts, key=lambda each: (each.seconds, -each.saved_bytes)):
+        if part.saved_bytes > (found[-1].saved_bytes if found else 0):
+            found.append(part)
+    return tuple(found)
 
 
 def _beats(one: Choice, other: Choice, is_first: bool) -> bool:

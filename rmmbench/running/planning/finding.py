@@ -2,27 +2,31 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, NamedTuple
 
 from rmmbench.errors import RmmbenchError, UsageError
 from rmmbench.results.noise_file import NoiseFile
 from rmmbench.running.planning.costs import Chosen, Costs
 from rmmbench.running.planning.goals import Asked, goals
+from rmmbench.running.planning.measured_ratios import MeasuredRatios
 from rmmbench.running.planning.noise_terms import FromFile, Noise, RuleOfThumb
 from rmmbench.running.planning.plans import Plans, Sought, plan_of
 from rmmbench.running.planning.predictor import Predictor
-from rmmbench.running.planning.pricing import priced
-from rmmbench.running.planning.searching import Goal, Ladder, modelled_peak, search
+from rmmbench.running.planning.pricing import measured_by, priced
+from rmmbench.running.planning.searching import Goal, Ladder, aimed, modelled_peak, search
 from rmmbench.running.planning.speeds import Clock, clock_of
 from rmmbench.running.planning.survey import survey
 from rmmbench.running.planning.surveyed import Survey
+from rmmbench.running.planning.told import Left, Surveyed
 from rmmbench.running.planning.uniform import best_uniform
 from rmmbench.spec.case import Case
 from rmmbench.spec.gpus import find_gpu
 from rmmbench.spec.saving_plan import SavingPlan
 from rmmbench.units import format_bytes
 
-_MORE: Final = 4
+_USUAL_TRIES: Final = 4
+"""About how many plans are predicted for a goal."""
 
 
 class Request(NamedTuple):
@@ -34,6 +38,7 @@ class Request(NamedTuple):
         asked: What they must fit; without memory's limit if `save` gives it.
         save: The share of the unchanged model's memory that is to be saved; None if not given.
         noise: A noise file, and what it is called; None for the rule of thumb.
+        ratios: Measured ratios of single layers; None for counted work.
     """
 
     case: Case
@@ -41,6 +46,7 @@ class Request(NamedTuple):
     asked: Asked
     save: float | None = None
     noise: tuple[NoiseFile, str] | None = None
+    ratios: MeasuredRatios | None = None
 
 
 def find_plans(tell: Callable[[object], None], request: Request) -> Plans:
@@ -64,6 +70,7 @@ def find_plans(tell: Callable[[object], None], request: Request) -> Plans:
 class _Finding:
     """One case, and all that is known of it."""
 
+    tell: Callable[[object], None]
     request: Request
     asked: Asked
     predictor: Predictor
@@ -77,6 +84,7 @@ class _Finding:
         """Follow the unchanged step, and predict it and that in which all blocks are again."""
         case, asked = request.case, request.asked
         found = survey(case, request.sketch)
+        tell(Surveyed())
         noise = _noise(found, request)
         predictor = Predictor(case, tell)
         exact = predictor.step(SavingPlan(model=case.model))
@@ -88,8 +96,12 @@ class _Finding:
             names = tuple(block.name for block in found.blocks)
             again = predictor.peak(SavingPlan(model=case.model, checkpoint=names))
         clock = clock_of(find_gpu(case.gpu) if case.gpu else None, case.dtype)
-        costs = priced(found, noise, clock, (needed, exact.counts), again)
-        return cls(request, asked, predictor, found, costs, clock, noise)
+        measured = None
+        if request.ratios is not None:
+            clock = clock._replace(by=_timed_by(request.ratios, found, request.sketch, clock))
+            measured = measured_by(request.ratios, found, clock, request.sketch)
+        costs = priced(found, noise, clock, (needed, exact.counts), again, measured)
+        return cls(tell, request, asked, predictor, found, costs, clock, noise)
 
     def plans(self) -> Plans:
         """Return the plans that fit.
@@ -103,7 +115,10 @@ class _Finding:
         if limit is not None and limit >= exact.needed_bytes:
             return about
         wanted = goals(self.costs, self.asked)
-        best = {goal: self._best(Ladder(self.costs, goal)) for goal in wanted}
+        best: dict[Goal, Chosen | None] = {}
+        for goal in wanted:
+            others = _USUAL_TRIES * (len(wanted) - len(best) - 1)
+            best[goal] = self._best(Ladder(self.costs, goal), others)
         found = [self._sought(goal, one, about) for goal, one in best.items() if one is not None]
         if not found:
             raise UsageError(self._out_of_reach(wanted))
@@ -126,16 +141,23 @@ class _Finding:
         alike = goal._replace(name="one setting", why="the least noise with one setting for all")
         return self._sought(alike, one, about)
 
-    def _best(self, ladder: Ladder) -> Chosen | None:
-        """Return a goal's plan that fits, if there is one."""
+    def _best(self, ladder: Ladder, others: int) -> Chosen | None:
+        """Return a goal's plan that fits, if there is one; `others` are tried for further goals."""
         if self.asked.memory_bytes is None or ladder.least is None:
             return ladder.least
+        limit = self.asked.memory_bytes
         # Only of the plan with the least noise is it promised that more memory makes it no noisier.
-        more = 0 if ladder.goal.ties else _MORE
-        trying = search(ladder.rung, self.asked.memory_bytes, more)
+        if ladder.goal.ties is not None:
+            trying = search(ladder.rung, limit)
+        else:
+            modelled = partial(modelled_peak, self.costs)
+            trying = aimed(ladder.within, modelled, ladder.least, limit)
         try:
             chosen = next(trying)
+            left = _USUAL_TRIES
             while True:
+                self.tell(Left(left + others))
+                left = max(1, left - 1)
                 chosen = trying.send(self.predictor.peak(self._plan(chosen)))
         except StopIteration as end:
             best: Chosen | None = end.value
@@ -174,7 +196,27 @@ def _noise(found: Survey, request: Request) -> Noise:
     file, path = request.noise
     layers = [name for unit in found.units for name in unit.layers]
     file.check_layers({name: _shape(found.shapes[name]) for name in layers})
-    return FromFile(file, path, request.sketch)
+    case, watched = request.case, file.batch_size
+    scaled = file.for_batch(case.batch_size, case.seq_len)
+    if scaled is not file:
+        path = f"{path}, of batch {watched}, brought to batch {case.batch_size}"
+    return FromFile(scaled, path, request.sketch)
+
+
+def _timed_by(ratios: MeasuredRatios, found: Survey, sketch: str, clock: Clock) -> str:
+    """Return in words what times are from.
+
+    Raises:
+        UsageError: If no layer has a shape that was measured.
+    """
+    shapes = [found.shapes[layer] for unit in found.units for layer in unit.layers]
+    known = [shape for shape in shapes if ratios.knows(shape, sketch)]
+    if shapes and not known:
+        models = [f"linear:{inner}x{out}" for out, inner in map(_shape, dict.fromkeys(shapes))]
+        need = f"ratios must be of layers that the model has, with sketch {sketch}"
+        raise UsageError(f"{need}, got none in {ratios.source}; time {', '.join(models)}")
+    told = f"ratios measured on {ratios.device} ({ratios.source}) of {len(known)}"
+    return f"{told} of {len(shapes)} layers; the rest by {clock.by}"
 
 
 def _shape(text: str) -> tuple[int, int]:

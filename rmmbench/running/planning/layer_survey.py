@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -36,9 +36,18 @@ class Gaining(NamedTuple):
     shared: tuple[Reading, ...]
 
     def surveyed(
-        self, sketch: str, count: Callable[[Reading, SketchSettings | None], tuple[Work, Work]]
+        self,
+        sketch: str,
+        count: Callable[[Reading, SketchSettings | None], tuple[Work, Work]],
+        made_again: Mapping[str, int],
     ) -> SurveyedUnit:
-        """Return what each way saves, and what it adds by a count of work."""
+        """Return what each way saves, and what it adds by a count of work.
+
+        Args:
+            sketch: By name.
+            count: Returns the work of a layer's forward and backward pass.
+            made_again: Bytes of inputs that are not kept where operators are computed again.
+        """
         kept = sum({reading.storage: reading.kept_bytes for reading in self.read}.values())
         saved, forward, backward = dict[Way, int](), dict[Way, Work](), dict[Way, Work]()
         exact = [count(reading, None) for reading in self.read]
@@ -49,7 +58,9 @@ class Gaining(NamedTuple):
             forward[way] = _sum(one[0].less(other[0]) for one, other in pairs)
             backward[way] = _sum(one[1].less(other[1]) for one, other in pairs)
         rows = math.prod(self.read[0].shape[:-1])
-        return SurveyedUnit(self.layers, rows, saved, forward, backward)
+        again = min(kept, sum({r.storage: made_again.get(r.layer, 0) for r in self.read}.values()))
+        whole = tuple(there.plus(back) for there, back in exact)
+        return SurveyedUnit(self.layers, rows, saved, forward, backward, whole, again)
 
 
 def gaining(

@@ -8,11 +8,13 @@ from typing import Any, Final
 from rmmbench.errors import ArgumentError, UsageError
 from rmmbench.models import MODELS
 from rmmbench.results.noise_file import NoiseFile
+from rmmbench.results.store import Run
 from rmmbench.running.factories import Factory, importable
 from rmmbench.running.isolation import process
 from rmmbench.running.one_case import case_of
 from rmmbench.running.planning.finding import Request, find_plans
 from rmmbench.running.planning.goals import Asked
+from rmmbench.running.planning.measured_ratios import MeasuredRatios
 from rmmbench.running.planning.plans import Plans
 from rmmbench.running.planning.told import showing
 from rmmbench.running.sweep_plan import check_models, check_names
@@ -30,6 +32,7 @@ def plan(
     max_inflation: float | None = None,
     min_throughput: float | None = None,
     noise: str | Path | None = None,
+    ratios: str | Path | None = None,
     sketch: str = "oporp",
     task: str | None = None,
     batch_size: int | None = None,
@@ -50,6 +53,8 @@ def plan(
         max_inflation: The most noise of the gradient, as a multiple of SGD's own; needs `noise`.
         min_throughput: The least samples a second, as a share of the unchanged model's.
         noise: A noise file of this model, from `variance`; without one a rule of thumb is used.
+        ratios: A run of single layers, as `rmmbench sweep linear` makes it, whose relative
+            throughput is taken for layers of the same shape; without one work is counted.
         sketch: A name of `rmmbench list sketches`.
         task: A task whose shape to take.
         batch_size: Samples in a step; by default the task's, or 32.
@@ -62,6 +67,7 @@ def plan(
         UsageError: If a value is not possible, or no plan reaches the limit; the message has the
             least that one does.
         NoiseFileError: If the noise file is damaged, or of another model.
+        RunError: If `ratios` is not a run.
 
     Examples:
         >>> import rmmbench
@@ -77,6 +83,9 @@ def plan(
         raise UsageError("memory and save say the same; give one of them")
     asked = Asked(_bytes(memory), max_inflation, min_throughput).checked(saves=share is not None)
     read = (NoiseFile.read(Path(noise)), str(noise)) if noise is not None else None
+    timed = None
+    if ratios is not None:
+        timed = MeasuredRatios(Run.open(Path(ratios)).records(), str(ratios))
     with importable(model) as name:
         case = case_of(name, task, batch_size, seq_len, settings | {"memory_device": "predict"})
         if case.steps:
@@ -84,7 +93,7 @@ def plan(
         check_names([case])
         process.preload([MODELS.module(name.partition(":")[0]), find_plans.__module__])
         check_models([case], _LIMIT_SECONDS)
-        request = Request(case, sketch, asked, share, read)
+        request = Request(case, sketch, asked, share, read, timed)
         with showing(quiet=quiet) as heard:
             found: Plans = process.follow(
                 find_plans, request, heard=heard, limit_seconds=_LIMIT_SECONDS

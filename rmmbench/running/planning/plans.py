@@ -9,10 +9,11 @@ from rmmbench.results.counts import Counts
 from rmmbench.results.listing import Listing
 from rmmbench.results.record import Memory
 from rmmbench.results.whole_file import write_whole
-from rmmbench.running.planning.costs import Choice, Chosen, Costs
+from rmmbench.running.planning.costs import Chosen, Costs
 from rmmbench.running.planning.goals import USUAL_SGD_NOISE
 from rmmbench.running.planning.searching import Goal
 from rmmbench.running.planning.speeds import Clock
+from rmmbench.running.planning.ways_to_keep import Way
 from rmmbench.spec.case import Case
 from rmmbench.spec.name_ranges import joined
 from rmmbench.spec.saving_plan import LayerChoice, Predicted, SavingPlan
@@ -48,13 +49,14 @@ class Sought:
     ) -> "Sought":
         """Return a goal's plan with what was predicted of it."""
         noise = chosen.noise()
+        seconds = clock.seconds(counts) + chosen.beyond_count()
         predicted = Predicted(
             peak_bytes=peak_bytes,
             exact_peak_bytes=about.exact.needed_bytes,
             limit_bytes=about.limit_bytes,
             noise=noise,
             noise_by=about.noise_by,
-            relative_throughput=costs.exact_seconds / clock.seconds(counts),
+            relative_throughput=costs.exact_seconds / seconds,
             time_by=clock.by,
             inflation=None if costs.sgd_noise is None else 1 + noise / costs.sgd_noise,
         )
@@ -178,11 +180,9 @@ def plan_of(
     case: Case, shapes: Mapping[str, str], costs: Costs, chosen: Chosen, sketch: str
 ) -> SavingPlan:
     """Return the plan of what was chosen for a case's model."""
-    names: dict[Choice, list[str]] = {}
+    names: dict[Way, list[str]] = {}
     for unit, choice in chosen.layers.items():
-        names.setdefault(choice._replace(noise=0, saved_bytes=0, seconds=0, again_seconds=0), [])
-        key = choice._replace(noise=0, saved_bytes=0, seconds=0, again_seconds=0)
-        names[key] += costs.units[unit].layers
+        names.setdefault(Way(choice.rho, choice.bits), []).extend(costs.units[unit].layers)
     layers = [
         LayerChoice(names=tuple(joined(some)), sketch=sketch, rho=way.rho, bits=way.bits)  # type: ignore[arg-type]
         for way, some in sorted(names.items(), key=lambda pair: (-pair[0].rho, pair[0].bits or 99))
@@ -194,7 +194,21 @@ def plan_of(
     return SavingPlan(
         **{name: getattr(case, name) for name in same},
         checkpoint=tuple(joined(costs.blocks[b].name for b in chosen.again)),
-        checkpoint_attention=tuple(joined(costs.blocks[b].name for b in chosen.attention)),
+        checkpoint_attention=tuple(joined(_blocks(costs, chosen, "attention"))),
+        checkpoint_operators=tuple(joined(_blocks(costs, chosen, "operators"))),
+        checkpoint_products=tuple(joined(_products(costs, chosen))),
         layers=tuple(layers),
         shapes={text: shape for shape, some in shaped.items() for text in joined(some)},
     )
+
+
+def _blocks(costs: Costs, chosen: Chosen, what: str) -> list[str]:
+    return [costs.blocks[b].name for b, part in chosen.parts.items() if getattr(part, what)]
+
+
+def _products(costs: Costs, chosen: Chosen) -> list[str]:
+    return [
+        f"{costs.blocks[b].name}.{product}"
+        for b, part in chosen.parts.items()
+        for product in part.products
+    ]

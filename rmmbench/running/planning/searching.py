@@ -1,5 +1,8 @@
-"""The largest plan that fits: a ladder of budgets, and a bisection that is always the same.
+"""The largest plan that fits, found by predicting few: two ways to search.
 
+The solver has a model of memory, and a prediction tells by how much that is off. `aimed` takes the
+next plan to be off by as much, which takes few predictions. `search` is for what it may not do, to
+make noisier what has more memory: a ladder of budgets, and a bisection that is always the same.
 Each rung of a ladder is the best plan at a budget of the modelled peak. Which rungs there are does
 not depend on the limit, and neither does which of them is tried next after one fits or does not.
 So with more memory no other rung is found than the same or a higher one, whatever predictions say;
@@ -13,11 +16,10 @@ from typing import Final, NamedTuple
 from rmmbench.running.planning.costs import Chosen, Costs
 from rmmbench.running.planning.solving import Limits, Weights, solve
 
-RUNGS: Final = 63
+RUNGS: Final = 127
 _NEAR: Final = 0.99
 """A plan that takes as much of the limit is as good as the largest."""
-_ENOUGH: Final = 0.97
-"""And one that takes so much leaves too little room to look for more."""
+_TRIES: Final = 6
 _SLACK: Final = 1e-6
 
 
@@ -60,7 +62,10 @@ class Ladder:
     def _solved(self, number: int) -> Chosen | None:
         assert self.least is not None
         low = modelled_peak(self.costs, self.least)
-        budget = low + (self.costs.exact_bytes - low) * number / (RUNGS - 1)
+        return self.within(low * (self.costs.exact_bytes / low) ** (number / (RUNGS - 1)))
+
+    def within(self, budget: float) -> Chosen | None:
+        """Return the goal's plan within some bytes by the solver's model; None if there is none."""
         limits = self.goal.limits._replace(peak_bytes=budget * (1 + _SLACK))
         best = solve(self.costs, limits, self.goal.weights)
         if best is None or self.goal.ties is None:
@@ -72,15 +77,17 @@ class Ladder:
 
 def modelled_peak(costs: Costs, chosen: Chosen) -> int:
     """Return the highest memory of a plan by the model that the solver has."""
-    again, attention = set(chosen.again), set(chosen.attention)
+    again = set(chosen.again)
     saved = dict.fromkeys(range(len(costs.blocks)), 0)
     outside = 0
     for number, choice in chosen.layers.items():
-        block = costs.units[number].block
-        if block is None:
-            outside += choice.saved_bytes
+        unit = costs.units[number]
+        beside = chosen.beside_operators(unit.block)
+        size = unit.saved_bytes(choice, beside_operators=beside)
+        if unit.block is None:
+            outside += size
         else:
-            saved[block] += choice.saved_bytes
+            saved[unit.block] += size
     end, moments = costs.exact_bytes - outside, []
     outputs, later = 0, sum(block.gradient_bytes for block in costs.blocks)
     for number, each in enumerate(costs.blocks):
@@ -89,24 +96,24 @@ def modelled_peak(costs: Costs, chosen: Chosen) -> int:
             end += each.output_bytes - each.kept_bytes
             moments.append(costs.again_bytes + outputs + each.kept_bytes - saved[number] + later)
         else:
-            end -= saved[number] + (each.attention_bytes if number in attention else 0)
+            end -= saved[number]
+            end -= chosen.parts[number].saved_bytes if number in chosen.parts else 0
         outputs += each.output_bytes
-    return max([end, *moments])
+    last = chosen.parts.get(len(costs.blocks) - 1)
+    return max([end + (last.beside_bytes if last else 0), *moments])
 
 
 def search(
-    rung: Callable[[int], Chosen | None], limit_bytes: int, more: int = 0
+    rung: Callable[[int], Chosen | None], limit_bytes: int
 ) -> Generator[Chosen, int, Chosen | None]:
-    """Yield plans to predict, take the peak of each, and return the largest that fits, if any.
+    """Yield plans to predict, take the peak of each, and return the highest rung that fits, if any.
 
     Args:
         rung: Returns the plan of a rung.
         limit_bytes: What a peak may be.
-        more: How many plans above the found one are tried if it leaves room. Peaks do not rise with
-            every rung, so that one of them may fit; then more memory may lead to a lower rung.
     """
     low, high = -1, RUNGS
-    best, taken = None, 0
+    best = None
     while high - low > 1:
         middle = (low + high) // 2
         chosen = rung(middle)
@@ -114,18 +121,46 @@ def search(
         if peak > limit_bytes:
             high = middle
             continue
-        low, best, taken = middle, chosen, peak
+        low, best = middle, chosen
         if peak >= _NEAR * limit_bytes:
             break
-    tried, last = 0, best
-    for number in range(low + 1, RUNGS):
-        if taken >= _ENOUGH * limit_bytes or tried == more:
+    return best
+
+
+def aimed(
+    within: Callable[[float], Chosen | None],
+    modelled: Callable[[Chosen], int],
+    least: Chosen,
+    limit_bytes: int,
+) -> Generator[Chosen, int, Chosen | None]:
+    """Yield plans to predict, take the peak of each, and return the largest that fits, if any.
+
+    Args:
+        within: Returns the best plan within a budget of the modelled peak.
+        modelled: Returns a plan's modelled peak.
+        least: The plan with the least memory.
+        limit_bytes: What a peak may be.
+    """
+    budget, low, high = float(limit_bytes), float(modelled(least)), float("inf")
+    best, taken = None, 0
+    seen: list[Chosen] = []
+    for _ in range(_TRIES):
+        chosen = within(budget)
+        if chosen is None or chosen in seen:
             break
-        chosen = rung(number)
-        if chosen is None or chosen == last:
-            continue
-        tried, last = tried + 1, chosen
+        seen.append(chosen)
         peak = yield chosen
-        if taken < peak <= limit_bytes:
-            best, taken = chosen, peak
+        if peak > limit_bytes:
+            high = min(high, budget)
+        else:
+            low = max(low, budget)
+            if peak > taken:
+                best, taken = chosen, peak
+        if _NEAR * limit_bytes <= peak <= limit_bytes:
+            break
+        budget = limit_bytes - (peak - modelled(chosen))
+        if not low < budget < high:
+            budget = (low + high) / 2
+    if best is None and least not in seen and (yield least) <= limit_bytes:
+        best = least
     return best

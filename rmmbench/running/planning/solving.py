@@ -1,23 +1,23 @@
 """The best choice for every layer and block under limits, as a mixed-integer linear program.
 
-Units that have the same choices are one group, of which it counts how many choose what; so equal
-layers cost the solver nothing. Blocks are computed again from the first on: the backward pass comes
-to them last, when all others have let go of what they left, so that the room they then need again
-is there.
+Units that have the same choices are one group, and equal blocks one kind, of which it counts how
+many choose what; so equal layers and blocks cost the solver nothing. Blocks are computed again from
+the first on: the backward pass comes to them last, when all others have let go of what they left,
+so that the room they then need again is there. Those follow of which most is.
 
 Memory is limited at two kinds of moments: at the end of the forward pass, and while a block is
 computed again.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
-from rmmbench.running.planning.costs import EXACT, Choice, Chosen, Costs
+from rmmbench.running.planning.alike import groups_of, kinds_of
+from rmmbench.running.planning.costs import EXACT, Choice, Chosen, Costs, Part
 
 _MIB: Final = 2**20
 _GAP: Final = 1e-7
@@ -25,6 +25,9 @@ _NODES: Final = 20_000
 
 Key = tuple[str | int, ...]
 Terms = dict[Key, float]
+
+_STATES: Final = ("kept", "again", "beside")
+"""Of the block that a unit is in."""
 
 
 class Limits(NamedTuple):
@@ -63,24 +66,28 @@ def solve(costs: Costs, limits: Limits, weights: Weights) -> Chosen | None:
 class _Program:
     """The variables, the rows, and what is made small.
 
-    Variables by key: ("kept", group, choice) and ("again", group, choice) count units of a group in
-    blocks that are kept, and that are computed again; ("is", group, choice) is 1 for the choice of
-    the latter; ("block", b) and ("attention", b) are 1 for what is computed again; ("peak",).
+    Variables by key: ("kept", group, choice), ("again", group, choice) and ("beside", group,
+    choice) count units of a group in blocks that are kept, that are computed again, and of which
+    operators are; ("is", group, choice) is 1 for the choice of the second; ("block", b) is 1 for a
+    block that is computed again; ("part", kind, p) counts blocks of a kind of which a part is;
+    ("last", p) is 1 for the part of the last block, ("last", -1) if it is kept; ("peak",).
     """
 
     def __init__(self, costs: Costs, limits: Limits, weights: Weights) -> None:
         self._costs, self._limits, self._weights = costs, limits, weights
-        self._groups = _groups(costs)
+        self._groups = groups_of(costs)
+        self._kinds = kinds_of(costs, self._groups)
         self._keys: dict[Key, int] = {}
         self._upper: list[float] = []
         self._rows: list[tuple[Terms, float, float]] = []
-        for b, block in enumerate(costs.blocks):
+        for b in range(len(costs.blocks)):
             self._add(("block", b), 1)
-            self._add(("attention", b), 1 if block.attention_bytes > 0 else 0)
-            self._rows.append(({("block", b): 1, ("attention", b): 1}, 0, 1))
             if b:
                 self._rows.append(({("block", b - 1): 1, ("block", b): -1}, 0, 1))
         self._add(("peak",), np.inf)
+        for k in range(len(self._kinds)):
+            self._add_kind(k)
+        self._add_last()
         for g in range(len(self._groups)):
             self._add_group(g)
         self._limit_memory()
@@ -110,21 +117,58 @@ class _Program:
         self._keys[key] = len(self._keys)
         self._upper.append(upper)
 
+    def _add_kind(self, k: int) -> None:
+        blocks = self._kinds[k]
+        terms = Terms({("block", b): 1 for b in blocks})
+        for p in range(len(self._costs.blocks[blocks[0]].parts)):
+            self._add(("part", k, p), len(blocks))
+            terms["part", k, p] = 1
+        self._rows.append((terms, 0, len(blocks)))
+
+    def _add_last(self) -> None:
+        """Let one of the ways in which blocks of its kind are kept be that of the last block."""
+        if not self._costs.blocks:
+            return
+        k, last = self._last
+        blocks, count = self._kinds[k], len(self._costs.blocks[last].parts)
+        kept = Terms({("block", b): 1 for b in blocks})
+        one = Terms({("block", last): 1})
+        for p in range(-1, count):
+            self._add(("last", p), 1)
+            one["last", p] = kept["last", -1] = 1
+            if p >= 0:
+                kept["part", k, p] = 1
+                self._rows.append(({("last", p): 1, ("part", k, p): -1}, -np.inf, 0))
+        self._rows += [(one, 1, 1), (kept, 0, len(blocks))]
+
+    @property
+    def _last(self) -> tuple[int, int]:
+        """The kind of the last block, and its number."""
+        last = len(self._costs.blocks) - 1
+        return next(k for k, blocks in enumerate(self._kinds) if last in blocks), last
+
     def _add_group(self, g: int) -> None:
         units, choices = self._groups[g]
-        blocks = [self._costs.units[u].block for u in units]
         count = len(units)
-        kept, again, chosen = Terms(), Terms(), Terms()
+        sums = {name: Terms() for name in ("kept", "again", "beside", "is")}
         for c in range(len(choices)):
-            for name, upper in (("kept", count), ("again", count), ("is", 1)):
-                self._add((name, g, c), upper)
-            kept["kept", g, c] = again["again", g, c] = chosen["is", g, c] = 1
+            for name, terms in sums.items():
+                self._add((name, g, c), 1 if name == "is" else count)
+                terms[name, g, c] = 1
             self._rows.append(({("again", g, c): 1, ("is", g, c): -count}, -np.inf, 0))
-        for b in blocks:
+        for b in (self._costs.units[u].block for u in units):
             if b is not None:
-                kept["block", b] = kept.get(("block", b), 0) + 1
-                again["block", b] = again.get(("block", b), 0) - 1
-        self._rows += [(kept, count, count), (again, 0, 0), (chosen, 1, 1)]
+                sums["kept"]["block", b] = sums["kept"].get(("block", b), 0) + 1
+                sums["again"]["block", b] = sums["again"].get(("block", b), 0) - 1
+        for k, blocks in enumerate(self._kinds):
+            inside = sum(self._costs.units[u].block == blocks[0] for u in units)
+            for p, part in enumerate(self._costs.blocks[blocks[0]].parts):
+                if inside and part.operators:
+                    sums["kept"]["part", k, p] = inside
+                    sums["beside"]["part", k, p] = -inside
+        for name, terms in sums.items():
+            total = {"kept": count, "is": 1}.get(name, 0)
+            self._rows.append((terms, total, total))
 
     def _limit_memory(self) -> None:
         """Hold the peak above what is there at each moment."""
@@ -132,10 +176,16 @@ class _Program:
         end, base = Terms({("peak",): -1}), costs.exact_bytes
         for b, block in enumerate(costs.blocks):
             end["block", b] = (block.output_bytes - block.kept_bytes) / _MIB
-            end["attention", b] = -block.attention_bytes / _MIB
-        for g, (_, choices) in enumerate(self._groups):
+        for key, part in self._parts():
+            end[key] = -part.saved_bytes / _MIB
+        for p, part in enumerate(costs.blocks[-1].parts if costs.blocks else ()):
+            end["last", p] = part.beside_bytes / _MIB
+        for g, (units, choices) in enumerate(self._groups):
+            unit = costs.units[units[0]]
             for c, choice in enumerate(choices):
                 end["kept", g, c] = -choice.saved_bytes / _MIB
+                beside = unit.saved_bytes(choice, beside_operators=True)
+                end["beside", g, c] = -beside / _MIB
         self._rows.append((end, -np.inf, -base / _MIB))
         outputs, later = 0, sum(block.gradient_bytes for block in costs.blocks)
         for b, block in enumerate(costs.blocks):
@@ -175,17 +225,18 @@ class _Program:
             (name, g, c): choice.noise
             for g, (_, choices) in enumerate(self._groups)
             for c, choice in enumerate(choices)
-            for name in ("kept", "again")
+            for name in _STATES
         }
 
     def _seconds(self) -> Terms:
         terms = Terms()
         for b, block in enumerate(self._costs.blocks):
             terms["block", b] = block.seconds
-            terms["attention", b] = block.attention_seconds
+        for key, part in self._parts():
+            terms[key] = part.seconds
         for g, (_, choices) in enumerate(self._groups):
             for c, choice in enumerate(choices):
-                terms["kept", g, c] = choice.seconds
+                terms["kept", g, c] = terms["beside", g, c] = choice.seconds
                 terms["again", g, c] = choice.again_seconds
         return terms
 
@@ -195,21 +246,42 @@ class _Program:
 
         blocks = range(len(self._costs.blocks))
         again = tuple(b for b in blocks if value("block", b))
+        chosen = Chosen({}, again, self._chosen_parts(again, value))
         layers: dict[int, Choice] = {}
         for g, (units, choices) in enumerate(self._groups):
-            inside = [self._costs.units[u].block in again for u in units]
-            for name, is_again in (("kept", False), ("again", True)):
-                rest = [u for u, is_in in zip(units, inside, strict=True) if is_in == is_again]
+            rest = {name: list[int]() for name in _STATES}
+            for u in units:
+                rest[self._state(chosen, u)].append(u)
+            for name, some in rest.items():
                 for c, choice in enumerate(choices):
                     for _ in range(value(name, g, c)):
-                        layers[rest.pop(0)] = choice
+                        layers[some.pop(0)] = choice
         layers = {u: choice for u, choice in sorted(layers.items()) if choice != EXACT}
-        return Chosen(layers, again, tuple(b for b in blocks if value("attention", b)))
+        return chosen._replace(layers=layers)
 
+    def _chosen_parts(self, again: tuple[int, ...], value: Callable[..., int]) -> dict[int, Part]:
+        """Return the parts of blocks; of the first ones of a kind most is computed again."""
+        found: dict[int, Part] = {}
+        for k, blocks in enumerate(self._kinds):
+            rest = [b for b in blocks if b not in again]
+            parts = self._costs.blocks[blocks[0]].parts
+            some = [part for p, part in enumerate(parts) for _ in range(value("part", k, p))]
+            some.sort(key=lambda part: -part.saved_bytes)
+            if some:
+                # The last block is the first in the backward pass, when all else is still there.
+                last = min(reversed(some), key=lambda part: part.beside_bytes)
+                some.remove(last)
+                some.append(last)
+            found |= dict(zip(rest, some, strict=False))
+        return dict(sorted(found.items()))
 
-def _groups(costs: Costs) -> list[tuple[list[int], tuple[Choice, ...]]]:
-    """Return the numbers of units that have the same choices, with these."""
-    groups: Mapping[object, list[int]] = defaultdict(list)
-    for u, unit in enumerate(costs.units):
-        groups[unit.block is None, unit.choices].append(u)
-    return [(units, costs.units[units[0]].choices) for units in groups.values()]
+    def _state(self, chosen: Chosen, unit: int) -> str:
+        block = self._costs.units[unit].block
+        if block in chosen.again:
+            return "again"
+        return "beside" if chosen.beside_operators(block) else "kept"
+
+    def _parts(self) -> Iterator[tuple[Key, Part]]:
+        for k, blocks in enumerate(self._kinds):
+            for p, part in enumerate(self._costs.blocks[blocks[0]].parts):
+                yield ("part", k, p), part

@@ -1,14 +1,14 @@
 """The best plan that has one setting for all layers, to hold another plan against."""
 
-from rmmbench.running.planning.costs import EXACT, Choice, Chosen, Costs
+from rmmbench.running.planning.costs import EXACT, Choice, Chosen, Costs, Part
 from rmmbench.running.planning.searching import modelled_peak
 
 
 def best_uniform(costs: Costs, peak_bytes: int, seconds: float | None) -> Chosen | None:
     """Return the choice with the least noise that is one for all layers that gain.
 
-    Blocks are computed again from the first on, as many as it takes, and attention of the others in
-    all or in none.
+    Blocks are computed again from the first on, as many as it takes, and of the others the same
+    part of each, or none.
 
     Args:
         costs: Of the model.
@@ -18,10 +18,8 @@ def best_uniform(costs: Costs, peak_bytes: int, seconds: float | None) -> Chosen
     found: Chosen | None = None
     for layers in _uniform(costs):
         for first in range(len(costs.blocks) + 1):
-            rest = range(first, len(costs.blocks))
-            able = tuple(b for b in rest if costs.blocks[b].attention_bytes)
-            for attention in dict.fromkeys(((), able)):
-                chosen = Chosen(layers, tuple(range(first)), attention)
+            for parts in _same_parts(costs, first):
+                chosen = Chosen(layers, tuple(range(first)), parts)
                 is_quick = seconds is None or _seconds(costs, chosen) <= seconds
                 is_better = found is None or chosen.noise() < found.noise()
                 if is_better and is_quick and modelled_peak(costs, chosen) <= peak_bytes:
@@ -45,10 +43,24 @@ def _uniform(costs: Costs) -> list[dict[int, Choice]]:
     return found
 
 
+def _same_parts(costs: Costs, first: int) -> list[dict[int, Part]]:
+    """Return the ways to compute the same part of each block again, from a block on."""
+    blocks = {b: costs.blocks[b] for b in range(first, len(costs.blocks))}
+    what = {_what(part): None for block in blocks.values() for part in block.parts}
+    return [{}] + [
+        {b: part for b, block in blocks.items() for part in block.parts if _what(part) == one}
+        for one in what
+    ]
+
+
+def _what(part: Part) -> tuple[object, ...]:
+    return part.operators, part.attention, part.products
+
+
 def _seconds(costs: Costs, chosen: Chosen) -> float:
     again = set(chosen.again)
     taken = sum(costs.blocks[b].seconds for b in chosen.again)
-    taken += sum(costs.blocks[b].attention_seconds for b in chosen.attention)
+    taken += sum(part.seconds for part in chosen.parts.values())
     for unit, choice in chosen.layers.items():
         is_again = costs.units[unit].block in again
         taken += choice.again_seconds if is_again else choice.seconds

@@ -184,9 +184,6 @@ class Around(nn.Module):
         return self.after(self.linear(x)).sum()
 
 
-OUTSIDE = torch.ones(8, 4)
-
-
 READS = "it reads the value of a tensor, by .item(), bool() or the like"
 
 
@@ -244,85 +241,3 @@ def test_a_model_without_a_loss_is_refused(after, got):
 
     with pytest.raises(TypeError, match=f"must return a scalar loss, .* got {got}"):
         predict_memory(prepare)
-
-
-class Computing(nn.Module):
-    """A computation that has its sum for a loss."""
-
-    def __init__(self, compute):
-        """Hold the computation, which may have parameters."""
-        super().__init__()
-        self.compute = compute
-
-    def forward(self, x):
-        """Return the sum, of which autograd saves nothing."""
-        return self.compute(x).float().sum()
-
-
-def saved_by(make, *, autocast=None):
-    """Return the saved bytes of what `make` makes, with an input that is trained, shape (8, 4)."""
-
-    def prepare():
-        x = torch.randn(8, 4, requires_grad=True)
-        optimizer = make_optimizer("sgd", [x], foreach=True)
-        return TrainingStep(Computing(make()), {"x": x}, optimizer, autocast)
-
-    return predict_memory(prepare).saved_bytes
-
-
-def test_a_storage_counts_once():
-    """A tensor that two operators save, or one of them twice, is held once."""
-    assert saved_by(lambda: lambda x: x.sin() + x.cos()) == 8 * 4 * 4
-    assert saved_by(lambda: lambda x: x * x) == 8 * 4 * 4
-
-
-def test_a_view_counts_its_whole_storage():
-    """One column that is saved keeps the whole matrix."""
-    assert saved_by(lambda: lambda x: x[:, :1].sin()) == 8 * 4 * 4
-    assert saved_by(lambda: lambda x: x[:, :1].sin() + x.T[:, :1].cos().sum()) == 8 * 4 * 4
-
-
-def test_parameters_and_buffers_do_not_count():
-    """What is there between steps anyway is not kept for the backward pass; a cast of it is."""
-    assert saved_by(lambda: nn.Linear(4, 3)) == 8 * 4 * 4
-    assert saved_by(lambda: nn.BatchNorm1d(4).eval()) == 8 * 4 * 4
-    assert saved_by(lambda: nn.Linear(4, 3), autocast=torch.bfloat16) == (8 * 4 + 4 * 3) * 2
-
-
-def test_what_is_dropped_is_no_longer_live():
-    """Storages count from birth to death, views of them not at all."""
-    with FakeTensorMode(), LiveBytes() as count:
-        x = torch.zeros(100)
-        y = x[:50]
-        assert count.live == 400
-        del x
-        assert count.live == 400
-        z = torch.zeros(50)
-        assert count.live == count.peak == 600
-        del y, z
-        assert (count.live, count.peak) == (0, 600)
-
-
-def test_tensors_from_outside_are_read():
-    """A table that a user's module made as it was imported is read like any other tensor."""
-    predicted = predict_memory(around(lambda y: y * OUTSIDE))
-    measured, _ = measure_cpu_memory(around(lambda y: y * OUTSIDE))
-    assert predicted.saved_bytes == measured.saved_bytes
-
-
-def test_a_loss_that_was_there_before_is_not_saved_less():
-    """A model that returns a parameter of its own keeps nothing, and no less than that."""
-
-    class Itself(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = nn.Parameter(torch.ones(1))
-
-        def forward(self):
-            return self.weight
-
-    def prepare():
-        model = Itself()
-        return TrainingStep(model, {}, make_optimizer("sgd", model.parameters(), foreach=False))
-
-    assert predict_memory(prepare).saved_bytes == 0

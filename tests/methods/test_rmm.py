@@ -1,0 +1,102 @@
+"""Method rmm: the case's layers, sketch, size and sharing."""
+
+import pytest
+import torch
+from torch import nn
+
+from rmmbench import methods, models
+from rmmbench.nn import RMMLinear, converted_layers
+from rmmbench.nn.conv1d import RMMConv1D
+from rmmbench.sketches import SKETCHES
+from rmmbench.spec.case import Case
+from rmmbench.spec.known_settings import known
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+# A case has those of its methods.
+SETTINGS = {"sketch": "gaussian", "rho": 0.3, "bits": 8, "group_size": 16, "activation_bits": 2}
+
+
+def case(model, method, **settings):
+    """Return a case of 16 rows or samples."""
+    data = {"model": model, "method": method, "batch_size": 16} | own(method, SETTINGS)
+    if model == "roberta-tiny":
+        data |= {"seq_len": 8}
+    return Case.model_validate(data | own(method, settings))
+
+
+def own(method, settings):
+    """Return those of some settings that are no method's, or one's in a stack."""
+    others = {
+        name
+        for name, one in known().items()
+        if not {*method.split("+"), *SKETCHES.names()} & {*one.owners}
+    }
+    return {name: value for name, value in settings.items() if name not in others}
+
+
+def made(wanted):
+    """Return the unchanged model of a case, training, and a batch."""
+    torch.manual_seed(0)
+    built = models.build(wanted)
+    return built.model.train(), built.make_batch()
+
+
+def test_rmm_converts_both_kinds_of_linear_layers(small_hf):
+    """GPT-2's four Conv1D a block and its head are sketched, and counted."""
+    wanted = case(small_hf("gpt2", n_layer=2), "rmm", seq_len=8)
+    model, batch = made(wanted)
+    assert methods.stack(wanted.steps).apply(model, batch) == 2 * 4 + 1
+    kinds = [type(layer) for layer in converted_layers(model).values()]
+    assert kinds.count(RMMConv1D) == 8
+    assert kinds.count(RMMLinear) == 1
+    assert not [m for m in model.modules() if type(m) is nn.Linear]
+
+
+def test_rmm_takes_the_cases_settings():
+    """Sketch and size are the case's, in every layer."""
+    wanted = case(
+        "mlp:6-8-4",
+        "rmm",
+        sketch="rademacher",
+        rho=None,
+        proj_dim=5,
+        min_proj_dim=3,
+        max_proj_dim=9,
+        block_rows=8,
+    )
+    model, batch = made(wanted)
+    methods.stack(wanted.steps).apply(model, batch)
+    for layer in converted_layers(model).values():
+        assert layer.settings == ("rademacher", None, 5, 3, 9, (("block_rows", 8),), 8, None)
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_rmm_shares_as_the_case_says(share):
+    """Q, K and V of a block share what they keep, or each keeps its own."""
+    wanted = case("roberta-tiny", "rmm", seq_len=8, share=share)
+    model, batch = made(wanted)
+    methods.stack(wanted.steps).apply(model, batch)
+    layers = converted_layers(model)
+    parts = [layers[f"roberta.encoder.layer.0.attention.self.{name}"] for name in ("query", "key")]
+    assert (parts[0].shared is parts[1].shared is not None) == share
+    assert (parts[0].shared is None) == (not share)
+
+
+def test_rmm_converts_what_gains():
+    """Of an MLP the first layer reads the batch, which is kept anyway; the others gain."""
+    wanted = case("mlp:6-512-512-4", "rmm", where="beneficial", batch_size=64)
+    model, batch = made(wanted)
+    before = {key: value.clone() for key, value in batch.items()}
+    assert methods.stack(wanted.steps).apply(model, batch) == 2
+    assert list(converted_layers(model)) == ["layers.1", "layers.2"]
+    torch.testing.assert_close(batch, before)
+
+
+def test_patterns_that_match_nothing_are_told():
+    """A method that would change nothing says so, and names the layers there are."""
+    wanted = case("mlp:6-8-4", "rmm", include=["encoder.*"])
+    model, batch = made(wanted)
+    with pytest.raises(ValueError, match=r"no layer matches include=\['encoder\.\*'\].*layers\.0"):
+        methods.stack(wanted.steps).apply(model, batch)
