@@ -47,6 +47,21 @@ def format_seconds(seconds: float | None) -> str:
     return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
 
 
+def format_clock(seconds: float) -> str:
+    """Return a time since a start: "0:03:20"."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def format_roughly(seconds: float) -> str:
+    """Return a duration as it is worth to say of an estimate: "20 s", "12 min", "2.5 h"."""
+    if seconds < 57.5:
+        return f"{max(5, 5 * round(seconds / 5))} s"
+    if seconds < 89.5 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{round(seconds / 1800) / 2:g} h"
+
+
 def format_percent(fraction: float | None, *, signed: bool = False) -> str:
     """Return a fraction as a percentage with one digit: 0.063 as "6.3 %", "–" for None."""
     if fraction is None:

@@ -58,10 +58,16 @@ def blocks(*kinds: str) -> list[Block]:
 
 
 def commands() -> Iterator[tuple[Block, str]]:
-    """Yield each command line that is to run, with its piece."""
+    """Yield each command line that is to run, with its piece; one that stands twice runs once."""
+    seen = set()
     for block in blocks("console"):
         if not block.note.startswith("not run: "):
-            yield from ((block, line[2:]) for line in block.body.splitlines() if line[:2] == "$ ")
+            for line in (line[2:] for line in block.body.splitlines() if line[:2] == "$ "):
+                # Of a piece that shows nothing else there is no more to see the second time.
+                is_alone = all(each[:2] == "$ " for each in block.body.splitlines())
+                if not (is_alone and (line, block.note) in seen):
+                    yield block, line
+                seen.add((line, block.note))
 
 
 COMMANDS = list(commands())

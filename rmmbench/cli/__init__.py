@@ -14,6 +14,7 @@ from rmmbench.cli.docs_command import docs
 from rmmbench.cli.doctor_command import doctor
 from rmmbench.cli.export_command import export
 from rmmbench.cli.frontier_command import frontier
+from rmmbench.cli.helping import Command, Group
 from rmmbench.cli.history_command import history
 from rmmbench.cli.list_command import list_names
 from rmmbench.cli.max_batch_command import max_batch
@@ -34,6 +35,7 @@ from rmmbench.errors import Exit, Interrupted, RmmbenchError
 from rmmbench.running.interrupts import raised
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -94,7 +96,7 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
 
 for _group, _commands in _GROUPS.items():
     for _name, _command in _commands.items():
-        app.command(_name, rich_help_panel=_group)(_with_verbosity(_command))
+        app.command(_name, cls=Command, rich_help_panel=_group)(_with_verbosity(_command))
 
 
 def main() -> None:

@@ -1,16 +1,19 @@
 """What `rmmbench check` measures itself: two codes in turn, or the same code several times."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from rmmbench.cli.telling import note
-from rmmbench.errors import Interrupted, UsageError
+from rmmbench.cli.telling import is_quiet, note
+from rmmbench.errors import UsageError
+from rmmbench.running.interrupts import keeping
 
 if TYPE_CHECKING:
     from rmmbench.report.check.compare import Tolerances
@@ -18,6 +21,11 @@ if TYPE_CHECKING:
     from rmmbench.results.record import Record
     from rmmbench.results.store import Run
     from rmmbench.running.installations import Code
+    from rmmbench.running.pieces import Piece
+    from rmmbench.running.progress import Progress
+
+_STARTING = 6.0
+"""Seconds that a sweep takes to begin, about."""
 
 
 def compare_in_turn(run: "Run", other: str, tolerances: "Tolerances", minutes: float) -> "Report":
@@ -35,24 +43,25 @@ def compare_in_turn(run: "Run", other: str, tolerances: "Tolerances", minutes: f
     """
     from dataclasses import replace
 
-    from rmmbench.report.check.rerun import Side, rerun, undecided
-    from rmmbench.running.installations import Code, arguments, sweep_again
+    from rmmbench.report.check.rerun import Side, rerun, runs_left, undecided
+    from rmmbench.running.installations import Code, arguments
 
     arguments(run)
-    folder = _new_folder(run, "rerun")
-    with _code(other) as code, _kept(folder):
+    ends_at = time.monotonic() + 60 * minutes
+    with _code(other) as code, _measuring(run, "rerun") as again:
         codes: dict[Side, Code] = {"baseline": code, "candidate": Code()}
-        count = 0
 
         def measure(side: Side) -> "list[Record]":
-            nonlocal count
-            count += 1
-            return sweep_again(run, codes[side], folder / f"{count:03}-{side}").records()
+            return again.measure(codes[side], f"-{side}").records()
 
+        again.expect(4, at_most=60 * minutes)
         for report in rerun(measure, tolerances, 60 * minutes):
             left = undecided(report)
             state = f"{left} of {len(report.cases)} cases undecided" if left else "decided"
-            note(f"{count} runs in {folder}: {state}")
+            note(f"{len(again.names)} runs in {again.folder}: {state}")
+            again.expect(runs_left(report, len(again.names)), at_most=ends_at - time.monotonic())
+        again.expect(0)
+    note(f"every run is kept: rmmbench table {again.folder / again.names[0]}")
     return replace(report, run=str(run.path), baseline=other)
 
 
@@ -65,23 +74,96 @@ def calibrate(run: "Run", count: int) -> None:
     """
     from rmmbench.report.check import calibration
     from rmmbench.report.check.runs import require_same_code
-    from rmmbench.running.installations import Code, sweep_again
+    from rmmbench.running.installations import Code
 
     if not calibration.run_of(run.path, run.records()).relative_throughput:
         raise UsageError(f"{run.path} has no relative throughput, and so nothing that varies")
     known = calibration.read(run.path)
-    folder = _new_folder(run, "calibration")
-    with _kept(folder):
+    with _measuring(run, "calibration", count) as again:
+        again.expect(count)
         for number in range(1, count + 1):
-            again = sweep_again(run, Code(), folder / f"{number:03}")
-            require_same_code(run, again)
-            place = again.path.relative_to(folder.resolve().parents[1])
-            more = calibration.run_of(place, again.records())
+            measured = again.measure(Code())
+            require_same_code(run, measured)
+            place = measured.path.relative_to(again.folder.resolve().parents[1])
+            more = calibration.run_of(place, measured.records())
             known = calibration.Calibration(runs=(*known.runs, more))
             calibration.write(run.path, known)
-            note(f"{number} of {count} runs are in {folder}")
+            note(f"{number} of {count} runs are in {again.folder}")
     for line in calibration.summary(run.records(), known):
         typer.echo(line)
+    note(f"stored in {run.path}; it counts from now on: rmmbench check RUN --against {run.path}")
+
+
+@dataclass
+class _Again:
+    """Sweeps that are measured again, one after the other, and how far they are."""
+
+    run: "Run"
+    folder: Path
+    progress: "Progress"
+    names: list[str] = field(default_factory=list)
+
+    def expect(self, runs: int, *, at_most: float | None = None) -> None:
+        """Tell how many more runs there are, with the most seconds if that is only a guess."""
+        pieces = [_piece()] * runs
+        self.progress.expect(pieces, is_known=at_most is None, at_most=at_most)
+
+    def measure(self, code: "Code", side: str = "") -> "Run":
+        """Measure the cases once more with some code, and return the new run."""
+        from rmmbench.running.installations import sweep_again
+
+        name, start = f"{len(self.names) + 1:03}{side}", time.monotonic()
+        # A case that was slow is so again.
+        costs = {record.key: record.wall_seconds for record in self.run.records()}
+        whole = sum(costs.values()) or 1.0
+
+        def heard(records: "Sequence[Record]") -> None:
+            done = sum(costs.get(record.key, 0.0) for record in records)
+            said = f"{name}: {len(records)} of {len(costs)} cases"
+            self.progress.working(said, {name: done / whole})
+
+        self.progress.begin(name, _piece())
+        heard(())
+        measured = sweep_again(self.run, code, self.folder / name, heard)
+        self.progress.finish(name, _piece(), time.monotonic() - start, name)
+        self.names.append(name)
+        return measured
+
+
+def _piece() -> "Piece":
+    from rmmbench.running.pieces import Kind, Piece
+
+    return Piece((Kind("run"),))
+
+
+@contextmanager
+def _measuring(run: "Run", purpose: str, count: int | None = None) -> "Iterator[_Again]":
+    """Give what measures a run again; an interrupt says what is kept, and how to go on."""
+    from rmmbench.running.progress import progress
+
+    folder = _new_folder(run, purpose)
+    note(f"measuring again what {run.path} measured; runs go to {folder}")
+    with progress("run", quiet=is_quiet()) as shown:
+        shown.learn(_piece(), _STARTING + sum(each.wall_seconds for each in run.records()))
+        again = _Again(run, folder, shown)
+        with keeping(lambda: _kept(again, count)):
+            yield again
+
+
+def _kept(again: _Again, count: int | None) -> str:
+    """Return what is kept of an interrupted check, and how to go on."""
+    done, path = len(again.names), again.run.path
+    if not done:
+        return "no run had ended, and nothing is kept; the same command begins anew"
+    if count is not None:
+        told = f"{done} of {count} runs are stored in {path}"
+        return f"{told}; `rmmbench check {path} --calibrate {count - done}` goes on"
+    told = f"the runs that ended are kept in {again.folder}; the same command begins anew"
+    if done < 2:
+        return told
+    before, now = sorted(again.names[:2], key=lambda name: "candidate" in name)
+    place = again.folder
+    return f"{told}, `rmmbench check {place / now} --against {place / before}` compares two of them"
 
 
 @contextmanager
@@ -103,13 +185,3 @@ def _new_folder(run: "Run", purpose: str) -> Path:
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     path = run.path if run.path.name not in ("", "..") else run.path.resolve()
     return path.with_name(f"{path.name}-{purpose}") / stamp
-
-
-@contextmanager
-def _kept(folder: Path) -> Iterator[None]:
-    """Add to an interrupt's message where the finished runs are."""
-    try:
-        yield
-    except Interrupted as error:
-        kept = f"the runs that ended are kept in {folder}"
-        raise Interrupted(error.number, kept) from None

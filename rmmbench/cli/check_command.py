@@ -103,23 +103,17 @@ def check(
       rmmbench check runs/quick --rerun ../released/bin/python
     """
     from rmmbench.cli import again
-    from rmmbench.report.check.compare import Tolerances
     from rmmbench.results.store import Run
 
     _exactly_one(against=against, rerun=rerun, calibrate=calibrate)
     if save and against is None:
         raise UsageError("--save makes RUN the baseline that --against names; give --against")
-    tolerances = Tolerances(
-        memory=_fraction("--memory-tolerance", memory_tolerance),
-        throughput=_fraction("--throughput-tolerance", throughput_tolerance),
-    )
+    tolerances = _tolerances(memory_tolerance, throughput_tolerance)
     files = _files(junit=junit, markdown=markdown, json="-" if as_json else None)
     measured = Run.open(run)
     report = None
     if against is not None:
         report = _compared(measured, against, tolerances, allow or (), save)
-    else:
-        note(f"measuring again what {run} measured")
     if calibrate is not None:
         again.calibrate(measured, calibrate)
     if rerun is not None:
@@ -128,6 +122,15 @@ def check(
         _tell(replace(report, strict=strict), files, every=every, is_verdict=not save)
     if save and against is not None:
         _save(measured, against)
+
+
+def _tolerances(memory: str, throughput: str) -> "Tolerances":
+    from rmmbench.report.check.compare import Tolerances
+
+    return Tolerances(
+        memory=_fraction("--memory-tolerance", memory),
+        throughput=_fraction("--throughput-tolerance", throughput),
+    )
 
 
 def _compared(

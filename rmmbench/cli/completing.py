@@ -46,9 +46,11 @@ def profiles(incomplete: str) -> list[tuple[str, str]]:
 
 
 def runs(incomplete: str) -> list[tuple[str, str]]:
-    """Return run directories: those in runs/, and those in the folder of the typed path."""
-    places = [*Path("runs").glob("*/"), *_below(incomplete)]
-    found = (path for path in places if path.is_dir())
+    """Return run directories: those in runs/, and the folders in that of the typed path."""
+    from rmmbench.results.store import RUN_FILE
+
+    there = [path for path in Path("runs").glob("*/") if (path / RUN_FILE).is_file()]
+    found = [*there, *(path for path in _below(incomplete) if path.is_dir())]
     return _beginning(incomplete, _plain(dict.fromkeys(map(str, found))))
 
 

@@ -29,6 +29,8 @@ def docs(
 ) -> None:
     """Show a page of the documentation, or the list of pages.
 
+    The list is in the order of reading.
+
     Examples:
       rmmbench docs
       rmmbench docs which-method

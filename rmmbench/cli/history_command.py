@@ -46,7 +46,8 @@ Every = Annotated[
     bool, typer.Option("--all", help="Show every number over its runs, not only those that moved.")
 ]
 Fail = Annotated[
-    bool, typer.Option("--fail", help="Exit with 3 if a number got worse at the last commit.")
+    bool,
+    typer.Option("--fail", help="Exit with 3 if a number newly got worse: by the last commit."),
 ]
 
 
@@ -67,8 +68,8 @@ def history(
     """Tell of each case and number the first commit at which it moved, and how sure that is.
 
     What is predicted or counted moved if it differs at all: "exact". Times and scores differ from
-    run to run; of those a move is told if it is beyond chance, which fewer than one in a hundred
-    histories of unchanged code are. Runs with another torch, profile or machine begin a new series.
+    run to run; of those a move is told if it is beyond chance: about one in a hundred histories of
+    unchanged code shows any. Runs with another torch, profile or machine begin a new series.
 
     With --out or --format it draws the numbers over commits too.
 

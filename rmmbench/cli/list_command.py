@@ -18,6 +18,8 @@ def list_names(
 ) -> None:
     """List the models, sketches, methods, tasks, GPUs, claims, figures or profiles there are.
 
+    Options, profiles and Python take these names.
+
     Examples:
       rmmbench list
       rmmbench list sketches

@@ -1,5 +1,7 @@
 """`rmmbench max-batch`: the largest batch that fits in a given memory, by method."""
 
+import shlex
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -73,7 +75,7 @@ def max_batch(
     run = open_run(asked.path, chosen, search.cases, plan.environment, **about)
     if before := len(run.records()):
         note(f"{run.path} has {before} probes already")
-    lines = search.carry_out(run, retry=retry, follow=follow)
+    lines = search.carry_out(run, retry=retry, follow=partial(follow, noun="probe"))
     table = batch_table(lines, run.info.environment)
     if as_json:
         one = search.cases[0]
@@ -90,6 +92,8 @@ def _end(ended: "list[Record]", run: "Run") -> None:
     for record in ended:
         tell(f"{record.outcome}: {record.case.title}, while {record.stage}: {record.reason}")
     tell_how_to_retry(ended)
-    note(f"records: {run.path}   every probe: rmmbench table {run.path}")
+    path = shlex.quote(str(run.path))
+    drawn = f"as a figure: rmmbench frontier {path} --format html"
+    note(f"records: {path}   every probe: rmmbench table {path}   {drawn}")
     if any(record.has_failed for record in ended):
         raise typer.Exit(Exit.SOME_FAILED)

@@ -63,7 +63,7 @@ AXES: dict[str, Any] = {
     "task": _many("NAME", "Names from `rmmbench list tasks`; they set shapes.", completing.tasks),
     "batch_size": _many("N", "Samples in a step."),
     "seq_len": _many("N", "Tokens in a sample, padding included."),
-    "dtype": _many("|".join(DTYPES), "Data types; bfloat16 and float16 are autocast."),
+    "dtype": _many("DTYPE", f"Of {', '.join(DTYPES)}; without -true they are autocast."),
     "attention": Annotated[
         Attention | None,
         typer.Option(

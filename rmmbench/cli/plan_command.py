@@ -9,6 +9,7 @@ from rmmbench.cli.options import AsJson, Axes, ModelName, Out, single, takes_axe
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import is_quiet, note
 from rmmbench.errors import ArgumentError, did_you_mean
+from rmmbench.running.interrupts import keeping
 from rmmbench.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def plan(
 
     Examples:
       rmmbench plan roberta-base --task mrpc --memory 2.7GiB
-      rmmbench plan roberta-base --batch-size 128 --seq-len 98 --save 30% --gpu v100-16gb
+      rmmbench plan roberta-base --batch-size 128 --save 30% --gpu v100-16gb
       rmmbench plan roberta-base --save 20% --noise noise.json --max-inflation 1.2
       rmmbench plan hf:llama --memory 24GiB --batch-size 4 --choose "least noise"
     """
@@ -92,11 +93,12 @@ def plan(
     limits: dict[str, Any] = {"memory": memory, "save": save, "max_inflation": max_inflation}
     limits |= {"min_throughput": min_throughput, "noise": noise, "ratios": ratios}
     note(f"planning {model}: its training step is followed; nothing is allocated")
-    plans = make_plans(model, quiet=is_quiet(), **limits, **asked)
+    with keeping(lambda: "no plan is written; the same command begins anew"):
+        plans = make_plans(model, quiet=is_quiet(), **limits, **asked)
     chosen = _chosen(plans, choose)
     if chosen is not None:
         chosen.save(out)
-    measured = _measured(plans) if verify and chosen is not None else None
+    measured = _measured(plans, out) if verify and chosen is not None else None
     if as_json:
         written = str(out) if chosen else None
         told = {} if measured is None else {"measured": [each._asdict() for each in measured]}
@@ -105,11 +107,12 @@ def plan(
     _show(plans, chosen, out, measured or ())
 
 
-def _measured(plans: "Plans") -> "list[Verified]":
+def _measured(plans: "Plans", out: Path) -> "list[Verified]":
     from rmmbench.running.planning.verification import verify_plans
 
     note("measuring the plans on the CPU, each in turns with the unchanged model")
-    return verify_plans(plans)
+    with keeping(lambda: f"the plan is in {out}, and was not measured to the end"):
+        return verify_plans(plans, quiet=is_quiet())
 
 
 def _chosen(plans: "Plans", name: str | None) -> "Sought | None":

@@ -1,8 +1,9 @@
 """What commands that run cases share: they plan, measure, and report tables and failures."""
 
+import itertools
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
     from rmmbench.cli.options import Device
     from rmmbench.results.record import Record
     from rmmbench.results.store import Run
-    from rmmbench.running.events import Event
+    from rmmbench.running.events import Events
     from rmmbench.running.sweep_plan import Plan
-    from rmmbench.spec.case import Case
     from rmmbench.spec.profile import Profile
 
 
@@ -104,15 +104,17 @@ def carry_out(asked: Asked, *, retry: bool = False) -> "Run":
         Interrupted: By a signal; what was measured stays.
     """
     asked.begin(f"{asked.name} on {asked.where}")
+    from rmmbench.running.events import Ahead
     from rmmbench.running.execution import execute, open_run
 
     plan = asked.plan()
     total = len(plan.cases)
 
-    def show(events: "Iterator[Event]", left: "Sequence[Case]") -> None:
-        if len(left) < total:
-            note(f"{asked.path} has {total - len(left)} of {total} cases already")
-        follow(events, left)
+    def show(events: "Events") -> None:
+        ahead = next(events)
+        if isinstance(ahead, Ahead) and len(ahead.cases) < total:
+            note(f"{asked.path} has {total - len(ahead.cases)} of {total} cases already")
+        follow(itertools.chain([ahead], events))
 
     about = {"name": asked.name, "command": typed()}
     run = open_run(asked.path, asked.profile, plan.cases, plan.environment, **about)
@@ -120,12 +122,11 @@ def carry_out(asked: Asked, *, retry: bool = False) -> "Run":
     return run
 
 
-def follow(events: "Iterator[Event]", cases: "Sequence[Case] | None" = None) -> None:
+def follow(events: "Events", noun: str = "case") -> None:
     """Go through the events of a run, and show them unless --quiet."""
     from rmmbench.running.progress import show_nothing, show_progress
 
-    show = show_nothing if is_quiet() else show_progress
-    show(events, cases)
+    (show_nothing if is_quiet() else show_progress)(events, noun)
 
 
 def typed() -> str:
@@ -175,7 +176,9 @@ def report(run: "Run", *, as_json: bool) -> None:
     for record in failed:
         tell(f"{record.outcome}: {record.case.title}, while {record.stage}: {record.reason}")
     tell_how_to_retry(failed)
-    note(f"records: {run.path}   figures: rmmbench plot {run.path}")
+    path = shlex.quote(str(run.path))
+    later = f"rmmbench check LATER --against {path}"
+    note(f"records: {path}   next: rmmbench report {path}, rmmbench plot {path} or {later}")
 
 
 def _warnings(records: "list[Record]") -> dict[str, list[str]]:

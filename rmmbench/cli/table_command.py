@@ -19,6 +19,8 @@ def table(
 ) -> None:
     """Print a run's memory, throughput and scores, with published numbers beside its own.
 
+    What did not end well, and why, goes to stderr.
+
     Examples:
       rmmbench table runs/table3-memory-predict
       rmmbench table runs/frontier-predict --counts

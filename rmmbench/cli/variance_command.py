@@ -80,16 +80,9 @@ def variance(
       rmmbench variance roberta-tiny --sketch gaussian,oporp --rho 0.2
       rmmbench variance roberta-tiny --sketch oporp --rho 0.4 --bits 8
       rmmbench variance roberta-tiny --sketch oporp --save noise.json
-      rmmbench variance roberta-base --task cola --data glue --checkpoint roberta-base
+      rmmbench variance roberta-base --task cola --checkpoint roberta-base
     """
-    from rmmbench.cli.drawn import print_tables
-    from rmmbench.report.tables import data as as_data
-    from rmmbench.report.tables.noise_table import noise_tables
-    from rmmbench.running.noise_run import (
-        layers_to_watch,
-        noise_profile,
-        save_noise,
-    )
+    from rmmbench.running.noise_run import layers_to_watch, noise_profile, save_noise
 
     sketches = axes.pop("sketch", ("gaussian",))
     training: dict[str, Any] = {"steps": 100 if steps is None else steps, "every": every}
@@ -101,17 +94,25 @@ def variance(
     run = carry_out(Asked("variance", profile, device, out, f"variance-{model}", trains=True))
     if save is not None:
         save_noise(run, save)
-    drawn = _draw(run, file_format or "html")
+    _show(run, _draw(run, file_format or "html"), save, as_json=as_json)
+    end(run)
+
+
+def _show(run: "Run", drawn: list[Path], save: Path | None, *, as_json: bool) -> None:
+    """Print the tables of a run and the paths of what was written, or all as JSON."""
+    from rmmbench.cli.drawn import print_tables
+    from rmmbench.report.tables import data as as_data
+    from rmmbench.report.tables.noise_table import noise_tables
+
     tables = noise_tables(run)
     if as_json:
         drawings = {path.stem: str(path) for path in drawn}
         write_json({"tables": as_data(tables), "figures": drawings})
-    else:
-        report(run, as_json=False)
-        print_tables(tables)
-        for path in [*drawn, *filter(None, [save])]:
-            print_path(path)
-    end(run)
+        return
+    report(run, as_json=False)
+    print_tables(tables)
+    for path in [*drawn, *filter(None, [save])]:
+        print_path(path)
 
 
 def _draw(run: "Run", file_format: str) -> list[Path]:

@@ -9,6 +9,7 @@ from rmmbench.cli.options import AsJson, Axes, single, takes_axes
 from rmmbench.cli.streams import write_json
 from rmmbench.cli.telling import is_quiet, note, tell
 from rmmbench.errors import Exit
+from rmmbench.running.interrupts import keeping
 
 if TYPE_CHECKING:
     from rmmbench.running.verifying import TriedClaims
@@ -43,7 +44,20 @@ def verify(
     seed: int = single(axes, seed=0)["seed"]
     asked = verifying.to_try(names or (), seed)
     note(f"trying {len(asked)} of {len(claims.names())} claims with seed {seed}")
-    tried = verifying.verify(asked, seed=seed, quiet=is_quiet())
+    tried = verifying.TriedClaims()
+
+    def kept() -> str:
+        if tried and not as_json:
+            _show(tried, seed)
+        if not tried:
+            return "no claim was tried to its end; the same command begins anew"
+        rest = " ".join(asked[len(tried) :])
+        go_on = f"`rmmbench verify {rest} --seed {seed}` tries the others"
+        return f"{len(tried)} of {len(asked)} claims were tried; {go_on}"
+
+    with keeping(kept):
+        for each in verifying.trying(asked, seed=seed, quiet=is_quiet()):
+            tried.append(each)
     if as_json:
         write_json({"seed": seed, "claims": tried.data()})
     else:

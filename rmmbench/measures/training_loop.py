@@ -24,6 +24,7 @@ from rmmbench.data import Scoring, TrainingData
 from rmmbench.measures.step import attending
 from rmmbench.nn import manual_seed
 from rmmbench.nn.ranks import check_same_settings
+from rmmbench.results.stage import Stage
 from rmmbench.results.trained import Evaluation, LossPoint, Training
 from rmmbench.spec.case import Case
 from rmmbench.spec.measuring import TrainingSettings
@@ -142,7 +143,8 @@ class _Recorder(transformers.TrainerCallback):
             control.should_log = True
         if now - self._told > 1:
             self._told = now
-            self._announce(f"training, step {state.global_step} of {state.max_steps}")
+            said = f"training, step {state.global_step} of {state.max_steps}"
+            self._announce(Stage.of(said, state.global_step / max(1, state.max_steps)))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         state.log_history[-1]["train_seconds"] = self._seconds

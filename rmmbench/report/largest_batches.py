@@ -1,6 +1,7 @@
 """`rmmbench.max_batch`: the search for the largest batch that fits."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -76,8 +77,8 @@ def max_batch(
             "command": f"rmmbench.max_batch({name!r}, memory={memory!r})",
         }
         run = open_run(path, chosen, search.cases, plan.environment, **about)
-        follow = show_nothing if quiet else show_progress
-        lines = search.carry_out(run, retry=retry, follow=follow)
+        show = show_nothing if quiet else show_progress
+        lines = search.carry_out(run, retry=retry, follow=partial(show, noun="probe"))
         warnings = [
             f"{each.outcome}: {each.case.title}: {each.reason}" for each in unfinished(lines)
         ]

@@ -1,14 +1,13 @@
 """Prepares a search for the largest batch, and carries it out."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from rmmbench.errors import UsageError
 from rmmbench.results.record import Record
 from rmmbench.results.store import Run
-from rmmbench.running.events import Event
-from rmmbench.running.execution import holding, launcher_of
+from rmmbench.running.execution import Follow, holding, launcher_of
 from rmmbench.running.largest_batch import FIRST, Line, find, found, parameter_bytes
 from rmmbench.running.sweep_plan import Plan
 from rmmbench.spec import profile as profiles
@@ -80,9 +79,7 @@ class Search:
         time_device: Literal["cuda", "cpu"] = "cuda" if has_gpu else "cpu"
         return cls(cases, time_device if (has_gpu if is_timed is None else is_timed) else None)
 
-    def carry_out(
-        self, run: Run, *, retry: bool, follow: Callable[[Iterator[Event]], None]
-    ) -> list[Line]:
+    def carry_out(self, run: Run, *, retry: bool, follow: Follow) -> list[Line]:
         """Search, and return a line per case; batches that `run` has records of are not repeated.
 
         Args:

@@ -7,20 +7,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import rmmbench
-from rmmbench.errors import Interrupted
 from rmmbench.results.record import Environment
 from rmmbench.results.store import Run, RunInfo, hashes
-from rmmbench.running.events import Event
-from rmmbench.running.interrupts import deferred
+from rmmbench.running.events import Events
+from rmmbench.running.interrupts import deferred, keeping
 from rmmbench.running.isolation.fork_server import EndedError
 from rmmbench.running.local import LocalLauncher
 from rmmbench.running.progress import show_progress
-from rmmbench.running.sweeping import remaining, sweep
+from rmmbench.running.sweeping import sweep
 from rmmbench.spec.case import Case
 from rmmbench.spec.profile import Profile
 
-Follow = Callable[[Iterator[Event], Sequence[Case]], None]
-"""Called with the events of a run, which it goes through to the end, and the cases still to do."""
+Follow = Callable[[Events], None]
+"""Called with the events of a run, which it goes through to the end."""
 
 
 def open_run(
@@ -80,8 +79,7 @@ def execute(
         Interrupted: By a signal; the message says what is kept.
     """
     with holding(run, f"of {len(cases)} cases"):
-        events = sweep(run, cases, launcher_of(run), retry=retry)
-        follow(events, remaining(run, cases, retry=retry))
+        follow(sweep(run, cases, launcher_of(run), retry=retry))
 
 
 def launcher_of(run: Run) -> LocalLauncher:
@@ -112,9 +110,7 @@ def holding(run: Run, what: str) -> Iterator[None]:
         return f"{len(run.records())} {what} are recorded in {run.path}; the same command goes on"
 
     try:
-        with run.locked(), deferred():
+        with keeping(kept), run.locked(), deferred():
             yield
-    except Interrupted as error:
-        raise Interrupted(error.number, kept()) from None
     except EndedError as error:
         raise EndedError(f"{error}; {kept()}") from None

@@ -4,16 +4,19 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rmmbench.errors import Exit, RunError, UsageError
 from rmmbench.measures.repository import git
+from rmmbench.results.record import Record
 from rmmbench.results.store import Run
 from rmmbench.running.isolation.leftovers import Folder
 from rmmbench.spec.printable import printable
+
+_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,16 @@ def arguments(run: Run) -> list[str]:
     return [place.get(word, word) for word in words[2:]]
 
 
-def sweep_again(run: Run, code: Code, out: Path) -> Run:
+def sweep_again(
+    run: Run, code: Code, out: Path, heard: Callable[[list[Record]], None] = lambda records: None
+) -> Run:
     """Measure a run's cases again into `out`, and return the new run.
+
+    Args:
+        run: Written by a sweep.
+        code: What measures.
+        out: The new run directory.
+        heard: Called every second with the records that there are.
 
     Raises:
         UsageError: If `run` was not written by a sweep.
@@ -59,7 +70,7 @@ def sweep_again(run: Run, code: Code, out: Path) -> Run:
     out = out.resolve()
     command = [code.python, "-m", "rmmbench", "sweep", *arguments(run), "--out", str(out)]
     try:
-        done = subprocess.run(
+        sweep = subprocess.Popen(
             command,
             cwd=code.folder,
             env=os.environ | code.variables,
@@ -68,17 +79,39 @@ def sweep_again(run: Run, code: Code, out: Path) -> Run:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            check=False,
         )
     except OSError as error:
         raise UsageError(f"{code.python} cannot be run: {error.strerror}") from error
+    said = _watched(sweep, out, heard)
     # Failed cases have records too, which can be compared.
-    if done.returncode not in (Exit.OK, Exit.SOME_FAILED):
-        said = printable(done.stderr.strip().rpartition("\n")[2], 300)
-        raise RunError(f"`{shlex.join(command)}` ended with {done.returncode}: {said}")
+    if sweep.returncode not in (Exit.OK, Exit.SOME_FAILED):
+        last = printable(said.strip().rpartition("\n")[2], 300)
+        raise RunError(f"`{shlex.join(command)}` ended with {sweep.returncode}: {last}")
     again = Run.open(out)
+    heard(again.records())
     _require_commit(again, code)
     return again
+
+
+def _so_far(out: Path) -> list[Record]:
+    """Return the records that a sweep has written; none where there is no run yet."""
+    try:
+        return Run.open(out).records()
+    except RunError:
+        return []
+
+
+def _watched(sweep: subprocess.Popen[str], out: Path, heard: Callable[[list[Record]], None]) -> str:
+    """Wait for the end of a sweep, and return what it said; it ends with this, however it does."""
+    with sweep:
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    return sweep.communicate(timeout=_LOOK_SECONDS)[1]
+                heard(_so_far(out))
+        except BaseException:
+            sweep.kill()
+            raise
 
 
 @contextmanager

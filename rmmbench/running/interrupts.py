@@ -1,7 +1,7 @@
 """Signals that end a command: raised at once, or, while results are written, where none is lost."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -41,6 +41,15 @@ def deferred() -> Iterator[None]:
         check()
     finally:
         _is_deferred, _pending = False, None
+
+
+@contextmanager
+def keeping(kept: Callable[[], str]) -> Iterator[None]:
+    """Within, an `Interrupted` says what is kept and how to go on, which `kept` returns then."""
+    try:
+        yield
+    except Interrupted as error:
+        raise Interrupted(error.number, kept()) from None
 
 
 def check() -> None:

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from rmmbench.results.record import Memory, Record
 from rmmbench.results.store import Run
-from rmmbench.running.events import Event
+from rmmbench.running.events import Ahead, Event
 from rmmbench.running.isolation import process
-from rmmbench.running.sweeping import Launcher, sweep
+from rmmbench.running.sweeping import Launcher, measured, remaining
 from rmmbench.spec.case import Case
 from rmmbench.spec.gpus import DEFAULT_GPU
 
@@ -27,6 +27,9 @@ MOST = 2**30
 # Lines through memory that is not straight may come near by small steps only; bisection does not.
 _ESTIMATES = 8
 _LIMIT_SECONDS = 600.0
+
+_PROBES, _PROBES_AFTER = 5, 3
+"""What a search mostly takes, and one that begins with what a prediction found."""
 
 
 def next_batch(fits: int, fails: int | None, start: int) -> int | None:
@@ -132,6 +135,22 @@ class Line:
         size = next_batch(self.fits, self.fails, self.start)
         return None if size is None else self.at(size)
 
+    def probes_left(self) -> int:
+        """Return about how many probes it still takes.
+
+        That is as many as if the largest were where it starts; where guesses went wrong, as many as
+        bisection takes.
+        """
+        if not self.known:
+            return _PROBES if self.start == FIRST else _PROBES_AFTER
+        fits, fails, count = self.fits, self.fails, 0
+        while (size := next_batch(fits, fails, self.start)) is not None:
+            count += 1
+            fits, fails = (size, fails) if size <= self.start else (fits, size)
+        if self.fails is None or len(self.known) < _PROBES:
+            return count
+        return max(count, (self.fails - self.fits).bit_length())
+
     def _start_anew(self) -> None:
         """Start from where all that is known says that the largest is."""
         limit = self.case.memory_limit_bytes
@@ -176,14 +195,19 @@ def find(
     lines = [
         Line(_at(case, memory_device="predict", gpu=case.gpu or DEFAULT_GPU)) for case in cases
     ]
-    yield from _search(run, lines, launcher, retry=retry)
-    if any(case.memory_device != "predict" for case in cases):
+    yield Ahead((), run.records())
+    is_measured = any(case.memory_device != "predict" for case in cases)
+    after = [_at(case) for case in cases for _ in range(_PROBES_AFTER)] if is_measured else []
+    last = [] if time_device is None else [_timed(line, time_device) for line in lines]
+    yield from _search(run, lines, launcher, [*after, *last], retry=retry)
+    if is_measured:
         lines = [Line(_at(case), start) for case, start in zip(cases, _starts(lines), strict=True)]
-        yield from _search(run, lines, launcher, retry=retry)
+        yield from _search(run, lines, launcher, last, retry=retry)
     if time_device is not None:
         ended = [line for line in lines if line.trouble is None and line.fits]
-        timed = [_timed(line, time_device) for line in ended]
-        yield from sweep(run, timed, launcher, retry=retry)
+        timed = remaining(run, [_timed(line, time_device) for line in ended], retry=retry)
+        yield Ahead(timed)
+        yield from measured(run, timed, launcher)
 
 
 def found(
@@ -215,16 +239,28 @@ def parameter_bytes(case: Case) -> int | None:
     return n_bytes
 
 
-def _search(run: Run, lines: Sequence[Line], launcher: Launcher, *, retry: bool) -> Iterator[Event]:
+def _search(
+    run: Run, lines: Sequence[Line], launcher: Launcher, after: Sequence[Case], *, retry: bool
+) -> Iterator[Event]:
     """Probe a batch of every line that has not ended, side by side, until all have."""
     while True:
         asked = [(line, case) for line in lines if (case := line.next_case()) is not None]
         if not asked:
             return
-        yield from sweep(run, [case for _, case in asked], launcher, retry=retry)
+        left = remaining(run, [case for _, case in asked], retry=retry)
+        probes = [case for line, case in asked for _ in range(_probes_left(line, lines))]
+        yield Ahead([*probes, *after], is_known=False)
+        yield from measured(run, left, launcher)
         records = {record.key: record for record in run.records()}
         for line, case in asked:
             line.known[case.batch_size] = records[case.key]
+
+
+def _probes_left(line: Line, lines: Sequence[Line]) -> int:
+    """Return about how many probes a line still takes: as many as others took, or more."""
+    ended = [len(other.known) for other in lines if other.next_case() is None]
+    usual = round(sum(ended) / len(ended)) if ended else 0
+    return max(line.probes_left(), usual - len(line.known))
 
 
 def _starts(predicted: Sequence[Line]) -> Iterator[int]:

@@ -8,10 +8,11 @@ from typing import Any
 from rmmbench.errors import UnknownNameError, UsageError, check_arguments
 from rmmbench.models import MODELS
 from rmmbench.results.record import Memory, Record
-from rmmbench.running.events import Finished
+from rmmbench.running.events import Ahead, Events, Finished
 from rmmbench.running.factories import Factory, importable
 from rmmbench.running.isolation import process
 from rmmbench.running.local import LocalLauncher
+from rmmbench.running.progress import show_nothing, show_progress
 from rmmbench.running.sweep_plan import (
     DEVICES,
     check_models,
@@ -95,11 +96,13 @@ def measure(
     seq_len: int | None = None,
     task: str | None = None,
     time_limit_seconds: float = 900.0,
+    quiet: bool = False,
     **settings: Any,
 ) -> Record:
     """Measure memory and time of one way to train a model, in a process of its own.
 
-    A failure or a lack of memory is not raised; the record's `outcome` and `reason` say it.
+    A failure or a lack of memory is not raised; the record's `outcome` and `reason` say it. What is
+    being done is shown, as `run` shows it.
 
     Args:
         model: As `predict` takes it. A function that is defined in a notebook is sent to the
@@ -110,6 +113,7 @@ def measure(
         seq_len: Padded length in tokens; by default the task's, or 128 for models of tokens.
         task: A task whose shape to take.
         time_limit_seconds: After this time the process is killed, and the outcome is "timeout".
+        quiet: Show no progress.
         settings: As `predict` takes them; also timing={"max_seconds": 5}, and gradient_draws=5 to
             compare gradients with those of the exact model.
 
@@ -133,6 +137,7 @@ def measure(
         device=device,
         sizes=(task, batch_size, seq_len),
         time_limit_seconds=time_limit_seconds,
+        quiet=quiet,
     )
     return record
 
@@ -145,6 +150,7 @@ def measure_ways(
     sizes: tuple[str | None, int | None, int | None],
     time_limit_seconds: float,
     is_timed: bool = True,
+    quiet: bool = True,
 ) -> list[Record]:
     """Measure several ways to train one model, each in a process of its own.
 
@@ -156,6 +162,7 @@ def measure_ways(
         sizes: Task, batch size and length, as `measure` takes them.
         time_limit_seconds: Of each process.
         is_timed: Whether steps are timed; else only their memory is measured.
+        quiet: Whether to show no progress.
 
     Raises:
         TypeError: If there is no argument of that name.
@@ -175,9 +182,18 @@ def measure_ways(
         cases = [case_of(name, *sizes, {**way, **devices}) for way in ways]
         check_models(cases, time_limit_seconds)
         launcher = LocalLauncher(environment, time_limit_seconds, 1, Path(folder))
-        done = [each.record for each in launcher.run(cases) if isinstance(each, Finished)]
-    by_key = {record.key: record for record in done}
-    return [by_key[case.key] for case in cases]
+        done: dict[str, Record] = {}
+        (show_nothing if quiet else show_progress)(_kept(cases, launcher, done))
+    return [done[case.key] for case in cases]
+
+
+def _kept(cases: Sequence[Case], launcher: LocalLauncher, done: dict[str, Record]) -> Events:
+    """Measure cases and yield the events; keep each record in `done`, by its key."""
+    yield Ahead(cases)
+    for event in launcher.run(cases):
+        if isinstance(event, Finished):
+            done[event.record.key] = event.record
+        yield event
 
 
 def case_of(

@@ -36,7 +36,7 @@ def run(
 
     Each case runs in its own process. Cases that `out` has records of are not measured again, so
     the same call goes on where it stopped. A bar shows the progress in a terminal and in a notebook
-    with ipywidgets; elsewhere each case prints a line to stderr.
+    with ipywidgets; elsewhere a line comes now and then, on stderr.
 
     Args:
         profile: A name of `rmmbench list profiles`, the path of a TOML file, or its content as a

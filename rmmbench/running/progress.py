@@ -1,126 +1,169 @@
-"""The progress of a run, shown in a terminal, in a notebook, or as lines elsewhere."""
+"""The one way by which work tells how far it is: what happens is learned from, and shown."""
 
-import functools
-import sys
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from rmmbench.running.events import Event, Finished, Working
+from rmmbench.running.display import Display, State, display
+from rmmbench.running.estimate import Estimate
+from rmmbench.running.events import Ahead, Event, Events, Finished, Started, Working
+from rmmbench.running.pieces import Piece, piece_of
 from rmmbench.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from rmmbench.results.record import Record
+    from rmmbench.results.stage import Stage
     from rmmbench.spec.case import Case
 
-
-class Estimate:
-    """An estimate of how long the cases that are left will take, from how long similar ones took.
-
-    Cases are similar if they have the same model, batch and device, and, if they train, the same
-    settings. Where no similar case is done yet, all count.
-    """
-
-    def __init__(self, cases: "Sequence[Case]") -> None:
-        """Start with none of `cases` done."""
-        self._left = {case.key: _kind(case) for case in cases}
-        self._done: dict[str, list[float]] = {}
-        self._start = time.monotonic()
-
-    def finish(self, record: "Record") -> None:
-        """Take a finished case into account."""
-        self._left.pop(record.key, None)
-        self._done.setdefault(_kind(record.case), []).append(record.wall_seconds)
-
-    def seconds_left(self) -> float | None:
-        """Return the estimate, or None before the first case is done."""
-        every = [seconds for kind in self._done.values() for seconds in kind]
-        if not sum(every):
-            return None
-        overall = sum(every) / len(every)
-        expected = 0.0
-        for kind in self._left.values():
-            alike = self._done.get(kind)
-            expected += sum(alike) / len(alike) if alike else overall
-        # Cases that run side by side take less time than their sum.
-        return expected * min(1.0, (time.monotonic() - self._start) / sum(every))
+_SMOOTHED: Final = 3.0, 0.1
+"""An estimate that changes is followed in so many seconds, or that share of the time so far."""
 
 
-Update = Callable[..., None]
-"""Changes what a bar shows: `advance`, `description`, `left`."""
+class Progress:
+    """How far some work in pieces is."""
+
+    def __init__(
+        self, shown: Display, noun: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Begin.
+
+        Args:
+            shown: What draws it.
+            noun: What a piece is called.
+            clock: Returns seconds.
+        """
+        self._shown, self._noun, self._clock = shown, noun, clock
+        self._estimate = Estimate(clock)
+        self._start = self._last = clock()
+        self._ends_at: float | None = None
+        self._at_most: float | None = None
+        self._done = 0
+        self._doing = "starting"
+        self._is_known = True
+
+    def expect(
+        self, pieces: Iterable[Piece], *, is_known: bool = True, at_most: float | None = None
+    ) -> None:
+        """Tell what is ahead, besides what is being done.
+
+        Args:
+            pieces: As many as it may take.
+            is_known: Whether it takes just these.
+            at_most: Seconds after which it ends in any case.
+        """
+        self._estimate.expect(pieces)
+        self._is_known = is_known
+        self._at_most = None if at_most is None else self._clock() + at_most
+        self._show()
+
+    def learn(self, piece: Piece, seconds: float) -> None:
+        """Tell how long a piece took before."""
+        self._estimate.learn(piece, seconds)
+
+    def begin(self, name: str, piece: Piece) -> None:
+        """Tell that a piece begins."""
+        self._estimate.begin(name, piece)
+        self._show()
+
+    def working(self, doing: str | None, shares: Mapping[str, float | None] | None = None) -> None:
+        """Tell that time has passed, what is being done, and which share of pieces is."""
+        self._estimate.working(shares or {})
+        self._show(doing)
+
+    def finish(
+        self,
+        name: str,
+        piece: Piece,
+        seconds: float | None,
+        told: str = "",
+        *,
+        is_bad: bool = False,
+    ) -> None:
+        """Tell that a piece is done.
+
+        Args:
+            name: As it began.
+            piece: As it began.
+            seconds: How long it took; None if that tells nothing of others.
+            told: What came of it; the last one is shown where there is no bar.
+            is_bad: Whether that must be seen at once.
+        """
+        self._estimate.finish(name, piece, seconds)
+        self._done += 1
+        if is_bad:
+            self._shown.tell(told)
+        self._show(told)
+
+    def _show(self, doing: str | None = None) -> None:
+        self._doing = self._doing if doing is None else doing
+        total = self._done + self._estimate.left
+        ends_at = self._follow(self._estimate.seconds_left())
+        state = State(self._done, total, self._noun, self._doing, ends_at, self._at_most)
+        self._shown.show(state._replace(is_known=self._is_known))
+
+    def _follow(self, left: float | None) -> float | None:
+        """Return when all is done, following the estimate of it, so that it does not jump."""
+        now = self._clock()
+        passed, self._last = now - self._last, now
+        if left is None or self._ends_at is None:
+            self._ends_at = None if left is None else now + left
+        else:
+            seconds, share = _SMOOTHED
+            slow = max(seconds, share * (now - self._start))
+            self._ends_at += (now + left - self._ends_at) * -math.expm1(-passed / slow)
+        return self._ends_at
 
 
 @contextmanager
-def bar(total: int | None, *, is_wanted: bool = True) -> "Iterator[tuple[Update, bool]]":
-    """Show a bar on stderr, or below a notebook's cell, within this context.
-
-    Args:
-        total: How much there is to do; None if that is unknown.
-        is_wanted: Whether to draw it at all.
-
-    Yields:
-        A function of `advance`, `description` and `left` that changes the bar; and whether the bar
-        can be seen: without a terminal or a notebook the caller prints lines.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    is_seen = is_wanted and draws(console)
-    progress = Progress(
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}", markup=False),
-        TextColumn("{task.description}", style="dim", markup=False),
-        console=console,
-        disable=not is_seen,
-    )
-    with progress:
-        task = progress.add_task("starting", total=total, left="")
-        yield functools.partial(progress.update, task), is_seen
+def progress(noun: str, *, quiet: bool = False) -> Iterator[Progress]:
+    """Give what is told how far work in pieces is, and shows it unless `quiet`."""
+    with display(is_wanted=not quiet) as shown:
+        yield Progress(shown, noun)
 
 
-def draws(console: "Console") -> bool:
-    """Return whether a bar can move on this console: a terminal, or a notebook with widgets."""
-    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
-
-
-def show_progress(events: Iterator[Event], cases: "Sequence[Case] | None" = None) -> None:
-    """Go through events to the end, and show a bar with what runs, what is left and an estimate.
-
-    Where no bar can be seen, print a line for each case to stderr; for a search print it always.
-
-    Args:
-        events: Of a run.
-        cases: All cases to do; None for a search, whose number of cases is unknown.
-    """
-    estimate = Estimate(cases or ())
-    with bar(None if cases is None else len(cases)) as (update, is_seen):
+def show_progress(events: Events, noun: str = "case") -> None:
+    """Go through the events of a run to the end, and show how far it is and how long it takes."""
+    with progress(noun) as told:
         for event in events:
-            if isinstance(event, Working):
-                update(description=_running(event))
-            elif isinstance(event, Finished):
-                estimate.finish(event.record)
-                left = estimate.seconds_left() if cases else None
-                update(advance=1, left=f"about {format_seconds(left)} left" if left else "")
-                if cases is None or not is_seen:
-                    print(_outcome(event.record), file=sys.stderr)  # noqa: T201
+            tell_event(told, event)
 
 
-def show_nothing(events: Iterator[Event], cases: "Sequence[Case] | None" = None) -> None:
+def show_nothing(events: Events, noun: str = "case") -> None:
     """Go through events to the end, and show nothing."""
     deque(events, maxlen=0)
 
 
-def _running(event: Working) -> str:
-    named = [f"{case.title}: {stage}" for case, stage in event.running]
-    return named[0] + (f" (+{len(named) - 1})" if len(named) > 1 else "") if named else ""
+def tell_event(told: Progress, event: Event) -> None:
+    """Tell of an event."""
+    match event:
+        case Ahead(cases, known, is_known):
+            for record in filter(_tells_time, known):
+                told.learn(piece_of(record.case), record.wall_seconds)
+            told.expect(map(piece_of, cases), is_known=is_known)
+        case Started(case):
+            told.begin(case.key, piece_of(case))
+        case Working(running):
+            told.working(_running(running), {case.key: stage.share for case, stage in running})
+        case Finished(record):
+            seconds = record.wall_seconds if _tells_time(record) else None
+            about = piece_of(record.case), seconds, _outcome(record)
+            told.finish(record.key, *about, is_bad=record.has_failed)
+
+
+def _tells_time(record: "Record") -> bool:
+    """Return whether others may take as long as this one did."""
+    return record.outcome not in ("skipped", "error") and record.wall_seconds > 0
+
+
+def _running(running: "Sequence[tuple[Case, Stage]]") -> str | None:
+    """Return what is being done; None if that is nothing, and what was done stays to be seen."""
+    if not running:
+        return None
+    (case, stage), *others = running
+    return f"{case.title}: {stage}" + (f" (+{len(others)})" if others else "")
 
 
 def _outcome(record: "Record") -> str:
@@ -141,9 +184,3 @@ def _outcome(record: "Record") -> str:
         found.append("fits")
     where = f", {case.device}" if is_probe else ""
     return f"{case.title}{where}: {', '.join(found)} ({took})"
-
-
-def _kind(case: "Case") -> str:
-    # A method's time counts if there are many steps; else making the model takes longer.
-    how = case.label if case.training else ""
-    return f"{case.model} {case.shape} {case.device} {how}"

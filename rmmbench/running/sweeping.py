@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from rmmbench.results.store import Run
-from rmmbench.running.events import Event, Finished
+from rmmbench.running.events import Ahead, Event, Finished
 from rmmbench.spec.case import Case
 
 
@@ -24,7 +24,7 @@ def remaining(run: Run, cases: Sequence[Case], *, retry: bool = False) -> list[C
 def sweep(
     run: Run, cases: Sequence[Case], launcher: Launcher, *, retry: bool = False
 ) -> Iterator[Event]:
-    """Measure the cases that are left, and yield the events, each record once it is on disk.
+    """Measure the cases that are left, and yield what is ahead, and then what `measured` yields.
 
     The run's lock must be held. With `retry`, failed cases are measured again.
 
@@ -32,7 +32,19 @@ def sweep(
         RunError: If a record cannot be written; those before it stand.
         EndedError: If no process can be started.
     """
-    for event in launcher.run(remaining(run, cases, retry=retry)):
+    left = remaining(run, cases, retry=retry)
+    yield Ahead(left, run.records())
+    yield from measured(run, left, launcher)
+
+
+def measured(run: Run, cases: Sequence[Case], launcher: Launcher) -> Iterator[Event]:
+    """Measure cases, and yield the events, each record once it is on disk.
+
+    Raises:
+        RunError: If a record cannot be written; those before it stand.
+        EndedError: If no process can be started.
+    """
+    for event in launcher.run(cases):
         if isinstance(event, Finished):
             run.append(event.record)
             run.drop_checkpoints(event.record.key)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import torch
 import transformers
@@ -19,11 +20,15 @@ from rmmbench.nn.patterns import layers_matching
 from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
 from rmmbench.results.kept_noise import KeptNoise
 from rmmbench.results.noise_file import averaged
+from rmmbench.results.stage import Stage
 from rmmbench.results.store import CHECKPOINTS
 from rmmbench.running.draft import Announce, Draft, prepare
 from rmmbench.running.trainer_callback import TrainerCallback
 from rmmbench.spec.case import Case
 from rmmbench.spec.steps import values
+
+_TRAINED: Final = 0.3
+"""About which share of the time training takes, where sketches are drawn afterwards."""
 
 
 def train_model(draft: Draft, folder: Path) -> str | None:
@@ -46,7 +51,8 @@ def train_model(draft: Draft, folder: Path) -> str | None:
     draft.synthetic = "; ".join(filter(None, [examples.note, made_up]))
     draft.stage("training")
     watch = _watch(case)
-    where, tell = folder / CHECKPOINTS / case.key, draft.announce
+    where, draws = folder / CHECKPOINTS / case.key, bool(watch and case.training.draw_rho)
+    tell = _part(draft.announce, 0.0, _TRAINED if draws else 1.0)
     trained = train(model, examples, case, where, announce=tell, callbacks=watch)
     draft.training = trained.training
     if watch:
@@ -58,7 +64,7 @@ def train_model(draft: Draft, folder: Path) -> str | None:
         draft.stage("drawing sketches")
         more: dict[str, Callable[[], Sequence[KeptNoise | DrawnNoise]]] = {
             "kept_noise": lambda: _kept(case, noise),
-            "drawn_noise": lambda: _drawn(watch[0], case, draft.announce),
+            "drawn_noise": lambda: _drawn(watch[0], case, _part(draft.announce, _TRAINED, 1.0)),
         }
         for name, find in more.items():
             try:
@@ -66,6 +72,16 @@ def train_model(draft: Draft, folder: Path) -> str | None:
             except Exception as error:
                 draft.lost(f"training.{name}", error)
     return trained.diverged
+
+
+def _part(announce: Announce, begin: float, end: float) -> Announce:
+    """Return what announces a part of a case: its shares are from `begin` to `end` of the whole."""
+
+    def told(said: str) -> None:
+        share = said.share if isinstance(said, Stage) else None
+        announce(said if share is None else Stage.of(said, begin + (end - begin) * share))
+
+    return told
 
 
 def _tell(draft: Draft, **fields: object) -> None:

@@ -1,9 +1,8 @@
 """Tries the paper's claims one after the other."""
 
-import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,11 +10,15 @@ from rmmbench import claims
 from rmmbench.claims.claim import Claim, Finding, Verdict
 from rmmbench.errors import UsageError, arguments_checked
 from rmmbench.results.listing import Listing
-from rmmbench.running.progress import bar
+from rmmbench.running.pieces import Kind, Piece
+from rmmbench.running.progress import progress
 from rmmbench.units import format_seconds
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+_WEIGHTS = {"unbiased": 6.0, "sketch-variance": 4.0}
+"""About how many seconds the claims take that take longer than one."""
 
 
 class TriedClaim(NamedTuple):
@@ -84,8 +87,8 @@ def verify(names: str | Collection[str] = (), *, seed: int = 0, quiet: bool = Fa
     """Try the paper's claims by computing them, and return what holds.
 
     All claims together take a few minutes. They are computed on one thread; torch's number of
-    threads is set back afterwards. A bar shows the progress, or elsewhere a line per claim on
-    stderr.
+    threads is set back afterwards. A bar shows the progress in a terminal and in a notebook, and
+    lines now and then elsewhere, on stderr.
 
     Args:
         names: One or several names of `rmmbench list claims`; by default all.
@@ -103,20 +106,27 @@ def verify(names: str | Collection[str] = (), *, seed: int = 0, quiet: bool = Fa
         (False, 'holds as corrected')
     """
     asked = to_try([names] if isinstance(names, str) else names, seed)
-    tried = TriedClaims()
-    with bar(len(asked), is_wanted=not quiet) as (update, is_seen), _one_thread():
-        for name in asked:
-            update(description=name)
+    return TriedClaims(trying(asked, seed=seed, quiet=quiet))
+
+
+def trying(names: Sequence[str], *, seed: int, quiet: bool) -> Iterator[TriedClaim]:
+    """Try claims, and yield each once it is done; see `verify`."""
+    with progress("claim", quiet=quiet) as told, _one_thread():
+        told.expect(map(_piece, names))
+        for name in names:
             start, claim, found = time.monotonic(), claims.get(name), []
+            told.begin(name, _piece(name))
+            told.working(name)
             for finding in claim.findings(seed):
                 found.append(finding)
-                update(description=f"{name}: {finding.case}")
-            tried.append(TriedClaim(name, claim, found))
-            update(advance=1)
-            if not (is_seen or quiet):
-                took = format_seconds(time.monotonic() - start)
-                print(f"{name}: {took}", file=sys.stderr)  # noqa: T201
-    return tried
+                told.working(f"{name}: {finding.case}")
+            took = time.monotonic() - start
+            told.finish(name, _piece(name), took, f"{name}: {format_seconds(took)}")
+            yield TriedClaim(name, claim, found)
+
+
+def _piece(name: str) -> Piece:
+    return Piece((Kind("claim", _WEIGHTS.get(name, 1.0)),))
 
 
 def to_try(names: Collection[str], seed: int) -> list[str]:

@@ -150,7 +150,7 @@ def measured_again(monkeypatch, make_run, make_record):
 
     noise = random.Random(0)
 
-    def sweep_again(run, code, out):
+    def sweep_again(run, code, out, heard):
         slow = 1.0 if out.name.endswith("baseline") else 1.2
         steps = (slow * noise.gauss(1, 0.01),) * 2
         record = make_record(step_seconds=steps, reference_step_seconds=(1.0, 1.0), **RMM)
@@ -167,7 +167,8 @@ def test_rerun(check, measured_again):
     assert "1 case: 1 regressed" in out
     *told, last = err.splitlines()
     assert told[1].startswith("4 runs in run-rerun/")
-    assert told[-1].endswith(": decided")
+    assert told[-2].endswith(": decided")
+    assert told[-1].startswith("every run is kept: rmmbench table run-rerun/")
     assert last.startswith("error: 1 of 1 cases regressed")
     (folder,) = Path("run-rerun").iterdir()
     names = sorted(path.name for path in folder.iterdir())[:4]
@@ -190,7 +191,9 @@ def test_calibrate(check, measured_again, tmp_path):
     code, out, err = check("run", "--calibrate", "4")
     assert code == 0
     assert out.startswith("roberta-tiny mrpc 16×103 dct ρ=0.1: 5 runs differ by ")
-    assert err.splitlines()[-1].startswith("4 of 4 runs are in run-calibration/")
+    *_, done, then = err.splitlines()
+    assert done.startswith("4 of 4 runs are in run-calibration/")
+    assert then == "stored in run; it counts from now on: rmmbench check RUN --against run"
     assert check("run", "--against", "main", "--save")[0] == 0
     assert len(calibration.read(tmp_path / "main").runs) == 4
     check("run", "--calibrate", "1")
@@ -216,16 +219,28 @@ def test_new_records_lose_the_calibration_of_old_ones(check, measured_again, mak
 
 
 def test_an_interrupted_check_says_what_is_kept(check, measured_again, monkeypatch):
-    """Runs that ended before Ctrl-C are kept, and the last line says where."""
+    """Runs that ended before Ctrl-C are kept, and the last line says where, and how to go on."""
+    from rmmbench.running import installations
 
-    def interrupted(*_):
-        raise Interrupted(signal.SIGINT)
+    measure = installations.sweep_again
 
-    monkeypatch.setattr("rmmbench.running.installations.sweep_again", interrupted)
-    code, out, err = check("run", "--calibrate", "2")
+    def interrupted(run, code, out, heard):
+        if out.name.startswith("003"):
+            raise Interrupted(signal.SIGINT)
+        return measure(run, code, out, heard)
+
+    monkeypatch.setattr(installations, "sweep_again", interrupted)
+    code, out, err = check("run", "--calibrate", "5")
     assert (code, out) == (130, "")
-    told = "interrupted: the runs that ended are kept in run-calibration/"
-    assert err.splitlines()[-1].startswith(told)
+    told = "interrupted: 2 of 5 runs are stored in run; `rmmbench check run --calibrate 3` goes on"
+    assert err.splitlines()[-1] == told
+    code, out, err = check("run", "--rerun", sys.executable)
+    assert (code, out) == (130, "")
+    told, command = err.splitlines()[-1].removesuffix(" compares two of them").split("; ")
+    assert told.startswith("interrupted: the runs that ended are kept in run-rerun/")
+    begun, again = command.split(", ")
+    assert begun == "the same command begins anew"
+    assert check(*again.strip("`").split()[2:])[0] in (0, 3)
 
 
 @pytest.mark.parametrize(

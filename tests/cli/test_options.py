@@ -19,12 +19,13 @@ from rmmbench.spec import profile
 COMMANDS = typer.main.get_command(app).commands
 GROUPS = {"Measure", "Read", "Paper", "Help"}
 # What a table is exported as is no figure's format, a plan saves memory and variance a file, and a
-# plan's limits stand together.
+# plan's limits stand together; a history has series in the place of cases.
 ANOTHER = {("export", "--format"), ("doctor", "--calibrate")}
+ANOTHER |= {("history", "--allow"), ("history", "--all")}
 ANOTHER |= {("plan", "--memory"), ("plan", "--save"), ("variance", "--save")}
 FOR_MACHINES = (
     *("sweep", "train", "max-batch", "advise", "table", "plot", "frontier", "check"),
-    *("verify", "variance", "list", "doctor", "plan"),
+    *("verify", "variance", "list", "doctor", "plan", "report", "history"),
 )
 
 
@@ -147,7 +148,9 @@ NAMES = {
 
 def test_a_shell_completes_names(tmp_path):
     """Names, stacks, the last of several, and run directories; within a second, without torch."""
-    (tmp_path / "runs" / "first").mkdir(parents=True)
+    for name in ("first", "first-figures"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    (tmp_path / "runs" / "first" / "run.json").touch()
     program = (
         "import sys, os; sys.modules |= dict.fromkeys(['torch', 'transformers', 'pandas']);\n"
         "from rmmbench.cli import app\n"

@@ -44,8 +44,7 @@ def test_json_has_every_number(one_thread):
     found = list(claims.get("bound").findings(5))
     assert [finding["numbers"] for finding in claim["findings"]] == [f.numbers for f in found]
     assert [finding["verdict"] for finding in claim["findings"]] == [f.verdict for f in found]
-    assert done.stderr.splitlines()[0] == "trying 1 of 8 claims with seed 5"
-    assert done.stderr.splitlines()[1].startswith("bound: ")
+    assert done.stderr == "trying 1 of 8 claims with seed 5\n"
 
 
 def test_a_claim_named_twice_is_tried_once():

@@ -88,9 +88,10 @@ def test_what_cannot_be_predicted_is_refused_with_what_can():
         rmmbench.predict("mlp:8-8", method="compile")
 
 
-def test_run_goes_on_where_it_stopped(tmp_path, capfd):
+def test_run_goes_on_where_it_stopped(tmp_path, capfd, monkeypatch):
     """A run made again measures nothing that it has; other cases need another directory."""
     out = tmp_path / "mine"
+    monkeypatch.setattr("rmmbench.running.display._LINE_SECONDS", (0.0, 0.0))
     run = rmmbench.run(MINE, out=out, device="predict")
     assert [record.outcome for record in run.records()] == ["ok"] * 3
     assert "mlp:8-16-4 16 exact" in capfd.readouterr().err

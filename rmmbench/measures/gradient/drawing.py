@@ -15,6 +15,7 @@ from rmmbench.nn.analysis.layer_variance import noise_in_bits
 from rmmbench.nn.size import Keeping, SketchSettings
 from rmmbench.results.gradient_noise import DrawnNoise
 from rmmbench.results.layer_sums import LayerSums
+from rmmbench.results.stage import Stage
 from rmmbench.sketches.sketch import Moments, Sketch
 
 RATES = (0.05, 0.1, 0.2, 0.5, 0.9)
@@ -83,8 +84,10 @@ def draw_noise(
         raise ValueError(f"draws must be at least 2, got {draws}")
     rates, found = list(rates), []
     sums = _sums(point)
-    for name in sketches.names() if names is None else names:
-        announce(f"drawing {name} {draws} times at each of {len(rates)} ρ")
+    asked = list(sketches.names() if names is None else names)
+    for number, name in enumerate(asked):
+        said = f"drawing {name} {draws} times at each of {len(rates)} ρ"
+        announce(Stage.of(said, number / len(asked)))
         chosen = [SketchSettings(name, rho, bits=bits).checked() for rho in rates]
         drawn = [_drawn(point, sums, each, range(seed, seed + draws)) for each in chosen]
         found += [noise for noise in drawn if noise is not None]

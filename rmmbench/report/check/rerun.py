@@ -66,6 +66,14 @@ def undecided(report: Report) -> int:
     return sum(one.verdict is waiting and one.reason is not None for one in report.findings)
 
 
+def runs_left(report: Report, runs: int) -> int:
+    """Return the fewest runs that it takes to decide what is undecided, after so many."""
+    left = undecided(report)
+    if not left:
+        return 0
+    return max(2 * len(_BLOCK), 2 * fewest_pairs(len(report.cases)) - runs)
+
+
 def judged(pairs: Sequence[RunPair], tolerances: Tolerances) -> Report:
     """Return the report on pairs of runs.
 

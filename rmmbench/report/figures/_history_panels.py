@@ -1,36 +1,45 @@
 """The figure of a history: each number over commits, ÷ that of its first run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import plotly.graph_objects as go
 from plotly.graph_objects import Figure as Drawing
 
 from rmmbench.report.check import wording
 from rmmbench.report.check.directions import is_worse
+from rmmbench.report.figures._notes import join
 from rmmbench.report.figures._panel import Level, Panel
 from rmmbench.report.figures._sheet import sheet
 from rmmbench.report.figures._style import COLORS, DASHES, MUTED, axis, pick
 from rmmbench.report.history.over_commits import History
 from rmmbench.report.history.series import Move, Series, confidence
+from rmmbench.report.history.short_names import short_names
 
 MOST_PANELS: Final = 6
-MOST_NAMES: Final = 12
+MOST_NAMES: Final = 8
 MOST_TICKS: Final = 10
-STEADY, MOVED = "did not move", "moved less"
-PALE: Final = "#c3c9d2"
+
+
+class _Look(NamedTuple):
+    name: str
+    color: str
+    dash: str
+
+
+_STEADY, _LESS = _Look("did not move", "#c3c9d2", "solid"), _Look("moved less", MUTED, "solid")
 
 
 def draw_history(history: History) -> Drawing:
-    """Return a panel per number, those that moved first; a line is a case.
+    """Return a panel per number that moved, or if none did per number; a line is a case.
 
     Cases that did not move are grey. A mark is the first commit at which a number moved: filled
     where it got worse, hollow where it got better.
     """
     shown, more = _numbers(history)
-    colors = _colors([each for what in shown for each in _of(history, what)])
-    panels = [_panel(history, what, colors) for what in shown]
+    looks = _looks(history, [each for what in shown for each in _of(history, what)])
+    panels = [_panel(history, what, looks) for what in shown]
     hidden = f" Not drawn: {', '.join(wording.PROSE[what] for what in more)}." if more else ""
     note = (
         "Marks are where a number moved for sure: filled if it got worse, hollow if it got better. "
@@ -40,40 +49,42 @@ def draw_history(history: History) -> Drawing:
         panels,
         columns=2,
         title="What moved, and when",
-        subtitle=escape(f"{history.source} · {history.counted}"),
+        subtitle=escape(join(short_names(history.series)[1], history.source, history.counted)),
         footnote=note + ". ".join(history.notes),
         legend="case",
     )
 
 
 def _numbers(history: History) -> tuple[list[str], list[str]]:
-    """Return the numbers to draw, those that moved first, and those that are left out."""
+    """Return the numbers to draw, which are those that moved if any did, and the others."""
     moved: dict[str, int] = {}
     for each in history.series:
         if not isinstance(each.points[0].value, str):
             moved[each.what] = moved.get(each.what, 0) + len(each.moves)
-    order = sorted(moved, key=lambda what: not moved[what])
-    return order[:MOST_PANELS], order[MOST_PANELS:]
+    shown = [what for what, count in moved.items() if count] or list(moved)
+    shown = shown[:MOST_PANELS]
+    return shown, [what for what in moved if what not in shown]
 
 
 def _of(history: History, what: str) -> list[Series]:
     return [each for each in history.series if each.what == what]
 
 
-def _colors(series: Iterable[Series]) -> dict[str, tuple[str, str]]:
-    """Return a colour and a dash by the key of each case that moved, the most moved first."""
+def _looks(history: History, series: Iterable[Series]) -> dict[str, _Look]:
+    """Return the look of each case that moved, by its key, those that moved most first."""
+    names, _ = short_names(history.series)
     most: dict[str, float] = {}
     for each in series:
         for move in each.moves:
             most[each.key] = max(most.get(each.key, 0.0), abs(each.finding(move).change or 0.0))
     keys = sorted(most, key=lambda key: -most[key])[:MOST_NAMES]
     return {
-        key: (pick(COLORS, place), pick(DASHES, place // len(COLORS)))
+        key: _Look(escape(names[key]), pick(COLORS, place), pick(DASHES, place // len(COLORS)))
         for place, key in enumerate(keys)
     }
 
 
-def _panel(history: History, what: str, looks: dict[str, tuple[str, str]]) -> Panel:
+def _panel(history: History, what: str, looks: Mapping[str, _Look]) -> Panel:
     places = {commit.code: place for place, commit in enumerate(history.commits)}
     series = [each for each in _of(history, what) if each.points[0].value]
     # Grey lines first, below the coloured ones.
@@ -92,15 +103,15 @@ def _panel(history: History, what: str, looks: dict[str, tuple[str, str]]) -> Pa
         heading=wording.PROSE[what],
         subheading=f"{direction} · {moved or 'none'} of {len(series)} moved",
         width=430,
-        height=250,
+        height=280,
     )
 
 
 def _range(traces: Sequence[Any]) -> list[float]:
-    """Return the range of y: of all values, or a tenth around 1 where nothing differs."""
-    values = [1.0, *(y for trace in traces for y in trace.y)]
+    """Return the range of y: of all values, and a tenth of a percent around 1 at the least."""
+    values = [0.999, 1.001, *(y for trace in traces for y in trace.y)]
     low, high = min(values), max(values)
-    room = 0.08 * (high - low) or 0.1
+    room = 0.08 * (high - low)
     return [low - room, high + room]
 
 
@@ -120,17 +131,16 @@ def _commit_axis(history: History) -> dict[str, Any]:
 
 
 def _lines(
-    series: Series, places: dict[str, int], looks: dict[str, tuple[str, str]]
+    series: Series, places: Mapping[str, int], looks: Mapping[str, _Look]
 ) -> list[go.Scatter]:
     """Return a series' line, its mean between moves where it is noisy, and its marks."""
-    is_named = bool(series.moves) and series.key in looks
-    color, dash = looks[series.key] if is_named else (MUTED if series.moves else PALE, "solid")
-    name = escape(wording.name(series.case)) if is_named else (MOVED if series.moves else STEADY)
+    name, color, dash = looks.get(series.key, _LESS) if series.moves else _STEADY
     first = float(series.points[0].value)
     x = [places[point.commit.code] for point in series.points]
     y = [float(point.value) / first for point in series.points]
     text = [_hover(series, index) for index in range(len(x))]
     line = {"color": color, "dash": dash, "width": 1.8 if series.is_exact else 1.0}
+    line |= {"shape": "hv" if series.is_exact else "linear"}
     marker = {"size": 4.5, "color": color}
     about = {"name": name, "legendgroup": name, "hoverinfo": "text"}
     traces = [

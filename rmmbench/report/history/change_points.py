@@ -5,10 +5,11 @@ large it gets by chance anywhere in an unchanged series of normal noise depends 
 number of runs and the possible splits, so it is simulated once (K. J. Worsley, On the likelihood
 ratio test for a change in location of normal populations, 1979); far in the tail the sum over all
 splits bounds it. A stretch in the middle that differs from all the rest is looked for, too, with
-that bound (A. B. Olshen et al., Circular binary segmentation, 2004). Each part is split again.
+that bound (A. B. Olshen et al., Circular binary segmentation, 2004). Each part is split again. Runs
+that were disturbed are clipped, in the simulation as well, and a side has `LEAST` runs.
 
 Many series are looked at together: all splits of one round are judged by the procedure of Benjamini
-and Hochberg (1995), so that of unchanged series fewer than `ALARMS` of all histories show any move.
+and Hochberg (1995), so that of all histories of unchanged code about `ALARMS` show any move.
 
 ruptures finds where and not how sure; E-divisive, as in apache-otava and
 signal-processing-algorithms, permutes the runs, and ten runs have too few permutations to be sure
@@ -29,14 +30,19 @@ from rmmbench.report.check.evidence import ALARMS
 
 Array = NDArray[Any]
 
-FEWEST: Final = 4
-"""Runs that a series must have for a split to be sure."""
+LEAST: Final = 3
+"""Runs on either side of a change: one or two that were disturbed look the same as one."""
+FEWEST: Final = 2 * LEAST
+"""Runs that a series must have."""
 
 _STRETCHES: Final = 0.25
 """The share of alarms that stretches may raise; splits, which are likelier, have the rest."""
 
 _FEWEST_DRAWS, _MOST_DRAWS, _DRAWN_RUNS, _AT_ONCE = 10_000, 100_000, 4_000_000, 1_000_000
 _LEAST_ERROR: Final = 1e-9
+_FAR: Final = 4 * 1.4826
+"""How far a run may be from the median before it is clipped: four standard deviations, in median
+absolute deviations of normal noise (F. R. Hampel, The influence curve, 1974)."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +116,8 @@ def _likeliest(sample: Sample, part: _Part) -> _Change | None:
     splits = _possible(sample, part)
     if not splits:
         return None
-    values, errors = (
-        np.asarray(each[part.start : part.stop], float) for each in (sample.values, sample.errors)
-    )
+    values = _clipped(np.asarray(sample.values[part.start : part.stop], float))
+    errors = np.asarray(sample.errors[part.start : part.stop], float)
     ends = np.asarray(splits)
     squares = _t_squared(values, 0, ends, _step_variance(errors, 0, ends))
     best = int(np.argmax(squares))
@@ -130,23 +135,25 @@ def _likeliest(sample: Sample, part: _Part) -> _Change | None:
 
 
 def _possible(sample: Sample, part: _Part) -> tuple[int, ...]:
-    """Return how many runs of a part may be before a change: between codes, two at the least.
-
-    After it is one at least, or two if more runs follow: a single disturbed run is no change.
-    """
-    count = part.stop - part.start
-    if count < FEWEST:
-        return ()
-    least_after = 1 if part.stop == len(sample.values) else 2
+    """Return how many runs of a part may be before a change, which is between codes."""
     codes = sample.codes[part.start : part.stop]
-    return tuple(k for k in range(2, count - least_after + 1) if codes[k - 1] != codes[k])
+    return tuple(k for k in range(LEAST, len(codes) - LEAST + 1) if codes[k - 1] != codes[k])
+
+
+def _clipped(values: Array) -> Array:
+    """Return the values, shape (..., runs), with those far from most as if they were nearer."""
+    middle = np.median(values, axis=-1, keepdims=True)
+    reach = _FAR * np.median(np.abs(values - middle), axis=-1, keepdims=True)
+    reach[reach == 0] = np.inf  # where most are equal nothing is noise
+    return np.clip(values, middle - reach, middle + reach)
 
 
 @cache
 def _stretches(ends: tuple[int, ...]) -> tuple[Array, Array]:
-    """Return the first run of each stretch of two or more between ends, and the first after it."""
+    """Return the first run of each stretch between two ends, and the first after it."""
     starts, stops = (np.asarray(ends)[each] for each in np.triu_indices(len(ends), k=1))
-    return starts[stops - starts > 1], stops[stops - starts > 1]
+    is_long = stops - starts >= LEAST
+    return starts[is_long], stops[is_long]
 
 
 def _t_squared(values: Array, starts: Array | int, stops: Array, least: Array | float = 0) -> Array:
@@ -207,8 +214,8 @@ def _unchanged(count: int, splits: tuple[int, ...]) -> Array:
     noise, ends = np.random.default_rng(count), np.asarray(splits)
     draws = min(_MOST_DRAWS, max(_FEWEST_DRAWS, _DRAWN_RUNS // count))
     at_once = max(1, _AT_ONCE // count)
-    largest = [
-        _t_squared(noise.standard_normal((min(at_once, draws - done), count)), 0, ends).max(axis=-1)
-        for done in range(0, draws, at_once)
-    ]
+    largest = []
+    for done in range(0, draws, at_once):
+        runs = _clipped(noise.standard_normal((min(at_once, draws - done), count)))
+        largest.append(_t_squared(runs, 0, ends).max(axis=-1))
     return np.sort(np.concatenate(largest))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rmmbench.errors import Exit, RunError, UnknownNameError, arguments_checked
 from rmmbench.report.check import wording
 from rmmbench.report.history import followed
+from rmmbench.report.history.change_points import LEAST
 from rmmbench.report.history.plain_data import commit_data, point_rows, series_data
 from rmmbench.report.history.remarks import begun_anew, too_few
 from rmmbench.report.history.series import Move, Series, collect, judged
@@ -48,27 +49,39 @@ class History:
         )
 
     @property
-    def worse_at_last(self) -> tuple[tuple[Series, Move], ...]:
-        """The moves for the worse whose first commit is the last."""
+    def newly_worse(self) -> tuple[tuple[Series, Move], ...]:
+        """The moves for the worse at the last commit; of noisy numbers at the last `LEAST` runs.
+
+        So many runs it takes to tell.
+        """
         last = self.commits[-1].code
         return tuple(
-            each for each in self.moves if each[1].is_worse and each[1].commit.code == last
+            (series, move)
+            for series, move in self.moves
+            if move.is_worse
+            and series.points[-1].commit.code == last
+            and (move.commit.code == last or _is_new(series, move))
         )
 
     @property
     def exit_code(self) -> Exit:
         """The exit code of `rmmbench history --fail`."""
-        return Exit.REGRESSION if self.worse_at_last else Exit.OK
+        return Exit.REGRESSION if self.newly_worse else Exit.OK
 
     @property
     def failure(self) -> str:
         """What got worse at the last commit, and the gravest of it; "" if nothing did."""
-        worse = [series.finding(move) for series, move in self.worse_at_last]
+        worse = [series.finding(move) for series, move in self.newly_worse]
         if not worse:
             return ""
         gravest = max(worse, key=lambda each: (each.change is None, abs(each.change or 0.0)))
-        what = f"{format_count(len(worse), 'number')} got worse at the last commit"
+        at = "at the last commit" if self._is_at_last else "in the last runs"
+        what = f"{format_count(len(worse), 'number')} got worse {at}"
         return f"{what}; the gravest: {wording.line(gravest)}"
+
+    @property
+    def _is_at_last(self) -> bool:
+        return all(move.commit.code == self.commits[-1].code for _, move in self.newly_worse)
 
     @property
     def counted(self) -> str:
@@ -107,6 +120,10 @@ class History:
         return f"<p>{escape(str(self))}</p>{shown}"
 
 
+def _is_new(series: Series, move: Move) -> bool:
+    return not series.is_exact and len(series.points) - move.index <= LEAST
+
+
 @uncollected()
 @arguments_checked
 def history(
@@ -119,8 +136,8 @@ def history(
     """Return how the numbers of each case went over runs, and the commits at which they moved.
 
     What is predicted or counted moved if it differs at all. Of times and scores, which differ from
-    run to run, a move is told if it is beyond chance: fewer than one in a hundred histories of
-    unchanged code show any.
+    run to run, a move is told if it is beyond chance: about one in a hundred histories of
+    unchanged code shows any.
 
     Args:
         runs: A folder of run directories; or one run directory, whose committed states in git are

@@ -7,6 +7,7 @@ from typing import Final
 from rmmbench.report.check import wording
 from rmmbench.report.history.over_commits import History
 from rmmbench.report.history.series import Move, Series, Value, confidence
+from rmmbench.report.history.short_names import short_names
 from rmmbench.report.tables.table import Column, Table, Tone, build, unseen
 from rmmbench.units import format_count
 
@@ -24,11 +25,12 @@ def moves_table(history: History) -> Table:
     counted below.
     """
     shown, more = _most_moved(history)
+    names, shared = short_names(history.series)
     columns: list[Column[_Moved]] = [
         Column("commit", "commit", _commit, is_number=False, is_said_once=True),
         Column("moment", "", _moment, write=_day, is_number=False, is_said_once=True),
         unseen("key", lambda each: each[0].key),
-        Column("label", "case", lambda each: wording.name(each[0].case), is_number=False),
+        Column("label", "case", lambda each: names[each[0].key], is_number=False),
         unseen("number", lambda each: each[0].what),
         Column("", "number", text=lambda each: wording.PROSE[each[0].what], is_number=False),
         Column("before", "before", lambda each: each[1].before, text=_before),
@@ -52,19 +54,20 @@ def moves_table(history: History) -> Table:
         tone=lambda each: "failed" if each[1].is_worse else "good",
         section=lambda each: each[1].commit.code,
         toned="change",
-        lead=(f"{history.source}, {history.counted}",),
+        lead=(f"{history.source}, {history.counted}", *([shared] if shared and shown else [])),
         notes=(*more, *_commits(history), *_also(history.moves), *history.notes),
     )
 
 
 def series_table(history: History) -> Table:
     """Return a row per number of a case: its first and last value, and its course."""
+    names, shared = short_names(history.series)
     columns: list[Column[Series]] = [
         unseen("key", lambda each: each.key),
         Column(
             "label",
             "case",
-            lambda each: wording.name(each.case),
+            lambda each: names[each.key],
             is_number=False,
             is_said_once=True,
         ),
@@ -87,7 +90,10 @@ def series_table(history: History) -> Table:
         ),
     ]
     ordered = sorted(history.series, key=lambda each: (each.key, each.points[0].commit.moment))
-    return build(ordered, columns, tone=_tone, section=lambda each: each.key, toned="moves")
+    lead = (shared,) if shared else ()
+    return build(
+        ordered, columns, tone=_tone, section=lambda each: each.key, toned="moves", lead=lead
+    )
 
 
 def _most_moved(history: History) -> tuple[list[_Moved], list[str]]:

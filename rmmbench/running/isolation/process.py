@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rmmbench.results.record import Environment, Outcome, Record
+from rmmbench.results.stage import Stage
 from rmmbench.running import interrupts
 from rmmbench.running.isolation import fork_server
 from rmmbench.running.isolation.child import Child
@@ -111,7 +112,7 @@ class CaseProcess:
             EndedError: If it cannot be started.
         """
         self.case = case
-        self.stage = "starting"
+        self.stage = Stage("starting")
         self._environment = environment
         self._limit_seconds = limit_seconds
         self._folder = folder
@@ -172,7 +173,7 @@ class CaseProcess:
             return self._end(self._unfinished("error", reason))
         self._child.end()
         self._is_second = True
-        self.stage = "starting again"
+        self.stage = Stage("starting again")
         self._start()
         return None
 
@@ -199,7 +200,8 @@ class CaseProcess:
         kept, why = self._kept, "the case's process ended first"
         parts = ("memory", "timing", "conditions", "counts")
         null = [name for name in parts if not getattr(kept, name)]
-        changes: dict[str, object] = {"outcome": outcome, "stage": self.stage, "reason": reason}
+        changes: dict[str, object] = {"outcome": outcome, "reason": reason}
+        changes["stage"] = str(self.stage)
         changes["missing"] = kept.missing | dict.fromkeys(null, why)
         changes["wall_seconds"] = time.monotonic() - self._started
         return kept.model_copy(update=changes)
@@ -277,10 +279,10 @@ def _of_a_shared_class(error: Exception) -> Exception:
     return RuntimeError(str(error))
 
 
-def _stage(message: object) -> str:
+def _stage(message: object) -> Stage:
     if not isinstance(message, str):
         raise GarbageError("something else wrote to the pipe of its messages")
-    return printable(message)
+    return Stage.of(printable(message), message.share if isinstance(message, Stage) else None)
 
 
 def _oom_kills() -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rmmbench.errors import RmmbenchError, UsageError
 from rmmbench.results.noise_file import NoiseFile
@@ -18,11 +18,15 @@ from rmmbench.running.planning.searching import Goal, Ladder, aimed, modelled_pe
 from rmmbench.running.planning.speeds import Clock, clock_of
 from rmmbench.running.planning.survey import survey
 from rmmbench.running.planning.surveyed import Survey
+from rmmbench.running.planning.told import Left, Surveyed
 from rmmbench.running.planning.uniform import best_uniform
 from rmmbench.spec.case import Case
 from rmmbench.spec.gpus import find_gpu
 from rmmbench.spec.saving_plan import SavingPlan
 from rmmbench.units import format_bytes
+
+_USUAL_TRIES: Final = 4
+"""About how many plans are predicted for a goal."""
 
 
 class Request(NamedTuple):
@@ -66,6 +70,7 @@ def find_plans(tell: Callable[[object], None], request: Request) -> Plans:
 class _Finding:
     """One case, and all that is known of it."""
 
+    tell: Callable[[object], None]
     request: Request
     asked: Asked
     predictor: Predictor
@@ -79,6 +84,7 @@ class _Finding:
         """Follow the unchanged step, and predict it and that in which all blocks are again."""
         case, asked = request.case, request.asked
         found = survey(case, request.sketch)
+        tell(Surveyed())
         noise = _noise(found, request)
         predictor = Predictor(case, tell)
         exact = predictor.step(SavingPlan(model=case.model))
@@ -95,7 +101,7 @@ class _Finding:
             clock = clock._replace(by=_timed_by(request.ratios, found, request.sketch, clock))
             measured = measured_by(request.ratios, found, clock, request.sketch)
         costs = priced(found, noise, clock, (needed, exact.counts), again, measured)
-        return cls(request, asked, predictor, found, costs, clock, noise)
+        return cls(tell, request, asked, predictor, found, costs, clock, noise)
 
     def plans(self) -> Plans:
         """Return the plans that fit.
@@ -109,7 +115,10 @@ class _Finding:
         if limit is not None and limit >= exact.needed_bytes:
             return about
         wanted = goals(self.costs, self.asked)
-        best = {goal: self._best(Ladder(self.costs, goal)) for goal in wanted}
+        best: dict[Goal, Chosen | None] = {}
+        for goal in wanted:
+            others = _USUAL_TRIES * (len(wanted) - len(best) - 1)
+            best[goal] = self._best(Ladder(self.costs, goal), others)
         found = [self._sought(goal, one, about) for goal, one in best.items() if one is not None]
         if not found:
             raise UsageError(self._out_of_reach(wanted))
@@ -132,8 +141,8 @@ class _Finding:
         alike = goal._replace(name="one setting", why="the least noise with one setting for all")
         return self._sought(alike, one, about)
 
-    def _best(self, ladder: Ladder) -> Chosen | None:
-        """Return a goal's plan that fits, if there is one."""
+    def _best(self, ladder: Ladder, others: int) -> Chosen | None:
+        """Return a goal's plan that fits, if there is one; `others` are tried for further goals."""
         if self.asked.memory_bytes is None or ladder.least is None:
             return ladder.least
         limit = self.asked.memory_bytes
@@ -145,7 +154,10 @@ class _Finding:
             trying = aimed(ladder.within, modelled, ladder.least, limit)
         try:
             chosen = next(trying)
+            left = _USUAL_TRIES
             while True:
+                self.tell(Left(left + others))
+                left = max(1, left - 1)
                 chosen = trying.send(self.predictor.peak(self._plan(chosen)))
         except StopIteration as end:
             best: Chosen | None = end.value

@@ -20,6 +20,8 @@ RUNGS: Final = 127
 _NEAR: Final = 0.99
 """A plan that takes as much of the limit is as good as the largest."""
 _TRIES: Final = 6
+"""Plans that are predicted; the solver alone is quick, and may be asked more often."""
+_SOLVED: Final = 16
 _SLACK: Final = 1e-6
 
 
@@ -142,25 +144,26 @@ def aimed(
         limit_bytes: What a peak may be.
     """
     budget, low, high = float(limit_bytes), float(modelled(least)), float("inf")
-    best, taken = None, 0
-    seen: list[Chosen] = []
-    for _ in range(_TRIES):
+    best: Chosen | None = None
+    peaks: list[tuple[Chosen, int]] = []
+    for _ in range(_SOLVED):
         chosen = within(budget)
-        if chosen is None or chosen in seen:
+        known = [peak for one, peak in peaks if one == chosen]
+        if chosen is None or (not known and len(peaks) == _TRIES):
             break
-        seen.append(chosen)
-        peak = yield chosen
+        peak = known[0] if known else (yield chosen)
+        if not known:
+            peaks.append((chosen, peak))
         if peak > limit_bytes:
             high = min(high, budget)
-        else:
-            low = max(low, budget)
-            if peak > taken:
-                best, taken = chosen, peak
+        elif budget >= low:
+            low, best = budget, chosen
         if _NEAR * limit_bytes <= peak <= limit_bytes:
             break
         budget = limit_bytes - (peak - modelled(chosen))
-        if not low < budget < high:
-            budget = (low + high) / 2
-    if best is None and least not in seen and (yield least) <= limit_bytes:
+        if known or not low < budget < high:
+            # What is known already says nothing new, so that half of what is left goes.
+            budget = (low + min(high, float(limit_bytes) * 1.2)) / 2
+    if best is None and all(one != least for one, _ in peaks) and (yield least) <= limit_bytes:
         best = least
     return best

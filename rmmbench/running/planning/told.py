@@ -1,16 +1,29 @@
 """What a planning process tells while it works, and how that is shown."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
-from rmmbench.running.progress import bar
-from rmmbench.units import format_bytes, format_seconds
+from rmmbench.running.pieces import Kind, Piece
+from rmmbench.running.progress import progress
+from rmmbench.units import format_bytes
 
-_USUAL: Final = 18
-"""About how many predictions a planning takes; fewer mostly."""
+_USUAL: Final = 12
+"""About how many predictions a planning takes, before anything is known of it."""
+
+_SURVEY = Piece((Kind("survey"),))
+_PREDICTION = Piece((Kind("prediction"),))
+
+
+class Surveyed(NamedTuple):
+    """The training step was followed."""
+
+
+class Left(NamedTuple):
+    """About so many predictions are still to be made."""
+
+    predictions: int
 
 
 class PredictedStep(NamedTuple):
@@ -22,22 +35,24 @@ class PredictedStep(NamedTuple):
 
 @contextmanager
 def showing(*, quiet: bool) -> Iterator[Callable[[Any], None]]:
-    """Give what is called with what is told; it shows a bar with an estimate, or else lines."""
-    start, done = time.monotonic(), 0
-    with bar(_USUAL, is_wanted=not quiet) as (update, is_seen):
-        update(description="following a training step")
+    """Give what is called with what is told, and shows it unless `quiet`."""
+    with progress("step", quiet=quiet) as shown:
+        shown.working("following a training step")
+        shown.expect([_SURVEY, *[_PREDICTION] * _USUAL], is_known=False)
+        last = time.monotonic()
 
         def hear(told: Any) -> None:
-            nonlocal done
-            if isinstance(told, PredictedStep):
-                done += 1
-                each = (time.monotonic() - start) / done
-                left = f"at most about {format_seconds(each * max(1, _USUAL - done))} left"
-                words = f"{format_bytes(told.peak_bytes)}: {told.words}"
-            else:
-                left, words = "", str(told)
-            update(advance=int(bool(left)), description=words, left=left)
-            if not (is_seen or quiet):
-                print(words, file=sys.stderr)  # noqa: T201
+            nonlocal last
+            now = time.monotonic()
+            match told:
+                case Left(count):
+                    shown.expect([_PREDICTION] * count, is_known=False)
+                case Surveyed():
+                    shown.finish("survey", _SURVEY, now - last, "followed a training step")
+                    last = now
+                case PredictedStep(words, peak_bytes):
+                    said = f"{format_bytes(peak_bytes)}: {words}"
+                    shown.finish("prediction", _PREDICTION, now - last, said)
+                    last = now
 
         yield hear

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from rmmbench.errors import UsageError
-from rmmbench.running.one_case import measure
+from rmmbench.results.record import Record
+from rmmbench.running.one_case import measure_ways
 from rmmbench.running.planning.plans import Plans, Sought
 
 _TIMING: Final = {"warmup_steps": 1, "min_steps": 2, "max_steps": 6, "max_seconds": 5.0}
@@ -28,28 +29,37 @@ class Verified(NamedTuple):
     relative_throughput: float | None
 
 
-def verify_plans(plans: Plans, *, device: str = "cpu", draws: int = 5) -> list[Verified]:
+def verify_plans(
+    plans: Plans, *, device: str = "cpu", draws: int = 5, quiet: bool = False
+) -> list[Verified]:
     """Measure the plans, and the one that has one setting for all layers, side by side.
 
     Args:
         plans: Of a model that this machine can train.
         device: "cpu" or "cuda".
         draws: How often gradients are drawn.
+        quiet: Show no progress.
 
     Raises:
         UsageError: If a plan cannot be measured.
     """
     lines: Sequence[Sought] = [*plans.found, *([plans.uniform] if plans.uniform else [])]
-    return [_verified(plans, line, device, draws) for line in lines]
-
-
-def _verified(plans: Plans, line: Sought, device: str, draws: int) -> Verified:
     case = plans.case
-    names = ("task", "batch_size", "seq_len", "dtype", "optimizer", "attention", "seed")
+    names = ("dtype", "optimizer", "attention", "seed")
     same: dict[str, Any] = {name: getattr(case, name) for name in names}
-    asked: dict[str, Any] = {"method": "plan", "plan": line.plan, "gradient_draws": draws}
-    asked["timing"] = _TIMING
-    record = measure(case.model, device=device, time_limit_seconds=3600.0, **same, **asked)
+    same |= {"gradient_draws": draws, "timing": _TIMING, "method": "plan"}
+    records = measure_ways(
+        case.model,
+        [same | {"plan": line.plan} for line in lines],
+        device=device,
+        sizes=(case.task, case.batch_size, case.seq_len),
+        time_limit_seconds=3600.0,
+        quiet=quiet,
+    )
+    return [_verified(line, record) for line, record in zip(lines, records, strict=True)]
+
+
+def _verified(line: Sought, record: Record) -> Verified:
     if record.gradient is None:
         why = record.reason or record.missing.get("gradient", record.outcome)
         raise UsageError(f"the plan {', '.join(line.names)} cannot be measured here: {why}")

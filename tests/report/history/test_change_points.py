@@ -56,35 +56,37 @@ def test_two_moves_are_found():
     assert all(point.p_value < 0.001 for point in points)
 
 
-def test_one_disturbed_run_is_no_move():
-    """A single run that is off, with others after it, splits nothing."""
+@pytest.mark.parametrize("places", [(0,), (10,), (19,), (3, 4), (18, 19), (2, 9, 15)])
+def test_disturbed_runs_are_no_move(places):
+    """Runs that are off, one or two together or the last ones, split nothing."""
     noise = random.Random(2)
     values = [noise.gauss(0.0, 0.01) for _ in range(20)]
-    values[10] = 0.5
+    for place in places:
+        values[place] = 0.5
     assert change_points([Sample(values, [0.0] * 20, list(map(str, range(20))))]) == [[]]
 
 
 def test_runs_of_one_code_are_not_split():
     """A move lies between two codes, however much runs of one code differ."""
-    values = [0.0, 0.001, 0.0, 0.001, 1.0, 1.001, 1.0, 1.001]
-    codes = ["a", "a", "b", "b", "b", "b", "c", "c"]
-    found = change_points([Sample(values, [0.0] * 8, codes)])[0]
-    assert all(point.index in (2, 6) for point in found)
-    assert change_points([Sample(values, [0.0] * 8, ["a"] * 8)]) == [[]]
+    values = [0.0, 0.001] * 4 + [1.0, 1.001] * 4
+    codes = ["a"] * 6 + ["b"] * 4 + ["c"] * 6
+    found = change_points([Sample(values, [0.0] * 16, codes)])[0]
+    assert found
+    assert all(point.index in (6, 10) for point in found)
+    assert change_points([Sample(values, [0.0] * 16, ["a"] * 16)]) == [[]]
 
 
 def test_noise_within_a_run_counts():
-    """A last run whose own steps differ much proves nothing."""
-    values = [0.0, 0.001, 0.0, 0.001, 0.0, 0.001, 0.1]
-    codes = list("abcdefg")
-    assert change_points([Sample(values, [0.0] * 7, codes)])[0]
-    assert change_points([Sample(values, [0.0] * 6 + [0.1], codes)]) == [[]]
+    """Last runs whose own steps differ much prove nothing."""
+    values = [0.0, 0.001, 0.0, 0.001, 0.0, 0.001, 0.1, 0.101, 0.1]
+    codes = list("abcdefghi")
+    assert [each.index for each in change_points([Sample(values, [0.0] * 9, codes)])[0]] == [6]
+    assert change_points([Sample(values, [0.0] * 6 + [0.3] * 3, codes)]) == [[]]
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3])
+@pytest.mark.parametrize("count", [0, 1, 5])
 def test_few_runs_prove_nothing(count):
-    """Three runs are too few, even of numbers that never differ otherwise."""
-    assert change_points([Sample([0.0, 0.0, 9.0][:count], [0.0] * count, list("abc")[:count])]) == [
-        []
-    ]
+    """Five runs are too few, even of numbers that never differ otherwise."""
+    values, codes = [0.0, 0.0, 0.0, 9.0, 9.0][:count], list("abcde")[:count]
+    assert change_points([Sample(values, [0.0] * count, codes)]) == [[]]
     assert change_points([]) == []

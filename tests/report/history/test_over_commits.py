@@ -6,6 +6,7 @@ import pytest
 
 import rmmbench
 from rmmbench.errors import RunError, UnknownNameError, UsageError
+from rmmbench.report.figures._history_panels import draw_history
 from rmmbench.report.history.over_commits import history
 from rmmbench.report.history.series import confidence
 from rmmbench.units import GIB
@@ -60,7 +61,7 @@ def test_noise_is_no_move_and_a_slow_down_is(make_history):
 )
 def test_elsewhere_begins_a_new_series(name, values, make_history):
     """Times of another torch or machine are never mixed, and it is said; unless that is allowed."""
-    seconds = [1.0, 1.001, 1.002, 1.0, 1.5, 1.501, 1.502, 1.5]
+    seconds = [1.0, 1.001, 1.002, 1.003, 1.5, 1.501, 1.502, 1.503]
     changes = {name: [values[0]] * 4 + [values[1]] * 4}
     folder = make_history(seconds=seconds, **changes)
     apart = history(folder, numbers=[SPEED])
@@ -91,12 +92,22 @@ def test_changed_versions_are_told(make_history):
 
 def test_runs_of_one_commit_are_one_code(make_history):
     """Several runs of a commit count as several, and nothing moves between them."""
-    seconds = [1.0, 1.002, 1.001, 1.3, 1.302, 1.301, 1.3]
+    seconds = [1.0, 1.002, 1.001, 1.3, 1.302, 1.301, 1.303]
     folder = make_history(seconds=seconds, commits=[0, 0, 0, 1, 1, 1, 1])
     found = history(folder, numbers=[SPEED])
     assert len(found.commits) == 2
     assert [(each[1], each[3]) for each in told(found)] == [("01010101", True)]
-    assert found.exit_code == 3
+    assert found.failure.startswith("1 number got worse at the last commit; the gravest: relative")
+
+
+def test_slow_down_fails_as_soon_as_it_can_be_told(make_history):
+    """Times that got worse fail when the third run shows it, and not for ever after."""
+    seconds = [1.0, 1.002, 1.001, 1.003, 1.004, 1.3, 1.301, 1.303, 1.302]
+    codes = []
+    for count in (6, 7, 8, 9):
+        found = history(make_history(seconds=seconds[:count]), numbers=[SPEED])
+        codes.append(int(found.exit_code))
+    assert codes == [0, 0, 3, 0]
 
 
 def test_a_case_that_fails_moved(make_record, make_run):
@@ -114,11 +125,14 @@ def test_states_in_git(make_record, make_run, tmp_path, git):
         lines = make_record(peak=size, **RMM).model_dump_json() + "\n"
         (run.path / "records.jsonl").write_text(lines)
         git("add", ".")
-        git("commit", "-q", "--allow-empty", "-m", f"Size {size}")
+        git("commit", "-q", "--allow-empty", "-m", f"Size <b> {size}")
     found = history(tmp_path / "main", numbers=[PEAK])
     assert found.source.endswith("main in git: 2 runs of 2 commits")
     ((_, move),) = found.moves
-    assert (move.commit.title, move.before, move.after) == (f"Size {3 * GIB}", GIB, 3 * GIB)
+    assert (move.commit.title, move.before, move.after) == (f"Size <b> {3 * GIB}", GIB, 3 * GIB)
+    hover = [text for trace in draw_history(found).data for text in trace.hovertext or ()]
+    assert any("Size &lt;b&gt;" in text and "moved +200.0 %" in text for text in hover)
+    assert not any("Size <b>" in text for text in hover)
     (tmp_path / "main" / "records.jsonl").write_text("{}\n")
     git("commit", "-qam", "Damaged")
     damaged = history(tmp_path / "main", numbers=[PEAK])
