@@ -60,6 +60,7 @@ def compare_in_turn(run: "Run", other: str, tolerances: "Tolerances", minutes: f
             state = f"{left} of {len(report.cases)} cases undecided" if left else "decided"
             note(f"{len(again.names)} runs in {again.folder}: {state}")
             again.expect(runs_left(report, len(again.names)), at_most=ends_at - time.monotonic())
+        again.expect(0)
     note(f"every run is kept: rmmbench table {again.folder / again.names[0]}")
     return replace(report, run=str(run.path), baseline=other)
 

@@ -13,7 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 from rmmbench.spec.printable import printable
-from rmmbench.units import format_clock, format_roughly
+from rmmbench.units import format_clock, format_count, format_roughly
 
 _LINE_SECONDS: Final = 10.0, 300.0
 """The least and the longest time from one line to the next; between them it is a tenth of all."""
@@ -45,7 +45,7 @@ class State(NamedTuple):
     def counted(self) -> str:
         """Return how many of how many pieces are done."""
         about = "" if self.is_known or self.done == self.total else "about "
-        return f"{self.done} of {about}{self.total} {self.noun}s"
+        return f"{self.done} of {about}{format_count(self.total, self.noun)}"
 
     def left(self, now: float) -> str:
         """Return in words how much time is left, "" if that is unknown."""

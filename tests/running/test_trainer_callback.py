@@ -53,9 +53,9 @@ def small_model(width=32):
     return RobertaForSequenceClassification(config)
 
 
-def trainer(out, callback, sketch=None, model=None, **settings):
+def trainer(out, callback, sketch=None, model=None, model_init=None, **settings):
     """Return a Trainer of a small model with the callback."""
-    model = model or small_model()
+    model = model or (None if model_init else small_model())
     if sketch:
         rmmbench.convert(model, sketch=sketch, rho=0.25)
     usual = {"max_steps": 5, "save_strategy": "no", "logging_strategy": "no"}
@@ -69,7 +69,7 @@ def trainer(out, callback, sketch=None, model=None, **settings):
         **settings,
     )
     data = {"train_dataset": Texts(), "eval_dataset": Texts()}
-    return Trainer(model, arguments, callbacks=[callback], **data)
+    return Trainer(model, arguments, callbacks=[callback], model_init=model_init, **data)
 
 
 def test_logs_what_was_watched(tmp_path):
@@ -215,7 +215,7 @@ def test_trains_again_and_looks_at_the_data_itself(tmp_path):
     shuffled["per_device_train_batch_size"] = 8
     plain = trainer(tmp_path, TrainerCallback(), model=small_model(1024), **shuffled)
     plain.train()
-    choosing = TrainerCallback(tmp_path / "run", bits=8, where="beneficial")
+    choosing = TrainerCallback(tmp_path / "run", sketch="oporp", rho=0.25, where="beneficial")
     run = trainer(tmp_path, choosing, model=small_model(1024), **shuffled)
     run.train()
     assert 0 < choosing.record.converted < 14
@@ -225,6 +225,17 @@ def test_trains_again_and_looks_at_the_data_itself(tmp_path):
     run.train()
     assert choosing.record.outcome == "ok"
     assert len(rmmbench.load(tmp_path / "run").records()) == 1
+
+
+def test_each_model_of_model_init_is_converted(tmp_path):
+    """Where the Trainer makes a model for each training, each of them trains converted."""
+    callback = TrainerCallback(tmp_path / "run", rho=0.5)
+    run = trainer(tmp_path, callback, model_init=lambda: small_model(), max_steps=3)
+    first = run.model
+    run.train()
+    assert run.model is not first
+    assert len(converted_layers(run.model)) == callback.record.converted == 14
+    assert callback.record.memory is not None
 
 
 def test_a_plan_changes_the_model(tmp_path):

@@ -11,7 +11,7 @@ from rmmbench.report.figures._style import axis, line, name_axis, name_colors
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as Drawing
 
-TITLE = "Over time"
+TITLE = "Each measure by commit"
 
 
 @dataclass(frozen=True)

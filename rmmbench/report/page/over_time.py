@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 
 from rmmbench.report.figures._commits import Measure, Trend, commits_drawing
 from rmmbench.report.labels import place
@@ -47,10 +48,11 @@ def over_time(runs: Sequence[Run], name: str) -> Picture | None:
     measures = [measure for measure in found if measure.trends]
     if not measures:
         return None
-    count = format_count(len(moments), "commit")
+    order = "by commit, or by run where none is recorded; in the order of their first records"
     note = f"Of {format_count(len(keys), 'case')} with two or more numbers at most {MOST} are drawn"
-    words = (f"{count}, in the order of their first records", f"{note}, those that moved most.")
-    drawing = commits_drawing([each.name for each in moments], measures, *words)
+    words = (order, f"{note}, those that moved most.")
+    # In a figure "<" begins a tag.
+    drawing = commits_drawing([escape(each.name) for each in moments], measures, *words)
     return picture(drawing, name, "each measure by the commit of the records")
 
 
@@ -101,9 +103,9 @@ def _measure(
     scale, write, unit = _scale(column, highest)
     trends = [
         Trend(
-            names[key],
+            escape(names[key]),
             tuple(
-                (index, value / scale, f"<b>{moments[index].name}</b><br>{write(value)}")
+                (index, value / scale, f"<b>{escape(moments[index].name)}</b><br>{write(value)}")
                 for index, value in known[key].items()
             ),
         )

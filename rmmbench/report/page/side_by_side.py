@@ -16,7 +16,7 @@ from rmmbench.report.tables.columns import per_second
 from rmmbench.report.tables.table import Column, Table, build
 from rmmbench.results.record import Record
 from rmmbench.results.store import Run
-from rmmbench.units import byte_unit, format_count
+from rmmbench.units import format_bytes, format_count
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def together_answer(runs: Sequence[Run], found: Sequence[Comparison]) -> tuple[s
     able = [each for each in found if each.is_compared]
     if not able:
         return (
-            f"These {several} cannot be compared: they measured other cases, or elsewhere.",
+            f"These {several} cannot be compared; the reason stands below, pair by pair.",
             "Each stands below by itself, and no number of one is judged by another's.",
         )
     told = "; ".join(f"{each.title}, {each.said.rstrip('.')}" for each in able)
@@ -104,7 +104,7 @@ def together_answer(runs: Sequence[Run], found: Sequence[Comparison]) -> tuple[s
     more = (
         f"{format_count(rest, 'other run')} cannot be compared with it."
         if rest
-        else ("All of them measured the same cases.")
+        else "All of them measured the same cases."
     )
     return f"Of these {several}: {told}.", more
 
@@ -116,11 +116,9 @@ def cases_table(names: Sequence[str], records: Sequence[Sequence[Record]]) -> Ta
     if all(sum(key in of for of in by_run) < 2 for key in titles):
         return None
     rows = [{key: record.row() for key, record in of.items()} for of in by_run]
-    sized = [record.memory for of in records for record in of if record.memory]
-    unit = byte_unit(max((memory.peak_allocated_bytes for memory in sized), default=0))
     columns: list[Column[str]] = [Column("case", "case", lambda key: titles[key], is_number=False)]
     measures: dict[str, tuple[str, Callable[[Any], str]]] = {
-        "peak_allocated_bytes": (f"peak {unit.name}", unit.write),
+        "peak_allocated_bytes": ("peak memory", format_bytes),
         "relative_throughput": ("relative throughput", lambda value: f"{value:.3f}"),
         "samples_per_second": ("samples/s", per_second),
         "gradient_error": ("gradient error", lambda value: f"{value:.3g}"),

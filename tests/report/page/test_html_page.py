@@ -121,8 +121,8 @@ def test_runs_side_by_side(make_run, make_record, run):
     assert "later against run" in text
     assert "1 regressed, 1 same" in text
     assert "+16.7 %" in text
-    assert "peak GiB run" in text
-    assert "peak GiB later" in text
+    assert "peak memory run" in text
+    assert "peak memory later" in text
     assert page.count("plotly.js v") == 1
 
 
