@@ -57,7 +57,7 @@ def _about(
 ) -> None:
     """Tell how many bytes each way of saving memory in training saves, and what it costs.
 
-    Begin with `rmmbench sweep quick`, then `rmmbench plot runs/quick-auto`.
+    Begin with `rmmbench sweep quick`, then `rmmbench report runs/quick-auto`.
     """
 
 
