@@ -32,7 +32,10 @@ class Projected(NamedTuple):
 
     def proj_dim_for(self, features: int) -> int:
         """Return min(features, max(1, ceil(rho · features)))."""
-        return min(features, max(1, math.ceil(self.rho * features)))
+        # A dict's key is a constant to torch.compile. With dynamic=True rho would be a symbol,
+        # which no operator of ours can take.
+        (rho,) = {self.rho: None}
+        return min(features, max(1, math.ceil(rho * features)))
 
     def at(self, shape: torch.Size) -> "ProjectedProduct | None":
         """Return what makes the weight gradient; None where there is nothing to save."""

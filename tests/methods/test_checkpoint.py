@@ -13,7 +13,7 @@ from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.optimizers import make_optimizer
 from rmmbench.measures.step import AUTOCAST, TrainingStep, autocast
-from rmmbench.methods import _products
+from rmmbench.methods import _products, _projected
 from rmmbench.nn import manual_seed, ops
 from rmmbench.nn.blocks import repeated_blocks
 from rmmbench.spec.case import Case
@@ -413,6 +413,13 @@ def test_a_sketch_within_a_block_is_no_noise(method, make, sketch):
 
 def test_noise_would_be_seen(monkeypatch):
     """Were a product kept and the seed of its factor drawn again, ratios would be near 0."""
+
+    def apart(x, proj_dim, seed):
+        key = ops.draw_seed(x, seed)
+        signs = _projected._signs(key, x.shape[1], proj_dim, x.dtype)
+        return key, _projected._project(x, signs, proj_dim)
+
+    monkeypatch.setattr(_projected, "projection_of", apart)
     monkeypatch.setattr(_products, "KEPT", _products.PRODUCTS)
     found = along("selective-checkpoint", blocks, None)
     assert bool((found.mean(0).abs() < 0.5).all()), found.mean(0)
