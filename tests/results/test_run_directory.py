@@ -21,18 +21,6 @@ def changed(info, **fields):
     return RunInfo.model_validate(info.model_dump() | fields)
 
 
-@pytest.fixture
-def records(make_record):
-    """Return three records of different cases."""
-    return [make_record(batch_size=size) for size in (4, 8, 16)]
-
-
-@pytest.fixture
-def run(make_run, records):
-    """Return a run directory with the three records."""
-    return make_run(*records)
-
-
 def refused(action):
     """Return the one line with which an action on a run directory is refused."""
     with pytest.raises(RunError) as caught:
