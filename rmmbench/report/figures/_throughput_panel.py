@@ -31,9 +31,7 @@ def throughput_panel(rows: Sequence[Row], heading: str, beside: Sequence[Row]) -
     return Panel(
         traces=_lines(timed),
         x=axis("compression rate ρ, %", **({"tickvals": rates} if len(rates) < 12 else {})),
-        y=axis(
-            f"throughput relative to {PAPERS_EXACT}", range=reach
-        ),
+        y=axis(f"throughput relative to {PAPERS_EXACT}", range=reach),
         levels=[Level(1, PAPERS_EXACT)],
         heading=heading,
         legend="task" if len({row["task"] for row in timed}) > 1 else "",
