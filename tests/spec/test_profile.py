@@ -327,6 +327,7 @@ def test_figure2_is_measured_by_our_choice():
     )
     assert {case.cell for case in fast} == {case.cell for case in papers}
     sketched = [case.settings for case in fast if case.steps]
-    chosen = {(said["sketch"], said["where"], said["share"]) for said in sketched}
-    assert chosen == {("oporp", "beneficial", True)}
-    assert {case.settings["rho"] for case in fast if case.time_device} == {None, 0.1, 0.2, 0.5, 0.9}
+    chosen = {(said["sketch"], said["bits"], said["where"], said["share"]) for said in sketched}
+    assert chosen == {("oporp", 4, "beneficial", True)}
+    rates = {case.settings["rho"] for case in fast if case.time_device}
+    assert rates == {None, 0.1, 0.3, 0.5, 0.7, 0.9}
