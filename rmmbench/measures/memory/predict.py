@@ -49,7 +49,7 @@ def predict_step(prepare: PrepareOn, gpu: GPU) -> Prediction:
     with followed(gpu) as fake:
         assert fake is not None
         with CountedWork(gpu=fake) as count:
-            return _predict(lambda: prepare(fake.device_type), count, fake)
+            return count_step(lambda: prepare(fake.device_type), count, fake)
 
 
 @no_garbage_goes()
@@ -63,7 +63,7 @@ def predict_memory(prepare: Prepare) -> Memory:
         CannotPredictError: If the step asks for the value of a tensor.
     """
     with followed(), CountedWork() as count:
-        return _predict(prepare, count).memory
+        return count_step(prepare, count).memory
 
 
 @contextmanager
@@ -90,7 +90,14 @@ def followed(gpu: GPU | None = None) -> Iterator[FakeGPU | None]:
         ) from error
 
 
-def _predict(prepare: Prepare, count: CountedWork, fake: FakeGPU | None = None) -> Prediction:
+def count_step(prepare: Prepare, count: CountedWork, fake: FakeGPU | None = None) -> Prediction:
+    """Return what a training step takes and does, as it is counted while it runs.
+
+    Args:
+        prepare: Builds the step; its tensors may be fake, or real.
+        count: Entered.
+        fake: The GPU that fake tensors are on, if any.
+    """
     step = prepare()
     # A batch that was read from data was not counted as it was made.
     count.count(tensors_of(step.batch))
