@@ -16,6 +16,7 @@ from rmmbench.cli.options import (
     Out,
     Retry,
     takes_axes,
+    takes_launcher,
 )
 from rmmbench.cli.run_cases import Asked, follow, tell_how_to_retry, typed
 from rmmbench.cli.streams import write_json
@@ -25,8 +26,10 @@ from rmmbench.errors import Exit
 if TYPE_CHECKING:
     from rmmbench.results.record import Record
     from rmmbench.results.store import Run
+    from rmmbench.running.launchers.launcher import Launch
 
 
+@takes_launcher
 @takes_axes(*(name for name in AXES if name not in ("model", "batch_size")))
 def max_batch(
     model: ModelName,
@@ -44,6 +47,8 @@ def max_batch(
         bool | None, typer.Option("--time/--no-time", help="Time the largest batch; so on a GPU.")
     ] = None,
     device: Devices = None,
+    *,
+    launch: "Launch",
     out: Out = None,
     retry: Retry = False,
     as_json: AsJson = False,
@@ -67,15 +72,17 @@ def max_batch(
     from rmmbench.running.execution import open_run
 
     chosen = search_profile(profile, model, memory, axes)
-    asked = Asked(profile, chosen, device, out, f"max-batch-{model}-{memory}")
+    asked = Asked(profile, chosen, device, out, f"max-batch-{model}-{memory}", launch=launch)
     asked.begin(f"the largest batch of {model} in {memory}")
-    plan = asked.plan()
-    search = Search.of(plan, memory, is_timed=time)
-    about = {"name": profile, "command": typed()}
-    run = open_run(asked.path, chosen, search.cases, plan.environment, **about)
-    if before := len(run.records()):
-        note(f"{run.path} has {before} probes already")
-    lines = search.carry_out(run, retry=retry, follow=partial(follow, noun="probe"))
+    with asked.machines() as machines:
+        plan = asked.plan(machines)
+        search = Search.of(plan, memory, is_timed=time)
+        about = {"name": profile, "command": typed()}
+        run = open_run(asked.path, chosen, search.cases, plan.environment, **about)
+        if before := len(run.records()):
+            note(f"{run.path} has {before} probes already")
+        watched = partial(follow, noun="probe")
+        lines = search.carry_out(run, retry=retry, follow=watched, machines=machines)
     table = batch_table(lines, run.info.environment)
     if as_json:
         one = search.cases[0]

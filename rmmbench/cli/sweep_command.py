@@ -1,5 +1,7 @@
 """`rmmbench sweep`: measure a profile's grid."""
 
+from typing import TYPE_CHECKING
+
 from rmmbench.cli.options import (
     AXES,
     AsJson,
@@ -10,15 +12,22 @@ from rmmbench.cli.options import (
     ProfileName,
     Retry,
     takes_axes,
+    takes_launcher,
 )
 from rmmbench.cli.run_cases import Asked, run_or_list
 
+if TYPE_CHECKING:
+    from rmmbench.running.launchers.launcher import Launch
 
+
+@takes_launcher
 @takes_axes(*AXES)
 def sweep(
     profile: ProfileName,
     axes: Axes,
     device: Devices = None,
+    *,
+    launch: "Launch",
     out: Out = None,
     retry: Retry = False,
     dry_run: DryRun = False,
@@ -43,5 +52,5 @@ def sweep(
     """
     from rmmbench.spec import profile as profiles
 
-    asked = Asked(profile, profiles.load(profile).overridden(axes), device, out)
+    asked = Asked(profile, profiles.load(profile).overridden(axes), device, out, launch=launch)
     run_or_list(asked, retry=retry, dry_run=dry_run, as_json=as_json)

@@ -1,5 +1,7 @@
 """`rmmbench train`: train models on data, exact and with every way of saving memory."""
 
+from typing import TYPE_CHECKING
+
 from rmmbench.cli.options import (
     AXES,
     AsJson,
@@ -13,11 +15,16 @@ from rmmbench.cli.options import (
     Retry,
     Steps,
     takes_axes,
+    takes_launcher,
 )
 from rmmbench.cli.run_cases import Asked, run_or_list
 from rmmbench.errors import UsageError
 
+if TYPE_CHECKING:
+    from rmmbench.running.launchers.launcher import Launch
 
+
+@takes_launcher
 @takes_axes(*(name for name in AXES if name != "gpu"))
 def train(
     profile: ProfileName,
@@ -26,6 +33,8 @@ def train(
     data: Data = None,
     checkpoint: Checkpoint = None,
     device: Devices = None,
+    *,
+    launch: "Launch",
     out: Out = None,
     retry: Retry = False,
     dry_run: DryRun = False,
@@ -53,5 +62,5 @@ def train(
     chosen = profiles.load(profile).overridden(axes, training)
     if not any("training" in grid.measure for grid in chosen.grid):
         raise UsageError(f"profile '{profile}' trains nothing; measure it with `rmmbench sweep`")
-    asked = Asked(profile, chosen, device, out, trains=True)
+    asked = Asked(profile, chosen, device, out, trains=True, launch=launch)
     run_or_list(asked, retry=retry, dry_run=dry_run, as_json=as_json)

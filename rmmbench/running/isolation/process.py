@@ -1,9 +1,10 @@
 """A case in a process of its own, which may hang, abort or be killed without harm to others."""
 
 import logging
+import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -104,9 +105,21 @@ class CaseProcess:
     """
 
     def __init__(
-        self, case: Case, environment: Environment, limit_seconds: float, folder: Path
+        self,
+        case: Case,
+        environment: Environment,
+        limit_seconds: float,
+        folder: Path,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Start the process; `folder` is the run directory.
+        """Start the process.
+
+        Args:
+            case: What it measures.
+            environment: What it runs on.
+            limit_seconds: After this time it is killed.
+            folder: The run directory.
+            variables: Of its environment, set before it does anything.
 
         Raises:
             EndedError: If it cannot be started.
@@ -116,6 +129,7 @@ class CaseProcess:
         self._environment = environment
         self._limit_seconds = limit_seconds
         self._folder = folder
+        self._variables = dict(variables or {})
         self._is_second = False
         self._start()
 
@@ -164,7 +178,9 @@ class CaseProcess:
         )
         self._started = time.monotonic()
         self._oom_kills = _oom_kills()
-        self._child: Child = Child(_measure, self.case, self._environment, self._folder)
+        self._child: Child = Child(
+            _measure, self.case, self._environment, self._folder, self._variables
+        )
 
     def _start_again(self) -> Record | None:
         """Start the case again after its server was killed; only once, as the case may do it."""
@@ -234,7 +250,10 @@ def _first_messages(child: Child, limit_seconds: float | None) -> list[Any]:
     raise EndedError(f"the process that was asked took longer than {limit_seconds:g} s")
 
 
-def _measure(send: Send, case: Case, environment: Environment, folder: Path) -> None:
+def _measure(
+    send: Send, case: Case, environment: Environment, folder: Path, variables: Mapping[str, str]
+) -> None:
+    os.environ.update(variables)
     # The process that started this one keeps its output, and shows it in the log.
     logging.basicConfig(format="%(levelname)s: %(name)s: %(message)s")
     logger.setLevel(logging.INFO)
