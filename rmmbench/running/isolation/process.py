@@ -269,7 +269,7 @@ def _answer(send: Send, function: Callable[..., Any], args: tuple[Any, ...]) -> 
     try:
         answer = function(*args)
     except Exception as error:
-        answer = _of_a_shared_class(error)
+        answer = of_a_shared_class(error)
     send(answer)
 
 
@@ -283,11 +283,11 @@ def _answer_in_the_end(send: Send, function: Callable[..., Any], args: tuple[Any
     try:
         answer = function(send, *args)
     except Exception as error:
-        answer = _of_a_shared_class(error)
+        answer = of_a_shared_class(error)
     send(_Answer(answer))
 
 
-def _of_a_shared_class(error: Exception) -> Exception:
+def of_a_shared_class(error: Exception) -> Exception:
     """Return the error as one of a class that its reader has too: Python's own, or rmmbench's."""
     for kind in type(error).__mro__:
         if kind.__module__ in ("builtins", "rmmbench.errors"):

@@ -9,5 +9,6 @@ LAUNCHERS: Registry[Any] = Registry(
     __name__,
     {
         "local": Entry("local:ThisMachine", "this machine"),
+        "ray": Entry("ray:RayCluster", "a Ray cluster"),
     },
 )

@@ -1,0 +1,217 @@
+"""Which case of a cluster runs where: what is left, what runs on which node, and what was lost."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Final
+
+from rmmbench.results.record import Environment, Record
+from rmmbench.results.stage import Stage
+from rmmbench.running.events import Event, Finished, Started, Working
+from rmmbench.running.launchers.local import threads_beside, uses_gpu
+from rmmbench.spec.case import Case
+from rmmbench.units import format_count
+
+_TRIES: Final = 5
+"""A case whose worker or node is lost so often while it runs is recorded as an error."""
+
+_LANES: Final = 8
+"""So many predictions at most share one process that has torch imported."""
+
+_CHUNKS: Final = 2
+"""A task takes so small a part of what is left that each place gets so many more, about."""
+
+_REFUSALS: Final = 3
+"""A node that so often could not even start a case is left out."""
+
+_WAIT_SECONDS: Final = 60.0
+"""For so long cases wait for a node that could run them, as it may come back."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of a cluster, and what of it the cluster may use."""
+
+    id: str
+    name: str
+    cpus: int
+    gpus: int
+
+
+@dataclass(eq=False)
+class Task:
+    """Cases that were given to a node together.
+
+    Attributes:
+        cases: Those that have no record yet.
+        lanes: How many of them run at a time.
+        running: What runs, by the case's key.
+        has_begun: Whether any of them has.
+    """
+
+    node: Node
+    cases: list[Case]
+    cpus: int
+    gpus: int = 0
+    lanes: int = 1
+    running: dict[str, tuple[Case, Stage]] = field(default_factory=dict)
+    has_begun: bool = False
+
+
+class NoNodeError(RuntimeError):
+    """No node can run what is left."""
+
+
+class Spread:
+    """Some cases, and where they run; all predictions, or none."""
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        homes: dict[str, str],
+        cpus_per_case: int,
+        began_on: Environment,
+    ) -> None:
+        """Have all cases waiting.
+
+        Args:
+            cases: In the order in which they are started.
+            homes: By cell, the id of the node that its cases run on; it is added to.
+            cpus_per_case: Of a case that others may run beside.
+            began_on: The environment of a record that no node could make.
+        """
+        self._waiting = list(cases)
+        self._tasks: list[Task] = []
+        self._homes, self._cpus, self._began_on = homes, cpus_per_case, began_on
+        self._begun: set[str] = set()
+        self._lost: Counter[str] = Counter()
+        self._refusals: dict[str, list[str]] = {}
+        self._moved: set[str] = set()
+        self._possible_at = monotonic()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every case has a record."""
+        return not self._waiting and not self._tasks
+
+    def tasks(self, alive: Sequence[Node]) -> Iterator[Task]:
+        """Yield what to start now, the emptiest of the nodes that live first.
+
+        Raises:
+            NoNodeError: If no node can start a case, or for long none could run what waits.
+        """
+        nodes = [node for node in alive if len(self._refusals.get(node.id, ())) < _REFUSALS]
+        self._forget_homes({node.id for node in nodes})
+        while self._waiting:
+            by_room = sorted(nodes, key=self._room, reverse=True)
+            task = next(filter(None, map(self._next, by_room)), None)
+            if task is None:
+                break
+            self._tasks.append(task)
+            yield task
+        if self._tasks:
+            self._possible_at = monotonic()
+            return
+        if alive and not nodes:
+            raise NoNodeError(f"no node can start a case: {self._refusals[alive[0].id][-1]}")
+        if monotonic() - self._possible_at > _WAIT_SECONDS:
+            gpu = "a GPU and " if uses_gpu(self._waiting[0]) else ""
+            cpus = format_count(self._cpus, "CPU")
+            raise NoNodeError(f"no node of the cluster has {gpu}{cpus} for a case")
+
+    def heard(self, task: Task, event: Event) -> Iterator[Event]:
+        """Take an event of a task, and yield what is new of it."""
+        match event:
+            case Started(case):
+                task.has_begun = True
+                task.running[case.key] = case, Stage("starting")
+                if case.key not in self._begun:
+                    self._begun.add(case.key)
+                    yield event
+            case Working(running):
+                task.running |= {case.key: (case, stage) for case, stage in running}
+            case Finished(record):
+                task.running.pop(record.key, None)
+                left = [case for case in task.cases if case.key != record.key]
+                if len(left) < len(task.cases):
+                    task.cases = left
+                    yield Finished(self._with_warnings(record))
+
+    def ended(self, task: Task, why: str) -> Iterator[Event]:
+        """Have the cases wait again that a task has no record of; yield those lost too often."""
+        self._tasks.remove(task)
+        self._lost.update(task.running.keys())
+        if task.cases and not task.running and not task.has_begun:
+            self._refusals.setdefault(task.node.id, []).append(why)
+        for case in reversed(task.cases):
+            if self._lost[case.key] < _TRIES:
+                self._waiting.insert(0, case)
+            else:
+                reason = f"its worker or node was lost {_TRIES} times; the last time: {why}"
+                yield Finished(self._unfinished(case, reason))
+
+    def working(self) -> Working:
+        """Return what runs."""
+        return Working([each for task in self._tasks for each in task.running.values()])
+
+    def _next(self, node: Node) -> Task | None:
+        """Take from what waits the next that this node has room for."""
+        cpus, gpus = self._room(node)
+        if cpus < 1:
+            return None
+        if self._waiting[0].device == "predict":
+            return self._chunk(node, cpus) if cpus >= self._cpus else None
+        for index, case in enumerate(self._waiting):
+            needs = self._needs(case, node)
+            if needs is not None and needs[0] <= cpus and needs[1] <= gpus:
+                self._homes.setdefault(case.cell, node.id)
+                return Task(node, [self._waiting.pop(index)], *needs)
+        return None
+
+    def _chunk(self, node: Node, cpus: int) -> Task:
+        lanes = min(_LANES, cpus // self._cpus)
+        places = _CHUNKS * (len(self._tasks) + 1)
+        count = max(lanes, min(4 * lanes, len(self._waiting) // places))
+        cases, self._waiting = self._waiting[:count], self._waiting[count:]
+        return Task(node, cases, lanes * self._cpus, lanes=lanes)
+
+    def _needs(self, case: Case, node: Node) -> tuple[int, int] | None:
+        """Return the CPUs and GPUs that a case takes of a node; None if it must not run there."""
+        if self._homes.get(case.cell, node.id) != node.id:
+            return None
+        if uses_gpu(case):
+            return self._cpus, 1
+        threads = threads_beside(case)
+        return min(node.cpus, threads or node.cpus), 0
+
+    def _forget_homes(self, alive: set[str]) -> None:
+        for cell in [cell for cell, home in self._homes.items() if home not in alive]:
+            del self._homes[cell]
+            self._moved.add(cell)
+
+    def _room(self, node: Node) -> tuple[int, int]:
+        """Return how many CPUs and GPUs of a node no task has."""
+        mine = [task for task in self._tasks if task.node.id == node.id]
+        cpus, gpus = sum(task.cpus for task in mine), sum(task.gpus for task in mine)
+        return node.cpus - cpus, node.gpus - gpus
+
+    def _with_warnings(self, record: Record) -> Record:
+        warnings = list(record.warnings)
+        if self._lost[record.key]:
+            warnings.append("measured anew: the worker or node that it ran on before was lost")
+        if record.case.cell in self._moved and record.case.device != "predict":
+            warnings.append("other cases of its cell may have run on a node that was lost")
+        return record.model_copy(update={"warnings": tuple(warnings)})
+
+    def _unfinished(self, case: Case, reason: str) -> Record:
+        parts = ("memory", "timing", "conditions", "counts")
+        return Record(
+            key=case.key,
+            case=case,
+            outcome="error",
+            stage=str(Stage("starting")),
+            reason=reason,
+            environment=self._began_on,
+            missing=dict.fromkeys(parts, "its process was lost"),
+        )
