@@ -10,5 +10,6 @@ LAUNCHERS: Registry[Any] = Registry(
     {
         "local": Entry("local:ThisMachine", "this machine"),
         "ray": Entry("ray:RayCluster", "a Ray cluster"),
+        "slurm": Entry("slurm:SlurmCluster", "jobs of Slurm"),
     },
 )

@@ -79,7 +79,8 @@ class Cluster:
 
     def _work(self, work: Work) -> Iterator[object]:
         nodes = {node.name: node.id for node in self.nodes()}
-        known = {cell: nodes[name] for cell, name in work.homes.items() if name in nodes}
+        # A home that is gone is told as one that is lost.
+        known = {cell: nodes.get(name, name) for cell, name in work.homes.items()}
         self._homes = known | self._homes
         predicted = [case for case in work.cases if case.device == "predict"]
         measured = [case for case in work.cases if case.device != "predict"]
@@ -91,7 +92,7 @@ class Cluster:
     def _spread(self, spread: Spread, terms: Terms) -> Iterator[object]:
         running: dict[Any, Task] = {}
         while not spread.is_done:
-            for task in spread.tasks(self.nodes()):
+            for task in spread.next_tasks(self.nodes()):
                 running[_started(task, terms)] = task
             if running:
                 ready, _ = ray.wait(list(running), timeout=TICK_SECONDS)

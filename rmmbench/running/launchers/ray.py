@@ -23,7 +23,7 @@ from rmmbench.running.launchers.launcher import Launch
 from rmmbench.spec.case import Case
 
 _SILENT_SECONDS = 90.0
-"""The process that speaks with the cluster may be silent so long; mostly it tells twice a second."""
+"""The process that speaks with the cluster may be silent so long; mostly it is half a second."""
 
 
 class Surroundings(NamedTuple):
