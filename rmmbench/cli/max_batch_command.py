@@ -65,6 +65,7 @@ def max_batch(
     Examples:
       rmmbench max-batch roberta-base --memory 16GiB --device predict
       rmmbench max-batch hf:gpt2 --memory 24GiB --seq-len 512 --method checkpoint
+      rmmbench max-batch roberta-base --memory 16GiB --launcher ray
     """
     from rmmbench.cli.drawn import print_tables
     from rmmbench.report.tables.batch_table import batch_table

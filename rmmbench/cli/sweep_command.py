@@ -49,6 +49,8 @@ def sweep(
       rmmbench sweep figure2 --device predict
       rmmbench sweep quick --model hf:gpt2 --rho 0.5,0.1 --out runs/gpt2
       rmmbench sweep my-profile.toml --dry-run
+      rmmbench sweep frontier --devices 0,1
+      rmmbench sweep figure2 --launcher ray
     """
     from rmmbench.spec import profile as profiles
 

@@ -55,6 +55,7 @@ def train(
       rmmbench train digits
       rmmbench train text --sketch oporp --rho 0.1 --seed 0,1
       rmmbench train table2 --task cola,rte --data glue --checkpoint roberta-base
+      rmmbench train digits --launcher ray:10.0.0.5:6379
     """
     from rmmbench.spec import profile as profiles
 

@@ -75,9 +75,7 @@ class Launch:
         if name == "local" and cpus_per_case is not None:
             raise UsageError("--cpus-per-case is for a cluster; give --launcher ray or slurm too")
         if name != "local" and devices is not None:
-            raise UsageError(
-                f"--devices is of this machine's GPUs; --launcher {name} finds its own"
-            )
+            raise UsageError(f"--devices is for --launcher local; {name} finds GPUs itself")
         if cpus_per_case is not None and cpus_per_case < 1:
             raise UsageError(f"--cpus-per-case must be at least 1, got {cpus_per_case}")
         return cls(name, argument, () if devices is None else _numbers(devices), cpus_per_case)
