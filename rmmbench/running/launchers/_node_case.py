@@ -19,7 +19,7 @@ from rmmbench.results.record import Environment, Record
 from rmmbench.results.store import RUN_FILE, Run
 from rmmbench.running.events import Event, Finished, Working
 from rmmbench.running.isolation import process
-from rmmbench.running.launchers.local import VISIBLE, LocalLauncher, Place, uses_gpu
+from rmmbench.running.launchers.local import VISIBLE, LocalLauncher, Place, gpus_of
 from rmmbench.spec.case import Case
 
 # What an engine sets for a process that it starts; a case is to have what the node has.
@@ -81,7 +81,7 @@ def node_events(node: str, cases: Sequence[Case], lanes: int, terms: Terms) -> I
     Raises:
         EndedError: If a process cannot be started.
     """
-    visible = os.environ.get(VISIBLE) if any(map(uses_gpu, cases)) else None
+    visible = os.environ.get(VISIBLE) if any(map(gpus_of, cases)) else None
     _be_as_started(terms.here)
     process.preload(terms.modules)
     found = _environment(node, visible)
@@ -149,6 +149,6 @@ def _warnings(record: Record, terms: Terms, *, is_shared: bool) -> Iterator[str]
     for name, before, now in began.changes(found):
         if name in _TOLD:
             yield f"its node has {name} {now}, the run began on {before}"
-    writes = record.case.training or (record.case.timeline and uses_gpu(record.case))
+    writes = record.case.training or (record.case.timeline and gpus_of(record.case))
     if writes and not is_shared:
         yield "its node does not share the run directory: no checkpoint or snapshot is kept"

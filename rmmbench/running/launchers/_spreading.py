@@ -9,7 +9,7 @@ from typing import Final
 from rmmbench.results.record import Environment, Record
 from rmmbench.results.stage import Stage
 from rmmbench.running.events import Event, Finished, Started, Working
-from rmmbench.running.launchers.local import threads_beside, uses_gpu
+from rmmbench.running.launchers.local import gpus_of, threads_beside
 from rmmbench.spec.case import Case
 from rmmbench.units import format_count
 
@@ -197,7 +197,8 @@ class Spread(Tasks):
         if alive and not nodes:
             raise NoNodeError(f"no node can start a case: {self.refused(alive[0])}")
         if monotonic() - self._possible_at > _WAIT_SECONDS:
-            gpu = "a GPU and " if uses_gpu(self.waiting[0]) else ""
+            gpus = gpus_of(self.waiting[0])
+            gpu = f"{format_count(gpus, 'GPU')} and " if gpus else ""
             cpus = format_count(self._cpus, "CPU")
             raise NoNodeError(f"no node of the cluster has {gpu}{cpus} for a case")
 
@@ -226,8 +227,8 @@ class Spread(Tasks):
         """Return the CPUs and GPUs that a case takes of a node; None if it must not run there."""
         if self._homes.get(case.cell, node.id) != node.id:
             return None
-        if uses_gpu(case):
-            return self._cpus, 1
+        if gpus_of(case):
+            return self._cpus, gpus_of(case)
         threads = threads_beside(case)
         return min(node.cpus, threads or node.cpus), 0
 

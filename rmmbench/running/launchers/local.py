@@ -136,8 +136,8 @@ class LocalLauncher:
 
     def _places(self, case: Case) -> list[Place]:
         """Return the places for a case and those like it, side by side."""
-        if uses_gpu(case):
-            return self._gpus
+        if gpus_of(case):
+            return _together(self._gpus, gpus_of(case))
         threads = threads_beside(case)
         return [self._machine] * (1 if threads is None else max(1, self._jobs // threads))
 
@@ -183,9 +183,22 @@ class LocalLauncher:
         return CaseProcess(case, *where, place.variables)
 
 
-def uses_gpu(case: Case) -> bool:
-    """Return whether a case runs on a GPU."""
-    return "cuda" in (case.memory_device, case.time_device, case.projection_device)
+def _together(places: Sequence[Place], count: int) -> list[Place]:
+    """Return places of `count` GPUs each, as far as they go; all together if there are fewer."""
+    if count == 1 or not places[0].variables:
+        return list(places)
+    most = max(count, len(places) - len(places) % count)
+    parts = [places[start : start + count] for start in range(0, min(most, len(places)), count)]
+    return [
+        Place(part[0].environment, {VISIBLE: ",".join(each.variables[VISIBLE] for each in part)})
+        for part in parts
+    ]
+
+
+def gpus_of(case: Case) -> int:
+    """Return how many GPUs a case takes: one for each of its ranks, if it runs on any."""
+    devices = (case.memory_device, case.time_device, case.projection_device)
+    return case.ranks if "cuda" in devices else 0
 
 
 def threads_beside(case: Case) -> int | None:

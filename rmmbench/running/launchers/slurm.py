@@ -28,12 +28,12 @@ from rmmbench.running.launchers._node_case import Terms
 from rmmbench.running.launchers._nodes import best_known
 from rmmbench.running.launchers._spreading import Node, Task, Tasks
 from rmmbench.running.launchers.launcher import Launch
-from rmmbench.running.launchers.local import threads_beside, uses_gpu
+from rmmbench.running.launchers.local import gpus_of, threads_beside
 from rmmbench.spec.case import Case
 from rmmbench.spec.printable import printable
 
 _SETTINGS: Final = ("partition", "account", "qos", "constraint", "gpus", "mem", "time")
-"""What may follow "slurm:", each by its name in sbatch; gpus is 1 or not there, time is minutes."""
+"""What may follow "slurm:", each by its name in sbatch; gpus says that there are some."""
 
 _CHUNK: Final = 20
 """So many predictions make a job."""
@@ -70,7 +70,7 @@ class SlurmCluster:
             EndedError: If that job fails.
         """
         file = self.new_file()
-        executor = self._executor(_FIRST_MINUTES, self._cpus, has_gpu="gpus" in self._settings)
+        executor = self._executor(_FIRST_MINUTES, self._cpus, int("gpus" in self._settings))
         here, modules = Path.cwd(), tuple(fork_server.server().modules)
         job = _submitted(executor.submit, job_environment, file, here, modules)
         try:
@@ -101,7 +101,7 @@ class SlurmCluster:
             alike.setdefault((minutes, task.cpus, task.gpus), []).append(task)
         jobs: dict[Any, tuple[Task, Told]] = {}
         for (minutes, cpus, gpus), some in alike.items():
-            executor = self._executor(minutes, cpus, has_gpu=bool(gpus))
+            executor = self._executor(minutes, cpus, gpus)
             files = [self.new_file() for _ in some]
             what = [task.cases for task in some], [task.lanes for task in some]
             made = _submitted(executor.map_array, job_events, files, *what, [terms] * len(some))
@@ -111,8 +111,8 @@ class SlurmCluster:
 
     def needs(self, case: Case) -> tuple[int, int]:
         """Return the CPUs and GPUs of a case's job; 0 CPUs stand for a whole node."""
-        if case.device == "predict" or uses_gpu(case):
-            return self._cpus, int(uses_gpu(case))
+        if case.device == "predict" or gpus_of(case):
+            return self._cpus, gpus_of(case)
         return threads_beside(case) or 0, 0
 
     def new_file(self) -> Path:
@@ -122,7 +122,7 @@ class SlurmCluster:
         self._count += 1
         return self._folder / f"{self._count}.told"
 
-    def _executor(self, minutes: int, cpus: int, *, has_gpu: bool) -> Any:
+    def _executor(self, minutes: int, cpus: int, gpus: int) -> Any:
         """Return what submits jobs with these needs."""
         submitit = import_module("submitit")
         folder = self.new_file().parent / "jobs"
@@ -133,7 +133,7 @@ class SlurmCluster:
         needs = {
             "timeout_min": minutes,
             "cpus_per_task": max(1, cpus),
-            "gpus_per_node": int(has_gpu),
+            "gpus_per_node": gpus,
         }
         executor.update_parameters(name="rmmbench", **needs, **whole, **own)
         return executor
@@ -204,8 +204,6 @@ def _settings(argument: str) -> dict[str, str | int]:
             must = f"--launcher slurm takes local, or NAME=VALUE of {', '.join(_SETTINGS)}"
             raise UsageError(f"{must}; got '{word}'{did_you_mean(name, _SETTINGS)}")
         found[name] = int(value) if value.isdecimal() else value
-    if found.get("gpus", 1) != 1:
-        raise UsageError(f"a case takes one GPU, so gpus must be 1, got {found['gpus']}")
     return found
 
 

@@ -68,6 +68,15 @@ def test_the_cases_of_a_cell_run_on_one_kind_of_gpu(environment, tmp_path):
     assert (case, place.environment.gpu) == (sketched, "A100")
 
 
+def test_a_case_of_several_ranks_has_a_gpu_for_each(machine, environment, tmp_path):
+    """Of three GPUs two go to a case of two ranks; where there are fewer, it sees all."""
+    launcher = LocalLauncher(environment, 60.0, 1, tmp_path, machine("0,1,2")._places(environment))
+    for ranks, seen in ((1, ["0", "1", "2"]), (2, ["0,1"]), (4, ["0,1,2"])):
+        parallel = {"ranks": ranks, "parallel": "ddp"} if ranks > 1 else {}
+        places = launcher._places(on_gpu(1, **parallel))
+        assert [place.variables[VISIBLE] for place in places] == seen
+
+
 def test_more_gpus_than_there_are_is_refused(machine, environment):
     """The message says how many torch sees, and their numbers."""
     with pytest.raises(UsageError) as refused:
