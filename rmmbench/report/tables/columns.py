@@ -88,7 +88,7 @@ def papers_relative(profile: Profile) -> Column[Row]:
 
 def node(rows: Sequence[Row]) -> Column[Row]:
     """Return the column of the machine that a row is of; people see it where there are several."""
-    if len({row["node"] for row in rows}) < 2:
+    if len({row.get("node") for row in rows}) < 2:
         return unseen("node")
     return Column("node", "node", is_number=False)
 
