@@ -23,6 +23,9 @@ from rmmbench.running.launchers._spreading import Node, Spread, Task
 from rmmbench.running.launchers.ray import Surroundings, Work
 
 _REACH_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
+_HEAD_SECONDS = 10.0
+"""So long a head may not answer, as it may be started again."""
 
 
 class Cluster:
@@ -37,6 +40,8 @@ class Cluster:
         _join(address or os.environ.get("RAY_ADDRESS") or "auto")
         self._cpus_per_case = cpus_per_case
         self._names: dict[str, str] = {}
+        self._nodes: list[Node] = []
+        self._looked_at = float("-inf")
         self._homes: dict[str, str] = {}
 
     def answer(self, question: Surroundings | Work) -> Iterator[object]:
@@ -46,9 +51,22 @@ class Cluster:
         else:
             yield from self._work(question)
 
-    def nodes(self) -> list[Node]:
-        """Return the nodes that live and have something to run cases on."""
-        found = ray.nodes()
+    def nodes(self, *, anew: bool = False) -> list[Node]:
+        """Return the nodes that live and have something to run cases on, as they were lately.
+
+        Args:
+            anew: As they are now.
+
+        Raises:
+            RuntimeError: If the head does not answer.
+        """
+        if anew or time.monotonic() - self._looked_at > _LOOK_SECONDS:
+            _require_head()  # as Ray would wait for it, and then end this process
+            self._nodes = self._living(ray.nodes())
+            self._looked_at = time.monotonic()
+        return self._nodes
+
+    def _living(self, found: list[dict[str, Any]]) -> list[Node]:
         hosts = [each["NodeManagerHostname"] for each in found]
         for each, host in zip(found, hosts, strict=True):
             is_alone = hosts.count(host) == 1
@@ -73,7 +91,7 @@ class Cluster:
                 try:
                     yield ray.get(reference)
                 except RayError as error:
-                    if node.id in {each.id for each in self.nodes()}:
+                    if node.id in {each.id for each in self.nodes(anew=True)}:
                         need = "install there what is installed here"
                         raise UsageError(f"{node.name}: {_line(error)}; {need}") from None
 
@@ -112,7 +130,7 @@ class Cluster:
             yield from spread.ended(task, "its task ended without a record")
         except RayError as error:
             del running[stream]
-            ray.nodes()  # where the whole cluster is lost, this ends it
+            self.nodes(anew=True)
             yield from spread.ended(task, _line(error))
 
 
@@ -132,6 +150,21 @@ def _join(address: str) -> None:
         raise _unreachable(address, error) from None
     except (OSError, RuntimeError, ValueError) as error:
         raise _unreachable(address, error) from None
+
+
+def _require_head() -> None:
+    address = ray.get_runtime_context().gcs_address
+    host, _, port = address.rpartition(":")
+    begun = time.monotonic()
+    while True:
+        try:
+            socket.create_connection((host, int(port)), _REACH_SECONDS).close()
+        except OSError as error:
+            if time.monotonic() - begun > _HEAD_SECONDS:
+                raise RuntimeError(f"its head at {address} does not answer: {error}") from None
+            time.sleep(TICK_SECONDS)
+        else:
+            return
 
 
 def _unreachable(address: str, error: Exception) -> UsageError:
