@@ -26,7 +26,7 @@ def test_a_run_begins_with_a_node_that_has_a_gpu(node):
         ({"rmmbench": "0.0.1"}, "rmmbench must be the same on all nodes: b has 0.0.1, here it is"),
         (
             {"torch": "2.11.0"},
-            "torch must be the same on all nodes: b has 2.11.0, a has 2.13.0+cpu",
+            "torch must be the same on all nodes: b has 2.11.0, a has 2.13.0",
         ),
     ],
 )
