@@ -22,9 +22,9 @@ from rmmbench.running.launchers._node_case import Terms, node_environment, node_
 from rmmbench.running.launchers._spreading import Node, Spread, Task
 from rmmbench.running.launchers.ray import Surroundings, Work
 
-_REACH_SECONDS = 5.0
+_REACH_SECONDS = 3.0
 _LOOK_SECONDS = 1.0
-_HEAD_SECONDS = 10.0
+_HEAD_SECONDS = 5.0
 """So long a head may not answer, as it may be started again."""
 
 
