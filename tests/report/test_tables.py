@@ -81,7 +81,7 @@ def test_nodes_are_told_where_they_differ(make_run, make_record):
     """A run on several machines has a column and a note of them, one on a single one has not."""
     one, other = (
         make_record(environment=make_record().environment.model_copy(update={"node": name}), **rate)
-        for name, rate in (("first", {}), ("second", {"rho": 0.5}))
+        for name, rate in (("first", {}), ("second", {"method": "rmm", "rho": 0.5}))
     )
     (both,), (alone,) = (
         tables_of(make_run(one, other)).tables,

@@ -81,7 +81,8 @@ def test_a_case_that_kills_its_workers_is_an_error(spread, case):
 
 def test_what_is_timed_shares_no_gpu_and_a_cell_stays_on_its_node(spread, case):
     """As many cases as a node has GPUs run there; a cell's wait for its own node."""
-    first = [case(**ON_GPU, step_seconds=(1.0,), **how) for how in ({}, {"rho": 0.5}, {"rho": 0.1})]
+    ways = [{}, {"method": "rmm", "rho": 0.5}, {"method": "rmm", "rho": 0.1}]
+    first = [case(**ON_GPU, step_seconds=(1.0,), **how) for how in ways]
     other = case(**ON_GPU, batch_size=99)
     spread = spread(*first, other)
     started = list(spread.next_tasks([A, B]))
