@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -41,9 +42,13 @@ WAITS = """
 import time
 import torch
 
+class Net(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x).sum()
+
 def factory(batch_size, seq_len):
     time.sleep(0.7)
-    return torch.nn.Linear(4, 1), lambda: {"input": torch.randn(batch_size, 4)}
+    return Net(4, 1), lambda: {"x": torch.randn(batch_size, 4)}
 """
 
 
@@ -81,11 +86,15 @@ class TwoNodes:
         return found
 
     def end(self):
-        """End all its processes."""
+        """End all its processes, and those that they start meanwhile."""
         with self._process:
-            for number in self.processes():
-                with suppress(OSError):
-                    os.kill(number, signal.SIGKILL)
+            for _ in range(100):
+                for number in self.processes():
+                    with suppress(OSError):
+                        os.kill(number, signal.SIGKILL)
+                if not self.processes():
+                    return
+                time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +137,7 @@ def test_a_cluster_leaves_the_records_of_this_machine(cluster, carried_out):
     """Each case has one record, as here but for its node; both nodes have worked."""
     here, there = carried_out("here", "local", 4), carried_out("there", f"ray:{cluster.address}", 4)
     assert told(there) == told(here)
+    assert {record.outcome for record in there.records()} == {"ok"}
     assert len({record.environment.node for record in there.records()}) == 2
 
 
