@@ -126,7 +126,7 @@ def test_how_far_it_is_is_shown(advise, monkeypatch):
             seen.append(state)
 
     monkeypatch.setattr("rmmbench.running.progress.display", lambda **_: nullcontext(Seen()))
-    code, *_ = advise("mlp:64-64-10", "--batch-size", 8)
+    code, *_ = advise("import:mine:after_gelu", "--rho", 0.25, "--batch-size", 8192)
     assert code == 0
     assert seen[-1].counted() == "4 of 4 steps"
     assert list(dict.fromkeys(state.doing for state in seen)) == [
