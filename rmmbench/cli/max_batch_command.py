@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rmmbench.cli import completing
+from rmmbench.cli.launching import takes_launcher
 from rmmbench.cli.options import (
     AXES,
     AsJson,
@@ -16,7 +17,6 @@ from rmmbench.cli.options import (
     Out,
     Retry,
     takes_axes,
-    takes_launcher,
 )
 from rmmbench.cli.run_cases import Asked, follow, tell_how_to_retry, typed
 from rmmbench.cli.streams import write_json

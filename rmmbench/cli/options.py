@@ -20,7 +20,7 @@ from rmmbench.spec.choices import DTYPES, Attention, Kernel, Optimizer, Parallel
 Device = Literal["auto", "cuda", "cpu", "predict"]
 FigureFormat = Literal["html", "png", "svg", "pdf"]
 
-_WHAT, _WHERE, _PRINTED = "What is measured", "Where it is measured", "What is printed"
+_WHAT, _PRINTED = "What is measured", "What is printed"
 
 
 def _argument(metavar: str, names: completing.Names, text: str) -> Any:
@@ -159,36 +159,6 @@ Verbose = Annotated[
     ),
 ]
 
-LAUNCH: dict[str, Any] = {
-    "launcher": Annotated[
-        str,
-        typer.Option(
-            metavar="NAME[:ARGUMENT]",
-            autocompletion=completing.launchers,
-            rich_help_panel=_WHERE,
-            help="What runs cases: local; ray or ray:ADDRESS; slurm:partition=gpu,… See "
-            "`rmmbench docs scaling`.",
-        ),
-    ],
-    "devices": Annotated[
-        str | None,
-        typer.Option(
-            metavar="N,…",
-            rich_help_panel=_WHERE,
-            help="GPUs of this machine, such as 0,1; each measures one case at a time.",
-        ),
-    ],
-    "cpus_per_case": Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            rich_help_panel=_WHERE,
-            help="On a cluster, CPUs of a case that others may run beside; by default 1.",
-        ),
-    ],
-}
-"""What every command has that runs cases; see `takes_launcher`."""
-
 Axes = dict[str, Any]
 """Values of a grid's axes by name; axes that were not given are absent."""
 
@@ -205,20 +175,6 @@ def takes_axes(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
         return with_parameters(run, {name: (AXES[name], None) for name in names}, at="axes")
 
     return decorate
-
-
-def takes_launcher(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `LAUNCH` in place of its parameter `launch`."""
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        from rmmbench.running.launchers.launcher import Launch
-
-        command(launch=Launch.of(**{name: given.pop(name) for name in LAUNCH}), **given)
-
-    defaults = {"launcher": "local"}
-    added = {name: (option, defaults.get(name)) for name, option in LAUNCH.items()}
-    return with_parameters(run, added, at="launch")
 
 
 def with_parameters(

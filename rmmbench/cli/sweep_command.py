@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from rmmbench.cli.launching import takes_launcher
 from rmmbench.cli.options import (
     AXES,
     AsJson,
@@ -12,7 +13,6 @@ from rmmbench.cli.options import (
     ProfileName,
     Retry,
     takes_axes,
-    takes_launcher,
 )
 from rmmbench.cli.run_cases import Asked, run_or_list
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from rmmbench.cli.launching import takes_launcher
 from rmmbench.cli.options import (
     AXES,
     AsJson,
@@ -15,7 +16,6 @@ from rmmbench.cli.options import (
     Retry,
     Steps,
     takes_axes,
-    takes_launcher,
 )
 from rmmbench.cli.run_cases import Asked, run_or_list
 from rmmbench.errors import UsageError
