@@ -11,9 +11,9 @@ from rmmbench.errors import RmmbenchError
 from rmmbench.running import interrupts
 from rmmbench.running.isolation.child import Child
 from rmmbench.running.isolation.fork_server import EndedError
-from rmmbench.running.isolation.job import Send
+from rmmbench.running.isolation.job import Send, of_a_shared_class
 from rmmbench.running.isolation.pipe import GarbageError
-from rmmbench.running.isolation.process import TICK_SECONDS, of_a_shared_class
+from rmmbench.running.isolation.process import TICK_SECONDS
 from rmmbench.spec.printable import printable
 
 Answer = Callable[[Any], Iterator[object]]

@@ -5,7 +5,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from rmmbench.running import interrupts
 from rmmbench.running.isolation import fork_server
 from rmmbench.running.isolation.child import Child
 from rmmbench.running.isolation.fork_server import EndedError as EndedError
-from rmmbench.running.isolation.job import Send
+from rmmbench.running.isolation.job import Send, of_a_shared_class
 from rmmbench.running.isolation.pipe import GarbageError
 from rmmbench.spec.case import Case
 from rmmbench.spec.printable import printable
@@ -285,17 +284,6 @@ def _answer_in_the_end(send: Send, function: Callable[..., Any], args: tuple[Any
     except Exception as error:
         answer = of_a_shared_class(error)
     send(_Answer(answer))
-
-
-def of_a_shared_class(error: Exception) -> Exception:
-    """Return the error as one of a class that its reader has too: Python's own, or rmmbench's."""
-    for kind in type(error).__mro__:
-        if kind.__module__ in ("builtins", "rmmbench.errors"):
-            with suppress(TypeError):
-                made = kind(str(error))
-                assert isinstance(made, Exception)
-                return made
-    return RuntimeError(str(error))
 
 
 def _stage(message: object) -> Stage:
