@@ -177,9 +177,8 @@ class CaseProcess:
         )
         self._started = time.monotonic()
         self._oom_kills = _oom_kills()
-        self._child: Child = Child(
-            _measure, self.case, self._environment, self._folder, self._variables
-        )
+        what = self.case, self._environment, self._folder, self._variables
+        self._child: Child = Child(_measure, *what)
 
     def _start_again(self) -> Record | None:
         """Start the case again after its server was killed; only once, as the case may do it."""
