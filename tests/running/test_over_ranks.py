@@ -7,7 +7,7 @@ import pytest
 
 from rmmbench.running.events import Finished
 from rmmbench.running.joining import shared_cores
-from rmmbench.running.local import LocalLauncher
+from rmmbench.running.launchers.local import LocalLauncher
 from rmmbench.spec.case import Case
 
 FACTORIES = """

@@ -4,6 +4,7 @@ import faulthandler
 import logging
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,12 @@ class SoFar(NamedTuple):
 
 
 def measure_case(
-    send: Send, case: Case, environment: Environment, folder: Path, rank: Rank | None = None
+    send: Send,
+    case: Case,
+    environment: Environment,
+    folder: Path,
+    variables: Mapping[str, str],
+    rank: Rank | None = None,
 ) -> None:
     """Measure a case, tell what is being done and was measured meanwhile, and send the record.
 
@@ -29,8 +35,10 @@ def measure_case(
         case: What is measured.
         environment: Of this machine.
         folder: The run directory.
+        variables: Of this process, beside those that it has anyway.
         rank: Which of the processes of the case this is; None if it is the only one.
     """
+    os.environ.update(variables)
     # The process that started this one keeps its output, and shows it in the log.
     logging.basicConfig(format="%(levelname)s: %(name)s: %(message)s")
     logging.getLogger("rmmbench").setLevel(logging.INFO)
