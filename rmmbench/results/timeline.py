@@ -18,6 +18,11 @@ CATEGORIES: Final[tuple[Category, ...]] = (
 )
 """What bytes are used for; all others, including the batch, are "temporary"."""
 
+Part = Category | Literal["gathered", "reducing"]
+PARTS: Final[tuple[Part, ...]] = (*CATEGORIES, "gathered", "reducing")
+"""The same of a step that is spread over ranks: parameters that were gathered from all of them, and
+gradients on the way to them."""
+
 Phase = Literal["forward", "backward", "optimizer"]
 PHASES: Final[tuple[Phase, ...]] = ("forward", "backward", "optimizer")
 

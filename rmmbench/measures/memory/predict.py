@@ -95,7 +95,7 @@ def _predict(prepare: Prepare, count: CountedWork, fake: FakeGPU | None = None) 
     # A batch that was read from data was not counted as it was made.
     count.count(tensors_of(step.batch))
     cold = _peaks(step, count, fake)
-    count.begin()
+    count.begin_counts()
     live, allocated = _peaks(step, count, fake)
     counts = count.counts()
     reserved = fake.allocator.reserved if fake else None
