@@ -15,7 +15,7 @@ import typer
 
 from rmmbench.cli import completing
 from rmmbench.errors import UsageError, did_you_mean
-from rmmbench.spec.choices import DTYPES, Attention, Kernel, Optimizer
+from rmmbench.spec.choices import DTYPES, Attention, Kernel, Optimizer, Parallel
 
 Device = Literal["auto", "cuda", "cpu", "predict"]
 FigureFormat = Literal["html", "png", "svg", "pdf"]
@@ -85,6 +85,11 @@ AXES: dict[str, Any] = {
     "accumulate": Annotated[
         int | None,
         typer.Option(metavar="N", rich_help_panel=_WHAT, help="Micro-batches of each update."),
+    ],
+    "ranks": _many("N", "Processes that one step is spread over, a device each."),
+    "parallel": Annotated[
+        Parallel | None,
+        typer.Option(rich_help_panel=_WHAT, help="How it is spread over ranks."),
     ],
     "method": _many(
         "NAME", "Names from `rmmbench list methods`, or stacks such as a+b.", completing.methods
@@ -226,6 +231,7 @@ def words(given: Sequence[str] | None) -> tuple[str, ...]:
 _NUMBERS: dict[str, type[int] | type[float]] = {
     "batch_size": int,
     "seq_len": int,
+    "ranks": int,
     "rho": float,
     "seed": int,
 }

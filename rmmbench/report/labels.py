@@ -24,6 +24,8 @@ _WORDS = {
     "zeroed_gradients": "gradients kept as zeros",
     "clip_norm": "clipped to {:g}",
     "update": "{} update",
+    "ranks": "{} ranks",
+    "reshard": "parameters kept after the forward pass",
     "seed": "seed {}",
 }
 _USUALLY = {
@@ -33,6 +35,9 @@ _USUALLY = {
     "zeroed_gradients": "gradients not kept",
     "clip_norm": "not clipped",
     "update": "usual update",
+    "ranks": "1 rank",
+    "parallel": "not spread",
+    "reshard": "parameters given back",
 }
 _USUAL = {name: Case.model_fields[name].default for name in STEP}
 _LIMITS = {"min_proj_dim": "≥", "max_proj_dim": "≤"}
@@ -55,6 +60,9 @@ def place(row: Row, columns: Iterable[str]) -> str:
     parts = {name: _WORDS.get(name, "{}").format(row[name]) for name in names}
     if "task" in parts:
         parts["task"] = task(row["task"])
+    if "ranks" in parts and "parallel" in parts:
+        parts["ranks"] = f"{row['parallel']} × {row['ranks']}"
+        del parts["parallel"]
     if "batch_size" in parts and "seq_len" in parts:
         parts["batch_size"] = f"{row['batch_size']}×{row['seq_len']}"
         del parts["seq_len"]

@@ -4,7 +4,7 @@ Numbers are in SI units, named in the field. A number that is not there is null 
 why.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -105,6 +105,8 @@ class Memory(Strict):
         attention_kernels: How often a step called which kernel of scaled dot product attention.
         alloc_retries: How often it had to give memory back and ask again.
         process_bytes: What NVML says that the process holds.
+        rank_peak_bytes: The peaks of a step over several ranks, in their order; all else is of the
+            rank with the largest. None for one rank.
     """
 
     device: Device
@@ -117,6 +119,14 @@ class Memory(Strict):
     attention_kernels: dict[Line, Whole] | None = None
     alloc_retries: Whole | None = None
     process_bytes: Whole | None = None
+    rank_peak_bytes: tuple[Whole, ...] | None = None
+
+    @classmethod
+    def of_ranks(cls, ranks: Sequence["Memory"]) -> "Memory":
+        """Return the memory of the rank that needs most, the first of those, with every peak."""
+        peaks = tuple(rank.peak_allocated_bytes for rank in ranks)
+        most = max(ranks, key=lambda rank: rank.needed_bytes)
+        return most.model_copy(update={"rank_peak_bytes": peaks})
 
     @property
     def needed_bytes(self) -> int:
@@ -222,7 +232,7 @@ class Record(Strict):
     def why_missing(self, name: str) -> str | None:
         """Return why a number is null, by its dotted path; None if nothing says so."""
         section = name.partition(".")[0]
-        return self.missing.get(name) or self.missing.get(section) or _LATER.get(name)
+        return self.missing.get(name) or self.missing.get(section) or _UNTOLD.get(name)
 
     def __repr__(self) -> str:
         said = [self.outcome.replace("_", " "), *filter(None, [self.reason])]
@@ -246,6 +256,7 @@ class Record(Strict):
         for name in Memory.model_fields:
             if name != "device":
                 row[name] = getattr(memory, name, None)
+        row["rank_peak_bytes"] = " ".join(map(str, row["rank_peak_bytes"] or ())) or None
         row["attention_kernels"] = _called(memory.attention_kernels if memory else None)
         for name in COUNTS:
             row[name] = getattr(self.counts, name, None)
@@ -269,10 +280,13 @@ class Record(Strict):
         return row
 
 
-_LATER: Final = dict.fromkeys(
-    ("memory.peak_live_bytes", "counts"), "the record is from before this was counted"
-)
-"""Why older records lack what every record has now."""
+_UNTOLD: Final = {
+    **dict.fromkeys(
+        ("memory.peak_live_bytes", "counts"), "the record is from before this was counted"
+    ),
+    "memory.rank_peak_bytes": "the step is on one rank",
+}
+"""Why a record lacks what it does not explain itself."""
 
 
 def _called(kernels: Mapping[str, int] | None) -> str | None:

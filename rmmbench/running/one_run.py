@@ -16,7 +16,7 @@ from rmmbench.spec.measuring import TrainingSettings
 from rmmbench.spec.profile import Profile
 
 _FLAGS = {"model", "task", "batch_size", "seq_len", "dtype", "attention", "optimizer", "gpu"} | {
-    *("attention_kernel", "accumulate", "rho", "sketch", "method", "seed")
+    *("attention_kernel", "accumulate", "ranks", "parallel", "rho", "sketch", "method", "seed")
 }
 """Axes that the command line has too."""
 

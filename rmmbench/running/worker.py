@@ -112,6 +112,8 @@ def _devices(draft: Draft) -> tuple[Device | None, Literal["cuda", "cpu"] | None
 
 
 def _kernel_lacks(case: Case, device: str) -> str | None:
+    if case.ranks > 1:
+        return "a step over several ranks is not measured yet"
     if device == "cpu" and case.attention_kernel in ("efficient", "cudnn"):
         return f"a CPU has no attention kernel '{case.attention_kernel}'; take flash or math"
     return None

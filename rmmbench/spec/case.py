@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import model_validator
 
-from rmmbench.spec.choices import Attention, Dropping, Dtype, Kernel, Optimizer, Update
+from rmmbench.spec.choices import Attention, Dropping, Dtype, Kernel, Optimizer, Parallel, Update
 from rmmbench.spec.contradictions import contradiction
 from rmmbench.spec.flat import EXACT, steps_from, unflattened
 from rmmbench.spec.known_settings import absent, in_words, stack_name
@@ -21,7 +21,7 @@ Device = Literal["cuda", "cpu", "predict"]
 
 STEP: Final = (
     *("attention_kernel", "accumulate", "drop_gradients"),
-    *("zeroed_gradients", "clip_norm", "update"),
+    *("zeroed_gradients", "clip_norm", "update", "ranks", "parallel", "reshard"),
 )
 """The fields that say what a step is and mostly keep their defaults."""
 
@@ -35,10 +35,12 @@ class Case(Strict):
     Attributes:
         model: Registered name with its argument, such as "roberta-base" or "linear:768x3072".
         task: What is trained on, or whose shape this is, if any.
-        batch_size: Samples a step.
+        batch_size: Samples a step, of each rank.
         seq_len: Padded length in tokens; None for models without one.
         dtype: "float32"; "bfloat16" or "float16" for autocast with float32 parameters, "float16"
-            with a scaled loss; "bfloat16-true" or "float16-true" for such parameters.
+            with a scaled loss; "bfloat16-true" or "float16-true" for such parameters. Under
+            "fsdp2", "bfloat16" is no autocast but a policy: shards and gradients stay float32,
+            blocks are gathered and compute in bfloat16, and gradients are added up in float32.
         attention: How transformers computes attention; "eager" keeps the probabilities, as the
             paper's did.
         attention_kernel: Which kernel "sdpa" takes; None for the one that PyTorch chooses.
@@ -48,6 +50,10 @@ class Case(Strict):
         clip_norm: The norm that all gradients together are clipped to; None leaves them.
         update: How parameters are updated; None as PyTorch does it on the device, all together on
             a GPU and one by one on a CPU.
+        ranks: Processes that one step is spread over, each with a device of its own.
+        parallel: How it is spread; None on one rank.
+        reshard: Whether "fsdp2" gives the gathered parameters of a block back after its forward
+            pass, and gathers them again for the backward pass.
         steps: The ways of saving memory, as they were written; none for the unchanged model.
         memory_device: Where memory is measured or predicted; None if it is not.
         gpu: Which GPU memory is predicted for; None where it is not predicted, and in older
@@ -76,6 +82,9 @@ class Case(Strict):
     zeroed_gradients: Flag = False
     clip_norm: Positive | None = None
     update: Update | None = None
+    ranks: Count = 1
+    parallel: Parallel | None = None
+    reshard: Flag = True
     steps: tuple[Annotated[Step, Of("methods")], ...] = ()
     memory_device: Device | None = None
     gpu: Name | None = None
@@ -153,8 +162,9 @@ class Case(Strict):
 
     @property
     def samples(self) -> int:
-        """How many samples a step reads, over all its micro-batches."""
-        return self.batch_size * self.accumulate
+        """How many samples a step reads, over all its micro-batches and ranks."""
+        batches = 1 if self.parallel == "tensor" else self.ranks
+        return self.batch_size * self.accumulate * batches
 
     @property
     def shape(self) -> str:

@@ -18,4 +18,8 @@ Update = Literal["foreach", "fused", "single", "in-backward"]
 """How an optimizer updates: all parameters together, in one kernel, one by one, or each one as soon
 as the backward pass has its gradient."""
 
+Parallel = Literal["ddp", "fsdp2", "tensor"]
+"""How a step is spread over ranks: each has the whole model and its own batch; each has a shard of
+every parameter and its own batch; or linear layers are split, and all have one batch."""
+
 DTYPES: Final[tuple[str, ...]] = get_args(Dtype)

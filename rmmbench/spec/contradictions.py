@@ -27,6 +27,8 @@ def _contradictions(case: "Case") -> Iterator[str]:
     if case.update == "fused" and case.optimizer not in ("adam", "adamw", "sgd"):
         need = "update 'fused' must be with optimizer adam, adamw or sgd"
         yield f"{need}, got '{case.optimizer}'; PyTorch has no other fused ones"
+    if case.ranks > 1 or case.parallel is not None or not case.reshard:
+        yield from _over_ranks(case)
     if case.training is not None:
         yield from _in_training(case)
 
@@ -44,6 +46,34 @@ def _in_backward(case: "Case") -> Iterator[str]:
         yield f"{need} drop_gradients, got '{case.drop_gradients}'; leave one of them out"
     if case.zeroed_gradients:
         yield f"{need} zeroed_gradients; leave one of them out"
+
+
+def _over_ranks(case: "Case") -> Iterator[str]:
+    """Yield what a step over several ranks cannot be, and what only such a step can."""
+    if case.ranks > 1 and case.parallel is None:
+        need = "parallel must say how a step is spread over several ranks"
+        yield f"{need}, got ranks {case.ranks} alone; set parallel to ddp, fsdp2 or tensor"
+    if case.ranks == 1 and case.parallel is not None:
+        need = "parallel must be with two ranks or more"
+        yield f"{need}, got '{case.parallel}' on one; set ranks, or leave parallel out"
+    if not case.reshard and case.parallel != "fsdp2":
+        got = f"'{case.parallel}'" if case.parallel else "none"
+        yield f"reshard must be with parallel 'fsdp2', got {got}; leave reshard out"
+    need = "a step over several ranks must be without"
+    if case.dtype == "float16" and case.parallel != "ddp":
+        got = f"got parallel '{case.parallel}'"
+        yield f"{need} the scaled loss of dtype 'float16', {got}; take bfloat16"
+    if case.update == "in-backward":
+        yield f"{need} update 'in-backward', which sees each rank's own gradients; leave update out"
+    if case.gradient_draws is not None:
+        yield f"{need} gradient_draws, which are of one rank; compare gradients with ranks = 1"
+    if case.timeline is not None:
+        yield f"{need} a timeline, which is of one rank; follow memory with ranks = 1"
+    if case.projection_device is not None:
+        yield f"{need} a projection, which is of one rank; time it with ranks = 1"
+    if case.training is not None and case.parallel != "ddp":
+        need = "a training over several ranks must be with parallel 'ddp', transformers' Trainer's"
+        yield f"{need} own way, got '{case.parallel}'"
 
 
 def _in_training(case: "Case") -> Iterator[str]:

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from rmmbench.errors import ProfileError, UnknownNameError, UsageError, did_you_mean
 from rmmbench.spec.case import STEP, Case
-from rmmbench.spec.choices import Attention, Dropping, Dtype, Kernel, Optimizer, Update
+from rmmbench.spec.choices import Attention, Dropping, Dtype, Kernel, Optimizer, Parallel, Update
 from rmmbench.spec.flat import EXACT
 from rmmbench.spec.gpus import find_gpu
 from rmmbench.spec.known_settings import Known, known
@@ -64,6 +64,11 @@ class Grid(Strict):
     zeroed_gradients: Flag = False
     clip_norm: Positive | None = None
     update: Update | None = None
+    ranks: Annotated[tuple[Count, ...], BeforeValidator(_as_many)] = Field(
+        default=(1,), min_length=1
+    )
+    parallel: Parallel | None = None
+    reshard: Flag = True
     method: tuple[Name, ...] = ("rmm",)
     gpu: tuple[Name, ...] = ()
     seed: Annotated[tuple[Seed, ...], BeforeValidator(_as_many)] = Field(default=(0,), min_length=1)
@@ -114,9 +119,13 @@ class Grid(Strict):
             ProfileError: If nothing says how large a sketch is.
         """
         shared = {name: getattr(self, name) for name in ("optimizer", "attention", *STEP)}
-        axes = (self.model, self.task or (None,), self.dtype, self.gpu or (None,), self.seed)
-        for model, task, dtype, gpu, seed in itertools.product(*axes):
-            cell = shared | {"model": model, "task": task, "dtype": dtype, "gpu": gpu, "seed": seed}
+        names = ("model", "task", "dtype", "ranks", "gpu", "seed")
+        for values in itertools.product(*(getattr(self, name) or (None,) for name in names)):
+            cell = shared | dict(zip(names, values, strict=True))
+            model, task = cell["model"], cell["task"]
+            # A grid may compare one device with many.
+            if cell["ranks"] == 1 and max(self.ranks) > 1:
+                cell |= {"parallel": None, "reshard": True}
             for shape in self._shapes(model, task):
                 yield cell | shape
                 yield from (cell | shape | settings for settings in self._settings())

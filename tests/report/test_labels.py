@@ -11,7 +11,7 @@ from rmmbench.report.labels import (
     ratio_interval,
     setting,
 )
-from rmmbench.results.tidy import CELL, kind_columns, read_rows, setting_columns
+from rmmbench.results.tidy import CELL, PLACE, kind_columns, read_rows, setting_columns
 from rmmbench.units import GIB
 
 
@@ -44,6 +44,11 @@ def row(make_record):
         ({"accumulate": 4, "clip_norm": 0.5, "zeroed_gradients": True}, CELL,
          "roberta-tiny · MRPC · 16×103 · float32 · adam · eager attention · 4 micro-batches · "
          "gradients kept as zeros · clipped to 0.5 · seed 0"),
+        ({"ranks": 8, "parallel": "fsdp2", "reshard": False, "task": None}, PLACE,
+         "roberta-tiny · 103 tokens · float32 · adam · eager attention · fsdp2 × 8 · "
+         "parameters kept after the forward pass · seed 0"),
+        ({"ranks": 8, "parallel": "tensor"}, ("ranks",), "8 ranks"),
+        ({}, ("ranks",), "1 rank"),
         ({}, ("accumulate",), "1 micro-batch"),
         ({}, ("accumulate", "update"), ""),
     ],

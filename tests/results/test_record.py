@@ -89,6 +89,18 @@ def test_a_step_needs_what_is_reserved_for_it(make_record):
     assert memory.model_copy(update={"reserved_bytes": 20}).needed_bytes == 20
 
 
+def test_memory_of_ranks_is_that_of_the_largest(make_record):
+    """All figures are of the rank that needs most; the peaks of all are told, in a row as text."""
+    small, large = make_record(peak=10).memory, make_record(peak=20).memory
+    memory = Memory.of_ranks([small, large, small])
+    assert memory.rank_peak_bytes == (10, 20, 10)
+    assert memory.model_copy(update={"rank_peak_bytes": None}) == large
+    record = make_record().model_copy(update={"memory": memory})
+    assert record.row()["rank_peak_bytes"] == "10 20 10"
+    assert Record.model_validate_json(record.model_dump_json()) == record
+    assert make_record().why_missing("memory.rank_peak_bytes") == "the step is on one rank"
+
+
 def test_a_row_tells_kernels_in_words(make_record):
     """The kernel that was called most comes first; none is no value."""
     record = make_record()

@@ -86,6 +86,7 @@ def test_the_last_record_counts(make_record):
         {"zeroed_gradients": True},
         {"clip_norm": 1.0},
         {"update": "fused"},
+        {"ranks": 2, "parallel": "ddp"},
         {"method": "rmm", "sketch": "dct", "proj_dim": 8},
         {"method": "rmm", "sketch": "dct", "rho": 0.5, "min_proj_dim": 2},
         {"method": "rmm", "sketch": "dct", "rho": 0.5, "max_proj_dim": 2},

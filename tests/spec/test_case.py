@@ -119,6 +119,9 @@ OTHERS = {
     "zeroed_gradients": True,
     "clip_norm": 1.0,
     "update": "fused",
+    "ranks": 4,
+    "parallel": "tensor",
+    "reshard": False,
     "memory_device": "cpu",
     "gpu": "h100",
     "time_device": "cpu",
@@ -130,6 +133,12 @@ OTHERS = {
     "gradient_draws": 4,
     "memory_limit_bytes": 2**30,
 }
+BESIDE = {
+    "attention_kernel": {"attention": "sdpa"},
+    "parallel": {"ranks": 2, "parallel": "ddp"},
+    "reshard": {"ranks": 2, "parallel": "fsdp2"},
+}
+"""What some fields need beside them."""
 SETTING_OTHERS = {
     "sketch": "gaussian",
     "rho": 0.25,
@@ -162,8 +171,9 @@ def test_everything_of_a_case_is_tried():
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_field_is_in_the_key_and_the_cell(name):
     """Cases that differ in anything have different keys, and stand in different cells."""
-    beside = SETTINGS | ({"attention": "sdpa"} if name == "attention_kernel" else {})
-    one, other = (Case.model_validate(beside | more) for more in ({}, {name: OTHERS[name]}))
+    beside = SETTINGS | BESIDE.get(name, {})
+    more = ({}, {name: OTHERS[name]} | ({"parallel": "fsdp2"} if name == "ranks" else {}))
+    one, other = (Case.model_validate(beside | each) for each in more)
     assert other.key != one.key
     assert other.cell != one.cell
     assert other.as_exact().cell == other.cell
@@ -273,6 +283,18 @@ def test_a_cell_is_named_after_its_exact_case():
         ({"training": {}, "dtype": "bfloat16-true"}, "take 'bfloat16'"),
         ({"training": {"max_grad_norm": 2.0}, "clip_norm": 1.0}, "got 1 and 2; leave one out"),
         ({"training": {"watch": ["a"]}, "accumulate": 2}, "watch must be without accumulate"),
+        ({"ranks": 2}, "parallel must say how .* got ranks 2 alone; set parallel to ddp, fsdp2 or"),
+        (
+            {"parallel": "ddp"},
+            "parallel must be with two ranks or more, got 'ddp' on one",
+        ),
+        ({"reshard": False}, "reshard must be with parallel 'fsdp2', got none; leave reshard out"),
+        ({"ranks": 2, "parallel": "ddp", "reshard": False}, "with parallel 'fsdp2', got 'ddp'"),
+        ({"ranks": 2, "parallel": "fsdp2", "dtype": "float16"}, "got parallel 'fsdp2'; take bfloa"),
+        ({"ranks": 2, "parallel": "ddp", "update": "in-backward"}, "must be without update 'in-ba"),
+        ({"ranks": 2, "parallel": "ddp", "gradient_draws": 3}, "must be without gradient_draws"),
+        ({"ranks": 2, "parallel": "fsdp2", "training": {}}, "with parallel 'ddp', .* got 'fsdp2'"),
+        ({"ranks": 0}, "greater than or equal to 1"),
         ({"accumulate": 0}, "greater than or equal to 1"),
         ({"clip_norm": 0.0}, "greater than 0"),
         ({"update": "sometimes"}, "'foreach', 'fused', 'single' or 'in-backward'"),
@@ -295,3 +317,11 @@ def test_a_step_reads_all_its_micro_batches():
     """The samples of a step are those of a batch, as often as gradients are accumulated."""
     assert CASE.samples == CASE.batch_size
     assert Case(model="mlp", batch_size=4, accumulate=3).samples == 12
+
+
+@pytest.mark.parametrize(("parallel", "samples"), [("ddp", 12), ("fsdp2", 12), ("tensor", 4)])
+def test_each_rank_has_a_batch_of_its_own(parallel, samples):
+    """Ranks that share the parameters' work read other samples; those of one layer the same."""
+    case = Case(model="mlp", batch_size=4, ranks=3, parallel=parallel)
+    assert case.samples == samples
+    assert case.title == f"mlp 4 ranks=3 parallel={parallel} exact"

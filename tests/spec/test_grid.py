@@ -162,6 +162,17 @@ def test_a_method_takes_the_axes_that_it_has(axes, settings):
         assert found == expected
 
 
+def test_one_rank_stands_beside_many():
+    """A grid of several numbers of ranks spreads the step over those above one alone."""
+    spread = profile_of(STEP | {"ranks": [1, 2], "parallel": "fsdp2", "reshard": False, "rho": [1]})
+    cases = spread.cases("predict", None)
+    told = [(case.method, case.ranks, case.parallel, case.reshard) for case in cases]
+    ways = [(1, None, True), (2, "fsdp2", False)]
+    assert told == [(method, *way) for way in ways for method in ("exact", "rmm")]
+    alone = profile_of(STEP | {"ranks": 2, "parallel": "ddp", "rho": [1]})
+    assert {case.ranks for case in alone.cases("predict", None)} == {2}
+
+
 def test_a_stack_with_sketches_needs_their_size():
     """In a stack too, sketches have no size of their own."""
     with pytest.raises(ProfileError, match=r"method 'rmm' must give rho or proj_dim"):
