@@ -69,6 +69,14 @@ PROFILE = Profile.model_validate(
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def printed_as_into_a_pipe() -> Iterator[None]:
+    """Print as into a pipe, however wide the terminal is in which the tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLUMNS", raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_modules_forgotten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Forget the modules that a test wrote and imported, so that the next may use their names."""
