@@ -136,9 +136,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         moment = Moment(self.operators, self.phase, sizes, total, self.births, allocated)
         self.moments.append(moment)
 
-    def give(
-        self, tensors: Iterable[Any], category: Part, *, since_birth: bool = False
-    ) -> None:
+    def give(self, tensors: Iterable[Any], category: Part, *, since_birth: bool = False) -> None:
         """Put tensors into a category for good, perhaps also in the moments since each was made."""
         new = []
         for storage in self._known(tensors):

@@ -1,0 +1,68 @@
+"""Work and bytes by category of a step that is spread over ranks, on the one that is here."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rmmbench.fakes.device import FakeGPU
+from rmmbench.fakes.process_group import fake_group
+from rmmbench.measures.memory.categories import LiveByCategory
+from rmmbench.measures.memory.counting import CountedWork
+from rmmbench.measures.memory.phases import watched
+from rmmbench.measures.step import TrainingStep
+from rmmbench.results.timeline import Part
+
+
+class WorkByCategory(CountedWork, LiveByCategory):  # type: ignore[no-untyped-call, misc]
+    """Counts live bytes by category, and the work of every operator."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave that to the class above, which does it for every operator; twice would be slow."""
+        return False
+
+    def at_peak(self) -> dict[Part, int]:
+        """Return what was live at the highest moment of the step, by category."""
+        highest = max(self.moments, key=lambda moment: moment.total)
+        return {part: size for part, size in highest.sizes.items() if size}
+
+
+def gathered_bytes(count: CountedWork) -> int:
+    """Return the bytes of parameters that are here now because they were gathered."""
+    return count.sizes["gathered"] if isinstance(count, WorkByCategory) else 0
+
+
+@contextmanager
+def counting(ranks: int, gpu: FakeGPU | None) -> Iterator[CountedWork]:
+    """Count what is made within, as one of so many ranks; by category if there are several.
+
+    Args:
+        ranks: Of which this process is the first.
+        gpu: The fake GPU that a rank has; None for the CPU.
+    """
+    if ranks == 1:
+        with CountedWork(gpu=gpu) as count:
+            yield count
+        return
+    device_type = gpu.device_type if gpu else "cpu"
+    with fake_group(ranks, device_type), WorkByCategory(device_type, gpu) as count:
+        yield count
+
+
+@contextmanager
+def followed_steps(step: TrainingStep, count: CountedWork) -> Iterator[Callable[[], None]]:
+    """Give what does a step, and notes its moments where `count` counts by category."""
+    if not isinstance(count, WorkByCategory):
+        yield step
+        return
+    # A model is made whole before each rank takes its part; a GPU never holds it so.
+    count.allocate_anew()
+    with watched(step, count) as end:
+
+        def do() -> None:
+            count.begin()
+            with count.saving():
+                step()
+            count.note()
+            end()
+
+        yield do

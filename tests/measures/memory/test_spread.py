@@ -1,0 +1,95 @@
+"""What one of several ranks holds is what torch's own tracker, and real processes, say it does."""
+
+import pytest
+from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
+
+from rmmbench import measure
+from rmmbench.fakes.mode import fake_tensors
+from rmmbench.fakes.process_group import fake_group
+from rmmbench.running.draft import Draft, prepare
+from rmmbench.running.isolation import process
+from rmmbench.running.predicting import predicted_memory
+from rmmbench.spec.case import Case
+
+CASE = {
+    "model": "decoder:3x64",
+    "batch_size": 2,
+    "seq_len": 48,
+    "optimizer": "adamw",
+    "attention": "sdpa",
+    "ranks": 4,
+    "parallel": "fsdp2",
+}
+
+
+def case(**settings):
+    """Return the case of a small decoder over several ranks, its memory predicted for a CPU."""
+    return Case.model_validate(CASE | {"memory_device": "predict"} | settings)
+
+
+def predicted(**settings):
+    """Return the predicted memory of a rank, in a process of its own."""
+    return process.call(predicted_memory, case(**settings))
+
+
+def tracked(wanted):
+    """Return what torch's own tracker has of the first step's peak, by its kinds of tensors."""
+    draft = Draft(wanted, lambda stage: None)
+    with fake_tensors(), fake_group(wanted.ranks, "cpu"):
+        step = prepare(draft, "cpu", foreach=True)
+        tracker = FSDPMemTracker(step.model, step.optimizer)
+        tracker.track_inputs(tuple(step.batch.values()))
+        with tracker:
+            step()
+        (peak,) = tracker.get_tracker_snapshot("peak").values()
+    return {getattr(kind, "value", kind): size for kind, size in peak.items()}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"dtype": "bfloat16"}, {"dtype": "bfloat16", "reshard": False, "method": "checkpoint"}],
+)
+def test_the_peak_is_what_torchs_tracker_tells(settings):
+    """The first step's peak is that of `FSDPMemTracker`, which shares no code with the prediction.
+
+    That one leaves out what DTensor makes beside shards: a few scalars.
+    """
+    told = process.call(tracked, case(**settings))
+    assert predicted(**settings).cold_peak_allocated_bytes == pytest.approx(told["Total"], rel=0.01)
+
+
+def test_parameters_and_state_are_shards():
+    """A rank has its part of parameters and optimizer state; blocks are gathered one after another.
+
+    With `reshard` off all blocks stay gathered until the backward pass has come by.
+    """
+    alone, given_back, stay = (
+        predicted(**settings)
+        for settings in ({"ranks": 1, "parallel": None}, {}, {"reshard": False})
+    )
+    batch = 2 * 2 * 48 * 8
+    assert 4 * (given_back.resting_bytes - batch) == pytest.approx(
+        alone.resting_bytes - batch, 0.01
+    )
+    shards = given_back.at_peak_bytes["parameters"]
+    assert given_back.at_peak_bytes["optimizer"] == pytest.approx(2 * shards, rel=0.01)
+    assert stay.at_peak_bytes["gathered"] > 1.5 * given_back.at_peak_bytes["gathered"]
+    assert sum(stay.at_peak_bytes.values()) == stay.peak_live_bytes
+    assert stay.saved_bytes == given_back.saved_bytes == alone.saved_bytes
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_real_processes_take_what_is_predicted(ranks):
+    """Of two and four processes on the CPU the one that takes most takes what is predicted."""
+    record = measure(
+        CASE["model"],
+        device="cpu",
+        quiet=True,
+        timing={"warmup_steps": 1, "min_steps": 1, "max_steps": 1},
+        **{name: value for name, value in CASE.items() if name not in ("model", "ranks")},
+        ranks=ranks,
+    )
+    assert record.outcome == "ok", record.reason
+    measured = max(record.memory.rank_peak_bytes)
+    foretold = predicted(ranks=ranks, update="single").peak_allocated_bytes
+    assert foretold == pytest.approx(measured, rel=0.03)
