@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch.distributed as dist
 
@@ -19,6 +20,9 @@ def fake_group(ranks: int, device_type: str) -> Iterator[None]:
     kinds = dict.fromkeys(("cpu", device_type))
     backend = ",".join(f"{kind}:fake" for kind in kinds)
     dist.init_process_group(backend, store=FakeStore(), rank=0, world_size=ranks)
+    # Of several backends torch takes none for the usual one, and says so on stderr at the end.
+    group: Any = dist.group.WORLD
+    group._set_default_backend(dist.ProcessGroup.BackendType.CUSTOM)
     try:
         yield
     finally:

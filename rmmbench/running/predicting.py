@@ -21,6 +21,8 @@ _OFF: Final = (
 )
 """By how much a prediction of the CPU's memory was wrong; measured with torch 2.13."""
 
+_ONE_RANK: Final = "only the first rank is predicted; no other has a larger shard"
+
 
 def predict(draft: Draft) -> None:
     """Predict the memory of the draft's case and count its work; both go into the draft.
@@ -32,9 +34,11 @@ def predict(draft: Draft) -> None:
     build = functools.partial(prepare, draft, foreach=True)
     gpu = gpu_of(case)
     if gpu is None:
-        draft.memory = predict_memory(functools.partial(build, "cpu"))
+        draft.memory = predict_memory(functools.partial(build, "cpu"), case.ranks)
     else:
-        draft.memory, draft.counts = predict_step(build, gpu)
+        draft.memory, draft.counts = predict_step(build, gpu, case.ranks)
+    if case.ranks > 1:
+        draft.missing["memory.rank_peak_bytes"] = _ONE_RANK
     if case.gpu is not None and gpu is None:
         draft.warnings.append(
             f"there is no fake GPU here ({why_no_fake_gpu()}), so memory is predicted as the CPU "
