@@ -11,8 +11,9 @@ from rmmbench.errors import UnknownNameError
 _FOLDER = Path(__file__).parents[1] / "docs"
 
 TOPICS = (
-    *("quick-start", "which-method", "planning", "own-model", "integrations", "sketches"),
-    *("methods", "results", "profiles", "measuring", "ci", "pytest", "paper", "extending"),
+    *("quick-start", "which-method", "planning", "own-model", "integrations", "scaling"),
+    *("sketches", "methods", "results", "profiles", "measuring", "ci", "pytest"),
+    *("paper", "extending"),
 )
 """Every page, in the order of reading."""
 

@@ -45,6 +45,7 @@ def train(
     Examples:
       rmmbench train digits
       rmmbench train text --sketch oporp --rho 0.1 --seed 0,1
+      rmmbench train digits --ranks 2 --parallel ddp
       rmmbench train table2 --task cola,rte --data glue --checkpoint roberta-base
     """
     from rmmbench.spec import profile as profiles

@@ -78,4 +78,4 @@ class LocalLauncher:
 def _threads(case: Case) -> int | None:
     """Return the threads of a case that others may run beside; None if it must run alone."""
     is_trained_here = case.training is not None and case.time_device == "cpu"
-    return case.training.threads if case.training and is_trained_here else None
+    return case.training.threads * case.ranks if case.training and is_trained_here else None

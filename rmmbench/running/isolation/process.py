@@ -13,10 +13,12 @@ from rmmbench.results.record import Environment, Outcome, Record
 from rmmbench.results.stage import Stage
 from rmmbench.running import interrupts
 from rmmbench.running.isolation import fork_server
+from rmmbench.running.isolation.case_job import SoFar, measure_case
 from rmmbench.running.isolation.child import Child
 from rmmbench.running.isolation.fork_server import EndedError as EndedError
 from rmmbench.running.isolation.job import Send
 from rmmbench.running.isolation.pipe import GarbageError
+from rmmbench.running.isolation.rank_processes import RankProcesses
 from rmmbench.spec.case import Case
 from rmmbench.spec.printable import printable
 from rmmbench.units import format_seconds
@@ -26,6 +28,9 @@ logger = logging.getLogger("rmmbench")
 _KERNEL_COUNTS = Path("/proc/vmstat")
 TICK_SECONDS = 0.5
 """How long it may take until an interrupt is noticed."""
+
+_PATIENCE = 0.25
+"""The share of a case's time for which its ranks wait for each other."""
 
 # Exit codes of a process that somebody else ended.
 _FROM_OUTSIDE = {-signal.SIGHUP, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL}
@@ -139,7 +144,7 @@ class CaseProcess:
             for message in self._child.receive():
                 if isinstance(message, Record) and message.key == self.case.key:
                     return self._end(message)
-                if isinstance(message, _SoFar):
+                if isinstance(message, SoFar):
                     self._kept = message.record
                 else:
                     self.stage = _stage(message)
@@ -147,6 +152,8 @@ class CaseProcess:
             return self._end(self._unfinished("error", printable(str(error))))
         if self._child.is_lost:
             return self._start_again()
+        if isinstance(self._child, RankProcesses) and self._child.fault is not None:
+            return self._end(self._unfinished(*self._child.fault))
         if self._child.code is not None:
             return self._end(self._died())
         if self.seconds_left <= 0:
@@ -164,7 +171,15 @@ class CaseProcess:
         )
         self._started = time.monotonic()
         self._oom_kills = _oom_kills()
-        self._child: Child = Child(_measure, self.case, self._environment, self._folder)
+        about = self.case, self._environment, self._folder
+        self._child: Child | RankProcesses
+        if self.case.ranks > 1 and self.case.device != "predict":
+            patience = self._limit_seconds * _PATIENCE
+            self._child = RankProcesses(
+                measure_case, *about, count=self.case.ranks, patience_seconds=patience
+            )
+        else:
+            self._child = Child(measure_case, *about)
 
     def _start_again(self) -> Record | None:
         """Start the case again after its server was killed; only once, as the case may do it."""
@@ -207,12 +222,6 @@ class CaseProcess:
         return kept.model_copy(update=changes)
 
 
-class _SoFar(NamedTuple):
-    """What a process has measured so far."""
-
-    record: Record
-
-
 def _first_messages(child: Child, limit_seconds: float | None) -> list[Any]:
     """Wait for messages, and return them.
 
@@ -232,18 +241,6 @@ def _first_messages(child: Child, limit_seconds: float | None) -> list[Any]:
         if child.has_ended:
             raise EndedError(f"the process that was asked {child.how_it_ended()}")
     raise EndedError(f"the process that was asked took longer than {limit_seconds:g} s")
-
-
-def _measure(send: Send, case: Case, environment: Environment, folder: Path) -> None:
-    # The process that started this one keeps its output, and shows it in the log.
-    logging.basicConfig(format="%(levelname)s: %(name)s: %(message)s")
-    logger.setLevel(logging.INFO)
-    from rmmbench.running.worker import measure
-
-    def keep(record: Record) -> None:
-        send(_SoFar(record))
-
-    send(measure(case, environment, folder, announce=send, keep=keep))
 
 
 def _answer(send: Send, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
