@@ -105,7 +105,7 @@ def _devices(draft: Draft) -> tuple[Device | None, Literal["cuda", "cpu"] | None
     case, method_lacks = draft.case, methods.stack(draft.case.steps).lacks
 
     def lacks(device: str) -> str | None:
-        return method_lacks(device) or _kernel_lacks(case, device) or ranks_lack(case.ranks, device)
+        return method_lacks(device) or _kernel_lacks(case, device) or ranks_lack(case, device)
 
     memory_device: Device | None = case.memory_device
     if memory_device == "predict" and case.time_device == "cpu" and lacks("predict"):

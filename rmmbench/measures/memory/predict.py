@@ -17,12 +17,7 @@ from rmmbench.fakes.mode import fake_tensors, why_not_fake
 from rmmbench.measures.memory.counting import CountedWork
 from rmmbench.measures.memory.garbage import no_garbage_goes
 from rmmbench.measures.memory.kept import kept_bytes
-from rmmbench.measures.memory.spread import (
-    WorkByCategory,
-    counting,
-    followed_steps,
-    gathered_bytes,
-)
+from rmmbench.measures.memory.spread import WorkByCategory, counting, followed_steps
 from rmmbench.measures.step import Prepare, TrainingStep, tensors_of
 from rmmbench.results.counts import Counts
 from rmmbench.results.record import Memory
@@ -119,7 +114,7 @@ def _predict(prepare: Prepare, count: CountedWork, fake: FakeGPU | None = None) 
         peak_allocated_bytes=allocated,
         cold_peak_allocated_bytes=cold[1],
         resting_bytes=resting,
-        saved_bytes=kept_bytes(step, lambda: count.live - gathered_bytes(count)),
+        saved_bytes=kept_bytes(step, lambda: count.live),
         reserved_bytes=reserved,
         attention_kernels=kernels,
         at_peak_bytes=at_peak,

@@ -26,11 +26,6 @@ class WorkByCategory(CountedWork, LiveByCategory):  # type: ignore[no-untyped-ca
         return {part: size for part, size in highest.sizes.items() if size}
 
 
-def gathered_bytes(count: CountedWork) -> int:
-    """Return the bytes of parameters that are here now because they were gathered."""
-    return count.sizes["gathered"] if isinstance(count, WorkByCategory) else 0
-
-
 @contextmanager
 def counting(ranks: int, gpu: FakeGPU | None) -> Iterator[CountedWork]:
     """Count what is made within, as one of so many ranks; by category if there are several.
