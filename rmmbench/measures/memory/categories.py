@@ -1,5 +1,7 @@
 """Counts live bytes by category at every moment of a training step."""
 
+import bisect
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,8 +140,18 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
 
     def give(self, tensors: Iterable[Any], category: Part, *, since_birth: bool = False) -> None:
         """Put tensors into a category for good, perhaps also in the moments since each was made."""
+        self._put(self._known(tensors), category, since_birth=since_birth)
+
+    def give_state(self, optimizer: Optimizer | InBackward) -> None:
+        """Put an optimizer's state into its category, also in the moments since it was made."""
+        # Which tensors are the optimizer's is known only after the step.
+        self.give(tree_iter(list(optimizer.state.values())), "optimizer", since_birth=True)
+
+    def _put(
+        self, storages: Iterable[_Storage], category: Part, *, since_birth: bool = False
+    ) -> None:
         new = []
-        for storage in self._known(tensors):
+        for storage in storages:
             if storage.given != category:
                 if storage.category == "temporary":
                     new.append((storage.birth, storage.size_bytes))
@@ -147,20 +159,16 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
                 storage.given = category
                 self.sizes[category] += storage.size_bytes
         if since_birth and new:
-            self._rename(new, category)
-
-    def give_state(self, optimizer: Optimizer | InBackward) -> None:
-        """Put an optimizer's state into its category, also in the moments since it was made."""
-        # Which tensors are the optimizer's is known only after the step.
-        self.give(tree_iter(list(optimizer.state.values())), "optimizer", since_birth=True)
+            self._rename(sorted(new), category)
 
     def _rename(self, new: Sequence[tuple[int, int]], category: Part) -> None:
         """Let what was temporary be of a category since its birth; of each birth and bytes."""
-        first = min(birth for birth, _ in new)
+        births = [birth for birth, _ in new]
+        sizes = list(itertools.accumulate((size for _, size in new), initial=0))
         for moment in reversed(self.moments):
-            if moment.births < first:
+            size = sizes[bisect.bisect_right(births, moment.births)]
+            if size == 0:
                 break
-            size = sum(size for birth, size in new if birth <= moment.births)
             moment.sizes[category] += size
             moment.sizes["temporary"] -= size
 

@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -63,7 +64,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __enter__(self) -> Self:
         """Begin to count."""
         if not _COUNTING:
-            torch.UntypedStorage.resize_ = _resize  # type: ignore[method-assign]
+            _RESIZING.start()
             around_sharding(nothing_counted)
         _COUNTING.append(self)
         super().__enter__()  # type: ignore[no-untyped-call]
@@ -74,7 +75,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__exit__(*error)  # type: ignore[no-untyped-call]
         _COUNTING.remove(self)
         if not _COUNTING:
-            torch.UntypedStorage.resize_ = _resize_storage  # type: ignore[method-assign]
+            _RESIZING.stop()
             around_sharding(None)
 
     def __torch_dispatch__(
@@ -204,6 +205,9 @@ def _resize(storage: torch.UntypedStorage, size: int) -> Any:
     for each in dict.fromkeys(_COUNTING):
         each.resized(storage)
     return result
+
+
+_RESIZING = mock.patch.object(torch.UntypedStorage, "resize_", _resize)
 
 
 @contextmanager
