@@ -4,7 +4,6 @@ import pytest
 from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
 
 from rmmbench import measure
-from rmmbench.fakes.mode import fake_tensors
 from rmmbench.fakes.process_group import fake_group
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.running.isolation import process
@@ -33,9 +32,12 @@ def predicted(**settings):
 
 
 def tracked(wanted):
-    """Return what torch's own tracker has of the first step's peak, by its kinds of tensors."""
+    """Return what torch's own tracker has of the first step's peak, by its kinds of tensors.
+
+    Tensors are real: on fake ones the tracker counts what DTensor tries out on whole parameters.
+    """
     draft = Draft(wanted, lambda stage: None)
-    with fake_tensors(), fake_group(wanted.ranks, "cpu"):
+    with fake_group(wanted.ranks, "cpu"):
         step = prepare(draft, "cpu", foreach=True)
         tracker = FSDPMemTracker(step.model, step.optimizer)
         tracker.track_inputs(tuple(step.batch.values()))
