@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 def of_all(mine: T) -> list[T]:
     """Return what every rank has, in their order; called by all."""
-    if not _is_one_of_many():
+    if not is_one_of_many():
         return [mine]
     found: list[T | None] = [None] * dist.get_world_size()
     dist.all_gather_object(found, mine)
@@ -20,7 +20,7 @@ def of_all(mine: T) -> list[T]:
 
 def of_first(find: Callable[[], T]) -> T:
     """Return what the first rank finds; it alone looks, and all call this."""
-    if not _is_one_of_many():
+    if not is_one_of_many():
         return find()
     found = [find() if dist.get_rank() == 0 else None]
     dist.broadcast_object_list(found)
@@ -34,12 +34,13 @@ def wait_for_all() -> None:
 
 def longest(seconds: float) -> float:
     """Return what the slowest rank took; called by all."""
-    if not _is_one_of_many():
+    if not is_one_of_many():
         return seconds
     most = torch.tensor(seconds, dtype=torch.float64)
     dist.all_reduce(most, dist.ReduceOp.MAX)
     return float(most)
 
 
-def _is_one_of_many() -> bool:
+def is_one_of_many() -> bool:
+    """Tell whether this process does a step together with others."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

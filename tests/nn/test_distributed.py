@@ -19,12 +19,10 @@ from rmmbench.nn.spreading import spread, unwrapped
 from rmmbench.spec.case import Case
 
 RANKS = 4
-DRAWS = 36
+DRAWS = 24
 WAYS = [
     {"rho": 0.4},
-    {"rho": 0.4, "share": False},
-    {"sketch": "oporp", "rho": 0.4, "bits": 8},
-    {"bits": 2},
+    {"sketch": "oporp", "rho": 0.4, "bits": 8, "share": False},
     {"rho": 0.4, "bits": 4, "principal": 2},
 ]
 
