@@ -54,7 +54,7 @@ def llama(argument: str, case: Case) -> Built:
     Raises:
         ValueError: If Meta trained none of that size.
     """
-    size = SIZES.get(argument or "8b")
+    size = SIZES.get((argument or "8b").lower())
     if size is None:
         known = ", ".join(SIZES)
         hint = did_you_mean(argument, SIZES)
