@@ -52,7 +52,7 @@ def tracked(wanted):
     [{}, {"dtype": "bfloat16"}, {"dtype": "bfloat16", "reshard": False, "method": "checkpoint"}],
 )
 def test_the_peak_is_what_torchs_tracker_tells(settings):
-    """The first step's peak is to the byte that of `FSDPMemTracker`, with which no code is shared."""
+    """The first step's peak is to the byte that of `FSDPMemTracker`; they share no code."""
     told = process.call(tracked, case(**settings))
     assert predicted(**settings).cold_peak_allocated_bytes == told["Total"]
 
