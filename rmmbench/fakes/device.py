@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from rmmbench.fakes import cuda_operators, streams, workspaces
+from rmmbench.fakes import cuda_operators, cuda_streams, workspaces
 from rmmbench.fakes.caching_allocator import Block, CachingAllocator
 from rmmbench.fakes.cuda_attention import Attention, Call
 from rmmbench.fakes.cuda_autocast import Autocast
@@ -85,7 +85,7 @@ class FakeGPU:
 
     def _stream(self) -> int:
         if self.device_type == FAKE_DEVICE:
-            return streams.current_stream().number
+            return cuda_streams.current_stream().number
         return int(torch.cuda.current_stream().stream_id)
 
 
@@ -172,9 +172,9 @@ class Properties(NamedTuple):
 class _Backend:
     """What is asked of `torch.cuda`, for a device with nothing in it."""
 
-    Stream, Event = streams.Stream, streams.Event
-    current_stream = staticmethod(streams.current_stream)
-    stream = staticmethod(streams.on_stream)
+    Stream, Event = cuda_streams.Stream, cuda_streams.Event
+    current_stream = staticmethod(cuda_streams.current_stream)
+    stream = staticmethod(cuda_streams.on_stream)
 
     def __init__(self) -> None:
         self.gpu: GPU | None = None

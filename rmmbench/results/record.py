@@ -14,7 +14,7 @@ from rmmbench.results.case_columns import case_row, told_dtype
 from rmmbench.results.counts import COUNTS, Counts
 from rmmbench.results.gradient_error import GradientError
 from rmmbench.results.migration import SCHEMA_VERSION, migrated
-from rmmbench.results.timeline import PARTS, Part, Timeline
+from rmmbench.results.timeline import Part, Timeline, peak_columns
 from rmmbench.results.timing import TIMING_COLUMNS, Timing
 from rmmbench.results.trained import Training
 from rmmbench.results.training_columns import noise_columns, training_columns
@@ -259,9 +259,7 @@ class Record(Strict):
         for name in Memory.model_fields:
             if name != "device":
                 row[name] = getattr(memory, name, None)
-        at_peak: Mapping[Part, int] | None = row.pop("at_peak_bytes")
-        for part in PARTS:
-            row[f"{part}_at_peak_bytes"] = None if at_peak is None else at_peak.get(part, 0)
+        row |= peak_columns(row.pop("at_peak_bytes"))
         row["rank_peak_bytes"] = " ".join(map(str, row["rank_peak_bytes"] or ())) or None
         row["attention_kernels"] = _called(memory.attention_kernels if memory else None)
         for name in COUNTS:

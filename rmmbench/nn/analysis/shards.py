@@ -4,12 +4,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from torch import Tensor
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass_type
 
-from rmmbench.results.timeline import Part
+if TYPE_CHECKING:
+    from rmmbench.results.timeline import Part
 
 
 @cache
@@ -29,7 +30,9 @@ def local(values: Iterable[Any]) -> Iterator[Tensor]:
                 yield value
 
 
-_SENT: Final[Mapping[str, Callable[[Sequence[Any], Mapping[str, Any]], list[tuple[Part, Any]]]]] = {
+_About = Callable[..., "list[tuple[Part, Any]]"]
+
+_SENT: Final[Mapping[str, _About]] = {
     "c10d::_allgather_base_": lambda args, _: [("gathered", args[:1])],
     "fsdp::split_with_sizes_copy": lambda _, named: [("gathered", named["out"])],
     "fsdp::chunk_cat": lambda args, named: [("gradients", args[0]), ("reducing", [named["out"]])],
@@ -40,7 +43,7 @@ _SENT: Final[Mapping[str, Callable[[Sequence[Any], Mapping[str, Any]], list[tupl
 
 def sent(
     operator: Any, args: Sequence[Any], named: Mapping[str, Any]
-) -> list[tuple[Part, Sequence[Tensor]]]:
+) -> "list[tuple[Part, Sequence[Tensor]]]":
     """Return which tensors of an operator's are gathered from other ranks, or on their way there.
 
     Args:
