@@ -75,8 +75,8 @@ class _Attention(nn.Module):
         query, key, value = (part.unflatten(-1, (-1, self.width)) for part in parts)
         query, key = _turned(query, turns), _turned(key, turns)
         key, value = self._repeated(key), self._repeated(value)
-        heads = (each.transpose(1, 2) for each in (query, key, value))
-        attended = functional.scaled_dot_product_attention(*heads, is_causal=True)
+        query, key, value = (each.transpose(1, 2) for each in (query, key, value))
+        attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         result: Tensor = self.output(attended.transpose(1, 2).contiguous().flatten(2))
         return result
 
@@ -109,7 +109,7 @@ class _Norm(nn.Module):
 
 def _turned(x: Tensor, turns: Tensor) -> Tensor:
     """Return queries or keys (batch, length, heads, width), turned by their places."""
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2))
     turned = torch.view_as_real(pairs * turns[: x.shape[1], None])
     return turned.flatten(3).type_as(x)
 

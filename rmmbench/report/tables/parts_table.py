@@ -28,7 +28,7 @@ def parts_tables(rows: Sequence[Row]) -> list[Table]:
         return []
     unit = byte_unit(max(row["peak_live_bytes"] for row in told))
     columns = [
-        Column(f"{part}_at_peak_bytes", f"{part}\n{unit.name}", write=unit.write)
+        Column[Row](f"{part}_at_peak_bytes", f"{part}\n{unit.name}", write=unit.write)
         for part in PARTS
         if any(row[f"{part}_at_peak_bytes"] for row in told)
     ]
