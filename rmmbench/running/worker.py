@@ -17,6 +17,7 @@ from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.cuda import limit_memory, measure_cuda_memory
 from rmmbench.measures.memory.following import follow_memory, follow_predicted
 from rmmbench.measures.memory.garbage import give_back
+from rmmbench.measures.memory.rank import measure_rank_memory
 from rmmbench.measures.nvml import process_bytes
 from rmmbench.measures.over_ranks import of_all
 from rmmbench.measures.step import Prepare
@@ -105,7 +106,9 @@ def _devices(draft: Draft) -> tuple[Device | None, Literal["cuda", "cpu"] | None
     case, method_lacks = draft.case, methods.stack(draft.case.steps).lacks
 
     def lacks(device: str) -> str | None:
-        return method_lacks(device) or _kernel_lacks(case, device) or ranks_lack(case, device)
+        found = method_lacks(device) or _kernel_lacks(case, device) or ranks_lack(case, device)
+        # On a CPU a rank's memory is counted as where it is predicted.
+        return found or (method_lacks("predict") if case.ranks > 1 else None)
 
     memory_device: Device | None = case.memory_device
     if memory_device == "predict" and case.time_device == "cpu" and lacks("predict"):
@@ -141,6 +144,9 @@ def _measure_memory(draft: Draft, device: Device, rank: Rank | None) -> None:
     if device == "predict":
         draft.stage("predicting memory")
         predict(draft)
+    elif device == "cpu" and rank is not None:
+        draft.stage("measuring memory")
+        draft.memory = measure_rank_memory(_builder(draft, device))
     elif device == "cpu":
         draft.stage("measuring memory")
         draft.memory, warnings = measure_cpu_memory(_builder(draft, device))

@@ -10,7 +10,6 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from rmmbench.measures.memory.garbage import no_garbage_goes
 from rmmbench.measures.memory.kept import most_held
 from rmmbench.measures.memory.saved import GatheredParameters, saved_inputs
-from rmmbench.measures.over_ranks import is_one_of_many
 from rmmbench.measures.step import Prepare
 from rmmbench.measures.whole_step import WholeStep
 from rmmbench.results.record import Memory
@@ -25,13 +24,11 @@ class Allocation(NamedTuple):
         nanoseconds: When.
         size_bytes: How much; negative if memory was freed.
         address: Where.
-        thread: By which thread, as the profiler numbers them.
     """
 
     nanoseconds: int
     size_bytes: int
     address: int
-    thread: int
 
 
 @no_garbage_goes()
@@ -89,33 +86,14 @@ def highest_rise(profiler: profile) -> int:
 
 def _events(profiler: profile) -> tuple[list[Allocation], dict[str, tuple[int, int]]]:
     results: Any = profiler.profiler
-    allocations, phases, thread = [], {}, 0
+    allocations, phases = [], {}
     for event in _walk(results.kineto_results.experimental_event_tree()):
         fields = event.extra_fields
         if isinstance(fields, torch._C._profiler._ExtraFields_Allocation):
-            about = event.start_time_ns, fields.alloc_size, fields.ptr, event.start_tid
-            allocations.append(Allocation(*about))
+            allocations.append(Allocation(event.start_time_ns, fields.alloc_size, fields.ptr))
         elif event.name in _PHASES:
-            phases[event.name], thread = (event.start_time_ns, event.end_time_ns), event.start_tid
-    if is_one_of_many() and phases:
-        return list(_of_thread(sorted(allocations), thread)), phases
+            phases[event.name] = event.start_time_ns, event.end_time_ns
     return sorted(allocations), phases
-
-
-def _of_thread(allocations: Iterable[Allocation], thread: int) -> Iterator[Allocation]:
-    """Yield what one thread allocates, until it is freed.
-
-    What the threads of a process group allocate are its own buffers; on a GPU too they are not the
-    allocator's.
-    """
-    others: set[int] = set()
-    for event in allocations:
-        if event.size_bytes > 0 and event.thread != thread:
-            others.add(event.address)
-        elif event.size_bytes < 0 and event.address in others:
-            others.remove(event.address)
-        else:
-            yield event
 
 
 def _walk(events: Iterable[Any]) -> Iterator[Any]:

@@ -52,7 +52,7 @@ def predict_step(prepare: PrepareOn, gpu: GPU, ranks: int = 1) -> Prediction:
     with followed(gpu) as fake:
         assert fake is not None
         with counting(ranks, fake) as count:
-            return _predict(lambda: prepare(fake.device_type), count, fake)
+            return count_step(lambda: prepare(fake.device_type), count, fake)
 
 
 @no_garbage_goes()
@@ -67,7 +67,7 @@ def predict_memory(prepare: Prepare, ranks: int = 1) -> Memory:
         CannotPredictError: If the step asks for the value of a tensor.
     """
     with followed(), counting(ranks, None) as count:
-        return _predict(prepare, count).memory
+        return count_step(prepare, count).memory
 
 
 @contextmanager
@@ -94,7 +94,14 @@ def followed(gpu: GPU | None = None) -> Iterator[FakeGPU | None]:
         ) from error
 
 
-def _predict(prepare: Prepare, count: CountedWork, fake: FakeGPU | None = None) -> Prediction:
+def count_step(prepare: Prepare, count: CountedWork, fake: FakeGPU | None = None) -> Prediction:
+    """Return what a training step takes and does, as it is counted while it runs.
+
+    Args:
+        prepare: Builds the step; its tensors may be fake, or real.
+        count: Entered.
+        fake: The GPU that fake tensors are on, if any.
+    """
     step = prepare()
     # A batch that was read from data was not counted as it was made.
     count.count(tensors_of(step.batch))

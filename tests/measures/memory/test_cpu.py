@@ -5,13 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from rmmbench.measures.memory.cpu import (
-    Allocation,
-    _of_thread,
-    _peak,
-    disagreement,
-    measure_cpu_memory,
-)
+from rmmbench.measures.memory.cpu import Allocation, _peak, disagreement, measure_cpu_memory
 from rmmbench.measures.optimizers import make_optimizer
 from rmmbench.measures.step import TrainingStep
 
@@ -106,12 +100,4 @@ def test_steps_that_agree_need_no_word():
 def test_a_peak_begins_with_what_is_live(start, end, peak):
     """Bytes that live when a phase begins count in it; what was before or comes after does not."""
     events = [(1, 30), (2, 40), (3, -40), (6, -20), (8, 40), (9, -50)]
-    assert _peak([Allocation(*event, address=0, thread=0) for event in events], start, end) == peak
-
-
-def test_what_other_threads_allocate_is_theirs():
-    """Whoever frees it; a process group's threads may also free what is the step's."""
-    mine = [Allocation(1, 30, 7, thread=1), Allocation(4, -30, 7, thread=2)]
-    theirs = [Allocation(2, 50, 8, thread=2), Allocation(3, -50, 8, thread=1)]
-    again = [Allocation(5, 20, 8, thread=1)]
-    assert list(_of_thread(sorted([*mine, *theirs, *again]), thread=1)) == [*mine, *again]
+    assert _peak([Allocation(*event, address=0) for event in events], start, end) == peak
