@@ -1,5 +1,6 @@
 """The format and the paths of figures, from a command's --format and --out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rmmbench.cli.options import FigureFormat
@@ -27,7 +28,7 @@ def chosen_format(asked: FigureFormat | None, out: Path | None) -> str:
 
 
 def figure_paths(
-    names: list[str], file_format: str, run: Path, out: Path | None
+    names: list[str], file_format: str, runs: Sequence[Path], out: Path | None
 ) -> dict[str, Path]:
     """Return the path of each figure; `out` is a file if it ends in the format, else a folder.
 
@@ -38,7 +39,8 @@ def figure_paths(
         UsageError: If `out` is a file, and there is more than one figure.
     """
     if out is None or out.suffix != f".{file_format}":
-        folder = out or Path("runs") / f"{run.resolve().name}-figures"
+        drawn = "+".join(dict.fromkeys(run.resolve().name for run in runs))
+        folder = out or Path("runs") / f"{drawn}-figures"
         return {name: folder / f"{name}.{file_format}" for name in names}
     if len(names) > 1:
         figures = ", ".join(names)

@@ -45,7 +45,7 @@ def frontier(
     data = read_methods(opened)
     paths: dict[str, Path] = {}
     if file_format or out:
-        paths = figure_paths([NAME], chosen, opened[0].path, out)
+        paths = figure_paths([NAME], chosen, [opened[0].path], out)
         figures.write({paths[NAME]: figures.get(NAME).draw(data)}, chosen)
     tables = frontier_tables(data)
     if as_json:

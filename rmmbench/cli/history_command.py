@@ -90,7 +90,7 @@ def history(
         from rmmbench.report import figures
         from rmmbench.report.figures._history_panels import draw_history
 
-        paths = figure_paths(["history"], chosen, runs, out)
+        paths = figure_paths(["history"], chosen, [runs], out)
         figures.write({paths["history"]: draw_history(found)}, chosen)
     if markdown is not None:
         _write_markdown(found, markdown)

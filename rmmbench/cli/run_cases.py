@@ -142,12 +142,15 @@ def end(run: "Run") -> None:
 
 def _list_cases(asked: Asked, *, as_json: bool) -> None:
     """Print the cases, a line each, or as JSON."""
+    from rmmbench.spec.case_titles import case_titles
+
     cases = asked.plan(import_models=False).cases
     if as_json:
         write_json([{"key": each.key} | each.flat() for each in cases])
         return
+    titles = case_titles(cases)
     for case in cases:
-        print(f"{case.key}  {case.device:<11}  {case.title}")  # noqa: T201
+        print(f"{case.key}  {case.device:<11}  {titles[case.key]}")  # noqa: T201
     note(format_count(len(cases), "case"))
 
 
@@ -163,18 +166,20 @@ def report(run: "Run", *, as_json: bool) -> None:
     from rmmbench.cli.drawn import print_tables
     from rmmbench.report.tables import tables_of
     from rmmbench.results.tidy import read_rows
+    from rmmbench.spec.case_titles import case_titles
 
     records = run.records()
     if as_json:
         write_json(read_rows(records))
     elif tables := tables_of(run).tables:
         print_tables(tables)
-    for warning, titles in _warnings(records).items():
-        of = titles[0] if len(titles) == 1 else format_count(len(titles), "case")
+    titles = case_titles(record.case for record in records)
+    for warning, keys in _warnings(records).items():
+        of = titles[keys[0]] if len(keys) == 1 else format_count(len(keys), "case")
         note(f"warning: {of}: {warning}")
     failed = [record for record in records if record.outcome != "ok"]
     for record in failed:
-        tell(f"{record.outcome}: {record.case.title}, while {record.stage}: {record.reason}")
+        tell(f"{record.outcome}: {titles[record.key]}, while {record.stage}: {record.reason}")
     tell_how_to_retry(failed)
     path = shlex.quote(str(run.path))
     later = f"rmmbench check LATER --against {path}"
@@ -182,9 +187,9 @@ def report(run: "Run", *, as_json: bool) -> None:
 
 
 def _warnings(records: "list[Record]") -> dict[str, list[str]]:
-    """Return by warning the titles of the cases that have it."""
-    titles: dict[str, list[str]] = {}
+    """Return by warning the keys of the cases that have it."""
+    keys: dict[str, list[str]] = {}
     for record in records:
         for warning in record.warnings:
-            titles.setdefault(warning, []).append(record.case.title)
-    return titles
+            keys.setdefault(warning, []).append(record.key)
+    return keys

@@ -1,6 +1,7 @@
 """Joins runs of one model and one machine."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rmmbench.errors import NotComparableError
@@ -12,6 +13,8 @@ from rmmbench.results.store import Run
 def joined(runs: Sequence[Run]) -> FigureData:
     """Return the records of all runs; if several have a case, the last run's record counts.
 
+    Figures that show runs beside each other find them in `runs`.
+
     Raises:
         NotComparableError: If their models, versions or machines differ.
     """
@@ -21,7 +24,8 @@ def joined(runs: Sequence[Run]) -> FigureData:
     _require_one("model", {p: {each.case.model for each in of} for p, of in by_run.items()})
     environment = _environment(runs[0].info.environment, by_run)
     records = [record for of in by_run.values() for record in of]
-    return FigureData.of_records(records, runs[0].info.profile, environment)
+    data = FigureData.of_records(records, runs[0].info.profile, environment)
+    return replace(data, runs=tuple(map(FigureData.of, runs)))
 
 
 def _environment(first: Environment, by_run: Mapping[Path, Sequence[Record]]) -> Environment:

@@ -102,13 +102,19 @@ def case_sheet(
 def shared_words(rows: Sequence[Row]) -> str:
     """Return what all the rows share: "roberta-base · CoLA · adam · gaussian sketch, unshared"."""
     alike = shared(rows, ("model", "task", "batch_size", "seq_len", "attention", "optimizer"))
+    return join(place(rows[0], alike), sketch_words(rows))
+
+
+def sketch_words(rows: Sequence[Row]) -> str:
+    """Return the sketch that the rows share, and its settings: "gaussian sketch, unshared".
+
+    Without one common sketch this is empty, and the names in the figure say which it is.
+    """
     sketched = [row for row in rows if row["method"] != "exact"]
-    # Without one common sketch, the names in the figure say which it is.
     if len({row["sketch"] for row in sketched}) != 1 or not sketched[0]["sketch"]:
-        return place(rows[0], alike)
+        return ""
     words = in_words(sketched[0], shared(sketched, choices()))
-    how = ", ".join([f"{sketched[0]['sketch']} sketch", *words])
-    return join(place(rows[0], alike), how)
+    return ", ".join([f"{sketched[0]['sketch']} sketch", *words])
 
 
 def heading(rows: Sequence[Row], of: Sequence[Row]) -> str:

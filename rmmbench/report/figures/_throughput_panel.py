@@ -23,14 +23,15 @@ def is_timed(row: Row) -> bool:
     return row["relative_throughput"] is not None
 
 
-def throughput_panel(rows: Sequence[Row], heading: str) -> Panel:
-    """Return the panel of `throughput_rows`."""
+def throughput_panel(rows: Sequence[Row], heading: str, beside: Sequence[Row]) -> Panel:
+    """Return the panel of `throughput_rows`, on an axis that has room for those beside it too."""
     timed = [row for row in rows if is_timed(row)]
     rates = sorted({100 * row["rho"] for row in timed})
+    reach = around_one(row for row in beside if is_timed(row))
     return Panel(
         traces=_lines(timed),
         x=axis("compression rate ρ, %", **({"tickvals": rates} if len(rates) < 12 else {})),
-        y=axis(f"throughput relative to {PAPERS_EXACT}", range=around_one(timed)),
+        y=axis(f"throughput relative to {PAPERS_EXACT}", range=reach),
         levels=[Level(1, PAPERS_EXACT)],
         heading=heading,
         legend="task" if len({row["task"] for row in timed}) > 1 else "",

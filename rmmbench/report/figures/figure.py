@@ -24,6 +24,7 @@ class FigureData:
         environment: The machine and software of the run.
         synthetic: Which parts of the workload are synthetic.
         records: The last record of each case, for curves.
+        runs: What several runs were joined from; none if it is one run.
     """
 
     rows: tuple[Row, ...]
@@ -31,6 +32,7 @@ class FigureData:
     environment: Environment
     synthetic: str = ""
     records: tuple[Record, ...] = ()
+    runs: "tuple[FigureData, ...]" = ()
 
     @classmethod
     def of(cls, run: Run) -> "FigureData":

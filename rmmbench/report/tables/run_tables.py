@@ -12,6 +12,7 @@ from rmmbench.report.tables.table import Table
 from rmmbench.results.record import Record
 from rmmbench.results.store import Run
 from rmmbench.results.tidy import read_rows
+from rmmbench.spec.case_titles import case_titles
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def tables_of(run: Run) -> RunTables:
     """Return the tables of a run, read in one pass that keeps only rows of single steps."""
     trained: dict[str, Record] = {}
     notes: dict[str, None] = {}
-    troubles: dict[str, str] = {}
+    troubles: dict[str, Record] = {}
 
     def steps() -> Iterator[Record]:
         for record in run.each_record():
@@ -40,8 +41,7 @@ def tables_of(run: Run) -> RunTables:
             # If a case was measured again, its last record counts.
             troubles.pop(record.key, None)
             if record.outcome != "ok":
-                what = f"{record.outcome}: {record.case.title}"
-                troubles[record.key] = f"{what}: {record.reason}"
+                troubles[record.key] = record
             if record.case.training is None:
                 yield record
             else:
@@ -52,4 +52,6 @@ def tables_of(run: Run) -> RunTables:
     tables = score_tables(read_lines(trained.values()), *about) if trained else []
     tables += [step_table(rows, *about), *parts_tables(rows)] if rows else []
     counts = counts_tables(rows, run.info.environment)
-    return RunTables(tuple(tables), tuple(troubles.values()), tuple(counts))
+    titles = case_titles(record.case for record in troubles.values())
+    told = [f"{each.outcome}: {titles[key]}: {each.reason}" for key, each in troubles.items()]
+    return RunTables(tuple(tables), tuple(told), tuple(counts))

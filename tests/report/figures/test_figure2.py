@@ -3,6 +3,7 @@
 import pytest
 
 from rmmbench.report.figures import FigureData, get
+from rmmbench.report.joined_runs import joined
 from rmmbench.results import paired
 from rmmbench.units import GIB
 
@@ -334,3 +335,19 @@ def test_a_case_measured_again_counts_once(draw, memory_cases, make_record):
     seen = draw("figure2", [make_record(outcome="timeout"), *memory_cases()])
     assert gib(seen.lines["No RMM"]) == [(16, 3.6), (32, 5.2), (64, 8.4)]
     assert "Not drawn" not in seen.note
+
+
+def test_runs_beside_each_other(memory_cases, timed_cases, make_run):
+    """Several runs have a row of panels each, which says its sketch, on one axis of throughput."""
+    sketch = {"sketches": ("oporp",), "rmm_settings": {"bits": 4}}
+    runs = [
+        make_run(*memory_cases(), *timed_cases(), name="theirs"),
+        make_run(*memory_cases(**sketch), *timed_cases(task="cola", seq_len=47), name="ours"),
+    ]
+    drawing = get("figure2").draw(joined(runs))
+    titles = [note.text for note in drawing.layout.annotations if "sketch" in note.text]
+    assert len(titles) == 4
+    assert sum("oporp sketch, 4 bits" in title for title in titles) == 1
+    assert drawing.layout.yaxis2.range == drawing.layout.yaxis4.range
+    tops = [drawing.layout[f"yaxis{number}"].domain[1] for number in ("", 2, 3, 4)]
+    assert tops[0] == tops[1] > tops[2] == tops[3]
