@@ -5,6 +5,7 @@ from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
 
 from rmmbench import measure
 from rmmbench.fakes.process_group import fake_group
+from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.running.isolation import process
 from rmmbench.running.predicting import predicted_memory
@@ -55,6 +56,24 @@ def test_the_peak_is_what_torchs_tracker_tells(settings):
     """The first step's peak is to the byte that of `FSDPMemTracker`; they share no code."""
     told = process.call(tracked, case(**settings))
     assert predicted(**settings).cold_peak_allocated_bytes == told["Total"]
+
+
+def allocated(wanted):
+    """Return what the CPU's allocator gives out for a step of real tensors on the first rank."""
+    draft = Draft(wanted, lambda stage: None)
+    with fake_group(wanted.ranks, "cpu"):
+        return measure_cpu_memory(lambda: prepare(draft, "cpu", foreach=True))
+
+
+@pytest.mark.parametrize("settings", [{}, {"dtype": "bfloat16", "ranks": 3}])
+def test_the_allocator_gives_out_what_is_predicted(settings):
+    """Bytes are those that the allocator gave out, beside the mesh's numbers of its ranks."""
+    measured, warnings = process.call(allocated, case(**settings))
+    foretold, of_mesh = predicted(**settings), 4 * case(**settings).ranks
+    assert warnings == []
+    assert foretold.saved_bytes == measured.saved_bytes
+    for name in ("resting_bytes", "peak_allocated_bytes", "cold_peak_allocated_bytes"):
+        assert getattr(foretold, name) == getattr(measured, name) - of_mesh
 
 
 def test_parameters_and_state_are_shards():
