@@ -97,16 +97,18 @@ def test_parameters_and_state_are_shards():
 
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_real_processes_take_what_is_predicted(ranks):
-    """Of two and four processes on the CPU the one that takes most takes what is predicted."""
+    """Of two and four processes on the CPU the one that takes most takes what is predicted.
+
+    Gloo's threads may let go of a gathered block a moment later than FSDP2 does.
+    """
+    size = {"batch_size": 16, "ranks": ranks}
     record = measure(
-        CASE["model"],
         device="cpu",
         quiet=True,
         timing={"warmup_steps": 1, "min_steps": 1, "max_steps": 1},
-        **{name: value for name, value in CASE.items() if name not in ("model", "ranks")},
-        ranks=ranks,
+        **CASE | size,
     )
     assert record.outcome == "ok", record.reason
     measured = max(record.memory.rank_peak_bytes)
-    foretold = predicted(ranks=ranks, update="single").peak_allocated_bytes
+    foretold = predicted(**size, update="single").peak_allocated_bytes
     assert foretold == pytest.approx(measured, rel=0.03)
