@@ -163,7 +163,8 @@ def _measure_memory(draft: Draft, device: Device, rank: Rank | None) -> None:
         assert draft.memory is not None
         draft.memory = Memory.of_ranks(of_all(draft.memory))
     reasons = dict.fromkeys(("reserved_bytes", "alloc_retries", "process_bytes"), reason)
-    for name, why in (reasons | {"attention_kernels": kernels}).items():
+    reasons |= {"attention_kernels": kernels, "rank_peak_bytes": "the step is on one rank"}
+    for name, why in reasons.items():
         if getattr(draft.memory, name) is None:
             draft.missing[f"memory.{name}"] = why
 
