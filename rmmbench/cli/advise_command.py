@@ -11,7 +11,7 @@ from rmmbench.cli.telling import is_quiet, note
 
 @takes_axes(
     *("task", "batch_size", "seq_len", "dtype", "attention", "attention_kernel", "accumulate"),
-    *("gpu", "sketch", "rho"),
+    *("ranks", "parallel", "gpu", "sketch", "rho"),
 )
 def advise(
     model: ModelName,

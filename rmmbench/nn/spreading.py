@@ -6,6 +6,7 @@ parameters may be others.
 """
 
 from collections import Counter
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Protocol
 
 import torch
@@ -127,4 +128,5 @@ def check_owners(model: nn.Module, blocks: dict[str, nn.Module]) -> None:
 
 
 def _block_of(name: str, blocks: dict[str, nn.Module]) -> str:
-    return next((block for block in blocks if name.startswith(f"{block}.")), "")
+    places = accumulate(name.split("."), "{}.{}".format)
+    return next((place for place in places if place in blocks), "")

@@ -9,6 +9,7 @@ from rmmbench.report.tables.batch_table import batch_table
 from rmmbench.report.tables.counts_table import counts_tables
 from rmmbench.report.tables.frontier_table import frontier_tables
 from rmmbench.report.tables.noise_table import noise_tables
+from rmmbench.report.tables.parts_table import parts_tables
 from rmmbench.results.record import Environment, Record
 from rmmbench.results.store import Run
 from rmmbench.running.largest_batch import Line, found
@@ -75,7 +76,7 @@ def suitable_tables(run: Run, records: Sequence[Record]) -> list[Table]:
     asked = run.info.profile.figures
     data = FigureData.of_records(records, run.info.profile, run.info.environment)
     compared = frontier_tables(data) if "frontier" in asked else []
-    shown = compared or list(tables_of(run).tables)
+    shown = compared + parts_tables(data.step_rows) if compared else list(tables_of(run).tables)
     shown += noise_tables(run) if "noise" in asked and not compared else []
     counts = counts_tables(data.step_rows, run.info.environment) if "counts" in asked else []
     return shown + counts

@@ -14,7 +14,7 @@ from rmmbench.results.case_columns import case_row, told_dtype
 from rmmbench.results.counts import COUNTS, Counts
 from rmmbench.results.gradient_error import GradientError
 from rmmbench.results.migration import SCHEMA_VERSION, migrated
-from rmmbench.results.timeline import Timeline
+from rmmbench.results.timeline import Part, Timeline, peak_columns
 from rmmbench.results.timing import TIMING_COLUMNS, Timing
 from rmmbench.results.trained import Training
 from rmmbench.results.training_columns import noise_columns, training_columns
@@ -110,6 +110,8 @@ class Memory(Strict):
         process_bytes: What NVML says that the process holds.
         rank_peak_bytes: The peaks of a step over several ranks, in their order; all else is of the
             rank with the largest. None for one rank.
+        at_peak_bytes: What was live at the peak of a predicted step over several ranks, by
+            category; None elsewhere.
     """
 
     device: Device
@@ -123,6 +125,7 @@ class Memory(Strict):
     alloc_retries: Whole | None = None
     process_bytes: Whole | None = None
     rank_peak_bytes: tuple[Whole, ...] | None = None
+    at_peak_bytes: dict[Part, Whole] | None = None
 
     @classmethod
     def of_ranks(cls, ranks: Sequence["Memory"]) -> "Memory":
@@ -259,6 +262,7 @@ class Record(Strict):
         for name in Memory.model_fields:
             if name != "device":
                 row[name] = getattr(memory, name, None)
+        row |= peak_columns(row.pop("at_peak_bytes"))
         row["rank_peak_bytes"] = " ".join(map(str, row["rank_peak_bytes"] or ())) or None
         row["attention_kernels"] = _called(memory.attention_kernels if memory else None)
         for name in COUNTS:
@@ -288,6 +292,7 @@ _UNTOLD: Final = {
         ("memory.peak_live_bytes", "counts"), "the record is from before this was counted"
     ),
     "memory.rank_peak_bytes": "the step is on one rank",
+    "memory.at_peak_bytes": "it is followed where a step over several ranks is predicted",
 }
 """Why a record lacks what it does not explain itself."""
 

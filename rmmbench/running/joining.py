@@ -10,6 +10,7 @@ import torch.distributed as dist
 
 from rmmbench.measures.environment import cpu_count
 from rmmbench.running.isolation.rank_processes import Rank
+from rmmbench.spec.case import Case
 
 _LOOPBACK = Path("/sys/class/net/lo")
 
@@ -45,21 +46,21 @@ def join(rank: Rank, device: Literal["cuda", "cpu"]) -> list[str]:
     return shared_cores(count) if device == "cpu" else []
 
 
-def ranks_lack(ranks: int, device: str) -> str | None:
-    """Return what a step over so many ranks lacks on a device, in words; None if it lacks nothing.
+def ranks_lack(case: Case, device: str) -> str | None:
+    """Return what a case's step lacks on a device for its ranks, in words; None for nothing.
 
     Args:
-        ranks: How many.
+        case: Perhaps of one rank.
         device: "cuda", "cpu", or "predict".
     """
-    if device == "predict" and ranks > 1:
-        return "a step over several ranks is not predicted"
-    if device != "cuda" or ranks == 1:
+    if device == "predict" and case.parallel not in (None, "fsdp2"):
+        return f"a step over several ranks is predicted with parallel fsdp2, not '{case.parallel}'"
+    if device != "cuda" or case.ranks == 1:
         return None
     count = torch.cuda.device_count()
-    if count >= ranks:
+    if count >= case.ranks:
         return None
-    return f"ranks must be at most the GPUs here, {count}, got {ranks}; take fewer ranks"
+    return f"ranks must be at most the GPUs here, {count}, got {case.ranks}; take fewer ranks"
 
 
 def shared_cores(ranks: int) -> list[str]:

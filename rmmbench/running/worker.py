@@ -106,9 +106,7 @@ def _devices(draft: Draft) -> tuple[Device | None, Literal["cuda", "cpu"] | None
     case, method_lacks = draft.case, methods.stack(draft.case.steps).lacks
 
     def lacks(device: str) -> str | None:
-        found = (
-            method_lacks(device) or _kernel_lacks(case, device) or ranks_lack(case.ranks, device)
-        )
+        found = method_lacks(device) or _kernel_lacks(case, device) or ranks_lack(case, device)
         # On a CPU a rank's memory is counted as where it is predicted.
         return found or (method_lacks("predict") if case.ranks > 1 else None)
 

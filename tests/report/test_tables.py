@@ -98,3 +98,20 @@ def test_nodes_are_told_where_they_differ(make_run, make_record):
 def test_no_records(make_run):
     """A run without records has no table."""
     assert tables_of(make_run(name="empty")).tables == ()
+
+
+def test_what_a_peak_is_made_of(make_run, make_record):
+    """A step over ranks has a table of its parts, those that are nothing everywhere left out."""
+    settings = {"ranks": 8, "parallel": "fsdp2"}
+    parts = {"parameters": GIB, "optimizer": 2 * GIB, "gathered": 5 * GIB}
+    record = make_record(peak=8 * GIB, **settings)
+    memory = record.memory.model_copy(update={"at_peak_bytes": parts})
+    run = make_run(record.model_copy(update={"memory": memory}), make_record(seed=1))
+    _, table = tables_of(run).tables
+    assert {column.heading: column.cells for column in table.shown if column.is_number} == {
+        "parameters\nGiB": ("1.00",),
+        "optimizer\nGiB": ("2.00",),
+        "gathered\nGiB": ("5.00",),
+        "live\nGiB": ("8.00",),
+    }
+    assert tables_of(make_run(make_record(), name="alone")).tables[1:] == ()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rmmbench.report.scores import read_lines
 from rmmbench.report.tables.counts_table import counts_tables
+from rmmbench.report.tables.parts_table import parts_tables
 from rmmbench.report.tables.score_table import score_tables
 from rmmbench.report.tables.step_table import step_table
 from rmmbench.report.tables.table import Table
@@ -49,7 +50,7 @@ def tables_of(run: Run) -> RunTables:
     rows = read_rows(steps())
     about = (run.info.profile, run.info.environment, "; ".join(filter(None, notes)))
     tables = score_tables(read_lines(trained.values()), *about) if trained else []
-    tables += [step_table(rows, *about)] if rows else []
+    tables += [step_table(rows, *about), *parts_tables(rows)] if rows else []
     counts = counts_tables(rows, run.info.environment)
     titles = case_titles(record.case for record in troubles.values())
     told = [f"{each.outcome}: {titles[key]}: {each.reason}" for key, each in troubles.items()]

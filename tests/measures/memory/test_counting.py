@@ -97,3 +97,16 @@ def test_a_loss_that_was_there_before_is_not_saved_less():
         return TrainingStep(model, {}, make_optimizer("sgd", model.parameters(), foreach=False))
 
     assert predict_memory(prepare).saved_bytes == 0
+
+
+def test_a_storage_counts_with_the_size_it_has():
+    """A storage that is resized, as FSDP2 gives parameters back, counts as large as it is now."""
+    with LiveBytes() as count:
+        tensor = torch.empty(64, dtype=torch.uint8)
+        sizes = [count.live]
+        for size in (0, 128, 96):
+            tensor.untyped_storage().resize_(size)
+            sizes.append(count.live)
+        del tensor
+    assert sizes == [64, 0, 128, 96]
+    assert (count.live, count.peak) == (0, 128)
