@@ -40,6 +40,8 @@ class Environment(Strict):
         dirty: Whether files of it differed.
         torch_flags: Settings of torch, by their names there.
         variables: Those of the environment that change memory or times, as far as they are set.
+        node: Which machine of a cluster it was; None where the command itself ran, and in older
+            records.
     """
 
     rmmbench: Line
@@ -62,6 +64,7 @@ class Environment(Strict):
     dirty: Flag | None = None
     torch_flags: dict[Line, Line] | None = None
     variables: dict[Line, Line] | None = None
+    node: Line | None = None
 
     def changes(self, now: "Environment") -> list[tuple[str, object, object]]:
         """Return what is another now so that numbers may be: its name, what it was, what it is.
@@ -274,7 +277,7 @@ class Record(Strict):
         row["gradient_error_spread"] = self.gradient.spread if self.gradient else None
         row |= noise_columns(self.gradient, self.training, row["samples_per_second"])
         row |= training_columns(self.training)
-        for name in ("gpu", "processor", "torch"):
+        for name in ("gpu", "processor", "torch", "node"):
             row[name] = getattr(self.environment, name)
         row["gpu"] = case.gpu or row["gpu"]
         return row

@@ -14,7 +14,8 @@ from rmmbench.results.record import Memory, Record
 from rmmbench.results.store import Run
 from rmmbench.running.events import Ahead, Event
 from rmmbench.running.isolation import process
-from rmmbench.running.sweeping import Launcher, measured, remaining
+from rmmbench.running.launchers.launcher import Launcher
+from rmmbench.running.sweeping import measured, remaining
 from rmmbench.spec.case import Case
 from rmmbench.spec.gpus import DEFAULT_GPU
 

@@ -77,6 +77,24 @@ def test_tables_of_a_run(make_run, make_record, make_trained):
     assert markdown(found.tables).count("| ---") > 1
 
 
+def test_nodes_are_told_where_they_differ(make_run, make_record):
+    """A run on several machines has a column and a note of them, one on a single one has not."""
+    one, other = (
+        make_record(environment=make_record().environment.model_copy(update={"node": name}), **rate)
+        for name, rate in (("first", {}), ("second", {"method": "rmm", "rho": 0.5}))
+    )
+    (both,), (alone,) = (
+        tables_of(make_run(one, other)).tables,
+        tables_of(make_run(one, name="a")).tables,
+    )
+    shown = next(column for column in both.shown if column.name == "node")
+    assert shown.cells == ("first", "second")
+    assert "Cases ran on first and second." in both.notes[1]
+    assert "node" not in [column.name for column in alone.shown]
+    assert alone.values("node") == ("first",)
+    assert "Cases ran" not in alone.notes[1]
+
+
 def test_no_records(make_run):
     """A run without records has no table."""
     assert tables_of(make_run(name="empty")).tables == ()

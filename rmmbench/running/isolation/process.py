@@ -1,10 +1,10 @@
 """A case in a process of its own, which may hang, abort or be killed without harm to others."""
 
 import logging
+import os
 import signal
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from rmmbench.running import interrupts
 from rmmbench.running.isolation import fork_server
 from rmmbench.running.isolation.child import Child
 from rmmbench.running.isolation.fork_server import EndedError as EndedError
-from rmmbench.running.isolation.job import Send
+from rmmbench.running.isolation.job import Send, of_a_shared_class
 from rmmbench.running.isolation.pipe import GarbageError
 from rmmbench.spec.case import Case
 from rmmbench.spec.printable import printable
@@ -104,9 +104,21 @@ class CaseProcess:
     """
 
     def __init__(
-        self, case: Case, environment: Environment, limit_seconds: float, folder: Path
+        self,
+        case: Case,
+        environment: Environment,
+        limit_seconds: float,
+        folder: Path,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Start the process; `folder` is the run directory.
+        """Start the process.
+
+        Args:
+            case: What it measures.
+            environment: What it runs on.
+            limit_seconds: After this time it is killed.
+            folder: The run directory.
+            variables: Of its environment, set before it does anything.
 
         Raises:
             EndedError: If it cannot be started.
@@ -116,6 +128,7 @@ class CaseProcess:
         self._environment = environment
         self._limit_seconds = limit_seconds
         self._folder = folder
+        self._variables = dict(variables or {})
         self._is_second = False
         self._start()
 
@@ -164,7 +177,8 @@ class CaseProcess:
         )
         self._started = time.monotonic()
         self._oom_kills = _oom_kills()
-        self._child: Child = Child(_measure, self.case, self._environment, self._folder)
+        what = self.case, self._environment, self._folder, self._variables
+        self._child: Child = Child(_measure, *what)
 
     def _start_again(self) -> Record | None:
         """Start the case again after its server was killed; only once, as the case may do it."""
@@ -234,7 +248,10 @@ def _first_messages(child: Child, limit_seconds: float | None) -> list[Any]:
     raise EndedError(f"the process that was asked took longer than {limit_seconds:g} s")
 
 
-def _measure(send: Send, case: Case, environment: Environment, folder: Path) -> None:
+def _measure(
+    send: Send, case: Case, environment: Environment, folder: Path, variables: Mapping[str, str]
+) -> None:
+    os.environ.update(variables)
     # The process that started this one keeps its output, and shows it in the log.
     logging.basicConfig(format="%(levelname)s: %(name)s: %(message)s")
     logger.setLevel(logging.INFO)
@@ -250,7 +267,7 @@ def _answer(send: Send, function: Callable[..., Any], args: tuple[Any, ...]) -> 
     try:
         answer = function(*args)
     except Exception as error:
-        answer = _of_a_shared_class(error)
+        answer = of_a_shared_class(error)
     send(answer)
 
 
@@ -264,19 +281,8 @@ def _answer_in_the_end(send: Send, function: Callable[..., Any], args: tuple[Any
     try:
         answer = function(send, *args)
     except Exception as error:
-        answer = _of_a_shared_class(error)
+        answer = of_a_shared_class(error)
     send(_Answer(answer))
-
-
-def _of_a_shared_class(error: Exception) -> Exception:
-    """Return the error as one of a class that its reader has too: Python's own, or rmmbench's."""
-    for kind in type(error).__mro__:
-        if kind.__module__ in ("builtins", "rmmbench.errors"):
-            with suppress(TypeError):
-                made = kind(str(error))
-                assert isinstance(made, Exception)
-                return made
-    return RuntimeError(str(error))
 
 
 def _stage(message: object) -> Stage:
