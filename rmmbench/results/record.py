@@ -108,10 +108,8 @@ class Memory(Strict):
         attention_kernels: How often a step called which kernel of scaled dot product attention.
         alloc_retries: How often it had to give memory back and ask again.
         process_bytes: What NVML says that the process holds.
-        rank_peak_bytes: The peaks of a step over several ranks, in their order; all else is of the
-            rank with the largest. None for one rank.
-        at_peak_bytes: What was live at the peak of a predicted step over several ranks, by
-            category; None elsewhere.
+        rank_peak_bytes: The peak of each of several ranks; all else is of the one that needs most.
+        at_peak_bytes: What was live at the peak of a predicted step over several, by category.
     """
 
     device: Device
@@ -287,10 +285,9 @@ class Record(Strict):
         return row
 
 
+_BEFORE: Final = "the record is from before this was counted"
 _UNTOLD: Final = {
-    **dict.fromkeys(
-        ("memory.peak_live_bytes", "counts"), "the record is from before this was counted"
-    ),
+    **dict.fromkeys(("memory.peak_live_bytes", "counts"), _BEFORE),
     "memory.rank_peak_bytes": "the step is on one rank",
     "memory.at_peak_bytes": "it is followed where a step over several ranks is predicted",
 }

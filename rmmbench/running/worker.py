@@ -164,6 +164,7 @@ def _measure_memory(draft: Draft, device: Device, rank: Rank | None) -> None:
         draft.memory = Memory.of_ranks(of_all(draft.memory))
     reasons = dict.fromkeys(("reserved_bytes", "alloc_retries", "process_bytes"), reason)
     reasons |= {"attention_kernels": kernels, "rank_peak_bytes": "the step is on one rank"}
+    reasons["at_peak_bytes"] = "it is followed where a step over several ranks is predicted"
     for name, why in reasons.items():
         if getattr(draft.memory, name) is None:
             draft.missing[f"memory.{name}"] = why
