@@ -64,6 +64,7 @@ class TwoNodes:
         self._mark = f"RMMBENCH_CLUSTER={uuid.uuid4()}"
         environment = os.environ | dict([self._mark.split("=")])
         environment |= {"RAY_DISABLE_IMPORT_WARNING": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+        environment |= {"RAY_worker_niceness": "0"}  # tests are no less urgent than others
         command = [sys.executable, "-c", CLUSTER]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         quiet = {"stderr": subprocess.DEVNULL, "env": environment}
