@@ -122,6 +122,8 @@ def _be_as_started(here: Path) -> None:
         for name in _SET_BY_ENGINES:
             os.environ.pop(name, None)
             os.environ.update({name: started_with[name]} if name in started_with else {})
+    with suppress(OSError):  # Ray's workers have niceness 15, which only root may lower again
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
     with suppress(OSError):
         os.chdir(here)
         if str(here) not in sys.path:
@@ -149,6 +151,9 @@ def _warnings(record: Record, terms: Terms, *, is_shared: bool) -> Iterator[str]
     for name, before, now in began.changes(found):
         if name in _TOLD:
             yield f"its node has {name} {now}, the run began on {before}"
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)
+    if niceness > 0 and (record.timing or record.training):
+        yield f"it was timed with niceness {niceness}; start Ray with RAY_worker_niceness=0"
     writes = record.case.training or (record.case.timeline and gpus_of(record.case))
     if writes and not is_shared:
         yield "its node does not share the run directory: no checkpoint or snapshot is kept"

@@ -62,7 +62,7 @@ class Cluster:
         """
         if anew or time.monotonic() - self._looked_at > _LOOK_SECONDS:
             _require_head()  # as Ray would wait for it, and then end this process
-            self._nodes = self._living(ray.nodes())
+            self._nodes = self._living(ray.nodes())  # type: ignore[no-untyped-call]
             self._looked_at = time.monotonic()
         return self._nodes
 
@@ -142,7 +142,7 @@ def _join(address: str) -> None:
     try:
         if port.isdecimal():
             socket.create_connection((host, int(port)), _REACH_SECONDS).close()
-        ray.init(address, log_to_driver=False, logging_level="error", configure_logging=False)
+        ray.init(address, log_to_driver=False, configure_logging=False)
     except ConnectionError as error:
         if address == "auto":
             how = "start one with `ray start --head`, or name it in --launcher ray:HOST:PORT"

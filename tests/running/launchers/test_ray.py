@@ -21,10 +21,20 @@ from rmmbench.spec import profile as profiles
 
 pytest.importorskip("ray")
 
-# Told "other" or "head" on stdin, it kills all processes of that node.
+# Told "other" or "head" on stdin, it kills all processes of that node; at the end, of both.
 CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
+import psutil  # Ray's own
+
+def kill(node):
+    for processes in node.all_processes.values():
+        for each in processes:
+            if each.process.poll() is None:
+                whole = psutil.Process(each.process.pid)
+                for process in [*whole.children(recursive=True), whole]:
+                    process.kill()
+
 one = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
 quick |= {"health_check_failure_threshold": 4}
@@ -32,10 +42,10 @@ cluster = Cluster(True, head_node_args=one | {"_system_config": quick})
 nodes = {"head": cluster.head_node, "other": cluster.add_node(**one)}
 print(cluster.address, flush=True)
 for line in sys.stdin:
-    for processes in nodes[line.strip()].all_processes.values():
-        for each in processes:
-            each.process.kill()
+    kill(nodes[line.strip()])
     print("killed", flush=True)
+for node in nodes.values():
+    kill(node)
 """
 
 WAITS = """
@@ -64,6 +74,7 @@ class TwoNodes:
         self._mark = f"RMMBENCH_CLUSTER={uuid.uuid4()}"
         environment = os.environ | dict([self._mark.split("=")])
         environment |= {"RAY_DISABLE_IMPORT_WARNING": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+        environment |= {"RAY_worker_niceness": "0"}  # tests are no less urgent than others
         command = [sys.executable, "-c", CLUSTER]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         quiet = {"stderr": subprocess.DEVNULL, "env": environment}
@@ -88,6 +99,8 @@ class TwoNodes:
     def end(self):
         """End all its processes, and those that they start meanwhile."""
         with self._process:
+            self._process.stdin.close()
+            self._process.wait(60)
             for _ in range(100):
                 for number in self.processes():
                     with suppress(OSError):
