@@ -167,7 +167,7 @@ def _measure_memory(draft: Draft, device: Device, rank: Rank | None) -> None:
     reasons["at_peak_bytes"] = "it is followed where a step over several ranks is predicted"
     for name, why in reasons.items():
         if getattr(draft.memory, name) is None:
-            draft.missing[f"memory.{name}"] = why
+            draft.missing.setdefault(f"memory.{name}", why)
 
 
 def _follow_memory(draft: Draft, settings: TimelineSettings, device: Device, folder: Path) -> None:
