@@ -267,6 +267,22 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def gradients_of() -> Callable[..., Any]:
+    """Return the weight gradient of as many calls of a layer, stacked; `run` calls it."""
+    import torch  # here, as tests of golden records need none
+
+    def drawn(layer: Any, x: Any, y: Any, draws: int, run: Any = None) -> Any:
+        run, found = layer if run is None else run, []
+        for _ in range(draws):
+            layer.weight.grad = None
+            run(x).backward(y)
+            found.append(layer.weight.grad)
+        return torch.stack(found)
+
+    return drawn
+
+
 _WIDTHS = {"num_hidden_layers": 1, "hidden_size": 64, "intermediate_size": 128}
 _SMALL_CONFIGS: dict[str, dict[str, Any]] = {
     "gpt2": {"n_layer": 1, "n_embd": 64, "n_head": 2, "vocab_size": 500, "n_positions": 64},

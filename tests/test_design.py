@@ -30,6 +30,7 @@ REGISTRIES = {
     "data": "DATA",
     "methods": "METHODS",
     "models": "MODELS",
+    "running.launchers": "LAUNCHERS",
     "report.figures": "FIGURES",
 }
 HOMES = {
@@ -40,6 +41,8 @@ HOMES = {
     "triton": "kernels",
     "pynvml": "measures",
     "pytest": "pytest_plugin",
+    "ray": "running/launchers",
+    "submitit": "running/launchers",
 }
 TORCH_FREE = ("spec", "results", "report")
 
@@ -125,7 +128,7 @@ def test_every_file_of_an_open_set_is_registered(folder):
     """A file that is neither private nor the folder's contract has a line in its registry."""
     registry = getattr(import_module(f"rmmbench.{folder}"), REGISTRIES[folder])
     contract = {"sketches": "sketch", "report.figures": "figure"}.get(
-        folder, folder.removesuffix("s")
+        folder, folder.rpartition(".")[2].removesuffix("s")
     )
     files = {file.stem for file in PACKAGE.joinpath(*folder.split(".")).glob("*.py")}
     files = {stem for stem in files if not stem.startswith("_")} - {contract}

@@ -114,7 +114,6 @@ def test_commands_run(block, line, place, capfd, monkeypatch):
 
 def run(words, monkeypatch):
     """Return the exit code of a command line."""
-    monkeypatch.delenv("COLUMNS", raising=False)  # pages are as wide as where there is no terminal
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as end:
         main()

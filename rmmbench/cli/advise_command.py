@@ -6,12 +6,12 @@ import typer
 
 from rmmbench.cli.options import AsJson, Axes, ModelName, single, takes_axes
 from rmmbench.cli.streams import write_json
-from rmmbench.cli.telling import note
+from rmmbench.cli.telling import is_quiet, note
 
 
 @takes_axes(
     *("task", "batch_size", "seq_len", "dtype", "attention", "attention_kernel", "accumulate"),
-    *("gpu", "sketch", "rho"),
+    *("ranks", "parallel", "gpu", "sketch", "rho"),
 )
 def advise(
     model: ModelName,
@@ -44,7 +44,7 @@ def advise(
     about = {"where": "beneficial", "memory_device": "predict", "share": share}
     case = case_of(model, task, shape[0], shape[1], settings | about)
     note(f"following a training step of {model}; nothing is allocated")
-    advice = advise_case(case)
+    advice = advise_case(case, quiet=is_quiet())
     if as_json:
         memory = ("exact", "sketched", "least")
         advice |= {name: advice[name] and advice[name].model_dump() for name in memory}

@@ -32,6 +32,13 @@ figures = _of_kind("figures")
 gpus = _of_kind("gpus")
 
 
+def launchers(incomplete: str) -> list[tuple[str, str]]:
+    """Return the names of launchers."""
+    from rmmbench.running.launchers import LAUNCHERS
+
+    return _beginning(incomplete, LAUNCHERS.summaries().items())
+
+
 def methods(incomplete: str) -> list[tuple[str, str]]:
     """Return methods; for a stack such as "rmm+che", those that complete its last one."""
     return _last(_of_kind("methods"), incomplete, "+")

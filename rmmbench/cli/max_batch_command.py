@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rmmbench.cli import completing
+from rmmbench.cli.launching import takes_launcher
 from rmmbench.cli.options import (
     AXES,
     AsJson,
@@ -25,8 +26,10 @@ from rmmbench.errors import Exit
 if TYPE_CHECKING:
     from rmmbench.results.record import Record
     from rmmbench.results.store import Run
+    from rmmbench.running.launchers.launcher import Launch
 
 
+@takes_launcher
 @takes_axes(*(name for name in AXES if name not in ("model", "batch_size")))
 def max_batch(
     model: ModelName,
@@ -44,6 +47,8 @@ def max_batch(
         bool | None, typer.Option("--time/--no-time", help="Time the largest batch; so on a GPU.")
     ] = None,
     device: Devices = None,
+    *,
+    launch: "Launch",
     out: Out = None,
     retry: Retry = False,
     as_json: AsJson = False,
@@ -60,6 +65,7 @@ def max_batch(
     Examples:
       rmmbench max-batch roberta-base --memory 16GiB --device predict
       rmmbench max-batch hf:gpt2 --memory 24GiB --seq-len 512 --method checkpoint
+      rmmbench max-batch roberta-base --memory 16GiB --launcher ray
     """
     from rmmbench.cli.drawn import print_tables
     from rmmbench.report.tables.batch_table import batch_table
@@ -67,15 +73,17 @@ def max_batch(
     from rmmbench.running.execution import open_run
 
     chosen = search_profile(profile, model, memory, axes)
-    asked = Asked(profile, chosen, device, out, f"max-batch-{model}-{memory}")
+    asked = Asked(profile, chosen, device, out, f"max-batch-{model}-{memory}", launch=launch)
     asked.begin(f"the largest batch of {model} in {memory}")
-    plan = asked.plan()
-    search = Search.of(plan, memory, is_timed=time)
-    about = {"name": profile, "command": typed()}
-    run = open_run(asked.path, chosen, search.cases, plan.environment, **about)
-    if before := len(run.records()):
-        note(f"{run.path} has {before} probes already")
-    lines = search.carry_out(run, retry=retry, follow=partial(follow, noun="probe"))
+    with asked.machines() as machines:
+        plan = asked.plan(machines)
+        search = Search.of(plan, memory, is_timed=time)
+        about = {"name": profile, "command": typed()}
+        run = open_run(asked.path, chosen, search.cases, plan.environment, **about)
+        if before := len(run.records()):
+            note(f"{run.path} has {before} probes already")
+        watched = partial(follow, noun="probe")
+        lines = search.carry_out(run, retry=retry, follow=watched, machines=machines)
     table = batch_table(lines, run.info.environment)
     if as_json:
         one = search.cases[0]

@@ -23,7 +23,7 @@ _LIMIT = "What a plan must fit"
 
 @takes_axes(
     *("task", "batch_size", "seq_len", "dtype", "attention", "attention_kernel", "optimizer"),
-    *("accumulate", "gpu", "sketch"),
+    *("accumulate", "ranks", "parallel", "gpu", "sketch"),
 )
 def plan(
     model: ModelName,

@@ -16,10 +16,13 @@ from rmmbench.errors import Exit
 from rmmbench.units import format_count
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from rmmbench.cli.options import Device
     from rmmbench.results.record import Record
     from rmmbench.results.store import Run
     from rmmbench.running.events import Events
+    from rmmbench.running.launchers.launcher import Launch, Machines
     from rmmbench.running.sweep_plan import Plan
     from rmmbench.spec.profile import Profile
 
@@ -35,6 +38,7 @@ class Asked:
         out: From --out; by default below runs/.
         folder: Name of the run directory below runs/; by default the profile's.
         trains: Whether models are trained.
+        launch: What is asked of a launcher; by default cases run on this machine.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Asked:
     out: Path | None
     folder: str = ""
     trains: bool = False
+    launch: "Launch | None" = None
 
     @property
     def where(self) -> str:
@@ -67,8 +72,14 @@ class Asked:
         check_names(self.profile.cases("predict", "cpu"))
         note(f"{what}: records go to {self.path}; loading torch")
 
-    def plan(self, *, import_models: bool = True) -> "Plan":
-        """Return the plan for this machine.
+    def machines(self) -> "AbstractContextManager[Machines]":
+        """Give what measures, and leave it at the end."""
+        from rmmbench.running.launchers.launcher import Launch
+
+        return (self.launch or Launch()).machines()
+
+    def plan(self, machines: "Machines", *, import_models: bool = True) -> "Plan":
+        """Return the plan for what measures.
 
         Raises:
             UsageError: If a case cannot be measured here.
@@ -76,7 +87,7 @@ class Asked:
         from rmmbench.running.sweep_plan import make_plan
 
         about = {"import_models": import_models, "trains": self.trains}
-        plan = make_plan(self.profile, self.where, **about)
+        plan = make_plan(self.profile, self.where, machines=machines, **about)
         if plan.left_out:
             note(f"{plan.left_out} timed cases are left out: a prediction has no time")
         return plan
@@ -107,8 +118,7 @@ def carry_out(asked: Asked, *, retry: bool = False) -> "Run":
     from rmmbench.running.events import Ahead
     from rmmbench.running.execution import execute, open_run
 
-    plan = asked.plan()
-    total = len(plan.cases)
+    total = 0
 
     def show(events: "Events") -> None:
         ahead = next(events)
@@ -117,8 +127,11 @@ def carry_out(asked: Asked, *, retry: bool = False) -> "Run":
         follow(itertools.chain([ahead], events))
 
     about = {"name": asked.name, "command": typed()}
-    run = open_run(asked.path, asked.profile, plan.cases, plan.environment, **about)
-    execute(run, plan.cases, retry=retry, follow=show)
+    with asked.machines() as machines:
+        plan = asked.plan(machines)
+        total = len(plan.cases)
+        run = open_run(asked.path, asked.profile, plan.cases, plan.environment, **about)
+        execute(run, plan.cases, retry=retry, follow=show, machines=machines)
     return run
 
 
@@ -142,12 +155,16 @@ def end(run: "Run") -> None:
 
 def _list_cases(asked: Asked, *, as_json: bool) -> None:
     """Print the cases, a line each, or as JSON."""
-    cases = asked.plan(import_models=False).cases
+    from rmmbench.spec.case_titles import case_titles
+
+    with asked.machines() as machines:
+        cases = asked.plan(machines, import_models=False).cases
     if as_json:
         write_json([{"key": each.key} | each.flat() for each in cases])
         return
+    titles = case_titles(cases)
     for case in cases:
-        print(f"{case.key}  {case.device:<11}  {case.title}")  # noqa: T201
+        print(f"{case.key}  {case.device:<11}  {titles[case.key]}")  # noqa: T201
     note(format_count(len(cases), "case"))
 
 
@@ -163,18 +180,20 @@ def report(run: "Run", *, as_json: bool) -> None:
     from rmmbench.cli.drawn import print_tables
     from rmmbench.report.tables import tables_of
     from rmmbench.results.tidy import read_rows
+    from rmmbench.spec.case_titles import case_titles
 
     records = run.records()
     if as_json:
         write_json(read_rows(records))
     elif tables := tables_of(run).tables:
         print_tables(tables)
-    for warning, titles in _warnings(records).items():
-        of = titles[0] if len(titles) == 1 else format_count(len(titles), "case")
+    titles = case_titles(record.case for record in records)
+    for warning, keys in _warnings(records).items():
+        of = titles[keys[0]] if len(keys) == 1 else format_count(len(keys), "case")
         note(f"warning: {of}: {warning}")
     failed = [record for record in records if record.outcome != "ok"]
     for record in failed:
-        tell(f"{record.outcome}: {record.case.title}, while {record.stage}: {record.reason}")
+        tell(f"{record.outcome}: {titles[record.key]}, while {record.stage}: {record.reason}")
     tell_how_to_retry(failed)
     path = shlex.quote(str(run.path))
     later = f"rmmbench check LATER --against {path}"
@@ -182,9 +201,9 @@ def report(run: "Run", *, as_json: bool) -> None:
 
 
 def _warnings(records: "list[Record]") -> dict[str, list[str]]:
-    """Return by warning the titles of the cases that have it."""
-    titles: dict[str, list[str]] = {}
+    """Return by warning the keys of the cases that have it."""
+    keys: dict[str, list[str]] = {}
     for record in records:
         for warning in record.warnings:
-            titles.setdefault(warning, []).append(record.case.title)
-    return titles
+            keys.setdefault(warning, []).append(record.key)
+    return keys

@@ -1,5 +1,8 @@
 """`rmmbench sweep`: measure a profile's grid."""
 
+from typing import TYPE_CHECKING
+
+from rmmbench.cli.launching import takes_launcher
 from rmmbench.cli.options import (
     AXES,
     AsJson,
@@ -13,12 +16,18 @@ from rmmbench.cli.options import (
 )
 from rmmbench.cli.run_cases import Asked, run_or_list
 
+if TYPE_CHECKING:
+    from rmmbench.running.launchers.launcher import Launch
 
+
+@takes_launcher
 @takes_axes(*AXES)
 def sweep(
     profile: ProfileName,
     axes: Axes,
     device: Devices = None,
+    *,
+    launch: "Launch",
     out: Out = None,
     retry: Retry = False,
     dry_run: DryRun = False,
@@ -39,9 +48,12 @@ def sweep(
       rmmbench sweep quick
       rmmbench sweep figure2 --device predict
       rmmbench sweep quick --model hf:gpt2 --rho 0.5,0.1 --out runs/gpt2
+      rmmbench sweep quick --device cpu --model roberta-tiny --ranks 1,2 --parallel fsdp2
       rmmbench sweep my-profile.toml --dry-run
+      rmmbench sweep frontier --devices 0,1
+      rmmbench sweep figure2 --launcher ray
     """
     from rmmbench.spec import profile as profiles
 
-    asked = Asked(profile, profiles.load(profile).overridden(axes), device, out)
+    asked = Asked(profile, profiles.load(profile).overridden(axes), device, out, launch=launch)
     run_or_list(asked, retry=retry, dry_run=dry_run, as_json=as_json)

@@ -1,5 +1,8 @@
 """`rmmbench train`: train models on data, exact and with every way of saving memory."""
 
+from typing import TYPE_CHECKING
+
+from rmmbench.cli.launching import takes_launcher
 from rmmbench.cli.options import (
     AXES,
     AsJson,
@@ -17,7 +20,11 @@ from rmmbench.cli.options import (
 from rmmbench.cli.run_cases import Asked, run_or_list
 from rmmbench.errors import UsageError
 
+if TYPE_CHECKING:
+    from rmmbench.running.launchers.launcher import Launch
 
+
+@takes_launcher
 @takes_axes(*(name for name in AXES if name != "gpu"))
 def train(
     profile: ProfileName,
@@ -26,6 +33,8 @@ def train(
     data: Data = None,
     checkpoint: Checkpoint = None,
     device: Devices = None,
+    *,
+    launch: "Launch",
     out: Out = None,
     retry: Retry = False,
     dry_run: DryRun = False,
@@ -45,7 +54,9 @@ def train(
     Examples:
       rmmbench train digits
       rmmbench train text --sketch oporp --rho 0.1 --seed 0,1
+      rmmbench train digits --ranks 2 --parallel ddp
       rmmbench train table2 --task cola,rte --data glue --checkpoint roberta-base
+      rmmbench train digits --launcher ray:10.0.0.5:6379
     """
     from rmmbench.spec import profile as profiles
 
@@ -53,5 +64,5 @@ def train(
     chosen = profiles.load(profile).overridden(axes, training)
     if not any("training" in grid.measure for grid in chosen.grid):
         raise UsageError(f"profile '{profile}' trains nothing; measure it with `rmmbench sweep`")
-    asked = Asked(profile, chosen, device, out, trains=True)
+    asked = Asked(profile, chosen, device, out, trains=True, launch=launch)
     run_or_list(asked, retry=retry, dry_run=dry_run, as_json=as_json)

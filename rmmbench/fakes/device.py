@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from rmmbench.fakes import cuda_operators, workspaces
-from rmmbench.fakes.caching_allocator import CachingAllocator
+from rmmbench.fakes import cuda_operators, cuda_streams, workspaces
+from rmmbench.fakes.caching_allocator import Block, CachingAllocator
 from rmmbench.fakes.cuda_attention import Attention, Call
 from rmmbench.fakes.cuda_autocast import Autocast
 from rmmbench.fakes.mode import fake_tensors
@@ -56,6 +56,11 @@ class FakeGPU:
         self.attention_kernels: Counter[str] = Counter()
         self._multiplied: set[bool] = set()
 
+    def start_anew(self) -> None:
+        """Forget all that was allocated and reserved, and begin with nothing."""
+        self.allocator = CachingAllocator()
+        self._multiplied.clear()
+
     def before(self, operator: Any) -> None:
         """Allocate what cuBLAS takes when a thread first multiplies matrices."""
         if operator in workspaces.PRODUCTS:
@@ -63,7 +68,7 @@ class FakeGPU:
             is_backward = torch._C._current_graph_task_id() != -1
             if is_backward not in self._multiplied:
                 self._multiplied.add(is_backward)
-                self.allocator.allocate(self.gpu.cublas_workspace_bytes)
+                self.allocate(self.gpu.cublas_workspace_bytes)
 
     def after(self, operator: Any, args: Any) -> None:
         """Allocate, and free again, what a kernel took for itself; note attention's kernel."""
@@ -71,8 +76,17 @@ class FakeGPU:
         if kernel is not None:
             self.attention_kernels[kernel] += 1
         sizes = workspaces.inside(operator, args)
-        for block in [self.allocator.allocate(size) for size in sizes]:
+        for block in [self.allocate(size) for size in sizes]:
             self.allocator.free(block)
+
+    def allocate(self, size_bytes: int) -> Block | None:
+        """Return a block for so many bytes on the current stream; None for none."""
+        return self.allocator.allocate(size_bytes, self._stream())
+
+    def _stream(self) -> int:
+        if self.device_type == FAKE_DEVICE:
+            return cuda_streams.current_stream().number
+        return int(torch.cuda.current_stream().stream_id)
 
 
 @cache
@@ -157,6 +171,10 @@ class Properties(NamedTuple):
 
 class _Backend:
     """What is asked of `torch.cuda`, for a device with nothing in it."""
+
+    Stream, Event = cuda_streams.Stream, cuda_streams.Event
+    current_stream = staticmethod(cuda_streams.current_stream)
+    stream = staticmethod(cuda_streams.on_stream)
 
     def __init__(self) -> None:
         self.gpu: GPU | None = None

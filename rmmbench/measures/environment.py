@@ -93,6 +93,17 @@ def gpu_here() -> GPU | None:
     return gpu_of_card(card.name, card.total_memory, (card.major, card.minor))
 
 
+def gpus() -> list[tuple[str, int]]:
+    """Return name and memory in bytes of each GPU that torch sees, in its order.
+
+    This initialises CUDA.
+    """
+    import torch
+
+    found = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+    return [(each.name, each.total_memory) for each in found]
+
+
 def as_left(found: Environment, model: str) -> Environment:
     """Return an environment with the settings as the case's code left them, and that code's state.
 

@@ -13,6 +13,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from rmmbench.fakes.mode import is_faking
 from rmmbench.spec.choices import Update
@@ -96,13 +97,20 @@ def make_optimizer(
     together = foreach and name != "adafactor"
 
     def make(some: Sequence[nn.Parameter], **how: Any) -> Optimizer:
-        return _KINDS[name](some, lr=LEARNING_RATE, **how)
+        # Where layers are split, some parameters are DTensors, which are updated by themselves.
+        kinds = [[each for each in some if _is_spread(each) is spread] for spread in (False, True)]
+        groups = [{"params": kind} for kind in kinds if kind]
+        return _KINDS[name](groups, lr=LEARNING_RATE, **how)
 
     if update == "in-backward":
         return InBackward(lambda one: make(one, foreach=together), trained)
     if update == "fused":
         return make(trained, fused=True)
     return make(trained, foreach=together if update is None else update == "foreach")
+
+
+def _is_spread(parameter: Tensor) -> bool:
+    return is_traceable_wrapper_subclass(parameter)
 
 
 class LossScaler(torch.amp.GradScaler):

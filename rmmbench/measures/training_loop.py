@@ -21,6 +21,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from rmmbench.data import Scoring, TrainingData
+from rmmbench.measures.over_ranks import of_first
 from rmmbench.measures.step import attending
 from rmmbench.nn import manual_seed
 from rmmbench.nn.ranks import check_same_settings
@@ -85,23 +86,27 @@ def train(
     )
     trainer.remove_callback(transformers.PrinterCallback)
     with attending(case.attention_kernel):
-        trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+        trainer.train(resume_from_checkpoint=of_first(lambda: _last_checkpoint(folder, case.ranks)))
     if recorder.diverged is None and recorder.last_evaluation(trainer.state) < recorder.step:
         trainer.evaluate()
     return Trained(_training(trainer, recorder, data, case), recorder.diverged)
 
 
-def _last_checkpoint(folder: Path) -> str | None:
-    """Return the last complete checkpoint, and remove incomplete ones."""
+def _last_checkpoint(folder: Path, ranks: int) -> str | None:
+    """Return the last complete checkpoint of so many ranks, and remove incomplete ones."""
     while folder.is_dir():
         last: str | None = get_last_checkpoint(str(folder))  # type: ignore[no-untyped-call]
-        if last is None or _is_whole(Path(last)):
+        if last is None or _is_whole(Path(last), ranks):
             return last
         shutil.rmtree(last)
     return None
 
 
-def _is_whole(checkpoint: Path) -> bool:
+def _is_whole(checkpoint: Path, ranks: int) -> bool:
+    # Each of several ranks writes the state of its own generators.
+    own = (checkpoint / f"rng_state_{rank}.pth" for rank in range(ranks) if ranks > 1)
+    if not all(each.exists() for each in own):
+        return False
     # The Trainer writes its state last, and only then removes the checkpoint before.
     try:
         json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
@@ -241,7 +246,8 @@ def _training(
     state: Any = trainer.state
     losses = [LossPoint(step=e["step"], loss=e["loss"]) for e in _entries(state, "loss")]
     seconds = max((e["train_seconds"] for e in _entries(state, "train_seconds")), default=0.0)
-    samples = _samples(state.global_step, len(data.train), case.batch_size, case.accumulate)
+    each = case.batch_size * case.ranks
+    samples = _samples(state.global_step, len(data.train), each, case.accumulate)
     device: Literal["cuda", "cpu"] = "cuda" if case.time_device == "cuda" else "cpu"
     return Training(
         device=device,

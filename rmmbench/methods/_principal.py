@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from rmmbench.kernels import dense
 from rmmbench.kernels.launch import is_on_gpu
@@ -86,22 +87,9 @@ class TwoPartProduct(NamedTuple):
         return gradient, y.sum(0) if has_bias else None
 
 
-@torch.library.custom_op(
-    "rmmbench::features_of", mutates_args=(), tags=torch.Tag.nondeterministic_seeded
-)
-def features_of(
+def _features_of(
     x: Tensor, basis: Tensor, random: int, seed: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return Z, Q and the next basis, in one operator: a checkpoint keeps all of them or none.
-
-    So what a layer's basis is when a block is computed again does not matter.
-
-    Args:
-        x: Shape (rows, features).
-        basis: Spans Q₁; its columns need not be orthonormal.
-        random: r₂.
-        seed: Of Q₂; drawn if it is None.
-    """
     key = ops.call(ops.draw_seed, x, seed)
     precise = torch.promote_types(x.dtype, torch.float32)
     before = basis.to(precise)
@@ -117,15 +105,30 @@ def features_of(
     return coefficients, directions, torch.where(is_sound, following, before)
 
 
-@features_of.register_fake
-def _(x: Tensor, basis: Tensor, random: int, seed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def _fake_features_of(
+    x: Tensor, basis: Tensor, random: int, seed: Any
+) -> tuple[Tensor, Tensor, Tensor]:
     kept = basis.shape[1] + random
     precise = torch.promote_types(x.dtype, torch.float32)
     following = basis.new_empty(basis.shape, dtype=precise)
     return x.new_empty(x.shape[0], kept), x.new_empty(x.shape[1], kept), following
 
 
-@torch.utils.flop_counter.register_flop_formula(torch.ops.rmmbench.features_of)
+features_of = ops.operator(
+    "features_of(Tensor x, Tensor basis, SymInt random, Tensor? seed) -> (Tensor, Tensor, Tensor)",
+    _features_of,
+    _fake_features_of,
+    torch.Tag.nondeterministic_seeded,
+)
+"""Returns Z, Q and the next basis, in one operator: a checkpoint keeps all of them or none.
+
+So what a layer's basis is when a block is computed again does not matter. X has shape (rows,
+features); `basis` spans Q₁, its columns need not be orthonormal; `random` is r₂. The seed of Q₂ is
+drawn unless it is given.
+"""
+
+
+@register_flop_formula([features_of.overloadpacket])
 def _flops(
     x_shape: tuple[int, int], basis_shape: tuple[int, int], random: int, *_: Any, **__: Any
 ) -> int:

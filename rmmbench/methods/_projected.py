@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from rmmbench.kernels import dense
 from rmmbench.methods._quantised import Quantised, product, quantise
@@ -83,29 +84,29 @@ class ProjectedProduct(NamedTuple):
         return gradient, y.sum(0) if has_bias else None
 
 
-@torch.library.custom_op(
-    "rmmbench::projection_of", mutates_args=(), tags=torch.Tag.nondeterministic_seeded
-)
-def projection_of(x: Tensor, proj_dim: int, seed: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the seed of R and X R, in one operator: a checkpoint keeps both or neither.
-
-    One that kept products alone would else keep X R, and draw another R.
-
-    Args:
-        x: Shape (rows, features).
-        proj_dim: Columns of R, fewer than features.
-        seed: Of R; drawn if it is None.
-    """
+def _projection_of(x: Tensor, proj_dim: int, seed: Tensor | None) -> tuple[Tensor, Tensor]:
     key = ops.call(ops.draw_seed, x, seed)
     return key, _project(x, _signs(key, x.shape[1], proj_dim, x.dtype), proj_dim)
 
 
-@projection_of.register_fake
-def _(x: Tensor, proj_dim: int, seed: Tensor | None) -> tuple[Tensor, Tensor]:
+def _fake_projection_of(x: Tensor, proj_dim: int, seed: Any) -> tuple[Tensor, Tensor]:
     return x.new_empty((), dtype=torch.int64), x.new_empty(x.shape[0], proj_dim)
 
 
-@torch.utils.flop_counter.register_flop_formula(torch.ops.rmmbench.projection_of)
+projection_of = ops.operator(
+    "projection_of(Tensor x, SymInt proj_dim, Tensor? seed) -> (Tensor, Tensor)",
+    _projection_of,
+    _fake_projection_of,
+    torch.Tag.nondeterministic_seeded,
+)
+"""Returns the seed of R and X R, in one operator: a checkpoint keeps both or neither.
+
+One that kept products alone would else keep X R, and draw another R. X has shape (rows, features),
+and R proj_dim columns, fewer than features. The seed is drawn unless it is given.
+"""
+
+
+@register_flop_formula([projection_of.overloadpacket])
 def _flops(x_shape: tuple[int, int], proj_dim: int, *_: Any, **__: Any) -> int:
     return 2 * math.prod(x_shape) * proj_dim
 

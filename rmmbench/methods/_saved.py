@@ -2,7 +2,8 @@
 
 A storage is kept once, however many views of it are saved and however often: a linear layer's
 input that Q, K and V read, or a softmax that two operators need. It comes back for each of them,
-and goes when that one is done. What lives anyway is left alone: parameters, buffers, and the batch.
+and goes when that one is done. What lives anyway is left alone: parameters, buffers, and the batch;
+parameters also where FSDP2 gathers them, as it gives them back by itself.
 So is what is small, as a norm's statistics or the input of a classifier: it is little beside one
 activation, and costs as many kernels.
 """
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_iter
 
 from rmmbench.nn.conversion import all_exact
@@ -103,7 +105,9 @@ class _Saves:
     """
 
     def __init__(self, keeping: Keeping, living: Iterator[Any]) -> None:
-        tensors = (value for value in living if _has_storage(value))
+        # Of a DTensor, this rank's part.
+        parts = (getattr(value, "_local_tensor", value) for value in living)
+        tensors = (value for value in parts if _has_storage(value))
         self._living = {tensor.untyped_storage()._cdata for tensor in tensors}
         self._keeping = keeping
         # Only the innermost hooks are called, and those around may count the batch.
@@ -135,12 +139,22 @@ class _Saves:
         if not _has_storage(tensor):
             return True
         storage = tensor.untyped_storage()
-        lives = storage._cdata in self._living
+        lives = storage._cdata in self._living or _is_parameter(tensor)
         return lives or storage.nbytes() < _LEAST_BYTES or not self._keeping.takes(tensor)
 
 
 def _has_storage(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_neg()
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and not value.is_neg()
+        and not is_traceable_wrapper_subclass(value)
+    )
+
+
+def _is_parameter(tensor: Tensor) -> bool:
+    """Tell whether a tensor is a parameter, or a view of one."""
+    return isinstance(tensor if tensor._base is None else tensor._base, nn.Parameter)
 
 
 def _itself(tensor: Tensor) -> Tensor:

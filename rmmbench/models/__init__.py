@@ -21,6 +21,7 @@ MODELS: Registry[Builder] = Registry(
         "mlp": Entry("mlp:mlp", "linear layers and GELU; mlp:IN-HIDDEN-…-OUT"),
         "linear": Entry("linear:linear", "one linear layer; linear:INxOUT"),
         "decoder": Entry("decoder:decoder", "Llama's blocks; decoder:LAYERSxWIDTH[xVOCABULARY]"),
+        "llama": Entry("llama:llama", "Llama 3 at its published sizes; llama:8b, llama:70b"),
         "gcn2": Entry("gcn2:gcn2", "a graph network, GCN2; gcn2:IN-WIDTHxLAYERS-OUT"),
         "hf": Entry(
             "huggingface:from_name", "any transformers model; hf:DIRECTORY-OR-CONFIG[:KEY=VALUE,…]"

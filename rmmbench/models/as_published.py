@@ -139,8 +139,30 @@ def _linears(case: Case) -> Built:
     return Built(_DistributedLinears(20, 2000), make_batch)
 
 
+def _titan(case: Case) -> Built:
+    """Build Llama 3 of 8 billion parameters as torchtitan had it, selective checkpoints too.
+
+    Raises:
+        ValueError: If the case gives no length.
+    """
+    from rmmbench.models._titan import Titan
+    from rmmbench.models.llama import SIZES, VOCABULARY
+
+    length = case.seq_len
+    if length is None:
+        raise ValueError(f"{case.model} reads tokens: it needs seq_len")
+
+    def make_batch() -> Mapping[str, Any]:
+        shape = (case.batch_size, length)
+        names = ("input_ids", "labels")
+        return {name: torch.randint(VOCABULARY, shape) for name in names}
+
+    return Built(Titan(SIZES["8b"], length), make_batch)
+
+
 _MODELS: dict[str, Callable[[Case], Built]] = {
     "llama-3b": _llama,
     "bert-large": _bert_large,
     "linears": _linears,
+    "torchtitan-8b": _titan,
 }

@@ -5,6 +5,7 @@ Chen, Xu, Zhang, Guestrin (2016): Training Deep Nets with Sublinear Memory Cost.
 
 import functools
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -117,10 +118,10 @@ def repeated_blocks(model: nn.Module) -> list[nn.Module]:
     """
     if isinstance(model, nn.ModuleList | nn.Sequential):
         items = list(dict.fromkeys(_flat(model)))
-        kinds = [_kind(item) for item in items]
+        kinds = Counter(map(_kind, items))
         found = []
         for item in items:
-            is_block = kinds.count(_kind(item)) > 1 and any(item.children())
+            is_block = kinds[_kind(item)] > 1 and any(item.children())
             found += [item] if is_block else repeated_blocks(item)
         return found
     return [block for child in model.children() for block in repeated_blocks(child)]

@@ -50,7 +50,12 @@ class Compression(Protocol):
 
 
 def compressed_linear(
-    input: Tensor, weight: Tensor, bias: Tensor | None, compression: Compression, layer: Any = None
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    compression: Compression,
+    layer: Any = None,
+    read: Tensor | None = None,
 ) -> Tensor:
     """Apply a linear map whose weight gradient comes from what `compression` keeps of the input.
 
@@ -64,6 +69,7 @@ def compressed_linear(
         bias: Shape (out_features,).
         compression: Decides what is kept.
         layer: Passed on to `compression`.
+        read: The tensor that the layer was called with, by which layers share; None for `input`.
     """
     keeps_input = torch.is_grad_enabled() and weight.requires_grad and weight.numel() > 0
     if not keeps_input:
@@ -79,7 +85,7 @@ def compressed_linear(
     # Autocast does not reach into autograd functions, so cast here what F.linear would cast.
     cast = as_autocast(values)
     x = cast.detach().reshape(-1, cast.shape[-1])
-    kept = compression.keep(input, x, estimator, layer)
+    kept = compression.keep(input if read is None else read, x, estimator, layer)
     apply: Callable[..., Tensor] = _CompressedLinearFunction.apply
     output = apply(cast, weight, bias, estimator, *kept)
     return output if values is input else as_jagged(output, input)

@@ -1,10 +1,16 @@
 """nn.Linear and Conv1D, converted to keep something smaller than their input."""
 
+import functools
+from typing import TYPE_CHECKING
+
 import torch.nn.functional as F  # noqa: N812 -- the name that torch's own code uses
 from torch import Tensor, nn
 
 from rmmbench.nn.compressed import Compression, compressed_linear
 from rmmbench.nn.unusual import traced_call
+
+if TYPE_CHECKING:
+    from rmmbench.nn.splitting import Split
 
 
 class Compressed:
@@ -13,17 +19,26 @@ class Compressed:
     Attributes:
         compression: Decides what it keeps of its input.
         exact: While true, the layer keeps its input, as the original one does.
+        split: How it is split over ranks; None if it is not.
     """
 
     compression: Compression
     exact: bool
+    split: "Split | None" = None
     training: bool
 
     def apply_linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return input · weightᵀ + bias; in eval mode nothing is kept or drawn."""
+        if self.split is None:
+            return self._apply_whole(input, input, weight, bias)
+        return self.split(functools.partial(self._apply_whole, input), input, weight, bias)
+
+    def _apply_whole(
+        self, read: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
         if self.exact or not self.training:
             return F.linear(input, weight, bias)
-        return compressed_linear(input, weight, bias, self.compression, self)
+        return compressed_linear(input, weight, bias, self.compression, self, read)
 
 
 class CompressedLinear(Compressed, nn.Linear):

@@ -28,7 +28,7 @@ _LIBRARY = torch.library.Library("rmmbench", "FRAGMENT")  # type: ignore[no-unty
 _OF_WHAT = "Tensor x, SymInt proj_dim, str sketch"
 
 
-def _operator(
+def operator(
     schema: str, make: Callable[..., Any], fake: Callable[..., Any], *tags: torch.Tag
 ) -> Any:
     """Define an operator by its function for real tensors and that for fake ones; return it."""
@@ -112,7 +112,7 @@ def _product_in_bits(y: Tensor, width: int, bits: int, levels: Tensor, ends: Ten
     return rounding.product(y, levels, ends, width, bits)
 
 
-sketch = _operator(
+sketch = operator(
     f"sketch({_OF_WHAT}, Tensor? seed, Tensor? x_proj, Tensor? key) -> (Tensor, Tensor)",
     _sketch,
     _fake_sketch,
@@ -125,21 +125,21 @@ given and returned: a layer that shares must call the operator too, because a ch
 calls. Only eager code gives them, since a compiler lets no operator return its argument.
 """
 
-project = _operator(
+project = operator(
     f"project({_OF_WHAT}, Tensor key) -> Tensor",
     _project,
     lambda y, proj_dim, *_: y.new_empty(proj_dim, y.shape[1]),
 )
 """Returns SᵀX, shape (proj_dim, features), for the S of `key`."""
 
-project_and_sum = _operator(
+project_and_sum = operator(
     f"project_and_sum({_OF_WHAT}, Tensor key) -> (Tensor, Tensor)",
     _project_and_sum,
     lambda y, proj_dim, *_: (y.new_empty(proj_dim, y.shape[1]), y.new_empty(y.shape[1])),
 )
 """Returns SᵀX, and the sum of x's rows."""
 
-sketch_in_bits = _operator(
+sketch_in_bits = operator(
     f"sketch_in_bits({_OF_WHAT}, int bits, Tensor? seed, Tensor? levels, Tensor? ends, Tensor? key)"
     " -> (Tensor, Tensor, Tensor)",
     _sketch_in_bits,
@@ -151,7 +151,7 @@ sketch_in_bits = _operator(
 With the sketch "" it is X itself that is rounded. Otherwise as `sketch`.
 """
 
-principal_sketch = _operator(
+principal_sketch = operator(
     f"principal_sketch({_OF_WHAT}, int bits, Tensor? seed, Tensor? coefficients,"
     " Tensor? directions, Tensor? x_proj, Tensor? ends, Tensor? key, Tensor basis)"
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
@@ -161,14 +161,14 @@ principal_sketch = _operator(
 )
 """Returns what `principal.split_off` does. 0 bits are all of them; otherwise as `sketch`."""
 
-product_in_bits = _operator(
+product_in_bits = operator(
     "product_in_bits(Tensor y, SymInt width, int bits, Tensor levels, Tensor ends) -> Tensor",
     _product_in_bits,
     lambda y, width, *_: y.new_empty(y.shape[1], width),
 )
 """Returns yᵀ times a matrix in few bits."""
 
-draw_seed = _operator(
+draw_seed = operator(
     "draw_seed(Tensor x, Tensor? seed) -> Tensor",
     _seed,
     lambda x, seed: x.new_empty((), dtype=torch.int64),
@@ -176,7 +176,7 @@ draw_seed = _operator(
 )
 """Returns a seed on x's device for other random numbers; a checkpoint must keep it."""
 
-rounding_words = _operator(
+rounding_words = operator(
     "rounding_words(Tensor seed, SymInt count, int piece) -> Tensor",
     rounding.rounding_words,
     lambda seed, count, piece: seed.new_empty(count, dtype=torch.int16),

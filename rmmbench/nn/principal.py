@@ -109,6 +109,8 @@ def place_basis(layer: Any, principal: int | None) -> None:
     if principal is not None:
         weight = layer.weight
         features = weight.shape[1 if isinstance(layer, nn.Linear) else 0]
+        if layer.split is not None:
+            features = layer.split.features(features)
         dtype = torch.promote_types(weight.dtype, torch.float32)
         size = (features, min(principal, features))
         basis = torch.eye(*size, dtype=dtype, device=weight.device)

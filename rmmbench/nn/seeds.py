@@ -27,11 +27,13 @@ class _Stream:
     Attributes:
         seed: The number given to `manual_seed`; None to use torch's.
         counter: Counts the seeds drawn on the CPU.
+        is_alike: Whether all ranks draw the same.
         on_gpu: For each GPU, the seed its stream started from and the last number drawn.
     """
 
     seed: int | None = None
     counter: Iterator[int] = field(default_factory=itertools.count)
+    is_alike: bool = False
     on_gpu: dict[torch.device, tuple[int | None, Tensor]] = field(default_factory=dict)
 
     def next(self, device: torch.device) -> Tensor:
@@ -110,6 +112,13 @@ def manual_seed(seed: int) -> None:
     _stream.on_gpu = {device: (None, last) for device, (_, last) in _stream.on_gpu.items()}
 
 
+def draw_alike(alike: bool) -> None:
+    """Let all ranks draw the same seeds from now on, or each its own, which is usual."""
+    if alike != _stream.is_alike:
+        _stream.is_alike = alike
+        _stream.on_gpu = {device: (None, last) for device, (_, last) in _stream.on_gpu.items()}
+
+
 @contextmanager
 def seeds_kept() -> Iterator[None]:
     """Restore the stream of the CPU's seeds afterwards."""
@@ -123,7 +132,8 @@ def seeds_kept() -> Iterator[None]:
 
 def _hash(*values: int) -> int:
     """Return a number below 2⁶³ from integers and the process's rank."""
-    rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    is_one_of_many = dist.is_available() and dist.is_initialized() and not _stream.is_alike
+    rank = dist.get_rank() if is_one_of_many else 0
     mixed = 0
     for value in (rank, *values):
         mixed = _splitmix64((mixed ^ value) & _MASK)

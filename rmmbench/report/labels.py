@@ -212,5 +212,7 @@ def provenance(
     )
     dtypes = ", ".join(sorted({row["dtype"] for row in rows}))
     holder = _holder(rows) if "memory" in subjects else ""
-    said = [f"{sources} with torch {environment.torch}, {dtypes}", holder, synthetic]
+    nodes = sorted({row["node"] for row in rows if row.get("node")})
+    where = f"Cases ran on {' and '.join(nodes)}" if len(nodes) > 1 else ""
+    said = [f"{sources} with torch {environment.torch}, {dtypes}", holder, where, synthetic]
     return " ".join(f"{text[0].upper()}{text[1:]}." for text in said if text)

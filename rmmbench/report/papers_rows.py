@@ -16,7 +16,7 @@ PAPERS_CHOICE: Final = {
 }
 """The paper's settings: every linear layer, separate sketches of Q, K and V, S in one piece."""
 
-_IDENTITY = ("model", "task", "batch_size", "optimizer", "method", "sketch")
+_IDENTITY = ("model", "task", "batch_size", "ranks", "optimizer", "method", "sketch")
 
 
 def matches(published: Published, row: Row, *, but: Collection[str] = ()) -> bool:

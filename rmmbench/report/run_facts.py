@@ -9,9 +9,11 @@ from rmmbench.report.tables.batch_table import batch_table
 from rmmbench.report.tables.counts_table import counts_tables
 from rmmbench.report.tables.frontier_table import frontier_tables
 from rmmbench.report.tables.noise_table import noise_tables
+from rmmbench.report.tables.parts_table import parts_tables
 from rmmbench.results.record import Environment, Record
 from rmmbench.results.store import Run
 from rmmbench.running.largest_batch import Line, found
+from rmmbench.spec.saving_plan import SavingPlan
 from rmmbench.units import format_bytes, format_seconds
 
 
@@ -24,8 +26,30 @@ def facts(run: Run, records: Sequence[Record]) -> Iterator[tuple[str, str]]:
         yield "when", f"{when}; the cases took {took} in all"
     yield "cases", counted(records) or "none"
     yield from _machine(run.info.environment)
+    yield from (("plan", text) for text in _plans(records))
     notes = ", ".join(dict.fromkeys(record.synthetic for record in records if record.synthetic))
     yield "synthetic", notes or "nothing"
+
+
+def _plans(records: Iterable[Record]) -> Iterator[str]:
+    """Yield of each saving plan what it does, and what was predicted when it was made."""
+    plans = {
+        plan.digest: plan
+        for plan in (record.case.settings.get("plan") for record in records)
+        if isinstance(plan, SavingPlan)
+    }
+    for plan in plans.values():
+        told = plan.predicted
+        if told is None:
+            yield f"{plan}, written by hand: {plan.words}"
+            continue
+        peak, exact = format_bytes(told.peak_bytes), format_bytes(told.exact_peak_bytes)
+        limit = f" within {format_bytes(told.limit_bytes)}" if told.limit_bytes else ""
+        made = (
+            f"peak {peak}{limit}, exact's {exact}; noise {told.noise:.3g} by {told.noise_by}; "
+            f"{told.relative_throughput:.3f} of exact's throughput by {told.time_by}"
+        )
+        yield f"{plan}, made by `rmmbench plan`: {plan.words}. Predicted then: {made}"
 
 
 def counted(records: Iterable[Record]) -> str:
@@ -52,7 +76,7 @@ def suitable_tables(run: Run, records: Sequence[Record]) -> list[Table]:
     asked = run.info.profile.figures
     data = FigureData.of_records(records, run.info.profile, run.info.environment)
     compared = frontier_tables(data) if "frontier" in asked else []
-    shown = compared or list(tables_of(run).tables)
+    shown = compared + parts_tables(data.step_rows) if compared else list(tables_of(run).tables)
     shown += noise_tables(run) if "noise" in asked and not compared else []
     counts = counts_tables(data.step_rows, run.info.environment) if "counts" in asked else []
     return shown + counts

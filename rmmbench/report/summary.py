@@ -12,6 +12,7 @@ from rmmbench.report.tables.writers import escaped, markdown_row
 from rmmbench.results.reading import content_of
 from rmmbench.results.record import Record
 from rmmbench.results.store import Run
+from rmmbench.spec.case_titles import case_titles
 from rmmbench.units import format_count
 
 PAGE, NOTES = "README.md", "notes.md"
@@ -76,9 +77,10 @@ def _warnings(records: Sequence[Record]) -> Iterator[str]:
         yield "## Warnings\n"
     for warning, count in counts.items():
         yield f"- {format_count(count, 'case')}: {escaped(warning)}"
+    titles = case_titles(record.case for record in records)
     for record in failed:
         outcome = record.outcome.replace("_", " ")
-        yield f"- {outcome}: {escaped(record.case.title)}: {escaped(record.reason or '')}"
+        yield f"- {outcome}: {escaped(titles[record.key])}: {escaped(record.reason or '')}"
 
 
 def _pictures(folder: Path) -> Iterator[str]:

@@ -14,7 +14,7 @@ from rmmbench.results.case_columns import case_row, told_dtype
 from rmmbench.results.counts import COUNTS, Counts
 from rmmbench.results.gradient_error import GradientError
 from rmmbench.results.migration import SCHEMA_VERSION, migrated
-from rmmbench.results.timeline import Timeline
+from rmmbench.results.timeline import Part, Timeline, peak_columns
 from rmmbench.results.timing import TIMING_COLUMNS, Timing
 from rmmbench.results.trained import Training
 from rmmbench.results.training_columns import noise_columns, training_columns
@@ -40,6 +40,8 @@ class Environment(Strict):
         dirty: Whether files of it differed.
         torch_flags: Settings of torch, by their names there.
         variables: Those of the environment that change memory or times, as far as they are set.
+        node: Which machine of a cluster it was; None where the command itself ran, and in older
+            records.
     """
 
     rmmbench: Line
@@ -62,6 +64,7 @@ class Environment(Strict):
     dirty: Flag | None = None
     torch_flags: dict[Line, Line] | None = None
     variables: dict[Line, Line] | None = None
+    node: Line | None = None
 
     def changes(self, now: "Environment") -> list[tuple[str, object, object]]:
         """Return what is another now so that numbers may be: its name, what it was, what it is.
@@ -105,8 +108,8 @@ class Memory(Strict):
         attention_kernels: How often a step called which kernel of scaled dot product attention.
         alloc_retries: How often it had to give memory back and ask again.
         process_bytes: What NVML says that the process holds.
-        rank_peak_bytes: The peaks of a step over several ranks, in their order; all else is of the
-            rank with the largest. None for one rank.
+        rank_peak_bytes: The peak of each of several ranks; all else is of the one that needs most.
+        at_peak_bytes: What was live at the peak of a predicted step over several, by category.
     """
 
     device: Device
@@ -120,6 +123,7 @@ class Memory(Strict):
     alloc_retries: Whole | None = None
     process_bytes: Whole | None = None
     rank_peak_bytes: tuple[Whole, ...] | None = None
+    at_peak_bytes: dict[Part, Whole] | None = None
 
     @classmethod
     def of_ranks(cls, ranks: Sequence["Memory"]) -> "Memory":
@@ -256,6 +260,7 @@ class Record(Strict):
         for name in Memory.model_fields:
             if name != "device":
                 row[name] = getattr(memory, name, None)
+        row |= peak_columns(row.pop("at_peak_bytes"))
         row["rank_peak_bytes"] = " ".join(map(str, row["rank_peak_bytes"] or ())) or None
         row["attention_kernels"] = _called(memory.attention_kernels if memory else None)
         for name in COUNTS:
@@ -274,17 +279,17 @@ class Record(Strict):
         row["gradient_error_spread"] = self.gradient.spread if self.gradient else None
         row |= noise_columns(self.gradient, self.training, row["samples_per_second"])
         row |= training_columns(self.training)
-        for name in ("gpu", "processor", "torch"):
+        for name in ("gpu", "processor", "torch", "node"):
             row[name] = getattr(self.environment, name)
         row["gpu"] = case.gpu or row["gpu"]
         return row
 
 
+_BEFORE: Final = "the record is from before this was counted"
 _UNTOLD: Final = {
-    **dict.fromkeys(
-        ("memory.peak_live_bytes", "counts"), "the record is from before this was counted"
-    ),
+    **dict.fromkeys(("memory.peak_live_bytes", "counts"), _BEFORE),
     "memory.rank_peak_bytes": "the step is on one rank",
+    "memory.at_peak_bytes": "it is followed where a step over several ranks is predicted",
 }
 """Why a record lacks what it does not explain itself."""
 

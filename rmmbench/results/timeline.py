@@ -1,6 +1,6 @@
 """Memory over time: live bytes through one training step, and through the steps of an epoch."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,18 @@ CATEGORIES: Final[tuple[Category, ...]] = (
     "temporary",
 )
 """What bytes are used for; all others, including the batch, are "temporary"."""
+
+Part = Category | Literal["gathered", "reducing"]
+PARTS: Final[tuple[Part, ...]] = (*CATEGORIES, "gathered", "reducing")
+"""The same of a step that is spread over ranks: parameters that were gathered from all of them, and
+gradients on the way to them."""
+
+
+def peak_columns(at_peak: Any) -> dict[str, object]:
+    """Return columns of what was live at a peak; each is None if that is not known."""
+    known = at_peak is not None
+    return {f"{part}_at_peak_bytes": at_peak.get(part, 0) if known else None for part in PARTS}
+
 
 Phase = Literal["forward", "backward", "optimizer"]
 PHASES: Final[tuple[Phase, ...]] = ("forward", "backward", "optimizer")

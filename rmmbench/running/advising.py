@@ -1,22 +1,43 @@
 """What sketches would save in a model, per layer and in all, predicted on fake tensors."""
 
+import time
 from collections import Counter
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
 
 from rmmbench.errors import RmmbenchError, UsageError
 from rmmbench.models import MODELS
 from rmmbench.running.isolation import process
+from rmmbench.running.pieces import Kind, Piece, piece_of
+from rmmbench.running.progress import progress
 from rmmbench.running.sweep_plan import check_models, check_names
 from rmmbench.spec.case import Case
 
 _LIMIT_SECONDS = 600.0
 
+_DOING: Final = {
+    "layers": "looking at the layers",
+    "exact": "following a step of the unchanged model",
+    "sketched": "following a step with sketches",
+    "least": "following a step that keeps one row of each input",
+}
+"""What advice takes, in words, in the order in which it is done."""
 
-def advise(case: Case) -> dict[str, Any]:
+
+class _Found(NamedTuple):
+    """A part of the advice is found; `left` are the parts to come."""
+
+    part: str
+    left: tuple[str, ...]
+
+
+def advise(case: Case, *, quiet: bool = False) -> dict[str, Any]:
     """Return advice for a case of method rmm, computed in a process of its own.
 
     Args:
         case: The advice is about its sketch, ρ and `share`; its `where` is "beneficial".
+        quiet: Show no progress.
 
     Returns:
         "layers": the fields of `nn.advice.LayerAdvice` for every linear layer. "left_out": how many
@@ -33,7 +54,10 @@ def advise(case: Case) -> dict[str, Any]:
     process.preload([MODELS.module(case.model.partition(":")[0])])
     check_models([case], _LIMIT_SECONDS)
     try:
-        answer: dict[str, Any] = process.call(_advise, case, limit_seconds=_LIMIT_SECONDS)
+        with _showing(case, quiet=quiet) as heard:
+            answer: dict[str, Any] = process.follow(
+                _advise, case, heard=heard, limit_seconds=_LIMIT_SECONDS
+            )
     except RmmbenchError:
         raise
     except Exception as error:
@@ -42,19 +66,50 @@ def advise(case: Case) -> dict[str, Any]:
     return answer
 
 
-def _advise(case: Case) -> dict[str, Any]:
+@contextmanager
+def _showing(case: Case, *, quiet: bool) -> Iterator[Callable[[Any], None]]:
+    """Give what is called with what is found, and shows how far that is unless `quiet`."""
+    pieces = {"layers": Piece((Kind("layers"),))}
+    pieces |= {part: piece_of(each) for part, each in _cases(case).items()}
+    with progress("step", quiet=quiet) as shown:
+        last = time.monotonic()
+
+        def go_on(*parts: str) -> None:
+            shown.expect((pieces[part] for part in parts), is_known="layers" not in parts)
+            for part in parts[:1]:
+                shown.begin(part, pieces[part])
+                shown.working(_DOING[part])
+
+        def hear(found: _Found) -> None:
+            nonlocal last
+            now = time.monotonic()
+            shown.finish(found.part, pieces[found.part], now - last, _DOING[found.part])
+            last = now
+            go_on(*found.left)
+
+        go_on(*pieces)
+        yield hear
+
+
+def _cases(case: Case) -> dict[str, Case]:
+    """Return the cases whose memory is a part of the advice."""
+    least = case.with_settings(rho=None, proj_dim=1, min_proj_dim=1)
+    return {"exact": case.as_exact(), "sketched": case, "least": least}
+
+
+def _advise(tell: Callable[[_Found], None], case: Case) -> dict[str, Any]:
     layers, found = _layers(case)
     gains = any(layer["is_beneficial"] for layer in layers)
     from rmmbench.running.predicting import predicted_memory
 
-    least = case.with_settings(rho=None, proj_dim=1, min_proj_dim=1)
-    return {
-        "layers": layers,
-        **found,
-        "exact": predicted_memory(case.as_exact()),
-        "sketched": predicted_memory(case) if gains else None,
-        "least": predicted_memory(least) if gains else None,
-    }
+    cases = _cases(case)
+    followed = tuple(cases) if gains else ("exact",)
+    tell(_Found("layers", followed))
+    memory: dict[str, Any] = dict.fromkeys(cases)
+    for place, part in enumerate(followed, 1):
+        memory[part] = predicted_memory(cases[part])
+        tell(_Found(part, followed[place:]))
+    return {"layers": layers, **found, **memory}
 
 
 def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]]:

@@ -7,8 +7,9 @@ from typing import Any, Literal
 from rmmbench.errors import UsageError
 from rmmbench.results.record import Record
 from rmmbench.results.store import Run
-from rmmbench.running.execution import Follow, holding, launcher_of
+from rmmbench.running.execution import Follow, holding, on
 from rmmbench.running.largest_batch import FIRST, Line, find, found, parameter_bytes
+from rmmbench.running.launchers.launcher import Machines
 from rmmbench.running.sweep_plan import Plan
 from rmmbench.spec import profile as profiles
 from rmmbench.spec.case import Case
@@ -79,21 +80,24 @@ class Search:
         time_device: Literal["cuda", "cpu"] = "cuda" if has_gpu else "cpu"
         return cls(cases, time_device if (has_gpu if is_timed is None else is_timed) else None)
 
-    def carry_out(self, run: Run, *, retry: bool, follow: Follow) -> list[Line]:
+    def carry_out(
+        self, run: Run, *, retry: bool, follow: Follow, machines: Machines | None = None
+    ) -> list[Line]:
         """Search, and return a line per case; batches that `run` has records of are not repeated.
 
         Args:
             run: The run of `cases`, which takes the records.
             retry: Measure failed batches again.
             follow: Goes through the events to the end.
+            machines: What measures; by default this machine.
 
         Raises:
             RunError: If the directory is in use, or cannot be written.
             EndedError: If no process can be started.
             Interrupted: By a signal; the message says what is kept.
         """
-        with holding(run, "probes"):
-            follow(find(run, self.cases, launcher_of(run), self.time_device, retry=retry))
+        with holding(run, "probes"), on(machines) as here:
+            follow(find(run, self.cases, here.launcher(run), self.time_device, retry=retry))
         return found(run.records(), self.cases, self.time_device)
 
 

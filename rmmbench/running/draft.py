@@ -18,6 +18,7 @@ from rmmbench.measures.whole_step import WholeStep
 from rmmbench.models.model import Built
 from rmmbench.nn import left_out_layers, manual_seed
 from rmmbench.nn.candidates import linear_layers
+from rmmbench.nn.spreading import mesh_over, seed_rank, spread
 from rmmbench.results.counts import Counts
 from rmmbench.results.gradient_error import GradientError
 from rmmbench.results.out_of_memory import is_out_of_memory
@@ -166,32 +167,50 @@ def prepare(
     *,
     foreach: bool,
     build: Build = models.build,
+    spreads: bool = True,
 ) -> TrainingStep:
-    """Build the model, make a batch and apply the method, all from the case's seed."""
+    """Build the model, make a batch and apply the method, all from the case's seed.
+
+    Args:
+        draft: Takes what is found out on the way.
+        device: What the step runs on.
+        foreach: Whether all parameters are updated together.
+        build: Makes the model and its batches.
+        spreads: Whether a model of several ranks is spread over them, which must have met.
+    """
     case = draft.case
     torch.manual_seed(case.seed)
     manual_seed(case.seed)
-    with torch.device(device):
+    # Spread, a model may fit on devices that are too small for all of it.
+    is_large = case.parallel in ("fsdp2", "tensor") and not is_faking()
+    home = "cpu" if is_large else device
+    with torch.device(home):
         model, make_batch, draft.synthetic, warnings, own_step = build(case)
+        if case.ranks > 1 and spreads:
+            seed_rank(case.seed, case.parallel)
         batch = make_batch()
     draft.warnings += [warning for warning in warnings if warning not in draft.warnings]
     if own_step is not None:
         return _whole(draft, device, own_step, model)
     # A user's factory may have named another device, or make a batch of NumPy arrays.
-    if any(parameter.device.type != device for parameter in model.parameters()):
-        model.to(device)
-    batch = placed(batch, device, _as_asked(model, case))
+    if any(parameter.device.type != home for parameter in model.parameters()):
+        model.to(home)
+    batch = placed(batch, home, _as_asked(model, case))
     model.train()
     dtype = AUTOCAST[case.dtype]
     # A layer keeps autocast's copy of its input.
-    with torch.device(device), autocast(model, dtype):
+    with torch.device(home), autocast(model, dtype):
         apply_method(draft, model, batch)
-    trained = model.parameters()
+    if case.ranks > 1 and spreads:
+        model = spread(model, case, mesh_over(case.ranks, device))
+    if home != device:
+        model.to(device)
+        batch = placed(batch, device)
     return TrainingStep(
         model,
         batch,
-        make_optimizer(case.optimizer, trained, foreach=foreach, update=case.update),
-        dtype,
+        make_optimizer(case.optimizer, model.parameters(), foreach=foreach, update=case.update),
+        None if case.parallel == "fsdp2" else dtype,
         scaler=LossScaler(device) if case.dtype == "float16" else None,
         # A prediction has its own choice of kernels, which it makes as the case says.
         attention_kernel=None if is_faking() and device == "cpu" else case.attention_kernel,

@@ -12,7 +12,7 @@ from rmmbench.results.store import Run, RunInfo, hashes
 from rmmbench.running.events import Events
 from rmmbench.running.interrupts import deferred, keeping
 from rmmbench.running.isolation.fork_server import EndedError
-from rmmbench.running.local import LocalLauncher
+from rmmbench.running.launchers.launcher import Launch, Machines
 from rmmbench.running.progress import show_progress
 from rmmbench.running.sweeping import sweep
 from rmmbench.spec.case import Case
@@ -63,7 +63,12 @@ def run_path(name: str, device: str) -> Path:
 
 
 def execute(
-    run: Run, cases: Sequence[Case], *, retry: bool = False, follow: Follow = show_progress
+    run: Run,
+    cases: Sequence[Case],
+    *,
+    retry: bool = False,
+    follow: Follow = show_progress,
+    machines: Machines | None = None,
 ) -> None:
     """Measure the cases that the run directory does not have yet; records stay whatever happens.
 
@@ -72,24 +77,25 @@ def execute(
         cases: All cases of the run.
         retry: Measure failed cases again.
         follow: Goes through the events; by default shows them as bars or lines on stderr.
+        machines: What measures; by default this machine.
 
     Raises:
         RunError: If the directory is in use, or cannot be written.
         EndedError: If no process can be started.
         Interrupted: By a signal; the message says what is kept.
     """
-    with holding(run, f"of {len(cases)} cases"):
-        follow(sweep(run, cases, launcher_of(run), retry=retry))
+    with holding(run, f"of {len(cases)} cases"), on(machines) as here:
+        follow(sweep(run, cases, here.launcher(run), retry=retry))
 
 
-def launcher_of(run: Run) -> LocalLauncher:
-    """Return the launcher that measures a run's cases on this machine."""
-    return LocalLauncher(
-        run.info.environment,
-        time_limit_seconds=run.info.profile.time_limit_seconds,
-        jobs=run.info.environment.cpu_count,
-        folder=run.path,
-    )
+@contextmanager
+def on(machines: Machines | None) -> Iterator[Machines]:
+    """Give the machines, or this machine if there are none."""
+    if machines is not None:
+        yield machines
+    else:
+        with Launch().machines() as here:
+            yield here
 
 
 @contextmanager

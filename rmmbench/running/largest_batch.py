@@ -14,7 +14,8 @@ from rmmbench.results.record import Memory, Record
 from rmmbench.results.store import Run
 from rmmbench.running.events import Ahead, Event
 from rmmbench.running.isolation import process
-from rmmbench.running.sweeping import Launcher, measured, remaining
+from rmmbench.running.launchers.launcher import Launcher
+from rmmbench.running.sweeping import measured, remaining
 from rmmbench.spec.case import Case
 from rmmbench.spec.gpus import DEFAULT_GPU
 
@@ -227,7 +228,7 @@ def found(
 
 
 def parameter_bytes(case: Case) -> int | None:
-    """Return what the parameters of a case's model take, from a process of its own.
+    """Return what the parameters of a case's model take at least, from a process of its own.
 
     None if the model cannot be made without memory; its own cases will tell why.
     """
@@ -286,4 +287,5 @@ def _parameter_bytes(case: Case) -> int:
 
     with fake_tensors():
         model = models.build(case).model
-        return sum(each.numel() * each.element_size() for each in model.parameters())
+        whole = sum(each.numel() * each.element_size() for each in model.parameters())
+        return whole // case.ranks if case.parallel in ("fsdp2", "tensor") else whole

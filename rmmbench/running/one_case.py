@@ -11,7 +11,7 @@ from rmmbench.results.record import Memory, Record
 from rmmbench.running.events import Ahead, Events, Finished
 from rmmbench.running.factories import Factory, importable
 from rmmbench.running.isolation import process
-from rmmbench.running.local import LocalLauncher
+from rmmbench.running.launchers.local import LocalLauncher
 from rmmbench.running.progress import show_nothing, show_progress
 from rmmbench.running.sweep_plan import (
     DEVICES,

@@ -8,6 +8,7 @@ from typing import Any, get_origin
 from rmmbench.errors import UsageError, check_arguments
 from rmmbench.results.store import Run
 from rmmbench.running.execution import execute, open_run, run_path
+from rmmbench.running.launchers.launcher import Launch
 from rmmbench.running.progress import show_nothing, show_progress
 from rmmbench.running.sweep_plan import make_plan
 from rmmbench.spec import profile as profiles
@@ -20,7 +21,7 @@ _FLAGS = {"model", "task", "batch_size", "seq_len", "dtype", "attention", "optim
 }
 """Axes that the command line has too."""
 
-_OWN = ("out", "device", "retry", "quiet")
+_OWN = ("out", "device", "launcher", "devices", "cpus_per_case", "retry", "quiet")
 
 
 def run(
@@ -28,6 +29,9 @@ def run(
     *,
     out: str | Path | None = None,
     device: str | None = None,
+    launcher: str = "local",
+    devices: Sequence[int] = (),
+    cpus_per_case: int | None = None,
     retry: bool = False,
     quiet: bool = False,
     **axes: Any,
@@ -43,6 +47,10 @@ def run(
             dict: {"grid": [{"model": [...], "batch_size": [...], "rho": [...]}]}.
         out: The run directory; by default runs/PROFILE-DEVICE. A dict needs one.
         device: "auto", "cuda", "cpu" or "predict"; by default the profile's, mostly "auto".
+        launcher: "local", or what spreads cases over a cluster: "ray", "ray:ADDRESS", "slurm:…";
+            see `rmmbench docs scaling`.
+        devices: Numbers of this machine's GPUs, each of which measures one case at a time.
+        cpus_per_case: On a cluster, CPUs of a case that others may run beside.
         retry: Measure failed cases again.
         quiet: Show no progress.
         axes: Replace an axis of every grid by one value or several: model, task, batch_size,
@@ -66,6 +74,7 @@ def run(
         >>> bool(frame.saving.max() > 0)
         True
     """
+    launch = Launch.of(launcher, ",".join(map(str, devices)) or None, cpus_per_case)
     name = str(profile) if isinstance(profile, str | Path) else "python"
     changes = axes_of(axes, others=[*TrainingSettings.model_fields, *_OWN])
     training = {each: value for each, value in axes.items() if each not in changes}
@@ -73,9 +82,11 @@ def run(
     where = device or asked.device
     path = run_path(Path(name).stem, where) if out is None else Path(out)
     is_trained = where != "predict" and any("training" in grid.measure for grid in asked.grid)
-    command = _command(name, device, axes, is_trained=is_trained)
+    on = {"device": device, "launcher": launcher, "devices": launch.devices}
+    on = {each: value for each, value in on.items() if value not in (None, "local", ())}
+    command = _command(name, on, axes, is_trained=is_trained)
     how = {"retry": retry, "quiet": quiet}
-    return run_profile(asked, where, path, name=name, command=command, **how)
+    return run_profile(asked, where, path, name=name, command=command, launch=launch, **how)
 
 
 def run_profile(
@@ -88,6 +99,7 @@ def run_profile(
     retry: bool = False,
     quiet: bool = False,
     trains: bool = False,
+    launch: Launch | None = None,
 ) -> Run:
     """Measure or train the cases that the run directory does not have yet, and return the run.
 
@@ -100,10 +112,13 @@ def run_profile(
         retry: Measure failed cases again.
         quiet: Show no progress.
         trains: Whether models must be trained.
+        launch: What is asked of a launcher; by default cases run on this machine.
     """
-    plan = make_plan(asked, device, trains=trains)
-    made = open_run(path, asked, plan.cases, plan.environment, name=name, command=command)
-    execute(made, plan.cases, retry=retry, follow=show_nothing if quiet else show_progress)
+    follow = show_nothing if quiet else show_progress
+    with (launch or Launch()).machines() as machines:
+        plan = make_plan(asked, device, trains=trains, machines=machines)
+        made = open_run(path, asked, plan.cases, plan.environment, name=name, command=command)
+        execute(made, plan.cases, retry=retry, follow=follow, machines=machines)
     return made
 
 
@@ -141,9 +156,9 @@ def axes_of(
     return found
 
 
-def _command(name: str, device: str | None, axes: Mapping[str, Any], *, is_trained: bool) -> str:
+def _command(name: str, on: Mapping[str, Any], axes: Mapping[str, Any], *, is_trained: bool) -> str:
     """Return the command line that does the same, or the Python call if there is none."""
-    given = ({"device": device} if device else {}) | dict(axes)
+    given = {**on, **axes}
     if not set(axes) <= _FLAGS or not (name in profiles.names() or Path(name).is_file()):
         return as_call("run", name, **given)
     words = ["rmmbench", "train" if is_trained else "sweep", name]

@@ -8,10 +8,12 @@ from typing import Final
 
 import transformers  # noqa: F401 -- before fake tensors, which change how it makes masks
 
+from rmmbench.errors import CannotPredictError
 from rmmbench.fakes.device import why_no_fake_gpu
 from rmmbench.measures.memory.predict import predict_memory, predict_step
 from rmmbench.results.record import Memory
 from rmmbench.running.draft import Draft, prepare
+from rmmbench.running.joining import ranks_lack
 from rmmbench.spec.case import Case
 from rmmbench.spec.gpus import GPU, find_gpu
 
@@ -21,20 +23,28 @@ _OFF: Final = (
 )
 """By how much a prediction of the CPU's memory was wrong; measured with torch 2.13."""
 
+_ONE_RANK: Final = "only the first rank is predicted; no other has a larger shard"
+
 
 def predict(draft: Draft) -> None:
     """Predict the memory of the draft's case and count its work; both go into the draft.
 
     Raises:
-        CannotPredictError: If the step asks for the value of a tensor.
+        CannotPredictError: If the step asks for the value of a tensor, or is spread over ranks in a
+            way that is not predicted.
     """
     case = draft.case
+    lacks = ranks_lack(case, "predict")
+    if lacks is not None:
+        raise CannotPredictError(lacks)
     build = functools.partial(prepare, draft, foreach=True)
     gpu = gpu_of(case)
     if gpu is None:
-        draft.memory = predict_memory(functools.partial(build, "cpu"))
+        draft.memory = predict_memory(functools.partial(build, "cpu"), case.ranks)
     else:
-        draft.memory, draft.counts = predict_step(build, gpu)
+        draft.memory, draft.counts = predict_step(build, gpu, case.ranks)
+    if case.ranks > 1:
+        draft.missing["memory.rank_peak_bytes"] = _ONE_RANK
     if case.gpu is not None and gpu is None:
         draft.warnings.append(
             f"there is no fake GPU here ({why_no_fake_gpu()}), so memory is predicted as the CPU "

@@ -25,7 +25,7 @@ def check_sketch(case: Case) -> None:
         return
     read: list[str] = []
     with fake_tensors():
-        step = prepare(Draft(case, lambda stage: None), "cpu", foreach=True)
+        step = prepare(Draft(case, lambda stage: None), "cpu", foreach=True, spreads=False)
         for name, layer in step.model.named_modules():
             layer.register_forward_pre_hook(lambda *_, name=name: read.append(name))
         try:
@@ -50,6 +50,6 @@ def check_method(case: Case) -> None:
     alone = case.model_copy(update={"steps": rest})
     try:
         with fake_tensors():
-            prepare(Draft(alone, lambda stage: None), "cpu", foreach=True)
+            prepare(Draft(alone, lambda stage: None), "cpu", foreach=True, spreads=False)
     except ValueError as error:
         raise ValueError(f"{case.model}: {error}") from error

@@ -11,6 +11,7 @@ from rmmbench.methods import check as check_stack
 from rmmbench.models import MODELS, check
 from rmmbench.results.record import Environment
 from rmmbench.running.isolation import process
+from rmmbench.running.launchers.launcher import Machines
 from rmmbench.spec.case import Case, Device
 from rmmbench.spec.profile import Profile
 
@@ -33,7 +34,12 @@ class Plan(NamedTuple):
 
 
 def make_plan(
-    profile: Profile, device: str, *, import_models: bool = True, trains: bool = False
+    profile: Profile,
+    device: str,
+    *,
+    import_models: bool = True,
+    trains: bool = False,
+    machines: Machines | None = None,
 ) -> Plan:
     """Look at the machine, and return what a sweep of `profile` does on `device`.
 
@@ -42,6 +48,7 @@ def make_plan(
         device: "cuda", "cpu", "predict", or "auto".
         import_models: Import the user's own models too, to check now whether they can be made.
         trains: Whether models must be trained.
+        machines: What measures; by default this machine.
 
     Raises:
         UsageError: If the device is not here or cannot train, a name is unknown, a model cannot be
@@ -55,7 +62,7 @@ def make_plan(
         check_installed()
     models = sorted({case.model.partition(":")[0] for case in every_case})
     process.preload([MODELS.module(name) for name in models] + _trainers(every_case))
-    environment = process.call(environment_here)
+    environment = machines.environment() if machines else process.call(environment_here)
     cases = profile.cases(*resolve(device, environment))
     if not cases:
         raise UsageError(
@@ -145,6 +152,8 @@ def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeD
 
 def why_no_gpu(environment: Environment) -> str:
     """Return in words why an environment has no GPU."""
+    if environment.node is not None:
+        return "no node of the cluster has one that torch sees"
     return "torch sees no GPU" if environment.cuda else "this torch is built without CUDA"
 
 

@@ -1,18 +1,11 @@
 """Measure what a run directory has no record of yet, and keep each record as it comes."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 from rmmbench.results.store import Run
 from rmmbench.running.events import Ahead, Event, Finished
+from rmmbench.running.launchers.launcher import Launcher
 from rmmbench.spec.case import Case
-
-
-class Launcher(Protocol):
-    """Something that measures cases: this machine, or many."""
-
-    def run(self, cases: Sequence[Case]) -> Iterator[Event]:
-        """Yield events until every case is finished."""
 
 
 def remaining(run: Run, cases: Sequence[Case], *, retry: bool = False) -> list[Case]:

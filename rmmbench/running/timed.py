@@ -18,6 +18,7 @@ from rmmbench.measures.time.conditions import GpuWatch, Readings, conditions
 from rmmbench.measures.time.processors import ProcessorWatch
 from rmmbench.measures.time.projection import SYNTHETIC, Projection
 from rmmbench.measures.time.turns import Reference, ReferenceFailedError, time_steps
+from rmmbench.nn.spreading import unwrapped
 from rmmbench.results.timing import Timing
 from rmmbench.running.draft import Draft, error_line, prepare
 
@@ -35,7 +36,7 @@ def measure_time(draft: Draft, device: TimeDevice) -> None:
     case = draft.case
     draft.stage("building the model")
     step = prepare(draft, device, foreach=device == "cuda")
-    exact: Reference = functools.partial(_exact, methods.stack(case.steps), step.model)
+    exact: Reference = functools.partial(_exact, methods.stack(case.steps), unwrapped(step.model))
     draft.stage("timing steps")
     if case.method == "exact":
         draft.timing, readings = _timed(draft, step, device)
@@ -102,6 +103,8 @@ def _timed_in_turn(
     try:
         return _timed(draft, step, device, exact)
     except ReferenceFailedError as failed:
+        if draft.case.ranks > 1:  # the others may go on with exact
+            raise
         draft.lost(_RATIO, failed.__cause__ or failed, of="exact took no turns")
     # The error is gone, and with it exact's tensors; what exact left behind must go too.
     step.forget_gradients()

@@ -46,7 +46,9 @@ def train_model(draft: Draft, folder: Path) -> str | None:
     draft.stage("reading the data")
     examples = data.load(case)
     draft.stage("building the model")
-    model = prepare(draft, case.time_device, foreach=case.time_device == "cuda").model
+    together = case.time_device == "cuda"
+    # The Trainer spreads it itself.
+    model = prepare(draft, case.time_device, foreach=together, spreads=False).model
     made_up = "peak memory is of a batch made up in that shape" if case.memory_device else ""
     draft.synthetic = "; ".join(filter(None, [examples.note, made_up]))
     draft.stage("training")

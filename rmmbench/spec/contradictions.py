@@ -71,6 +71,10 @@ def _over_ranks(case: "Case") -> Iterator[str]:
         yield f"{need} a timeline, which is of one rank; follow memory with ranks = 1"
     if case.projection_device is not None:
         yield f"{need} a projection, which is of one rank; time it with ranks = 1"
+    if case.training is not None and case.training.watch:
+        yield f"{need} watch, which sees one rank's noise; leave watch out, or train on one"
+    if case.clip_norm is not None and case.parallel == "tensor":
+        yield f"{need} clip_norm where layers are split; leave clip_norm out, or take fsdp2"
     if case.training is not None and case.parallel != "ddp":
         need = "a training over several ranks must be with parallel 'ddp', transformers' Trainer's"
         yield f"{need} own way, got '{case.parallel}'"

@@ -158,7 +158,8 @@ class Profile(Strict):
                 for data in grid.combinations():
                     is_predicted = measures.get("memory_device") == "predict"
                     data["gpu"] = (data["gpu"] or self.gpu) if is_predicted else None
-                    case = case_from(data | measures | {"timing": self.timing})
+                    own = measures if data["ranks"] == 1 else _of_many(measures)
+                    case = case_from(data | own | {"timing": self.timing})
                     cases.setdefault(case.key, case)
         return list(cases.values())
 
@@ -182,6 +183,12 @@ class Profile(Strict):
 
     def _training(self, grid: Grid) -> TrainingSettings:
         return TrainingSettings.model_validate(self.training.model_dump() | grid.training)
+
+
+def _of_many(measures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is measured of a step over several ranks: neither gradients nor a timeline."""
+    one = ("gradient_draws", "timeline")
+    return {name: value for name, value in measures.items() if name not in one}
 
 
 def names() -> list[str]:

@@ -20,6 +20,7 @@ class Published(Strict):
     task: Name | None = None
     batch_size: Count | None = None
     optimizer: Optimizer | None = None
+    ranks: Count | None = None
     method: Name | None = None
     sketch: Name | None = None
     rho: Rho | None = None

@@ -14,7 +14,7 @@
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -27,14 +27,15 @@ from rmmbench.spec.name_ranges import expanded
 from rmmbench.spec.ranges import Count, Line, Name, NotNegative, Rho
 from rmmbench.spec.strict import Strict
 from rmmbench.spec.toml_file import fault_in, read_toml
+from rmmbench.units import format_count
 
 PLAN_VERSION: Final = 1
 
 _AGAIN: Final = {
-    "checkpoint": "{} blocks",
-    "checkpoint_attention": "{} attentions",
-    "checkpoint_operators": "operators of {} blocks",
-    "checkpoint_products": "{} products",
+    "checkpoint": ("{}", "block"),
+    "checkpoint_attention": ("{}", "attention"),
+    "checkpoint_operators": ("operators of {}", "block"),
+    "checkpoint_products": ("{}", "product"),
 }
 """What is computed again, in words."""
 _FIRST: Final = {"checkpoint", "checkpoint_attention", "layers"}
@@ -167,14 +168,11 @@ class SavingPlan(Strict):
     def words(self) -> str:
         """What it does as people write it."""
         told = []
-        for name, what in _AGAIN.items():
+        for name, (what, noun) in _AGAIN.items():
             texts = getattr(self, name)
             if texts:
-                count = sum(len(expanded(text)) for text in texts)
-                told.append(f"{what.format(count)} computed again")
-        for choice in self.layers:
-            count = sum(len(expanded(text)) for text in choice.names)
-            told.append(f"{count} layers: {choice.words}")
+                told.append(f"{what.format(_counted(texts, noun))} computed again")
+        told += [f"{_counted(each.names, 'layer')}: {each.words}" for each in self.layers]
         return "; ".join(told) or "nothing"
 
     def shape_of(self) -> dict[str, str]:
@@ -195,6 +193,10 @@ class SavingPlan(Strict):
             rows = zip(keys, table.values(), strict=True)
             lines += ["", f"[{name}]", *(f"{key} = {_value(value)}" for key, value in rows)]
         return "\n".join(lines) + "\n"
+
+
+def _counted(names: Iterable[str], noun: str) -> str:
+    return format_count(sum(len(expanded(name)) for name in names), noun)
 
 
 def read_plan(path: str | Path) -> SavingPlan:

@@ -2,11 +2,13 @@
 
 import json
 import sys
+from contextlib import nullcontext
 
 import pytest
 
 from rmmbench.cli import main
 from rmmbench.report.tables.advice_tables import _company
+from rmmbench.running.display import Nothing
 
 MINE = """
 import torch
@@ -46,7 +48,6 @@ def choosy(batch_size, seq_len):
 def advise(monkeypatch, capsys, tmp_path):
     """Run `rmmbench advise` with arguments; return its exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
     (tmp_path / "mine.py").write_text(MINE)
 
     def run(*arguments):
@@ -114,6 +115,27 @@ def test_json_has_bytes(advise):
     # The first layer's input is a tensor of its own, 8192 · 8 floats.
     assert exact - sketched == 8192 * 24 * 4 - (2048 * 24 * 4 + 2 * 8)
     assert exact - least == 8192 * 24 * 4 - (24 * 4 + 2 * 8)
+
+
+def test_how_far_it_is_is_shown(advise, monkeypatch):
+    """Each part of the work is told while it is done, and all are counted."""
+    seen = []
+
+    class Seen(Nothing):
+        def show(self, state):
+            seen.append(state)
+
+    monkeypatch.setattr("rmmbench.running.progress.display", lambda **_: nullcontext(Seen()))
+    code, *_ = advise("import:mine:after_gelu", "--rho", 0.25, "--batch-size", 8192)
+    assert code == 0
+    assert seen[-1].counted() == "4 of 4 steps"
+    assert list(dict.fromkeys(state.doing for state in seen)) == [
+        "starting",
+        "looking at the layers",
+        "following a step of the unchanged model",
+        "following a step with sketches",
+        "following a step that keeps one row of each input",
+    ]
 
 
 @pytest.mark.parametrize(

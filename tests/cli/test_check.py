@@ -25,7 +25,6 @@ def outside_github(monkeypatch, tmp_path):
     """Run in a folder of its own, as on a machine that is not GitHub's."""
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-    monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.chdir(tmp_path)
 
 

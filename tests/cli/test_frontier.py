@@ -16,12 +16,6 @@ STACK = OPORP | {"method": "rmm+fewbit-activation", "activation_bits": 3}
 LIMIT = {"memory_limit_bytes": 16 * GIB, "memory_device": "predict"}
 
 
-@pytest.fixture(autouse=True)
-def no_width(monkeypatch):
-    """Print as into a pipe, whatever terminal the tests run in."""
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-
 def drawn_of(run):
     """Return where the figure of a run is drawn, in the working directory of the test."""
     return Path("runs") / f"{run.path.name}-figures" / "frontier.html"

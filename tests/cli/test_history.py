@@ -14,7 +14,6 @@ RMM = {"method": "rmm", "sketch": "dct", "rho": 0.1}
 @pytest.fixture
 def history(monkeypatch, capsys, tmp_path):
     """Run `rmmbench history` with arguments; return its exit code, stdout and stderr."""
-    monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):

@@ -77,7 +77,6 @@ def hangs_once(batch_size, seq_len):
 def folder(tmp_path, monkeypatch):
     """Work in a directory with a profile and a module of models."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
     (tmp_path / "small.toml").write_text(PROFILE)
     (tmp_path / "mine.py").write_text(FACTORIES)
     return tmp_path

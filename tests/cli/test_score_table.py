@@ -20,12 +20,6 @@ PUBLISHED = [
 EXACT_SCORES, SCORES = (0.9, 0.92, 0.91), (0.8, 0.81, 0.82)
 
 
-@pytest.fixture(autouse=True)
-def no_width(monkeypatch):
-    """Print as into a pipe, whatever terminal the tests run in."""
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-
 @pytest.fixture
 def runs(make_trained):
     """Make the runs of one setting, seed by seed, from their scores."""

@@ -17,12 +17,6 @@ from rmmbench.units import GIB, MIB
 GAUSSIAN = {"method": "rmm", "sketch": "gaussian", "rho": 0.5, "share": False}
 
 
-@pytest.fixture(autouse=True)
-def no_width(monkeypatch):
-    """Print as into a pipe, whatever terminal the tests run in."""
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-
 @pytest.fixture
 def table(monkeypatch, capsys):
     """Run `rmmbench table` with arguments; return its exit code, stdout and stderr."""

@@ -54,6 +54,16 @@ def test_the_smallest_block_that_fits_is_taken():
     allocator.free(last)
 
 
+def test_a_block_stays_with_its_stream():
+    """What one stream has given back another one does not get; its own has it again."""
+    allocator = CachingAllocator()
+    block = allocator.allocate(30 * MIB, stream=1)
+    allocator.free(block)
+    assert allocator.allocate(30 * MIB) is not block
+    assert allocator.reserved == 60 * MIB
+    assert allocator.allocate(30 * MIB, stream=1) is block
+
+
 def test_neighbours_are_one_block_again():
     """Blocks of one piece that are all free hold what the whole piece does, in whatever order."""
     for order in ((0, 1, 2, 3), (3, 1, 0, 2), (2, 0, 3, 1)):

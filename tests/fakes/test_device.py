@@ -193,3 +193,21 @@ def test_an_unknown_gpu_has_a_nearest_name():
     """One line, with the nearest right name."""
     with pytest.raises(UnknownNameError, match="did you mean 'h100'"):
         find_gpu("h10")
+
+
+def reserved_by_two_streams():
+    """Return what is reserved for one tensor after another, on two streams and then on one."""
+    with fake_gpu(GPUS["a100"]) as fake, LiveBytes(gpu=fake):
+        gpu = getattr(torch, fake.device_type)
+        found = []
+        for stream in (gpu.Stream(), gpu.current_stream(), gpu.current_stream()):
+            with gpu.stream(stream):
+                tensor = torch.empty(30 * 2**20, dtype=torch.uint8, device=fake.device_type)
+                del tensor
+            found.append(fake.allocator.reserved // 2**20)
+    return found
+
+
+def test_memory_belongs_to_its_stream(apart):
+    """What was given back on a stream is for that stream alone, as CUDA's allocator has it."""
+    assert apart(reserved_by_two_streams) == [30, 60, 60]

@@ -113,16 +113,6 @@ def layer_of(linear, way, **settings):
     return linear
 
 
-def weight_gradients(layer, x, y, draws, run=None):
-    """Return the weight gradient of as many calls, stacked."""
-    run, found = layer if run is None else run, []
-    for _ in range(draws):
-        layer.weight.grad = None
-        run(x).backward(y)
-        found.append(layer.weight.grad)
-    return torch.stack(found)
-
-
 def check_mean(found, exact):
     """Assert that the mean lies along the exact gradient at length 1, and that noise would not."""
     shares = (found * exact).sum((1, 2)) / exact.square().sum()
@@ -132,10 +122,10 @@ def check_mean(found, exact):
 
 
 @unbiased_way
-def test_the_weight_gradient_is_unbiased(way):
+def test_the_weight_gradient_is_unbiased(way, gradients_of):
     """Its share of the exact one has the mean 1, while what a layer remembers moves on."""
     x, y = torch.randn(40, 24), torch.randn(40, 16)
-    check_mean(weight_gradients(layer_of(nn.Linear(24, 16), way), x, y, 100), y.T @ x)
+    check_mean(gradients_of(layer_of(nn.Linear(24, 16), way), x, y, 100), y.T @ x)
 
 
 @every_way
@@ -244,7 +234,7 @@ def check_is_linear(layer, x):
 
 
 @one_of_each
-def test_noise_repeats_with_its_seed(way):
+def test_noise_repeats_with_its_seed(way, gradients_of):
     """Each call draws anew from the project's stream, and torch's is left alone."""
     x, y, weights = torch.randn(20, 24), torch.randn(20, 16), nn.Linear(24, 16).state_dict()
     state, found = torch.get_rng_state(), []
@@ -253,7 +243,7 @@ def test_noise_repeats_with_its_seed(way):
         layer.load_state_dict(weights)
         torch.set_rng_state(state)
         rmmbench.manual_seed(3)
-        found.append(weight_gradients(layer_of(layer, way), x, y, 2))
+        found.append(gradients_of(layer_of(layer, way), x, y, 2))
         assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(*found)
     assert torch.allclose(found[0][0], found[0][1]) == (way == "velora")
@@ -281,12 +271,12 @@ RUNS = {
 
 @pytest.mark.parametrize("way", ["exact-rp-bits", "prac", "principal"])
 @pytest.mark.parametrize("run", RUNS)
-def test_other_ways_to_run_give_no_noise(run, way):
+def test_other_ways_to_run_give_no_noise(run, way, gradients_of):
     """Computed again or compiled, the backward pass has the random numbers of the forward pass."""
     torch._dynamo.reset()
     layer = layer_of(nn.Linear(24, 16), way, rho=0.5)
     x, y = torch.randn(40, 24, requires_grad=True), torch.randn(40, 16)
-    check_mean(weight_gradients(layer, x, y, 60, RUNS[run](layer)), y.T @ x.detach())
+    check_mean(gradients_of(layer, x, y, 60, RUNS[run](layer)), y.T @ x.detach())
 
 
 @one_of_each
@@ -307,13 +297,13 @@ def test_a_second_call_before_the_first_backward_pass(way):
 
 
 @pytest.mark.parametrize("way", ["exact-rp", "prac", "principal"])
-def test_conv1d_is_converted_too(way):
+def test_conv1d_is_converted_too(way, gradients_of):
     """GPT-2's layer, whose weight is transposed, has its own outputs and an unbiased gradient."""
     layer, x, y = Conv1D(16, 24), torch.randn(40, 24), torch.randn(40, 16)
     expected = layer(x)
     assert converted(nn.Sequential(layer), way, rho=0.5) == 1
     torch.testing.assert_close(layer(x), expected)
-    check_mean(weight_gradients(layer, x, y, 100), x.T @ y)
+    check_mean(gradients_of(layer, x, y, 100), x.T @ y)
 
 
 @one_of_each

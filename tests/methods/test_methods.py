@@ -15,20 +15,11 @@ from rmmbench.methods._stack import Stack
 from rmmbench.methods.method import Method
 from rmmbench.nn import converted_layers
 from rmmbench.running.draft import Draft, prepare
-from rmmbench.sketches import SKETCHES
-from rmmbench.spec.case import Case
-from rmmbench.spec.known_settings import known
 from rmmbench.spec.settings import Settings
 from rmmbench.spec.steps import Step
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-# A case has those of its methods.
-SETTINGS = {"sketch": "gaussian", "rho": 0.3, "bits": 8, "group_size": 16, "activation_bits": 2}
-SETTINGS |= {"budget": 0.5}
-SETTINGS |= {
-    "plan": {"model": "any", "layers": [{"names": ["*"], "sketch": "gaussian", "rho": 0.3}]}
-}
 # A compiler takes long over a transformer; what is compiled has such tests in its own file.
 COMPILED = ("compile", "memory-budget")
 FAMILIES = ["roberta-tiny", "mlp:6-8-8-4", "linear:6x4"]
@@ -36,27 +27,14 @@ FAMILIES = ["roberta-tiny", "mlp:6-8-8-4", "linear:6x4"]
 every_method = pytest.mark.parametrize("name", methods.names())
 
 
-def case(model, method, **settings):
-    """Return a case of 16 rows or samples."""
-    data = {"model": model, "method": method, "batch_size": 16} | own(method, SETTINGS)
-    if model == "roberta-tiny":
-        data |= {"seq_len": 8}
-    return Case.model_validate(data | own(method, settings))
-
-
-def own(method, settings):
-    """Return those of some settings that are no method's, or one's in a stack."""
-    others = {
-        name
-        for name, one in known().items()
-        if not {*method.split("+"), *SKETCHES.names()} & {*one.owners}
-    }
-    return {name: value for name, value in settings.items() if name not in others}
-
-
-def case_of(name, **settings):
+@pytest.fixture
+def case_of(case):
     """Return a case of a model that the method takes."""
-    return case("mlp:6-8-8-4" if name in COMPILED else "roberta-tiny", name, **settings)
+
+    def of(name, **settings):
+        return case("mlp:6-8-8-4" if name in COMPILED else "roberta-tiny", name, **settings)
+
+    return of
 
 
 def gradients(model, batch):
@@ -74,23 +52,21 @@ def differ(one, other):
     return any(not torch.allclose(one[name], other[name], rtol=1e-3) for name in one)
 
 
-def made(wanted):
-    """Return the unchanged model of a case, training, and a batch."""
-    torch.manual_seed(0)
-    built = models.build(wanted)
-    return built.model.train(), built.make_batch()
-
-
-def changed(wanted):
+@pytest.fixture
+def changed(made):
     """Return an unchanged model, a changed one with the same parameters, and a batch."""
-    unchanged, batch = made(wanted)
-    model = copy.deepcopy(unchanged)
-    methods.stack(wanted.steps).apply(model, batch)
-    return unchanged, model, batch
+
+    def of(wanted):
+        unchanged, batch = made(wanted)
+        model = copy.deepcopy(unchanged)
+        methods.stack(wanted.steps).apply(model, batch)
+        return unchanged, model, batch
+
+    return of
 
 
 @every_method
-def test_the_reference_is_the_unchanged_model(name):
+def test_the_reference_is_the_unchanged_model(name, case_of, changed):
     """Within the reference a changed model has the unchanged one's gradients; after it, its own."""
     unchanged, model, batch = changed(case_of(name))
     exact, own = gradients(unchanged, batch), gradients(model, batch)
@@ -102,7 +78,7 @@ def test_the_reference_is_the_unchanged_model(name):
 
 
 @every_method
-def test_the_reference_ends_with_an_error(name):
+def test_the_reference_ends_with_an_error(name, case_of, changed):
     """An error in the reference leaves a model that trains by its method again."""
     unchanged, model, batch = changed(case_of(name))
     method = methods.get(name)
@@ -118,7 +94,7 @@ def test_the_reference_ends_with_an_error(name):
 
 @every_method
 @pytest.mark.parametrize("model", FAMILIES)
-def test_a_model_is_changed_or_refused(name, model):
+def test_a_model_is_changed_or_refused(name, model, case, made):
     """What changed is counted, and what has nothing to change is refused in one line."""
     wanted = case(model, name)
     unchanged, batch = made(wanted)
@@ -135,7 +111,7 @@ def test_a_model_is_changed_or_refused(name, model):
 
 
 @every_method
-def test_parameters_stay_the_same_objects(name):
+def test_parameters_stay_the_same_objects(name, case_of, made):
     """A method changes what is kept, not what is trained, nor what a checkpoint holds."""
     wanted = case_of(name)
     model, batch = made(wanted)
@@ -148,7 +124,7 @@ def test_parameters_stay_the_same_objects(name):
 
 @every_method
 @pytest.mark.parametrize("where", ["all", "beneficial"])
-def test_a_method_draws_no_random_numbers(name, where):
+def test_a_method_draws_no_random_numbers(name, where, case_of, made):
     """Parameters, batches and dropout are the same whatever method a case asks for."""
     wanted = case_of(name, where=where)
     model, batch = made(wanted)
@@ -160,7 +136,7 @@ def test_a_method_draws_no_random_numbers(name, where):
 
 
 @every_method
-def test_a_step_leaves_the_random_numbers_of_an_exact_one(name):
+def test_a_step_leaves_the_random_numbers_of_an_exact_one(name, case_of, changed):
     """What a method draws in a step is of its own stream: the next batch is shuffled alike."""
     unchanged, model, batch = changed(case_of(name))
     gradients(unchanged, batch)
@@ -172,16 +148,21 @@ def test_a_step_leaves_the_random_numbers_of_an_exact_one(name):
 PREDICTED = [name for name in methods.names() if methods.get(name).lacks("predict") is None]
 
 
-def memory_of(name, measure, **settings):
+@pytest.fixture
+def memory_of(case):
     """Return the memory of a training step of roberta-tiny under a method."""
-    usual = {"batch_size": 16, "seq_len": 64, "bits": 4, "group_size": 64, "rho": 0.2}
-    wanted = case("roberta-tiny", name, **usual | settings)
-    build = functools.partial(prepare, Draft(wanted, lambda stage: None), "cpu", foreach=False)
-    return measure(build)
+
+    def of(name, measure, **settings):
+        usual = {"batch_size": 16, "seq_len": 64, "bits": 4, "group_size": 64, "rho": 0.2}
+        wanted = case("roberta-tiny", name, **usual | settings)
+        build = functools.partial(prepare, Draft(wanted, lambda stage: None), "cpu", foreach=False)
+        return measure(build)
+
+    return of
 
 
 @pytest.mark.parametrize("name", PREDICTED)
-def test_a_method_keeps_less(name):
+def test_a_method_keeps_less(name, memory_of):
     """Whoever saves memory leaves less for the backward pass than the unchanged model does."""
     exact = memory_of("exact", predict_memory)
     saved = memory_of(name, predict_memory).saved_bytes
@@ -194,7 +175,7 @@ STACKS = ["rmm+fewbit-activation+checkpoint-attention", "quantize+fewbit-activat
 @pytest.mark.parametrize(
     "name", [*(name for name in PREDICTED if methods.get(name).lacks("cpu") is None), *STACKS]
 )
-def test_predicted_memory_is_measured_memory(name):
+def test_predicted_memory_is_measured_memory(name, memory_of):
     """Every method that can be predicted, and stacks of them, has its real peak within 2 %."""
     predicted = memory_of(name, predict_memory)
     measured, warnings = memory_of(name, measure_cpu_memory)
@@ -204,7 +185,7 @@ def test_predicted_memory_is_measured_memory(name):
 
 
 @pytest.mark.parametrize("settings", [{"rho": 0.8, "bits": 4}, {"rho": 0.2, "bits": None}])
-def test_predicted_memory_with_an_exact_part(settings):
+def test_predicted_memory_with_an_exact_part(settings, memory_of):
     """What an exact part and its basis take is predicted too."""
     settings |= {"principal": 4, "sketch": "householder"}
     predicted = memory_of("rmm", predict_memory, **settings)
@@ -245,7 +226,7 @@ def test_methods_that_cannot_combine_are_told(stack, told):
     assert "\n" not in str(caught.value)
 
 
-def test_a_stack_applies_all_and_switches_all_off():
+def test_a_stack_applies_all_and_switches_all_off(case, changed):
     """Every method of a stack changes the model, and none of them acts in the reference."""
     unchanged, model, batch = changed(case("roberta-tiny", "rmm+fewbit-activation"))
     assert converted_layers(model)
@@ -276,7 +257,7 @@ def test_a_stack_lacks_what_one_of_it_lacks():
 
 
 @pytest.mark.parametrize("name", ["rmm", "exact-rp", "prac", "velora", "fewbit-activation"])
-def test_layers_that_were_hooked_before(name):
+def test_layers_that_were_hooked_before(name, case):
     """Layers whose forward accelerate has replaced are changed too; by another, refused."""
     asked = case("mlp:6-8-8-4", name)
     method = methods.stack(asked.steps)

@@ -29,16 +29,6 @@ def layer_of(linear, rho=0.3, share=0.5):
     return linear
 
 
-def weight_gradients(layer, x, y, draws, run=None):
-    """Return the weight gradient of as many calls, stacked."""
-    run, found = layer if run is None else run, []
-    for _ in range(draws):
-        layer.weight.grad = None
-        run(x).backward(y)
-        found.append(layer.weight.grad)
-    return torch.stack(found)
-
-
 def test_noise_is_what_the_docstring_says():
     """The squared error has the mean ‖R‖² ((N − r₁) / r₂ − 1), to four standard errors."""
     x, y, basis = torch.randn(30, 21), torch.randn(30, 4), torch.randn(21, 4)
@@ -54,11 +44,11 @@ def test_noise_is_what_the_docstring_says():
     assert abs(float(errors.mean()) - expected) < 4 * float(errors.std()) / draws**0.5
 
 
-def test_basis_follows_the_principal_features():
+def test_basis_follows_the_principal_features(gradients_of):
     """An input of few directions is kept whole after some calls, and its gradient is exact."""
     x = torch.randn(60, 3) @ torch.randn(3, 24)
     layer, y = layer_of(nn.Linear(24, 16), 0.25), torch.randn(60, 16)
-    found, exact = weight_gradients(layer, x, y, 6), y.T @ x
+    found, exact = gradients_of(layer, x, y, 6), y.T @ x
     assert float((found[0] - exact).norm() / exact.norm()) > 0.5
     torch.testing.assert_close(found[-1], exact, rtol=1e-3, atol=1e-3)
 
@@ -74,14 +64,14 @@ def test_a_bad_batch_leaves_the_basis(value):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_low_precision_makes_no_gradient_shorter(dtype):
+def test_low_precision_makes_no_gradient_shorter(dtype, gradients_of):
     """The random part's scale, 255 / 254, is not lost where products are rounded.
 
     By 5 standard errors of what rounds each number of the gradient, less than an eps together.
     """
     x, y = torch.randn(64, 256, dtype=dtype), torch.randn(64, 32, dtype=dtype)
     layer = layer_of(nn.Linear(256, 32, bias=False, dtype=dtype), 255 / 256, 1 / 255)
-    found = weight_gradients(layer, x, y, 1)[0].double()
+    found = gradients_of(layer, x, y, 1)[0].double()
     exact = y.double().T @ x.double()
     factor = (found * exact).sum() / exact.square().sum()
     rounding = torch.finfo(dtype).eps * exact.square().norm() / exact.square().sum()

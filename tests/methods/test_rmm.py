@@ -4,46 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from rmmbench import methods, models
+from rmmbench import methods
 from rmmbench.nn import RMMLinear, converted_layers
 from rmmbench.nn.conv1d import RMMConv1D
-from rmmbench.sketches import SKETCHES
-from rmmbench.spec.case import Case
-from rmmbench.spec.known_settings import known
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-# A case has those of its methods.
-SETTINGS = {"sketch": "gaussian", "rho": 0.3, "bits": 8, "group_size": 16, "activation_bits": 2}
-
-
-def case(model, method, **settings):
-    """Return a case of 16 rows or samples."""
-    data = {"model": model, "method": method, "batch_size": 16} | own(method, SETTINGS)
-    if model == "roberta-tiny":
-        data |= {"seq_len": 8}
-    return Case.model_validate(data | own(method, settings))
-
-
-def own(method, settings):
-    """Return those of some settings that are no method's, or one's in a stack."""
-    others = {
-        name
-        for name, one in known().items()
-        if not {*method.split("+"), *SKETCHES.names()} & {*one.owners}
-    }
-    return {name: value for name, value in settings.items() if name not in others}
-
-
-def made(wanted):
-    """Return the unchanged model of a case, training, and a batch."""
-    torch.manual_seed(0)
-    built = models.build(wanted)
-    return built.model.train(), built.make_batch()
-
-
-def test_rmm_converts_both_kinds_of_linear_layers(small_hf):
+def test_rmm_converts_both_kinds_of_linear_layers(small_hf, case, made):
     """GPT-2's four Conv1D a block and its head are sketched, and counted."""
     wanted = case(small_hf("gpt2", n_layer=2), "rmm", seq_len=8)
     model, batch = made(wanted)
@@ -54,7 +22,7 @@ def test_rmm_converts_both_kinds_of_linear_layers(small_hf):
     assert not [m for m in model.modules() if type(m) is nn.Linear]
 
 
-def test_rmm_takes_the_cases_settings():
+def test_rmm_takes_the_cases_settings(case, made):
     """Sketch and size are the case's, in every layer."""
     wanted = case(
         "mlp:6-8-4",
@@ -73,7 +41,7 @@ def test_rmm_takes_the_cases_settings():
 
 
 @pytest.mark.parametrize("share", [True, False])
-def test_rmm_shares_as_the_case_says(share):
+def test_rmm_shares_as_the_case_says(share, case, made):
     """Q, K and V of a block share what they keep, or each keeps its own."""
     wanted = case("roberta-tiny", "rmm", seq_len=8, share=share)
     model, batch = made(wanted)
@@ -84,7 +52,7 @@ def test_rmm_shares_as_the_case_says(share):
     assert (parts[0].shared is None) == (not share)
 
 
-def test_rmm_converts_what_gains():
+def test_rmm_converts_what_gains(case, made):
     """Of an MLP the first layer reads the batch, which is kept anyway; the others gain."""
     wanted = case("mlp:6-512-512-4", "rmm", where="beneficial", batch_size=64)
     model, batch = made(wanted)
@@ -94,7 +62,7 @@ def test_rmm_converts_what_gains():
     torch.testing.assert_close(batch, before)
 
 
-def test_patterns_that_match_nothing_are_told():
+def test_patterns_that_match_nothing_are_told(case, made):
     """A method that would change nothing says so, and names the layers there are."""
     wanted = case("mlp:6-8-4", "rmm", include=["encoder.*"])
     model, batch = made(wanted)

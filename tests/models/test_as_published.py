@@ -51,7 +51,7 @@ def test_buckets_hold_every_gradient():
             "published:bert-lage",
             {"seq_len": 8},
             "no published model named 'bert-lage'; did you mean 'bert-large'?; choose from: "
-            "llama-3b, bert-large, linears",
+            "llama-3b, bert-large, linears, torchtitan-8b",
         ),
         (
             "published:bert-large",

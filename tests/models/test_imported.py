@@ -3,10 +3,8 @@
 import sys
 
 import pytest
-from torch import Tensor
 
 from rmmbench import models
-from rmmbench.spec.case import Case
 
 FACTORY = """
 import torch
@@ -36,31 +34,6 @@ number = 3
 """
 
 
-def case(model, **settings):
-    """Return a case of two samples."""
-    return Case.model_validate({"model": model, "batch_size": 2} | settings)
-
-
-def loss_of(built):
-    """Return the loss of one batch."""
-    output = built.model(**built.make_batch())
-    return output if isinstance(output, Tensor) else output.loss
-
-
-# What masks a part of a sound, or tells two texts apart, is not called for by batches of ours.
-UNREAD = ("masked_spec_embed", "mask_emb", "seg_embed", "r_s_bias")
-
-
-def check_trains(built):
-    """Assert that a batch gives a scalar loss, and the loss a gradient to every parameter."""
-    loss = loss_of(built)
-    assert loss.shape == ()
-    loss.backward()
-    trained = {n: p for n, p in built.model.named_parameters() if p.requires_grad}
-    without = [name for name, parameter in trained.items() if parameter.grad is None]
-    assert [name for name in without if not name.endswith(UNREAD)] == []
-
-
 @pytest.fixture
 def factory(tmp_path, monkeypatch):
     """Write a module of the user's own where the command runs; return the start of its names."""
@@ -71,7 +44,9 @@ def factory(tmp_path, monkeypatch):
     return "import:of_my_own"
 
 
-def test_the_working_directory_comes_last_once_a_factory_is_found(factory, tmp_path, monkeypatch):
+def test_the_working_directory_comes_last_once_a_factory_is_found(
+    factory, tmp_path, monkeypatch, case
+):
     """A user's module is found before an installed one; a library's own later imports are not."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "of_my_own.py").write_text("raise OSError('another one')")
@@ -80,19 +55,7 @@ def test_the_working_directory_comes_last_once_a_factory_is_found(factory, tmp_p
     assert sys.path.index("") == len(sys.path) - 1
 
 
-def fault(model, **settings):
-    """Return the one line with which a case is refused, by check as by build."""
-    wanted = case(model, **settings)
-    with pytest.raises(ValueError, match=r".") as by_check:
-        models.check(wanted)
-    with pytest.raises(ValueError, match=r".") as by_build:
-        models.build(wanted)
-    assert str(by_check.value) == str(by_build.value)
-    assert "\n" not in str(by_build.value)
-    return str(by_build.value)
-
-
-def test_a_model_of_the_users_own(factory):
+def test_a_model_of_the_users_own(factory, case, check_trains):
     """A factory in the working directory gives the model, in the case's shape."""
     built = models.build(case(f"{factory}:model", seq_len=5))
     assert built.make_batch()["x"].shape == (2, 5, 3)
@@ -111,7 +74,7 @@ def test_a_model_of_the_users_own(factory):
         ("of_my_own:no_maker", "must return make_batch as a function, got {"),
     ],
 )
-def test_a_factory_that_gives_something_else_is_told(factory, name, message):
+def test_a_factory_that_gives_something_else_is_told(factory, name, message, case):
     """What a factory must return is said beside what it did."""
     with pytest.raises(ValueError, match=r".") as caught:
         models.build(case(f"import:{name}"))
@@ -127,7 +90,7 @@ def test_a_factory_that_gives_something_else_is_told(factory, name, message):
         ("not_python:model", "SyntaxError: "),
     ],
 )
-def test_a_factory_that_cannot_be_imported_is_told(factory, tmp_path, name, why):
+def test_a_factory_that_cannot_be_imported_is_told(factory, tmp_path, name, why, fault):
     """Whatever keeps a factory from being imported is told in one line with what to do."""
     (tmp_path / "broken.py").write_text("1 / 0")
     (tmp_path / "not_python.py").write_text("model =")
@@ -136,17 +99,17 @@ def test_a_factory_that_cannot_be_imported_is_told(factory, tmp_path, name, why)
     assert told.endswith("; check the name, or run where the module can be imported")
 
 
-def test_a_batch_without_names_is_told(factory):
+def test_a_batch_without_names_is_told(factory, case):
     """A batch is the model's keyword arguments; anything else is told with what it is."""
     with pytest.raises(ValueError, match=r"must return the model's keyword .* by name, got tuple"):
         models.build(case("import:of_my_own:a_pair")).make_batch()
 
 
-def test_a_factory_must_be_a_function(factory):
+def test_a_factory_must_be_a_function(factory, fault):
     """A name that is something else is told with what it is."""
     assert fault("import:of_my_own:number") == "import:of_my_own:number must be a function, got 3"
 
 
-def test_checking_runs_no_factory(factory):
+def test_checking_runs_no_factory(factory, case):
     """A factory may take long or much memory: only the case's own process calls it."""
     models.check(case(f"{factory}:nothing"))

@@ -1,19 +1,30 @@
-"""The layer under DDP and FSDP2: two real processes, joined by gloo."""
+"""Sketches under DDP, FSDP2 and split layers: four real processes, joined by gloo."""
 
 import os
 import socket
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
-from torch.distributed.fsdp import fully_shard
-from torch.nn.parallel import DistributedDataParallel
+from torch.distributed.device_mesh import init_device_mesh
+from transformers import LlamaConfig, LlamaForCausalLM
 
 import rmmbench
-from rmmbench.nn.seeds import next_seed
+from rmmbench.nn import blocks
+from rmmbench.nn.seeds import draw_alike, next_seed
+from rmmbench.nn.splitting import ByInputs, ByOutputs, Gathered
+from rmmbench.nn.spreading import spread, unwrapped
+from rmmbench.spec.case import Case
 
-DRAWS = 36
+RANKS = 4
+DRAWS = 24
+WAYS = [
+    {"rho": 0.4},
+    {"sketch": "oporp", "rho": 0.4, "bits": 8, "share": False},
+    {"rho": 0.4, "bits": 4, "principal": 2},
+]
 
 
 class Attention(nn.Module):
@@ -22,11 +33,16 @@ class Attention(nn.Module):
     def __init__(self):
         """Make the layers."""
         super().__init__()
-        self.q, self.k, self.v = (nn.Linear(24, 16) for _ in range(3))
+        self.q, self.k, self.v = (nn.Linear(24, 24) for _ in range(3))
 
     def forward(self, x):
         """Return a sum that is another function of each."""
         return torch.tanh(self.q(x)) + torch.sin(self.k(x)) + self.v(x)
+
+
+def how(parallel, ranks, **settings):
+    """Return the case of a step that is spread so."""
+    return Case(model="mlp", batch_size=1, ranks=ranks, parallel=parallel, **settings)
 
 
 def whole(tensor):
@@ -35,55 +51,141 @@ def whole(tensor):
 
 
 def gradients(model, x, target):
-    """Return the gradients of the three weights."""
+    """Return the gradients of the weights."""
     model.zero_grad()
     (model(x) - target).square().mean().backward()
     return [whole(p.grad) for name, p in model.named_parameters() if name.endswith("weight")]
 
 
-def check_mean_gradient(rank, wrap, **settings):
-    """Assert that the mean gradient over both ranks lies along the exact one, at length 1."""
+def check_mean_gradient(mesh, parallel, **settings):
+    """Assert that the mean gradient over the ranks lies along the exact one, at length 1."""
     torch.manual_seed(0)
     # Rows near one direction, half of them opposite, have little noise.
     signs = torch.tensor([1.0, -1.0]).repeat(32)[torch.randperm(64)].view(64, 1)
-    x, target = signs * torch.randn(24) + 0.3 * torch.randn(64, 24), 3 * signs * torch.randn(16)
-    model = nn.Sequential(Attention())
+    x, target = signs * torch.randn(24) + 0.3 * torch.randn(64, 24), 3 * signs * torch.randn(24)
+    model = nn.Sequential(Attention(), Attention())
     exact = gradients(model, x, target)
-    model = wrap(rmmbench.convert(model, **settings))
-    mine = slice(32 * rank, 32 * rank + 32)
+    ranks, rank = mesh.size(), mesh.get_local_rank()
+    model = spread(rmmbench.convert(model, **settings), how(parallel, ranks), mesh)
+    if parallel != "tensor":
+        x, target = x.chunk(ranks)[rank], target.chunk(ranks)[rank]
     along = []
     for _ in range(DRAWS):
-        pairs = zip(gradients(model, x[mine], target[mine]), exact, strict=True)
+        pairs = zip(gradients(model, x, target), exact, strict=True)
         along.append([float((g * e).sum() / e.square().sum()) for g, e in pairs])
     ratios = torch.tensor(along)
     standard_error = ratios.std(0) / DRAWS**0.5
     assert bool((standard_error < 0.1).all()), standard_error
-    assert bool(((ratios.mean(0) - 1).abs() <= 5 * standard_error).all()), (wrap, ratios.mean(0))
+    far = (ratios.mean(0) - 1).abs() / standard_error
+    assert bool((far <= 5).all()), (parallel, ranks, settings, far)
+
+
+def llama(**sizes):
+    """Return a decoder of two blocks, made from seed 0."""
+    torch.manual_seed(0)
+    usual = {"num_attention_heads": 4, "num_key_value_heads": 4, "hidden_size": 32}
+    config = LlamaConfig(
+        vocab_size=64, intermediate_size=64, num_hidden_layers=2, **(usual | sizes)
+    )
+    return LlamaForCausalLM(config).train()
+
+
+def of_a_step(model, tokens):
+    """Return the gradients of one step of a decoder by name, whatever is around it."""
+    rmmbench.manual_seed(3)
+    model.zero_grad()
+    model(input_ids=tokens, labels=tokens, use_cache=False).loss.backward()
+    inner = unwrapped(model)
+    return {name: whole(p.grad).clone() for name, p in inner.named_parameters()}
+
+
+def check_split_layers(mesh, **settings):
+    """Assert that a split decoder has the gradients of a whole one, sketches and all."""
+    tokens = torch.randint(64, (3, 16), generator=torch.Generator().manual_seed(1))
+    model = llama()
+    if settings:
+        rmmbench.convert(model, exclude="lm_head", **settings)
+    draw_alike(True)
+    expected = of_a_step(model, tokens)
+    split = spread(model, how("tensor", mesh.size()), mesh)
+    kinds = {
+        name: type(layer.split) for name, layer in split.named_modules() if hasattr(layer, "split")
+    }
+    assert kinds["model.layers.1.self_attn.k_proj"] is ByOutputs
+    assert kinds["model.layers.1.mlp.down_proj"] is ByInputs
+    assert kinds["lm_head"] is Gathered
+    found = of_a_step(split, tokens)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def check_again(mesh, parallel, dtype="float32"):
+    """Assert that what a plan computes again leaves gradients as they are, under sketches too."""
+    mine = torch.Generator().manual_seed(0 if parallel == "tensor" else 7 + mesh.get_local_rank())
+    tokens = torch.randint(64, (3, 16), generator=mine)
+    case = how(parallel, mesh.size(), dtype=dtype)
+
+    def model():
+        return rmmbench.convert(llama(), rho=0.5, bits=8, include="*.layers.1.*")
+
+    expected = of_a_step(spread(model(), case, mesh), tokens)
+    plan = model()
+    blocks.checkpoint_chosen(plan, ["model.layers.0"])
+    blocks.checkpoint_operators(plan, ["model.layers.1"], ["model.layers.1.mlp.up_proj"])
+    found = of_a_step(spread(plan, case, mesh), tokens)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def check_refusals(mesh):
+    """Assert that what cannot be spread is told in one line that says what to do."""
+    ranks = mesh.size()
+    with pytest.raises(ValueError, match=r"fsdp2 needs blocks: .* got none in Linear; take"):
+        spread(nn.Linear(8, 8), how("fsdp2", ranks), mesh)
+    tied = nn.Sequential(Attention(), Attention())
+    tied[1].q.weight = tied[0].k.weight
+    with pytest.raises(ValueError, match=r"got 0\.k\.weight, which is 1\.q\.weight too; untie"):
+        spread(tied, how("fsdp2", ranks), mesh)
+    with pytest.raises(ValueError, match=r"got 4 ranks and 2 heads in 'model.layers.0"):
+        spread(llama(num_key_value_heads=2), how("tensor", ranks), mesh)
+    with pytest.raises(ValueError, match=r"layers whose outputs 4 ranks divide, .* take few"):
+        spread(nn.Linear(8, 6), how("tensor", ranks), mesh)
 
 
 def run_rank(rank, port):
-    """Check both ways to train on several devices, and that the ranks' seeds are different."""
+    """Check each way to spread a step, over all ranks and over pairs of them."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=2)
-    for wrap in (DistributedDataParallel, fully_shard):
-        for share in (True, False):
-            check_mean_gradient(rank, wrap, rho=0.4, share=share)
-        check_mean_gradient(rank, wrap, sketch="oporp", rho=0.4, bits=8)
-        check_mean_gradient(rank, wrap, bits=2)
-        check_mean_gradient(rank, wrap, rho=0.4, bits=4, principal=2)
-    seeds = [None, None]
-    rmmbench.manual_seed(0)
-    dist.all_gather_object(seeds, next_seed().item())
-    assert seeds[0] != seeds[1], "both ranks would draw one sketch, and their noise would add up"
+    dist.init_process_group("gloo", rank=rank, world_size=RANKS)
+    all_ranks = init_device_mesh("cpu", (RANKS,))
+    pair = init_device_mesh("cpu", (RANKS // 2, 2), mesh_dim_names=("far", "near"))["near"]
+    for parallel in ("ddp", "fsdp2", "tensor"):
+        # A split layer has a whole one's gradient, as is checked below.
+        for settings in WAYS if parallel != "tensor" else WAYS[-1:]:
+            check_mean_gradient(all_ranks, parallel, **settings)
+        check_mean_gradient(pair, parallel, **WAYS[-1])
+        check_again(pair, parallel)
+    check_again(pair, "fsdp2", dtype="bfloat16")
+    for settings in ({}, {"rho": 0.5}, {"sketch": "oporp", "rho": 0.5, "share": False}):
+        check_split_layers(all_ranks, **settings)
+    check_refusals(all_ranks)
+    for parallel, count in (("ddp", RANKS), ("fsdp2", RANKS), ("tensor", 1)):
+        spread(nn.Sequential(Attention(), Attention()), how(parallel, RANKS), all_ranks)
+        rmmbench.manual_seed(0)
+        seeds = [None] * RANKS
+        dist.all_gather_object(seeds, next_seed().item())
+        assert len(set(seeds)) == count, "ranks that draw one sketch add up its noise"
     dist.destroy_process_group()
     # All is checked. torch 2.13's threads sometimes abort a process that Python ends.
     os._exit(0)
 
 
-def test_mean_gradient_over_ranks():
-    """Under DDP and FSDP2 the averaged gradient is unbiased, and each rank draws its own sketch."""
+def test_gradients_over_ranks():
+    """Gradients are unbiased whichever way a step is spread, and plans leave them as they are.
+
+    Each rank draws its own sketch, but where layers are split, and all draw the same.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(run_rank, args=(port,), nprocs=2)
+    mp.spawn(run_rank, args=(port,), nprocs=RANKS)

@@ -37,16 +37,6 @@ def layer_of(linear, **settings):
     return linear
 
 
-def gradients(layer, x, y, draws, run=None):
-    """Return the weight gradient of as many calls, stacked."""
-    run, found = layer if run is None else run, []
-    for _ in range(draws):
-        layer.weight.grad = None
-        run(x).backward(y)
-        found.append(layer.weight.grad)
-    return torch.stack(found)
-
-
 def check_mean(found, exact):
     """Assert that the mean lies along the exact gradient at length 1, and that noise would not."""
     shares = (found * exact).sum((1, 2)) / exact.square().sum()
@@ -84,11 +74,11 @@ def test_noise_is_that_of_the_rest(sketch, bits):
 
 
 @each_setting
-def test_the_basis_follows_the_principal_features(settings):
+def test_the_basis_follows_the_principal_features(settings, gradients_of):
     """Of an input of two directions all is exact after some calls."""
     x, y = torch.randn(60, 2) @ torch.randn(2, 24), torch.randn(60, 16)
     layer, exact = layer_of(nn.Linear(24, 16), **settings), y.T @ x
-    found = gradients(layer, x, y, 12)
+    found = gradients_of(layer, x, y, 12)
     error = (found - exact).norm(dim=(1, 2)) / exact.norm()
     assert float(error[0]) > 0.05
     assert float(error[-1]) < 0.01
@@ -139,26 +129,26 @@ RUNS = {
     ("run", "settings"),
     [("keeping the sketch", SETTINGS[0]), *((run, SETTINGS[3]) for run in RUNS)],
 )
-def test_other_ways_to_run_give_no_noise(run, settings):
+def test_other_ways_to_run_give_no_noise(run, settings, gradients_of):
     """Computed again or compiled, what is multiplied is what was kept together; without S too."""
     layer = layer_of(nn.Linear(24, 16), **settings)
     x, y = torch.randn(40, 24, requires_grad=True), torch.randn(40, 16)
-    found = gradients(layer, x, y, 60, RUNS[run](layer))
+    found = gradients_of(layer, x, y, 60, RUNS[run](layer))
     check_mean(found, y.T @ x.detach())
     assert not torch.equal(layer.basis, torch.eye(24, 2))
 
 
-def test_autocast():
+def test_autocast(gradients_of):
     """Under autocast the gradient is unbiased, and in the parameters' dtype."""
     layer = layer_of(nn.Linear(24, 16), sketch="oporp", rho=0.5, bits=4)
     x, y = torch.randn(40, 24), torch.randn(40, 16)
     run = torch.autocast("cpu", dtype=torch.bfloat16)(layer)
-    found = gradients(layer, x, y, 60, lambda x: run(x).float())
+    found = gradients_of(layer, x, y, 60, lambda x: run(x).float())
     assert found.dtype == torch.float32
     check_mean(found, y.T @ x)
 
 
-def test_layers_share_what_they_keep(saved_storages):
+def test_layers_share_what_they_keep(saved_storages, gradients_of):
     """Layers that read one tensor keep one sketch and one exact part, and are right."""
 
     class Two(nn.Module):
@@ -176,7 +166,7 @@ def test_layers_share_what_they_keep(saved_storages):
             model(x)
         kept.append(saved.total_bytes())
         for layer in (model.q, model.k):
-            check_mean(gradients(layer, x, y, 100, model), y.T @ x)
+            check_mean(gradients_of(layer, x, y, 100, model), y.T @ x)
     assert kept[1] == 2 * kept[0]
 
 

@@ -77,6 +77,41 @@ def test_tables_of_a_run(make_run, make_record, make_trained):
     assert markdown(found.tables).count("| ---") > 1
 
 
+def test_nodes_are_told_where_they_differ(make_run, make_record):
+    """A run on several machines has a column and a note of them, one on a single one has not."""
+    one, other = (
+        make_record(environment=make_record().environment.model_copy(update={"node": name}), **rate)
+        for name, rate in (("first", {}), ("second", {"method": "rmm", "rho": 0.5}))
+    )
+    (both,), (alone,) = (
+        tables_of(make_run(one, other)).tables,
+        tables_of(make_run(one, name="a")).tables,
+    )
+    shown = next(column for column in both.shown if column.name == "node")
+    assert shown.cells == ("first", "second")
+    assert "Cases ran on first and second." in both.notes[1]
+    assert "node" not in [column.name for column in alone.shown]
+    assert alone.values("node") == ("first",)
+    assert "Cases ran" not in alone.notes[1]
+
+
 def test_no_records(make_run):
     """A run without records has no table."""
     assert tables_of(make_run(name="empty")).tables == ()
+
+
+def test_what_a_peak_is_made_of(make_run, make_record):
+    """A step over ranks has a table of its parts, those that are nothing everywhere left out."""
+    settings = {"ranks": 8, "parallel": "fsdp2"}
+    parts = {"parameters": GIB, "optimizer": 2 * GIB, "gathered": 5 * GIB}
+    record = make_record(peak=8 * GIB, **settings)
+    memory = record.memory.model_copy(update={"at_peak_bytes": parts})
+    run = make_run(record.model_copy(update={"memory": memory}), make_record(seed=1))
+    _, table = tables_of(run).tables
+    assert {column.heading: column.cells for column in table.shown if column.is_number} == {
+        "parameters\nGiB": ("1.00",),
+        "optimizer\nGiB": ("2.00",),
+        "gathered\nGiB": ("5.00",),
+        "live\nGiB": ("8.00",),
+    }
+    assert tables_of(make_run(make_record(), name="alone")).tables[1:] == ()

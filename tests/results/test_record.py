@@ -63,7 +63,8 @@ def test_a_row_has_the_columns_of_an_export(make_record):
         "peak_allocated_bytes, saved_bytes, samples_per_second, relative_throughput"
     )
     assert all(row[name] is not None for name in columns.split(", "))
-    assert set(row) > set(Memory.model_fields) - {"device"}
+    assert set(row) > set(Memory.model_fields) - {"device", "at_peak_bytes"}
+    assert {"gathered_at_peak_bytes", "optimizer_at_peak_bytes"} < set(row)
     assert set(row) > set(Conditions.model_fields)
 
 

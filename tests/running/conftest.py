@@ -1,4 +1,4 @@
-"""One fork server for all sweeps of a test session, as a sweep has one for all its cases."""
+"""One fork server for all sweeps of a test session, as a sweep has one; and a clock to set."""
 
 import contextlib
 import uuid
@@ -15,6 +15,22 @@ from rmmbench.spec.case import Case
 def fork_server():
     """Import torch and the models once."""
     process.preload(MODELS.module(name) for name in ("linear", "mlp", "roberta-tiny", "import"))
+
+
+class _Clock:
+    """A clock that goes on when it is told to."""
+
+    now = 0.0
+
+    def __call__(self):
+        """Return the time."""
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    """Return a clock that the test sets."""
+    return _Clock()
 
 
 @pytest.fixture

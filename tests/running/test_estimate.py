@@ -14,16 +14,6 @@ from rmmbench.spec.case import Case
 TICK = 0.5
 
 
-class Clock:
-    """A clock that goes on when it is told to."""
-
-    now = 0.0
-
-    def __call__(self):
-        """Return the time."""
-        return self.now
-
-
 def case(model, size, way, where, **settings):
     """Return a case; a way is written as its method, sketch, ρ and bits."""
     method, *rest = way.split()
@@ -171,13 +161,12 @@ SEQUENCES = [
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES, ids=lambda each: each.__name__)
-def test_after_a_third_the_estimate_is_within_a_factor_of_two(sequence, finished):
+def test_after_a_third_the_estimate_is_within_a_factor_of_two(sequence, finished, clock):
     """From a third of the time on, what is shown is at most twice, and at least half, what is left.
 
     Near the end, where little is left, a tenth of all time is as good. From one half second to the
     next it changes by no more than a fifth of itself, whatever ends.
     """
-    clock = Clock()
     seen = Seen(clock)
     progress = Progress(seen, "case", clock)
     for event in launched(sequence(), clock, finished):
@@ -193,9 +182,8 @@ def test_after_a_third_the_estimate_is_within_a_factor_of_two(sequence, finished
     assert (last.done, last.total) == (len(list(sequence())),) * 2
 
 
-def test_nothing_is_known_before_the_first():
+def test_nothing_is_known_before_the_first(clock):
     """Before anything is done there is no estimate, and then there is."""
-    clock = Clock()
     estimate = Estimate(clock)
     piece = Piece((Kind("a"),))
     estimate.expect([piece] * 3)
@@ -206,12 +194,11 @@ def test_nothing_is_known_before_the_first():
     assert estimate.seconds_left() == pytest.approx(20.0)
 
 
-def test_a_share_tells_before_the_first_is_done():
+def test_a_share_tells_before_the_first_is_done(clock):
     """A training that is a fifth through tells how long all of them take; resumed, by what it did.
 
     Of a training that begins at nine tenths, one tenth is left, however short it ran.
     """
-    clock = Clock()
     estimate = Estimate(clock)
     piece = Piece((Kind("training"),))
     estimate.expect([piece] * 2)
@@ -226,9 +213,8 @@ def test_a_share_tells_before_the_first_is_done():
     assert resumed.seconds_left() == pytest.approx(5.0)
 
 
-def test_what_takes_longer_than_it_should_is_never_nearly_done():
+def test_what_takes_longer_than_it_should_is_never_nearly_done(clock):
     """Of a piece that is overdue some is left, the more the longer it runs."""
-    clock = Clock()
     estimate = Estimate(clock)
     piece = Piece((Kind("a"),))
     estimate.learn(piece, 10.0)
@@ -237,9 +223,8 @@ def test_what_takes_longer_than_it_should_is_never_nearly_done():
         assert estimate.seconds_left() == pytest.approx(left)
 
 
-def test_records_of_before_tell_how_long_the_rest_takes(make_record):
+def test_records_of_before_tell_how_long_the_rest_takes(make_record, clock):
     """A run that goes on has an estimate at once, of every kind of case by itself."""
-    clock = Clock()
     estimate = Estimate(clock)
     timed = {"peak": None, "step_seconds": (1.0,)}
     for size, seconds in ((8, 2.0), (64, 30.0)):
@@ -248,9 +233,9 @@ def test_records_of_before_tell_how_long_the_rest_takes(make_record):
     assert estimate.seconds_left() == pytest.approx(6.0)
 
 
-def test_a_search_may_take_other_pieces_than_it_was_to():
+def test_a_search_may_take_other_pieces_than_it_was_to(clock):
     """A piece that was not expected takes the place of one that was."""
-    estimate = Estimate(Clock())
+    estimate = Estimate(clock)
     expected, other = Piece((Kind("a"),)), Piece((Kind("b"),))
     estimate.expect([expected] * 2)
     estimate.begin("1", other)

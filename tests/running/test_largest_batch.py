@@ -18,7 +18,7 @@ from rmmbench.running.largest_batch import (
     next_batch,
     parameter_bytes,
 )
-from rmmbench.running.local import LocalLauncher
+from rmmbench.running.launchers.local import LocalLauncher
 from rmmbench.spec.case import Case
 from rmmbench.units import MIB
 

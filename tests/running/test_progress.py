@@ -13,22 +13,6 @@ from rmmbench.running.events import Ahead, Finished, Started, Working
 from rmmbench.running.progress import show_nothing, show_progress
 
 
-class Clock:
-    """A clock that goes on when it is told to."""
-
-    now = 0.0
-
-    def __call__(self):
-        """Return the time."""
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    """Return a clock that the test sets."""
-    return Clock()
-
-
 @pytest.fixture
 def records(make_record):
     """Return a record of each kind: predicted, timed, too large, and failed."""

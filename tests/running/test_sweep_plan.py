@@ -41,11 +41,16 @@ def test_devices_are_those_that_are_here(environment, device, without, with_gpu)
 
 
 @pytest.mark.parametrize(
-    ("cuda", "what"), [(None, "this torch is built without CUDA"), ("13.0", "torch sees no GPU")]
+    ("cuda", "node", "what"),
+    [
+        (None, None, "this torch is built without CUDA"),
+        ("13.0", None, "torch sees no GPU"),
+        ("13.0", "first", "no node of the cluster has one that torch sees"),
+    ],
 )
-def test_cuda_without_a_gpu_is_told(environment, cuda, what):
+def test_cuda_without_a_gpu_is_told(environment, cuda, node, what):
     """A GPU that is asked for and not here is one line, with why and what else there is."""
-    here = environment.model_copy(update={"cuda": cuda})
+    here = environment.model_copy(update={"cuda": cuda, "node": node})
     expected = f"device cuda needs a GPU, and {what}; use predict, cpu or auto"
     assert refused(lambda: resolve("cuda", here)) == expected
 

@@ -135,10 +135,16 @@ def test_draws_that_fail_cost_no_training(record_of, monkeypatch):
     assert record.missing["training.drawn_noise"] == "MemoryError: full"
 
 
-def test_a_killed_run_goes_on_from_its_checkpoint(train, tmp_path, monkeypatch, wait_for, living):
-    """Killed in the middle of a run and started again, it ends as one that was never stopped."""
+@pytest.mark.parametrize("spread", [[], ["--ranks", "2", "--parallel", "ddp"]], ids=["one", "two"])
+def test_a_killed_run_goes_on_from_its_checkpoint(
+    train, tmp_path, monkeypatch, wait_for, living, spread
+):
+    """Killed in the middle of a run and started again, it ends as one that was never stopped.
+
+    So does a run of two ranks, each with data and sketches of its own.
+    """
     checkpoints, records = tmp_path / "run" / CHECKPOINTS, tmp_path / "run" / RECORDS_FILE
-    asked = ["--method", "exact", "--seed", "0"]
+    asked = ["--method", "exact", "--seed", "0", *spread]
     monkeypatch.chdir(tmp_path)
 
     def is_halfway():

@@ -224,7 +224,7 @@ def test_a_timeline_that_fails_costs_only_itself(measured, monkeypatch, error, w
 def test_a_limit_is_held_against_what_is_reserved(measured, monkeypatch):
     """A step whose tensors fit, but not what the allocator reserves for them, is out of memory."""
 
-    def reserving(build):
+    def reserving(build, *_):
         return predict_memory(build).model_copy(update={"reserved_bytes": 30 * MIB})
 
     monkeypatch.setattr(predicting, "predict_memory", reserving)

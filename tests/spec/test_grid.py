@@ -169,6 +169,10 @@ def test_one_rank_stands_beside_many():
     told = [(case.method, case.ranks, case.parallel, case.reshard) for case in cases]
     ways = [(1, None, True), (2, "fsdp2", False)]
     assert told == [(method, *way) for way in ways for method in ("exact", "rmm")]
+    grid = STEP | {"ranks": [1, 2], "parallel": "ddp", "method": ["checkpoint"]}
+    asked = profile_of(grid | {"measure": ["memory", "time", "gradient", "timeline"]})
+    beside = {(c.ranks, c.gradient_draws, c.timeline is None) for c in asked.cases("cpu", "cpu")}
+    assert beside == {(1, 5, False), (2, None, True)}
     alone = profile_of(STEP | {"ranks": 2, "parallel": "ddp", "rho": [1]})
     assert {case.ranks for case in alone.cases("predict", None)} == {2}
 

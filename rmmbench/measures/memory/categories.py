@@ -1,5 +1,7 @@
 """Counts live bytes by category at every moment of a training step."""
 
+import bisect
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +16,8 @@ from rmmbench.fakes.device import FakeGPU
 from rmmbench.measures.optimizers import InBackward
 from rmmbench.nn import ops
 from rmmbench.nn.analysis.live import LiveBytes
-from rmmbench.results.timeline import CATEGORIES, Category, Phase
+from rmmbench.nn.analysis.shards import is_of_others, local, sent
+from rmmbench.results.timeline import PARTS, Part, Phase
 
 NO_WORK: Final = ("prim", "profiler")
 """Operators of these namespaces compute nothing: they read a fake tensor's device, or set names."""
@@ -34,12 +37,12 @@ class _Storage:
 
     size_bytes: int
     birth: int
-    given: Category | None = None
+    given: Part | None = None
     is_sketch: bool = False
     holds: int = 0
 
     @property
-    def category(self) -> Category:
+    def category(self) -> Part:
         if self.given is not None:
             return self.given
         if self.holds:
@@ -61,7 +64,7 @@ class Moment(NamedTuple):
 
     time: int
     phase: Phase
-    sizes: dict[Category, int]
+    sizes: dict[Part, int]
     total: int
     births: int
     allocated: int | None
@@ -85,7 +88,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
     def __init__(self, device_type: str | None = None, gpu: FakeGPU | None = None) -> None:
         """Count tensors on one type of device, "cpu" or "cuda", or on a fake GPU."""
         super().__init__(device_type, gpu)
-        self.sizes: dict[Category, int] = dict.fromkeys(CATEGORIES, 0)
+        self.sizes: dict[Part, int] = dict.fromkeys(PARTS, 0)
         self.phase: Phase = "forward"
         self.operators = 0
         self.moments: list[Moment] = []
@@ -103,12 +106,16 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         """Run the operator, count what it made, and note the moment."""
         if self._is_aside or func.namespace in NO_WORK:
             return super().__torch_dispatch__(func, types, args, kwargs)
+        if any(map(is_of_others, types)):
+            return NotImplemented
         self.before_operator()
         self.operators += 1
         result = super().__torch_dispatch__(func, types, args, kwargs)
         if func in ops.OPERATORS:
             for storage in self._known(tree_iter(result)):
                 storage.is_sketch = True
+        for part, tensors in sent(func, args, kwargs or {}):
+            self.give(tensors, part, since_birth=True)
         self.note()
         return result
 
@@ -131,24 +138,38 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         moment = Moment(self.operators, self.phase, sizes, total, self.births, allocated)
         self.moments.append(moment)
 
-    def give(self, tensors: Iterable[Any], category: Category) -> list[tuple[int, int]]:
-        """Put tensors into a category for good; return birth and bytes of the new ones."""
-        new = []
-        for storage in self._known(tensors):
-            if storage.given != category:
-                self.sizes[storage.category] -= storage.size_bytes
-                storage.given = category
-                self.sizes[category] += storage.size_bytes
-                new.append((storage.birth, storage.size_bytes))
-        return new
+    def give(self, tensors: Iterable[Any], category: Part, *, since_birth: bool = False) -> None:
+        """Put tensors into a category for good, perhaps also in the moments since each was made."""
+        self._put(self._known(tensors), category, since_birth=since_birth)
 
     def give_state(self, optimizer: Optimizer | InBackward) -> None:
         """Put an optimizer's state into its category, also in the moments since it was made."""
-        new = self.give(tree_iter(list(optimizer.state.values())), "optimizer")
         # Which tensors are the optimizer's is known only after the step.
-        for moment in self.moments if new else []:
-            size = sum(size for birth, size in new if birth <= moment.births)
-            moment.sizes["optimizer"] += size
+        self.give(tree_iter(list(optimizer.state.values())), "optimizer", since_birth=True)
+
+    def _put(
+        self, storages: Iterable[_Storage], category: Part, *, since_birth: bool = False
+    ) -> None:
+        new = []
+        for storage in storages:
+            if storage.given != category:
+                if storage.category == "temporary":
+                    new.append((storage.birth, storage.size_bytes))
+                self.sizes[storage.category] -= storage.size_bytes
+                storage.given = category
+                self.sizes[category] += storage.size_bytes
+        if since_birth and new:
+            self._rename(sorted(new), category)
+
+    def _rename(self, new: Sequence[tuple[int, int]], category: Part) -> None:
+        """Let what was temporary be of a category since its birth; of each birth and bytes."""
+        births = [birth for birth, _ in new]
+        sizes = list(itertools.accumulate((size for _, size in new), initial=0))
+        for moment in reversed(self.moments):
+            size = sizes[bisect.bisect_right(births, moment.births)]
+            if size == 0:
+                break
+            moment.sizes[category] += size
             moment.sizes["temporary"] -= size
 
     @contextmanager
@@ -181,11 +202,10 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         return torch.cuda.memory_allocated() if self._device_type == "cuda" else None
 
     def _known(self, tensors: Iterable[Any]) -> Iterator[_Storage]:
-        for tensor in tensors:
-            if isinstance(tensor, Tensor):
-                storage = self._storages.get(tensor.untyped_storage()._cdata)
-                if storage is not None:
-                    yield storage
+        for tensor in local(tensors):
+            storage = self._storages.get(tensor.untyped_storage()._cdata)
+            if storage is not None:
+                yield storage
 
     def _count_workspace(self, func: Any, *args: Any) -> None:
         super()._count_workspace(func, *args)
@@ -205,8 +225,16 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
             self._storages[key] = storage
             self.sizes[storage.category] += storage.size_bytes
 
-    def _forget(self, key: int, size: int) -> None:
-        super()._forget(key, size)
+    def resized(self, storage: torch.UntypedStorage) -> None:
+        """Count a storage's new size in its category."""
+        super().resized(storage)
+        known = self._storages.get(storage._cdata)
+        if known is not None:
+            self.sizes[known.category] += storage.nbytes() - known.size_bytes
+            known.size_bytes = storage.nbytes()
+
+    def _forget(self, key: int) -> None:
+        super()._forget(key)
         storage = self._storages.pop(key)
         self.sizes[storage.category] -= storage.size_bytes
 

@@ -22,7 +22,7 @@ _MAKE_NOTHING: Final = {
 
 
 class CountedWork(LiveBytes):  # type: ignore[no-untyped-call]
-    """Counts live bytes, and between `begin` and `counts` the work of every operator.
+    """Counts live bytes, and between `begin_counts` and `counts` the work of every operator.
 
     Views and operators that only make room are no work. What a sketch operator does inside counts
     with its formula, and its input and result as moved.
@@ -33,7 +33,7 @@ class CountedWork(LiveBytes):  # type: ignore[no-untyped-call]
         """Leave that to the class above, which does it for every operator; twice would be slow."""
         return False
 
-    def begin(self) -> None:
+    def begin_counts(self) -> None:
         """Start to count from nothing."""
         self._flops = self._moved_bytes = self._calls = 0
         self._is_counting = True
@@ -58,6 +58,8 @@ class CountedWork(LiveBytes):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run the operator, count what it made and what it did."""
         result = super().__torch_dispatch__(func, types, args, kwargs)
+        if result is NotImplemented:
+            return result
         if self._is_counting and not self.is_inside and does_work(func):
             self._calls += 1
             self._moved_bytes += _bytes_of((args, kwargs, result))

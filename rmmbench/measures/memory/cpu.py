@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from rmmbench.measures.memory.garbage import no_garbage_goes
 from rmmbench.measures.memory.kept import most_held
-from rmmbench.measures.memory.saved import saved_inputs
+from rmmbench.measures.memory.saved import GatheredParameters, saved_inputs
 from rmmbench.measures.step import Prepare
 from rmmbench.measures.whole_step import WholeStep
 from rmmbench.results.record import Memory
@@ -49,10 +49,12 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         # Events tell when memory goes, but not what holds it, so that a whole step asks autograd.
         whole = most_held(step) if isinstance(step, WholeStep) else None
         gc.collect()
+        gathered = GatheredParameters(step.model)
         with saved_inputs(step.batch) as saved, record_function(_PHASES[3]):
             loss = step.forward() if whole is None else torch.empty(0)
-        loss_bytes, warnings = loss.untyped_storage().nbytes(), step.warnings()
-        del loss, step
+        beside = loss.untyped_storage().nbytes() + gathered.total_bytes()
+        warnings = step.warnings()
+        del loss, step, gathered
     events, phases = _events(profiler)
     peaks = [_peak(events, *phases[name]) for name in _PHASES[:3]]
     start, end = phases[_PHASES[3]]
@@ -63,7 +65,7 @@ def measure_cpu_memory(prepare: Prepare) -> tuple[Memory, list[str]]:
         peak_allocated_bytes=max(peaks[1:]),
         cold_peak_allocated_bytes=peaks[0],
         resting_bytes=sum(event.size_bytes for event in events if event.nanoseconds < start),
-        saved_bytes=max(0, held - loss_bytes + saved.total_bytes()) if whole is None else whole,
+        saved_bytes=max(0, held - beside + saved.total_bytes()) if whole is None else whole,
     )
     return memory, warnings + disagreement(peaks[1], peaks[2])
 

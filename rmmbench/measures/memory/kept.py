@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from rmmbench.measures.memory.saved import saved_inputs
+from rmmbench.measures.memory.saved import GatheredParameters, saved_inputs
 from rmmbench.measures.step import TrainingStep
 from rmmbench.measures.whole_step import WholeStep
 
@@ -25,12 +25,12 @@ def kept_bytes(step: TrainingStep, live: Callable[[], int], loss_bytes: int | No
     """
     if isinstance(step, WholeStep):
         return most_held(step)
-    resting = live()
+    resting, gathered = live(), GatheredParameters(step.model)
     with saved_inputs(step.batch) as saved:
         loss = step.forward()
     # All that the forward pass leaves behind, whoever holds it, except the loss.
     size = loss.untyped_storage().nbytes() if loss_bytes is None else loss_bytes
-    held = live() - resting - size
+    held = live() - resting - size - gathered.total_bytes()
     return max(0, held + saved.total_bytes())
 
 

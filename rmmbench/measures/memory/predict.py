@@ -17,6 +17,7 @@ from rmmbench.fakes.mode import fake_tensors, why_not_fake
 from rmmbench.measures.memory.counting import CountedWork
 from rmmbench.measures.memory.garbage import no_garbage_goes
 from rmmbench.measures.memory.kept import kept_bytes
+from rmmbench.measures.memory.spread import WorkByCategory, counting, followed_steps
 from rmmbench.measures.step import Prepare, TrainingStep, tensors_of
 from rmmbench.results.counts import Counts
 from rmmbench.results.record import Memory
@@ -34,7 +35,7 @@ class Prediction(NamedTuple):
 
 
 @no_garbage_goes()
-def predict_step(prepare: PrepareOn, gpu: GPU) -> Prediction:
+def predict_step(prepare: PrepareOn, gpu: GPU, ranks: int = 1) -> Prediction:
     """Return what a training step would take on a GPU that is not there.
 
     Only for processes of rmmbench's own; see `rmmbench.fakes.device`.
@@ -42,28 +43,31 @@ def predict_step(prepare: PrepareOn, gpu: GPU) -> Prediction:
     Args:
         prepare: Builds the step on the type of device that it is called with, of fake tensors.
         gpu: The kind of GPU.
+        ranks: How many there are of it, one for each process that the step is spread over. What
+            the first takes is predicted; others take no more.
 
     Raises:
         CannotPredictError: If the step asks for the value of a tensor.
     """
     with followed(gpu) as fake:
         assert fake is not None
-        with CountedWork(gpu=fake) as count:
-            return _predict(lambda: prepare(fake.device_type), count, fake)
+        with counting(ranks, fake) as count:
+            return count_step(lambda: prepare(fake.device_type), count, fake)
 
 
 @no_garbage_goes()
-def predict_memory(prepare: Prepare) -> Memory:
+def predict_memory(prepare: Prepare, ranks: int = 1) -> Memory:
     """Return the memory that a training step takes on the CPU, without allocating any.
 
     Args:
         prepare: Builds the step, on "cpu"; called while tensors are fake.
+        ranks: How many processes the step is spread over; what the first takes is predicted.
 
     Raises:
         CannotPredictError: If the step asks for the value of a tensor.
     """
-    with followed(), CountedWork() as count:
-        return _predict(prepare, count).memory
+    with followed(), counting(ranks, None) as count:
+        return count_step(prepare, count).memory
 
 
 @contextmanager
@@ -90,16 +94,25 @@ def followed(gpu: GPU | None = None) -> Iterator[FakeGPU | None]:
         ) from error
 
 
-def _predict(prepare: Prepare, count: CountedWork, fake: FakeGPU | None = None) -> Prediction:
+def count_step(prepare: Prepare, count: CountedWork, fake: FakeGPU | None = None) -> Prediction:
+    """Return what a training step takes and does, as it is counted while it runs.
+
+    Args:
+        prepare: Builds the step; its tensors may be fake, or real.
+        count: Entered.
+        fake: The GPU that fake tensors are on, if any.
+    """
     step = prepare()
     # A batch that was read from data was not counted as it was made.
     count.count(tensors_of(step.batch))
-    cold = _peaks(step, count, fake)
-    count.begin()
-    live, allocated = _peaks(step, count, fake)
+    with followed_steps(step, count) as run:
+        cold = _peaks(run, count, fake)
+        count.begin_counts()
+        live, allocated = _peaks(run, count, fake)
     counts = count.counts()
     reserved = fake.allocator.reserved if fake else None
     kernels = dict(fake.attention_kernels) if fake else None
+    at_peak = count.at_peak() if isinstance(count, WorkByCategory) else None
     gc.collect()
     resting = count.live
     memory = Memory(
@@ -111,11 +124,12 @@ def _predict(prepare: Prepare, count: CountedWork, fake: FakeGPU | None = None) 
         saved_bytes=kept_bytes(step, lambda: count.live),
         reserved_bytes=reserved,
         attention_kernels=kernels,
+        at_peak_bytes=at_peak,
     )
     return Prediction(memory, counts)
 
 
-def _peaks(step: TrainingStep, count: CountedWork, fake: FakeGPU | None) -> tuple[int, int]:
+def _peaks(step: Callable[[], None], count: CountedWork, fake: FakeGPU | None) -> tuple[int, int]:
     """Do a step, and return its peaks of live and of allocated bytes; equal without a GPU."""
     gc.collect()
     count.peak = count.live

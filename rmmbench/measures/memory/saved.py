@@ -1,10 +1,14 @@
-"""Finds the tensors of a batch that autograd keeps for the backward pass."""
+"""Finds what the growth of memory in a forward pass shows wrongly of what autograd keeps.
+
+The tensors of the batch are kept, but were there before; parameters that FSDP2 gathers are not kept
+for the backward pass, but stay where they are not given back.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from rmmbench.measures.step import tensors_of
@@ -31,6 +35,27 @@ class SavedInputs:
     def total_bytes(self) -> int:
         """Return the bytes of the batch's storages that were saved."""
         return sum(size for key, size in self._batch.items() if key in self._saved)
+
+
+class GatheredParameters:
+    """The parameters of a model that were gathered since this was made, and are still there."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """Look at the model's parameters as they are."""
+        self._model = model
+        self._before = _storages(model)
+
+    def total_bytes(self) -> int:
+        """Return the bytes of what is there beside the shards."""
+        now = _storages(self._model)
+        return sum(size for key, size in now.items() if key not in self._before)
+
+
+def _storages(model: nn.Module) -> dict[int, int]:
+    """Return the bytes of the storages of a model's parameters on this rank."""
+    local = [getattr(each, "_local_tensor", each) for each in model.parameters()]
+    storages = [tensor.untyped_storage() for tensor in local]
+    return {storage._cdata: storage.nbytes() for storage in storages}
 
 
 @contextmanager

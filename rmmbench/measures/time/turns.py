@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from rmmbench.measures.over_ranks import longest, wait_for_all
 from rmmbench.results import paired
 from rmmbench.results.timing import Timing
 from rmmbench.spec.measuring import TimingSettings
@@ -36,7 +37,7 @@ def time_steps(
 
     Args:
         step: What is timed, on `device`.
-        samples_a_step: Of all its micro-batches.
+        samples_a_step: Of all its micro-batches and ranks.
         device: "cuda" times with CUDA events, "cpu" with the system's clock.
         settings: Target and limits.
         reference: Context in which the step is exact, for every other turn; None for no turns.
@@ -67,18 +68,22 @@ def time_steps(
 
 
 def _turn(context: Reference, clock: Clock, step: Callable[[], object]) -> float:
-    """Return the seconds of one step in a context; a fault of exact is raised as such."""
+    """Return the seconds of one step in a context; a fault of exact is raised as such.
+
+    Of a step over several ranks it is the slowest one's, all of which begin together.
+    """
+    wait_for_all()
     if context is nullcontext:
-        return clock(step)
+        return longest(clock(step))
     try:
         with context():
-            return clock(step)
+            return longest(clock(step))
     except Exception as error:
         raise ReferenceFailedError("exact took no turn") from error
 
 
 def _is_done(samples: list[list[float]], deadline: float, settings: TimingSettings) -> bool:
-    if time.monotonic() >= deadline:
+    if longest(time.monotonic() - deadline) >= 0:
         return True
     values, *references = samples
     for reference in references:

@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from rmmbench.fakes.caching_allocator import Block
 from rmmbench.fakes.device import FakeGPU
 from rmmbench.kernels import rounding
 from rmmbench.nn import ops
+from rmmbench.nn.analysis.shards import around_sharding, is_of_others, local
 from rmmbench.nn.principal import split_off
 
 
@@ -54,12 +56,16 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._device_type = gpu.device_type if gpu else device_type
         self._gpu = gpu
         self._alive: dict[int, weakref.ref[Any]] = {}
+        self._sizes: dict[int, int] = {}
         self._blocks: dict[int, Block | None] = {}
         self._events: list[tuple[int, int | None]] | None = None
         self._is_paused = False
 
     def __enter__(self) -> Self:
         """Begin to count."""
+        if not _COUNTING:
+            _RESIZING.start()
+            around_sharding(nothing_counted)
         _COUNTING.append(self)
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -68,6 +74,9 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Stop."""
         super().__exit__(*error)  # type: ignore[no-untyped-call]
         _COUNTING.remove(self)
+        if not _COUNTING:
+            _RESIZING.stop()
+            around_sharding(None)
 
     def __torch_dispatch__(
         self,
@@ -76,7 +85,9 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Run the operator and count what it made."""
+        """Run the operator and count what it made; of a sharded tensor what is done to its part."""
+        if any(map(is_of_others, types)):
+            return NotImplemented
         if self._is_paused:
             return func(*args, **(kwargs or {}))
         if func in ops.OPERATORS:
@@ -96,9 +107,26 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def count(self, values: Iterable[Any]) -> None:
         """Count the tensors among some values, each storage once."""
-        for value in values:
-            if isinstance(value, Tensor):
-                self._count(value)
+        for tensor in local(values):
+            self._count(tensor)
+
+    def resized(self, storage: torch.UntypedStorage) -> None:
+        """Count a storage's new size, if the storage counts."""
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._alive or size == self._sizes[key]:
+            return
+        self.live += size - self._sizes[key]
+        self._sizes[key] = size
+        if self._gpu is not None:
+            self._gpu.allocator.free(self._blocks[key])
+            self._blocks[key] = self._gpu.allocate(size)
+        self._note(self.live)
+
+    def allocate_anew(self) -> None:
+        """Let the GPU hold what is alive now, and forget what it took to get there."""
+        if self._gpu is not None:
+            self._gpu.start_anew()
+            self._blocks = {key: self._gpu.allocate(size) for key, size in self._sizes.items()}
 
     def _count_workspace(self, func: Any, *args: Any) -> None:
         """Raise the peak by what sketching takes at its highest."""
@@ -131,7 +159,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if size is None:
                 self._gpu.allocator.free(blocks.pop(number))
             else:
-                blocks[number] = self._gpu.allocator.allocate(size)
+                blocks[number] = self._gpu.allocate(size)
 
     def _count(self, tensor: Tensor) -> None:
         if self._device_type not in (None, tensor.device.type):
@@ -139,11 +167,12 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if key not in self._alive:
-            self._alive[key] = weakref.ref(storage, lambda _: self._forget(key, size))
+            self._alive[key] = weakref.ref(storage, lambda _: self._forget(key))
+            self._sizes[key] = size
             self.live += size
             self.births += 1
             if self._gpu is not None:
-                self._blocks[key] = self._gpu.allocator.allocate(size)
+                self._blocks[key] = self._gpu.allocate(size)
             if self._events is not None:
                 self._events.append((key, size))
             self._note(self.live)
@@ -152,9 +181,9 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if size > self.peak:
             self.peak, self.peak_at = size, self.births
 
-    def _forget(self, key: int, size: int) -> None:
+    def _forget(self, key: int) -> None:
         del self._alive[key]
-        self.live -= size
+        self.live -= self._sizes.pop(key)
         if self._gpu is not None:
             self._gpu.allocator.free(self._blocks.pop(key))
         if self._events is not None:
@@ -165,6 +194,20 @@ _COUNTING: list[LiveBytes] = []
 
 _WORKSPACES: dict[Any, Workspace] = {}
 """By operator and shape; what was found once holds for every count of this process."""
+
+
+_resize_storage = torch.UntypedStorage.resize_
+
+
+def _resize(storage: torch.UntypedStorage, size: int) -> Any:
+    """Resize a storage, which no dispatch mode sees."""
+    result = _resize_storage(storage, size)
+    for each in dict.fromkeys(_COUNTING):
+        each.resized(storage)
+    return result
+
+
+_RESIZING = mock.patch.object(torch.UntypedStorage, "resize_", _resize)
 
 
 @contextmanager

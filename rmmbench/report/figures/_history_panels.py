@@ -18,6 +18,11 @@ from rmmbench.report.history.series import Move, Series, confidence
 from rmmbench.report.history.short_names import short_names
 
 MOST_PANELS: Final = 6
+FIRST: Final = (
+    *("peak_allocated_bytes", "relative_throughput", "samples_per_second"),
+    *("gradient_error", "score"),
+)
+"""What is drawn where nothing moved."""
 MOST_NAMES: Final = 8
 MOST_TICKS: Final = 10
 
@@ -56,13 +61,13 @@ def draw_history(history: History) -> Drawing:
 
 
 def _numbers(history: History) -> tuple[list[str], list[str]]:
-    """Return the numbers to draw, which are those that moved if any did, and the others."""
+    """Return the numbers to draw, those that moved or else those of `FIRST`, and the others."""
     moved: dict[str, int] = {}
     for each in history.series:
         if not isinstance(each.points[0].value, str):
             moved[each.what] = moved.get(each.what, 0) + len(each.moves)
-    shown = [what for what, count in moved.items() if count] or list(moved)
-    shown = shown[:MOST_PANELS]
+    shown = [what for what, count in moved.items() if count]
+    shown = (shown or [what for what in FIRST if what in moved] or list(moved))[:MOST_PANELS]
     return shown, [what for what in moved if what not in shown]
 
 

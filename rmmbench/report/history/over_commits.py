@@ -166,17 +166,19 @@ def history(
                 raise UnknownNameError(kind, name, known)
     if isinstance(runs, str | Path):
         read = read_snapshots(runs, commits)
+        source = f"{read.source}: {counted(read.runs)}"
     else:
         from rmmbench.report.check.two_runs import opened
 
         read = of_runs([opened(run) for run in runs])
+        source = counted(read.runs)
     series = collect(read.runs, tuple(numbers or followed.NUMBERS), allow)
     if not series:
         raise RunError(
             f"{read.source} must have one of the numbers {', '.join(numbers or ())}, and has none"
         )
     return History(
-        f"{read.source}: {counted(read.runs)}",
+        source,
         tuple({each.commit.code: each.commit for each in read.runs}.values()),
         tuple(judged(series)),
         (*read.notes, *begun_anew(series), *too_few(series)),

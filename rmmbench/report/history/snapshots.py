@@ -8,6 +8,7 @@ from pathlib import Path
 from rmmbench.errors import ArgumentError, RunError
 from rmmbench.report.check import baseline as baselines
 from rmmbench.report.history import committed
+from rmmbench.results.reading import Shared
 from rmmbench.results.record import Record
 from rmmbench.results.store import RECORDS_FILE, RUN_FILE, Run, RunInfo, shared_records
 from rmmbench.units import format_count
@@ -89,52 +90,83 @@ def of_runs(runs: Sequence[Run], source: str = "") -> Snapshots:
     Raises:
         RunError: If fewer than two have records, or a record cannot be read.
     """
-    shared, found = shared_records("case", most=100_000), _known(runs)
+    shared = shared_records("case", most=100_000)
+    parts = [part for run in runs for part in _parts(run, shared)]
+    found = _known(runs, parts)
     snapshots = [
-        Snapshot(_commit(run, found), run.info, tuple(run.records(shared)))
-        for run in _ordered(runs, found)
+        Snapshot(_commit(part, found), part.run.info, part.records)
+        for part in _ordered(parts, found)
     ]
-    kept = [each for each in snapshots if each.records]
-    empty = [each.commit.place for each in snapshots if not each.records]
-    notes = [f"{place} has no records and is left out" for place in empty]
+    measured = {part.run.path for part in parts}
+    empty = [run.path for run in runs if run.path not in measured]
+    notes = [f"{path} has no records and is left out" for path in empty]
     hint = "measure another commit into the same folder"
     source = source or format_count(len(runs), "run")
-    return _several(Snapshots(source, tuple(kept), tuple(notes)), hint)
+    return _several(Snapshots(source, tuple(snapshots), tuple(notes)), hint)
 
 
-def _known(runs: Sequence[Run]) -> dict[str, committed.Found]:
+@dataclass(frozen=True)
+class _Part:
+    """The records of a run that were measured at one commit: the last of each case.
+
+    Attributes:
+        code: The commit, and whether files of it were changed.
+    """
+
+    run: Run
+    code: tuple[str | None, bool | None]
+    started_at: str
+    records: tuple[Record, ...]
+
+
+def _parts(run: Run, shared: Shared[Record]) -> list[_Part]:
+    """Return a run by the commits of its records: it may have gone on after a change."""
+    found: dict[tuple[str | None, bool | None], dict[str, Record]] = {}
+    for record in run.each_record(shared):
+        of = record.environment
+        found.setdefault((of.commit, of.dirty), {})[record.key] = record
+    if len(found) == 1:
+        ((code, records),) = found.items()
+        return [_Part(run, code, run.info.started_at, tuple(records.values()))]
+    return [
+        _Part(run, code, min(each.started_at for each in records.values()), (*records.values(),))
+        for code, records in found.items()
+    ]
+
+
+def _known(runs: Sequence[Run], parts: Iterable[_Part]) -> dict[str, committed.Found]:
     """Return what git knows of the runs' commits, in their own repository or around us."""
-    commits = sorted({run.info.environment.commit or "" for run in runs} - {""})
+    commits = sorted({part.code[0] or "" for part in parts} - {""})
     for folder in (*(run.path for run in runs[:1]), Path()):
         if found := committed.known(folder, commits):
             return found
     return {}
 
 
-def _ordered(runs: Sequence[Run], found: Mapping[str, committed.Found]) -> list[Run]:
-    """Return the runs from the oldest commit on; those of a commit are together, by their times."""
-    is_known = all(run.info.environment.commit in found for run in runs)
+def _ordered(parts: Sequence[_Part], found: Mapping[str, committed.Found]) -> list[_Part]:
+    """Return the parts from the oldest commit on; those of one are together, by their times."""
+    is_known = all(part.code[0] in found for part in parts)
     first: dict[str, str] = {}
-    for run in runs:
-        code, moment = _commit(run, found).code, _utc(run.info.started_at)
+    for part in parts:
+        code, moment = _commit(part, found).code, _utc(part.started_at)
         first[code] = min(moment, first.get(code, moment))
 
-    def order(run: Run) -> tuple[str, str, str]:
-        commit = _commit(run, found)
+    def order(part: _Part) -> tuple[str, str, str]:
+        commit = _commit(part, found)
         committed_at = commit.moment if is_known else ""
-        return committed_at, first[commit.code], _utc(run.info.started_at)
+        return committed_at, first[commit.code], _utc(part.started_at)
 
-    return sorted(runs, key=order)
+    return sorted(parts, key=order)
 
 
-def _commit(run: Run, found: Mapping[str, committed.Found]) -> Commit:
-    of, place = run.info.environment, str(run.path)
-    if of.commit is None:
-        return Commit(place, run.path.name, run.info.started_at, "", place)
-    known = found.get(of.commit)
-    name = committed.short(of.commit) + "+" * bool(of.dirty)
-    code = f"{of.commit} {place}" if of.dirty else of.commit
-    moment = known.moment if known else run.info.started_at
+def _commit(part: _Part, found: Mapping[str, committed.Found]) -> Commit:
+    (commit, is_dirty), place = part.code, str(part.run.path)
+    if commit is None:
+        return Commit(place, part.run.path.name, part.started_at, "", place)
+    known = found.get(commit)
+    name = committed.short(commit) + "+" * bool(is_dirty)
+    code = f"{commit} {place}" if is_dirty else commit
+    moment = known.moment if known else part.started_at
     return Commit(code, name, moment, known.title if known else "", place)
 
 

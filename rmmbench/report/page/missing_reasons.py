@@ -7,6 +7,7 @@ from typing import Final
 from rmmbench.results.counts import COUNTS
 from rmmbench.results.record import Conditions, Memory, Record
 from rmmbench.results.timing import TIMING_COLUMNS
+from rmmbench.spec.case_titles import case_titles
 
 _SECTIONS: Final = {
     **{name: f"conditions.{name}" for name in Conditions.model_fields},
@@ -50,10 +51,11 @@ class Reasons:
         self._records = {record.key: record for record in records}
         paths: dict[str, dict[str, None]] = {}
         names: dict[str, dict[str, str]] = {}
+        titles = case_titles(record.case for record in self._records.values())
         for record in self._records.values():
             for path, text in record.missing.items():
                 paths.setdefault(text, {})[path] = None
-                names.setdefault(text, {})[record.key] = record.case.title
+                names.setdefault(text, {})[record.key] = titles[record.key]
         self.all = tuple(
             _reason(number, text, paths[text], list(names[text].values()))
             for number, text in enumerate(paths, 1)

@@ -16,6 +16,7 @@ from rmmbench.report.summary import NOTES
 from rmmbench.results.reading import content_of
 from rmmbench.results.record import Record
 from rmmbench.results.store import Run
+from rmmbench.spec.case_titles import case_titles
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ def run_part(run: Run, records: Sequence[Record], name: str, number: int) -> Run
     reasons = Reasons(records)
     prefix = f"run-{number}"
     tables = suitable_tables(run, records) if records else []
+    titles = case_titles(record.case for record in records)
     failed = [
-        (each.outcome.replace("_", " "), each.case.title, each.reason or "no reason given")
+        (each.outcome.replace("_", " "), titles[each.key], each.reason or "no reason given")
         for each in ended(records)
     ]
     counts = warnings_of(records)

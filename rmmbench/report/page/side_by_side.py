@@ -16,6 +16,7 @@ from rmmbench.report.tables.columns import per_second
 from rmmbench.report.tables.table import Column, Table, build
 from rmmbench.results.record import Record
 from rmmbench.results.store import Run
+from rmmbench.spec.case_titles import case_titles
 from rmmbench.units import format_bytes, format_count
 
 
@@ -112,7 +113,7 @@ def together_answer(runs: Sequence[Run], found: Sequence[Comparison]) -> tuple[s
 def cases_table(names: Sequence[str], records: Sequence[Sequence[Record]]) -> Table | None:
     """Return a row a case and a column a run and measure; None if no two runs share a case."""
     by_run = [{record.key: record for record in of} for of in records]
-    titles = {record.key: record.case.title for of in records for record in of}
+    titles = case_titles(record.case for of in records for record in of)
     if all(sum(key in of for of in by_run) < 2 for key in titles):
         return None
     rows = [{key: record.row() for key, record in of.items()} for of in by_run]

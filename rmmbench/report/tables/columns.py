@@ -86,6 +86,13 @@ def papers_relative(profile: Profile) -> Column[Row]:
     )
 
 
+def node(rows: Sequence[Row]) -> Column[Row]:
+    """Return the column of the machine that a row is of; people see it where there are several."""
+    if len({row.get("node") for row in rows}) < 2:
+        return unseen("node")
+    return Column("node", "node", is_number=False)
+
+
 def names(rows: Sequence[Row]) -> list[Column[Row]]:
     """Return the columns of how memory is saved and how much is kept."""
     return [method(rows), RHO, PROJ_DIM]

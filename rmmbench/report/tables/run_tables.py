@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from rmmbench.report.scores import read_lines
 from rmmbench.report.tables.counts_table import counts_tables
+from rmmbench.report.tables.parts_table import parts_tables
 from rmmbench.report.tables.score_table import score_tables
 from rmmbench.report.tables.step_table import step_table
 from rmmbench.report.tables.table import Table
 from rmmbench.results.record import Record
 from rmmbench.results.store import Run
 from rmmbench.results.tidy import read_rows
+from rmmbench.spec.case_titles import case_titles
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ def tables_of(run: Run) -> RunTables:
     """Return the tables of a run, read in one pass that keeps only rows of single steps."""
     trained: dict[str, Record] = {}
     notes: dict[str, None] = {}
-    troubles: dict[str, str] = {}
+    troubles: dict[str, Record] = {}
 
     def steps() -> Iterator[Record]:
         for record in run.each_record():
@@ -39,8 +41,7 @@ def tables_of(run: Run) -> RunTables:
             # If a case was measured again, its last record counts.
             troubles.pop(record.key, None)
             if record.outcome != "ok":
-                what = f"{record.outcome}: {record.case.title}"
-                troubles[record.key] = f"{what}: {record.reason}"
+                troubles[record.key] = record
             if record.case.training is None:
                 yield record
             else:
@@ -49,6 +50,8 @@ def tables_of(run: Run) -> RunTables:
     rows = read_rows(steps())
     about = (run.info.profile, run.info.environment, "; ".join(filter(None, notes)))
     tables = score_tables(read_lines(trained.values()), *about) if trained else []
-    tables += [step_table(rows, *about)] if rows else []
+    tables += [step_table(rows, *about), *parts_tables(rows)] if rows else []
     counts = counts_tables(rows, run.info.environment)
-    return RunTables(tuple(tables), tuple(troubles.values()), tuple(counts))
+    titles = case_titles(record.case for record in troubles.values())
+    told = [f"{each.outcome}: {titles[key]}: {each.reason}" for key, each in troubles.items()]
+    return RunTables(tuple(tables), tuple(told), tuple(counts))

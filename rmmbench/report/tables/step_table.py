@@ -30,7 +30,7 @@ def step_table(
         notes.append(f"{whose}: {papers_rows.sources(profile)}.")
     return build(
         rows,
-        [*names(rows), *_numbers(rows, profile), *columns.COUNTED],
+        [*names(rows), *_numbers(rows, profile), columns.node(rows), *columns.COUNTED],
         tone=columns.outcome_tone,
         section=lambda row: row["cell"],
         notes=tuple(filter(None, notes)),

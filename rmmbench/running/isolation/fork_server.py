@@ -102,6 +102,11 @@ class ForkServer:
         control.setblocking(False)
         return control
 
+    @property
+    def folder(self) -> Path:
+        """A folder that goes with the server, for what its processes share."""
+        return self._folder.path
+
     def is_alive(self) -> bool:
         """Return whether it can still fork."""
         is_mine = self.owner == os.getpid()

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,14 @@ def work(task: int, messages: int, temporary: Path) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def of_a_shared_class(error: Exception) -> Exception:
+    """Return the error as one of a class that its reader has too: Python's own, or rmmbench's."""
+    for kind in type(error).__mro__:
+        if kind.__module__ in ("builtins", "rmmbench.errors"):
+            with suppress(TypeError):
+                made = kind(str(error))
+                assert isinstance(made, Exception)
+                return made
+    return RuntimeError(str(error))

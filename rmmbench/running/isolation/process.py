@@ -3,8 +3,7 @@
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +12,12 @@ from rmmbench.results.record import Environment, Outcome, Record
 from rmmbench.results.stage import Stage
 from rmmbench.running import interrupts
 from rmmbench.running.isolation import fork_server
+from rmmbench.running.isolation.case_job import SoFar, measure_case
 from rmmbench.running.isolation.child import Child
 from rmmbench.running.isolation.fork_server import EndedError as EndedError
-from rmmbench.running.isolation.job import Send
+from rmmbench.running.isolation.job import Send, of_a_shared_class
 from rmmbench.running.isolation.pipe import GarbageError
+from rmmbench.running.isolation.rank_processes import RankProcesses
 from rmmbench.spec.case import Case
 from rmmbench.spec.printable import printable
 from rmmbench.units import format_seconds
@@ -26,6 +27,9 @@ logger = logging.getLogger("rmmbench")
 _KERNEL_COUNTS = Path("/proc/vmstat")
 TICK_SECONDS = 0.5
 """How long it may take until an interrupt is noticed."""
+
+_PATIENCE = 0.25
+"""The share of a case's time for which its ranks wait for each other."""
 
 # Exit codes of a process that somebody else ended.
 _FROM_OUTSIDE = {-signal.SIGHUP, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL}
@@ -104,9 +108,21 @@ class CaseProcess:
     """
 
     def __init__(
-        self, case: Case, environment: Environment, limit_seconds: float, folder: Path
+        self,
+        case: Case,
+        environment: Environment,
+        limit_seconds: float,
+        folder: Path,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Start the process; `folder` is the run directory.
+        """Start the process.
+
+        Args:
+            case: What it measures.
+            environment: What it runs on.
+            limit_seconds: After this time it is killed.
+            folder: The run directory.
+            variables: Of its environment, set before it does anything.
 
         Raises:
             EndedError: If it cannot be started.
@@ -116,6 +132,7 @@ class CaseProcess:
         self._environment = environment
         self._limit_seconds = limit_seconds
         self._folder = folder
+        self._variables = dict(variables or {})
         self._is_second = False
         self._start()
 
@@ -139,7 +156,7 @@ class CaseProcess:
             for message in self._child.receive():
                 if isinstance(message, Record) and message.key == self.case.key:
                     return self._end(message)
-                if isinstance(message, _SoFar):
+                if isinstance(message, SoFar):
                     self._kept = message.record
                 else:
                     self.stage = _stage(message)
@@ -147,6 +164,8 @@ class CaseProcess:
             return self._end(self._unfinished("error", printable(str(error))))
         if self._child.is_lost:
             return self._start_again()
+        if isinstance(self._child, RankProcesses) and self._child.fault is not None:
+            return self._end(self._unfinished(*self._child.fault))
         if self._child.code is not None:
             return self._end(self._died())
         if self.seconds_left <= 0:
@@ -164,7 +183,15 @@ class CaseProcess:
         )
         self._started = time.monotonic()
         self._oom_kills = _oom_kills()
-        self._child: Child = Child(_measure, self.case, self._environment, self._folder)
+        what = self.case, self._environment, self._folder, self._variables
+        self._child: Child | RankProcesses
+        if self.case.ranks > 1 and self.case.device != "predict":
+            patience = self._limit_seconds * _PATIENCE
+            self._child = RankProcesses(
+                measure_case, *what, count=self.case.ranks, patience_seconds=patience
+            )
+        else:
+            self._child = Child(measure_case, *what)
 
     def _start_again(self) -> Record | None:
         """Start the case again after its server was killed; only once, as the case may do it."""
@@ -207,12 +234,6 @@ class CaseProcess:
         return kept.model_copy(update=changes)
 
 
-class _SoFar(NamedTuple):
-    """What a process has measured so far."""
-
-    record: Record
-
-
 def _first_messages(child: Child, limit_seconds: float | None) -> list[Any]:
     """Wait for messages, and return them.
 
@@ -234,23 +255,11 @@ def _first_messages(child: Child, limit_seconds: float | None) -> list[Any]:
     raise EndedError(f"the process that was asked took longer than {limit_seconds:g} s")
 
 
-def _measure(send: Send, case: Case, environment: Environment, folder: Path) -> None:
-    # The process that started this one keeps its output, and shows it in the log.
-    logging.basicConfig(format="%(levelname)s: %(name)s: %(message)s")
-    logger.setLevel(logging.INFO)
-    from rmmbench.running.worker import measure
-
-    def keep(record: Record) -> None:
-        send(_SoFar(record))
-
-    send(measure(case, environment, folder, announce=send, keep=keep))
-
-
 def _answer(send: Send, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     try:
         answer = function(*args)
     except Exception as error:
-        answer = _of_a_shared_class(error)
+        answer = of_a_shared_class(error)
     send(answer)
 
 
@@ -264,19 +273,8 @@ def _answer_in_the_end(send: Send, function: Callable[..., Any], args: tuple[Any
     try:
         answer = function(send, *args)
     except Exception as error:
-        answer = _of_a_shared_class(error)
+        answer = of_a_shared_class(error)
     send(_Answer(answer))
-
-
-def _of_a_shared_class(error: Exception) -> Exception:
-    """Return the error as one of a class that its reader has too: Python's own, or rmmbench's."""
-    for kind in type(error).__mro__:
-        if kind.__module__ in ("builtins", "rmmbench.errors"):
-            with suppress(TypeError):
-                made = kind(str(error))
-                assert isinstance(made, Exception)
-                return made
-    return RuntimeError(str(error))
 
 
 def _stage(message: object) -> Stage:

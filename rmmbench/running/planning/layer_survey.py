@@ -118,7 +118,7 @@ def _count_layer(
     weight = torch.empty(out, shape[-1], requires_grad=True, **about)
     bias = torch.empty(out, requires_grad=True, **about) if has_bias else None
     with WorkAlone() as count:
-        count.begin()
+        count.begin_counts()
         if settings is None:
             y = nn.functional.linear(x, weight, bias)
         else:

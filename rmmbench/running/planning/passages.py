@@ -50,7 +50,7 @@ def passages(step: TrainingStep, count: CountedWork, blocks: Mapping[str, nn.Mod
     step.forget_gradients()
     live = count.peak = count.live
     with _hooked(blocks, found, count):
-        count.begin()
+        count.begin_counts()
         step.find_gradients()
         whole = work_of(count)
         count.counts()

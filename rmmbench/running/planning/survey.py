@@ -29,6 +29,8 @@ def survey(case: Case, sketch: str) -> Survey:
         UsageError: If the model's factory returns a step of its own.
         CannotPredictError: If the step asks for the value of a tensor.
     """
+    # What there is to choose from is the same on every rank, and followed on one alone.
+    case = case.model_copy(update={"ranks": 1, "parallel": None, "reshard": True})
     with followed(gpu_of(case)) as fake:
         with CountedWork(gpu=fake) as count:
             draft = Draft(case, lambda stage: None)

@@ -14,33 +14,7 @@ from rmmbench.nn.analysis.live import LiveBytes
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-class Around(nn.Module):
-    """A linear layer with something after it."""
-
-    def __init__(self, after):
-        """Make the layer."""
-        super().__init__()
-        self.linear = nn.Linear(4, 4)
-        self.after = after
-
-    def forward(self, x):
-        """Return a loss."""
-        return self.after(self.linear(x)).sum()
-
-
 OUTSIDE = torch.ones(8, 4)
-
-
-def around(after):
-    """Return what builds a step with `after` in its forward pass."""
-
-    def prepare():
-        torch.manual_seed(0)
-        model = Around(after)
-        optimizer = make_optimizer("sgd", model.parameters(), foreach=False)
-        return TrainingStep(model, {"x": torch.randn(8, 4)}, optimizer)
-
-    return prepare
 
 
 class Computing(nn.Module):
@@ -100,7 +74,7 @@ def test_what_is_dropped_is_no_longer_live():
         assert (count.live, count.peak) == (0, 600)
 
 
-def test_tensors_from_outside_are_read():
+def test_tensors_from_outside_are_read(around):
     """A table that a user's module made as it was imported is read like any other tensor."""
     predicted = predict_memory(around(lambda y: y * OUTSIDE))
     measured, _ = measure_cpu_memory(around(lambda y: y * OUTSIDE))
@@ -123,3 +97,16 @@ def test_a_loss_that_was_there_before_is_not_saved_less():
         return TrainingStep(model, {}, make_optimizer("sgd", model.parameters(), foreach=False))
 
     assert predict_memory(prepare).saved_bytes == 0
+
+
+def test_a_storage_counts_with_the_size_it_has():
+    """A storage that is resized, as FSDP2 gives parameters back, counts as large as it is now."""
+    with LiveBytes() as count:
+        tensor = torch.empty(64, dtype=torch.uint8)
+        sizes = [count.live]
+        for size in (0, 128, 96):
+            tensor.untyped_storage().resize_(size)
+            sizes.append(count.live)
+        del tensor
+    assert sizes == [64, 0, 128, 96]
+    assert (count.live, count.peak) == (0, 128)

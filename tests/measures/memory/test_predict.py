@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
@@ -170,33 +169,7 @@ def test_the_peak_is_that_of_torchs_own_tracker(model):
     assert predicted == pytest.approx(peak["Total"], rel=1e-4)
 
 
-class Around(nn.Module):
-    """A linear layer with something after it."""
-
-    def __init__(self, after):
-        """Make the layer."""
-        super().__init__()
-        self.linear = nn.Linear(4, 4)
-        self.after = after
-
-    def forward(self, x):
-        """Return a loss."""
-        return self.after(self.linear(x)).sum()
-
-
 READS = "it reads the value of a tensor, by .item(), bool() or the like"
-
-
-def around(after):
-    """Return what builds a step with `after` in its forward pass."""
-
-    def prepare():
-        torch.manual_seed(0)
-        model = Around(after)
-        optimizer = make_optimizer("sgd", model.parameters(), foreach=False)
-        return TrainingStep(model, {"x": torch.randn(8, 4)}, optimizer)
-
-    return prepare
 
 
 @pytest.mark.parametrize(
@@ -211,7 +184,7 @@ def around(after):
         ),
     ],
 )
-def test_a_model_that_depends_on_data_is_refused(after, why):
+def test_a_model_that_depends_on_data_is_refused(after, why, around):
     """What fake tensors cannot tell is not guessed: the reason and the remedy in one line."""
     with pytest.raises(CannotPredictError) as caught:
         predict_memory(around(after))
@@ -220,7 +193,7 @@ def test_a_model_that_depends_on_data_is_refused(after, why):
     assert measure_cpu_memory(around(after))[0].saved_bytes > 0
 
 
-def test_an_error_of_the_models_own_stays_what_it_is():
+def test_an_error_of_the_models_own_stays_what_it_is(around):
     """A mistake in the model is not taken for a limit of the prediction."""
     with pytest.raises(ZeroDivisionError):
         predict_memory(around(lambda y: y / (1 // 0)))
@@ -230,7 +203,7 @@ def test_an_error_of_the_models_own_stays_what_it_is():
     ("after", "got"),
     [(lambda y: SimpleNamespace(sum=lambda: y), r"shape \(8, 4\)"), (None, "None")],
 )
-def test_a_model_without_a_loss_is_refused(after, got):
+def test_a_model_without_a_loss_is_refused(after, got, around):
     """What a model must return is said beside what it did."""
 
     def prepare():

@@ -1,6 +1,9 @@
 """The page of runs: what it says, that it is safe, and that it says why a number is not there."""
 
+import json
 import re
+import zlib
+from base64 import b64decode
 from html import unescape
 
 import pytest
@@ -21,6 +24,12 @@ def said(page):
     """Return the page's text as a reader has it, without style and scripts."""
     text = re.sub(r"<(script|style)\b.*?</\1>", " ", page, flags=re.DOTALL)
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+
+def figures(page):
+    """Return the page's figures, as plotly takes them."""
+    packed = re.findall(r'class="panels">([^<]*)</script>', page)
+    return [json.loads(zlib.decompress(b64decode(each))) for each in packed]
 
 
 @pytest.fixture
@@ -59,6 +68,42 @@ def test_plotly_stands_in_it_once_and_nothing_is_loaded(run, make_record):
 def test_a_page_of_twenty_cases_is_small():
     """The largest committed comparison of methods is below 5.5 MB with everything in it."""
     assert len(html_page([Run.open(baseline.find("frontier-cpu"))]).encode()) < 5_500_000
+
+
+def test_long_timelines_are_drawn_whole():
+    """Thirty-two cases of memory over time are below 5.5 MB, with every recorded moment in them."""
+    run = Run.open(baseline.find("figure8-predict"))
+    page = html_page([run])
+    assert len(page.encode()) < 5_500_000
+    lines = {tuple(trace["y"]) for of in figures(page) for trace in of["data"] if "y" in trace}
+    points = {len(record.timeline.points) for record in run.records()}
+    assert sum(len(line) in points for line in lines) >= 32
+
+
+def test_cases_that_differ_in_one_thing_have_titles_of_their_own(make_run, make_record):
+    """Cases that only dtype or GPU tell apart are told apart wherever the page names them."""
+    changes = ({}, {"dtype": "bfloat16"}, {"gpu": "v100-16gb"})
+    records = [make_record(outcome="error", **RMM, **each) for each in changes]
+    records = [each.model_copy(update={"missing": {"memory": "it failed"}}) for each in records]
+    again = make_run(*records, name="again")
+    text = said(html_page([make_run(*records), again]))
+    title = "roberta-tiny 16×103 dct ρ=0.1 dtype"
+    assert text.count(f"{title}=float32 gpu=v100-16gb") == text.count(f"{title}=bfloat16")
+    assert text.count(f"{title}=bfloat16") == 5
+
+
+def test_a_plan_says_how_it_was_made(make_run, make_record):
+    """A page of a saving plan has what it does, and what was predicted when it was made."""
+    predicted = {"peak_bytes": 6 * GIB, "exact_peak_bytes": 8 * GIB, "limit_bytes": 7 * GIB}
+    predicted |= {"noise": 0.125, "noise_by": "its closed form"}
+    predicted |= {"relative_throughput": 0.9, "time_by": "a model of a V100"}
+    plan = {"model": "roberta-tiny", "title": "fastest", "checkpoint": ["0-2"]}
+    made = make_record(peak=6 * GIB, method="plan", plan=plan | {"predicted": predicted})
+    by_hand = make_record(peak=6 * GIB, method="plan", plan=plan | {"checkpoint": ["0"]})
+    text = said(html_page([make_run(make_record(peak=8 * GIB), made, by_hand)]))
+    assert "made by `rmmbench plan`: 3 blocks computed again. Predicted then: peak 6.00" in text
+    assert "within 7.00 GiB, exact's 8.00 GiB; noise 0.125 by its closed form; 0.900 of" in text
+    assert "written by hand: 1 block computed again" in text
 
 
 def test_hostile_texts_do_nothing(make_run, make_record):
@@ -144,7 +189,11 @@ def test_commits_are_a_line(make_run, make_record):
 
     page = html_page([make_run(of("bbbbbbb1", 8 * GIB, 20), of("aaaaaaa1", 9 * GIB, 21))])
     assert "Over time" in page
-    assert '"ticktext":["bbbbbbb","aaaaaaa"]' in page
+    (figure,) = figures(page)
+    assert figure["layout"]["xaxis"]["ticktext"] == ["bbbbbbb1", "aaaaaaa1"]
+    assert [trace["marker"]["symbol"] for trace in figure["data"] if "symbol" in trace["marker"]]
+    assert "aaaaaaa1 2026-11-21" in said(page)
+    assert "peak memory 8.00 GiB 9.00 GiB +12.5 % exact" in said(page)
 
 
 def test_notes_keep_what_a_page_can_hold(run):

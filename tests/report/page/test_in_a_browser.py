@@ -138,6 +138,20 @@ def test_every_part_has_a_name(tab):
         assert page.get_by_role(role, name=re.compile(r"\w")).count() == every
 
 
+@pytest.mark.parametrize("width", [WIDTHS[0], WIDTHS[-1]])
+def test_printed_figures_keep_to_their_place(tab, width):
+    """In print no figure reaches over what stands below it, however small the window showed it."""
+    tab.page.set_viewport_size({"width": width, "height": 900})
+    tab.page.emulate_media(media="print")
+    edges = "(plot, note) => plot.getBoundingClientRect().bottom - note.getBoundingClientRect().top"
+    parts = "figure => ['.plot', '.note'].map(each => figure.querySelector(each))"
+    figures = "[...document.querySelectorAll('figure.plot-part')]"
+    frames = f"{figures}.map({parts}).map(each => ({edges})(...each))"
+    found = tab.page.evaluate(frames)
+    tab.page.emulate_media(media="screen")
+    assert max(found) <= 0
+
+
 def test_it_opens_at_once(tab):
     """The page is there to be read within two seconds, with plotly in it."""
     told = "performance.getEntriesByName('first-contentful-paint')[0].startTime"

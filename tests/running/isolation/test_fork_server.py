@@ -86,7 +86,7 @@ def ended(mine, environment, monkeypatch, wait_for):
     """Return the record of a case whose process calls one of the functions."""
 
     def run(name, limit=60.0):
-        monkeypatch.setattr(process, "_measure", getattr(mine, name))
+        monkeypatch.setattr(process, "measure_case", getattr(mine, name))
         running = CaseProcess(Case(model="linear:8x8", batch_size=1), environment, limit, Path())
         return wait_for(running.poll)
 

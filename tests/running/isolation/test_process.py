@@ -11,7 +11,7 @@ import pytest
 
 from rmmbench.running.events import Finished, Started, Working
 from rmmbench.running.isolation import process
-from rmmbench.running.local import LocalLauncher
+from rmmbench.running.launchers.local import LocalLauncher
 from rmmbench.spec.case import Case
 
 FACTORIES = """
@@ -291,7 +291,7 @@ def test_no_worker_outlives_its_sweep(folder, environment, wait_for, living):
         "from pathlib import Path\n"
         "from rmmbench.spec.case import Case\n"
         "from rmmbench.results.record import Environment\n"
-        "from rmmbench.running.local import LocalLauncher\n"
+        "from rmmbench.running.launchers.local import LocalLauncher\n"
         "environment = Environment.model_validate_json(sys.argv[1])\n"
         "wanted = [Case(model=f'import:of_all_kinds:{name}', batch_size=1, memory_device='cpu')\n"
         "          for name in ('good', 'hangs')]\n"

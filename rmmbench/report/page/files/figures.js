@@ -1,6 +1,11 @@
 // Draws the figures with plotly.js, in the page's colours, and as wide as the page has room for.
 (() => {
   if (!window.Plotly) return;
+  if (!window.DecompressionStream) {
+    // A browser from before 2023: what stands in place of figures is for it, too.
+    document.documentElement.classList.remove("js");
+    return;
+  }
   // Smaller than this their words cannot be read; then a figure is scrolled sideways. On a wide
   // screen nobody expects that.
   const leastScale = (width) => (width > 700 ? 0.5 : 0.7);
@@ -56,10 +61,18 @@
     return value;
   };
 
+  const panels = new Map();
+  const unpack = async (frame) => {
+    const text = frame.parentElement.querySelector("script.panels").textContent;
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    panels.set(frame, await new Response(stream).text());
+  };
+
   const draw = (frame, theme) => {
     const plot = frame.querySelector(".plot");
-    const text = frame.parentElement.querySelector("script.panels").textContent;
-    const { data, layout } = theme === "dark" ? recoloured(JSON.parse(text)) : JSON.parse(text);
+    const told = JSON.parse(panels.get(frame));
+    const { data, layout } = theme === "dark" ? recoloured(told) : told;
     const paper = theme === "dark" ? "#12151b" : "#ffffff";
     const [color, activecolor] = theme === "dark" ? ["#9ba5b4", "#e4e7ec"] : ["#667085", "#1f2430"];
     const modebar = { bgcolor: "rgba(0,0,0,0)", color, activecolor };
@@ -86,7 +99,8 @@
   };
 
   const frames = [...document.querySelectorAll(".plot-frame")];
-  const all = (theme) => frames.filter((each) => each.querySelector(".plot").dataset.theme !== theme)
+  const all = (theme) => [...panels.keys()]
+    .filter((each) => each.querySelector(".plot").dataset.theme !== theme)
     .forEach((each) => draw(each, theme));
 
   // One at a time, so that the page can be scrolled and read meanwhile.
@@ -103,7 +117,7 @@
   };
   const observer = new ResizeObserver((seen) => seen.forEach((each) => fit(each.target)));
   frames.forEach((frame) => { fit(frame); observer.observe(frame); });
-  later(next);
+  Promise.all(frames.map(unpack)).then(() => later(next));
 
   document.addEventListener("themechange", () => all(window.rmmbenchTheme()));
   window.addEventListener("beforeprint", () => all("light"));

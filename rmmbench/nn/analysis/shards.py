@@ -1,0 +1,81 @@
+"""Tensors that are spread over ranks: what of them is here, and what is done only to plan them."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from torch import Tensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass_type
+
+if TYPE_CHECKING:
+    from rmmbench.results.timeline import Part
+
+
+@cache
+def is_of_others(kind: type) -> bool:
+    """Tell whether tensors of a class hold no numbers themselves, but other tensors that do."""
+    return is_traceable_wrapper_subclass_type(kind)
+
+
+def local(values: Iterable[Any]) -> Iterator[Tensor]:
+    """Yield the tensors among some values; of one that is spread over ranks, what is here."""
+    for value in values:
+        if isinstance(value, Tensor):
+            if is_of_others(type(value)):
+                names, _ = value.__tensor_flatten__()  # type: ignore[attr-defined]
+                yield from local(getattr(value, name) for name in names)
+            else:
+                yield value
+
+
+_About = Callable[..., "list[tuple[Part, Any]]"]
+
+_SENT: Final[Mapping[str, _About]] = {
+    "c10d::_allgather_base_": lambda args, _: [("gathered", args[:1])],
+    "fsdp::split_with_sizes_copy": lambda _, named: [("gathered", named["out"])],
+    "fsdp::chunk_cat": lambda args, named: [("gradients", args[0]), ("reducing", [named["out"]])],
+    "c10d::_reduce_scatter_base_": lambda args, _: [("reducing", args[:2])],
+}
+"""What FSDP2's operators are about, by name."""
+
+
+def sent(
+    operator: Any, args: Sequence[Any], named: Mapping[str, Any]
+) -> "list[tuple[Part, Sequence[Tensor]]]":
+    """Return which tensors of an operator's are gathered from other ranks, or on their way there.
+
+    Args:
+        operator: Any that a dispatch mode sees.
+        args: What it was called with.
+        named: The same, by name.
+    """
+    about = _SENT.get(operator.name())
+    return [] if about is None else about(args, named)
+
+
+def around_sharding(entered: Callable[[], AbstractContextManager[None]] | None) -> None:
+    """Enter something whenever torch finds out how an operator is sharded; for None nothing.
+
+    It runs the operator on fake tensors of whole sizes then, for their shapes alone.
+    """
+    module = sys.modules.get("torch.distributed.tensor._sharding_prop")
+    if module is not None:
+        lock = nullcontext() if entered is None else _EachTime(entered)
+        module.ShardingPropagator._fake_mode_lock = lock
+
+
+class _EachTime:
+    """Enters anew what can be entered once."""
+
+    def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
+        self._make = make
+        self._entered: list[AbstractContextManager[None]] = []
+
+    def __enter__(self) -> None:
+        self._entered.append(self._make())
+        self._entered[-1].__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._entered.pop().__exit__(*error)

@@ -1,0 +1,231 @@
+"""Cases as jobs of Slurm, by submitit: a job for each cell, all of them in an array.
+
+A job hands its events over in a file of a folder that all nodes share, which Slurm needs anyway.
+Only this process writes records.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Final
+
+from rmmbench.errors import UsageError, did_you_mean
+from rmmbench.results.record import Environment
+from rmmbench.results.store import Run
+from rmmbench.running import interrupts
+from rmmbench.running.events import Event, Finished, Started, Working
+from rmmbench.running.isolation import fork_server
+from rmmbench.running.isolation.fork_server import EndedError
+from rmmbench.running.isolation.process import TICK_SECONDS
+from rmmbench.running.launchers._job import Told, job_environment, job_events
+from rmmbench.running.launchers._node_case import Terms
+from rmmbench.running.launchers._nodes import best_known
+from rmmbench.running.launchers._spreading import Node, Task, Tasks
+from rmmbench.running.launchers.launcher import Launch
+from rmmbench.running.launchers.local import gpus_of, threads_beside
+from rmmbench.spec.case import Case
+from rmmbench.spec.printable import printable
+
+_SETTINGS: Final = ("partition", "account", "qos", "constraint", "gpus", "mem", "time")
+"""What may follow "slurm:", each by its name in sbatch; gpus says that there are some."""
+
+_CHUNK: Final = 20
+"""So many predictions make a job."""
+
+_FIRST_MINUTES, _MORE_MINUTES = 10, 5
+_SLURM: Final = Node("", "Slurm", 0, 0)
+
+
+class SlurmCluster:
+    """The machines that Slurm gives, one for each job."""
+
+    def __init__(self, launch: Launch) -> None:
+        """Submit with the settings of `launch.argument`; "local" runs jobs here, without Slurm.
+
+        Raises:
+            UsageError: If submitit is not installed, there is no Slurm, or no such setting.
+        """
+        if find_spec("submitit") is None:
+            need = "--launcher slurm needs submitit, which is not installed"
+            raise UsageError(f"{need}; pip install 'rmmbench[slurm]'")
+        self._is_local = launch.argument == "local"
+        self._settings = {} if self._is_local else _settings(launch.argument)
+        if not self._is_local and shutil.which("sbatch") is None:
+            why = "--launcher slurm needs Slurm, and this machine has no sbatch"
+            raise UsageError(f"{why}; run the command where jobs are submitted")
+        self._cpus = launch.cpus_per_case or 1
+        self._folder: Path | None = None
+        self._count = 0
+
+    def environment(self) -> Environment:
+        """Return the environment of the node that a first, short job gets.
+
+        Raises:
+            EndedError: If that job fails.
+        """
+        file = self.new_file()
+        executor = self._executor(_FIRST_MINUTES, self._cpus, int("gpus" in self._settings))
+        here, modules = Path.cwd(), tuple(fork_server.server().modules)
+        job = _submitted(executor.submit, job_environment, file, here, modules)
+        try:
+            while not job.done():
+                _pause()
+        finally:
+            _cancel(job)
+        found = [each for each in Told(file).read() if isinstance(each, Environment)]
+        if not found:
+            raise EndedError(f"the first job of Slurm failed: {_why(job)}")
+        return best_known(found)
+
+    def launcher(self, run: Run) -> "SlurmLauncher":
+        """Return what measures the cases of a run by jobs."""
+        return SlurmLauncher(self, Terms.of(run, fork_server.server().modules))
+
+    def close(self) -> None:
+        """Remove the folder that jobs were handed over in."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def submit(self, tasks: Sequence[Task], terms: Terms) -> dict[Any, tuple[Task, Told]]:
+        """Submit a job for each task, those that need the same together, and return them by job."""
+        alike: dict[tuple[int, int, int], list[Task]] = {}
+        for task in tasks:
+            turns = math.ceil(len(task.cases) / task.lanes)
+            minutes = math.ceil(turns * terms.time_limit_seconds / 60) + _MORE_MINUTES
+            alike.setdefault((minutes, task.cpus, task.gpus), []).append(task)
+        jobs: dict[Any, tuple[Task, Told]] = {}
+        for (minutes, cpus, gpus), some in alike.items():
+            executor = self._executor(minutes, cpus, gpus)
+            files = [self.new_file() for _ in some]
+            what = [task.cases for task in some], [task.lanes for task in some]
+            made = _submitted(executor.map_array, job_events, files, *what, [terms] * len(some))
+            told = zip(some, map(Told, files), strict=True)
+            jobs |= dict(zip(made, told, strict=True))
+        return jobs
+
+    def needs(self, case: Case) -> tuple[int, int]:
+        """Return the CPUs and GPUs of a case's job; 0 CPUs stand for a whole node."""
+        if case.device == "predict" or gpus_of(case):
+            return self._cpus, gpus_of(case)
+        return threads_beside(case) or 0, 0
+
+    def new_file(self) -> Path:
+        """Return the path of a file that is not there yet, in the folder that jobs share."""
+        if self._folder is None:
+            self._folder = Path(mkdtemp(prefix=".rmmbench-slurm-", dir=Path.cwd()))
+        self._count += 1
+        return self._folder / f"{self._count}.told"
+
+    def _executor(self, minutes: int, cpus: int, gpus: int) -> Any:
+        """Return what submits jobs with these needs."""
+        submitit = import_module("submitit")
+        folder = self.new_file().parent / "jobs"
+        kind = "local" if self._is_local else "slurm"
+        executor = submitit.AutoExecutor(folder=folder, cluster=kind)
+        own = {f"slurm_{name}": each for name, each in self._settings.items() if name != "gpus"}
+        whole = {} if cpus or self._is_local else {"slurm_exclusive": True}
+        needs = {
+            "timeout_min": minutes,
+            "cpus_per_task": max(1, cpus),
+            "gpus_per_node": gpus,
+        }
+        executor.update_parameters(name="rmmbench", **needs, **whole, **own)
+        return executor
+
+
+class SlurmLauncher:
+    """Runs cases by jobs of Slurm: those of a cell by one, predictions several by one."""
+
+    def __init__(self, cluster: SlurmCluster, terms: Terms) -> None:
+        """Submit to `cluster`, by `terms`."""
+        self._cluster, self._terms = cluster, terms
+
+    def run(self, cases: Sequence[Case]) -> Iterator[Event]:
+        """Yield events until every case is finished. Closing the iterator cancels the jobs.
+
+        Raises:
+            EndedError: If Slurm takes no job, or its jobs fail before they begin.
+        """
+        left = Tasks(cases, self._terms.began_on)
+        jobs: dict[Any, tuple[Task, Told]] = {}
+        try:
+            while not left.is_done:
+                if left.waiting:
+                    tasks = [left.begun(task) for task in self._taken(left)]
+                    jobs |= self._cluster.submit(tasks, self._terms)
+                _pause()
+                for job, (task, told) in list(jobs.items()):
+                    is_done = job.done()  # first: what it has told until then is all
+                    yield from _heard(left, task, told)
+                    if is_done:
+                        del jobs[job]
+                        yield from left.ended(task, _why(job))
+                yield left.working()
+                if refusal := left.refused(_SLURM):
+                    raise EndedError(f"no job of Slurm can start a case: {refusal}")
+        finally:
+            for job in jobs:
+                _cancel(job)
+
+    def _taken(self, left: Tasks) -> Iterator[Task]:
+        """Take all cases that wait, as tasks."""
+        groups: dict[str, list[Case]] = {}
+        for index, case in enumerate(left.waiting):
+            is_alone = case.device == "predict"
+            groups.setdefault(str(index // _CHUNK) if is_alone else case.cell, []).append(case)
+        left.waiting.clear()
+        for cases in groups.values():
+            lanes = self._cluster.needs(cases[0])[0] if cases[0].device == "predict" else 1
+            yield Task(_SLURM, cases, *self._cluster.needs(cases[0]), lanes=lanes)
+
+
+def _heard(left: Tasks, task: Task, told: Told) -> Iterator[Event]:
+    for event in told.read():
+        assert isinstance(event, Started | Working | Finished)
+        yield from left.heard(task, event)
+
+
+def _settings(argument: str) -> dict[str, str | int]:
+    """Read "partition=gpu,time=60".
+
+    Raises:
+        UsageError: If something is no setting.
+    """
+    found: dict[str, str | int] = {}
+    for word in filter(None, argument.split(",")):
+        name, _, value = word.partition("=")
+        if name not in _SETTINGS or not value:
+            must = f"--launcher slurm takes local, or NAME=VALUE of {', '.join(_SETTINGS)}"
+            raise UsageError(f"{must}; got '{word}'{did_you_mean(name, _SETTINGS)}")
+        found[name] = int(value) if value.isdecimal() else value
+    return found
+
+
+def _submitted(submit: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return submit(*args)
+    except Exception as error:  # submitit has no class of its own for what sbatch says
+        said = printable(" ".join(str(error).split()), 300)
+        raise EndedError(f"Slurm takes no job: {said}") from None
+
+
+def _why(job: Any) -> str:
+    """Return why a job ended without what it was to tell, as far as its output says."""
+    said = [line.strip() for line in (job.stderr() or "").splitlines() if line.strip()]
+    return printable(said[-1] if said else f"its state is {job.state}", 300)
+
+
+def _cancel(job: Any) -> None:
+    with suppress(Exception):  # it may be gone, or Slurm may be
+        job.cancel(check=False)
+
+
+def _pause() -> None:
+    time.sleep(TICK_SECONDS)
+    interrupts.check()

@@ -1,0 +1,114 @@
+"""What one of several ranks holds is what torch's own tracker, and real processes, say it does."""
+
+import pytest
+from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
+
+from rmmbench import measure
+from rmmbench.fakes.process_group import fake_group
+from rmmbench.measures.memory.cpu import measure_cpu_memory
+from rmmbench.running.draft import Draft, prepare
+from rmmbench.running.isolation import process
+from rmmbench.running.predicting import predicted_memory
+from rmmbench.spec.case import Case
+
+CASE = {
+    "model": "decoder:3x64",
+    "batch_size": 2,
+    "seq_len": 48,
+    "optimizer": "adamw",
+    "attention": "sdpa",
+    "ranks": 4,
+    "parallel": "fsdp2",
+}
+
+
+def case(**settings):
+    """Return the case of a small decoder over several ranks, its memory predicted for a CPU."""
+    return Case.model_validate(CASE | {"memory_device": "predict"} | settings)
+
+
+def predicted(**settings):
+    """Return the predicted memory of a rank, in a process of its own."""
+    return process.call(predicted_memory, case(**settings))
+
+
+def tracked(wanted):
+    """Return what torch's own tracker has of the first step's peak, by its kinds of tensors.
+
+    Tensors are real: on fake ones the tracker counts what DTensor tries out on whole parameters.
+    """
+    draft = Draft(wanted, lambda stage: None)
+    with fake_group(wanted.ranks, "cpu"):
+        step = prepare(draft, "cpu", foreach=True)
+        tracker = FSDPMemTracker(step.model, step.optimizer)
+        tracker.track_inputs(tuple(step.batch.values()))
+        with tracker:
+            step()
+        (peak,) = tracker.get_tracker_snapshot("peak").values()
+    return {getattr(kind, "value", kind): size for kind, size in peak.items()}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"dtype": "bfloat16"}, {"dtype": "bfloat16", "reshard": False, "method": "checkpoint"}],
+)
+def test_the_peak_is_what_torchs_tracker_tells(settings):
+    """The first step's peak is to the byte that of `FSDPMemTracker`; they share no code."""
+    told = process.call(tracked, case(**settings))
+    assert predicted(**settings).cold_peak_allocated_bytes == told["Total"]
+
+
+def allocated(wanted):
+    """Return what the CPU's allocator gives out for a step of real tensors on the first rank."""
+    draft = Draft(wanted, lambda stage: None)
+    with fake_group(wanted.ranks, "cpu"):
+        return measure_cpu_memory(lambda: prepare(draft, "cpu", foreach=True))
+
+
+@pytest.mark.parametrize("settings", [{}, {"dtype": "bfloat16", "ranks": 3}])
+def test_the_allocator_gives_out_what_is_predicted(settings):
+    """Bytes are those that the allocator gave out, beside the mesh's numbers of its ranks."""
+    measured, warnings = process.call(allocated, case(**settings))
+    foretold, of_mesh = predicted(**settings), 4 * case(**settings).ranks
+    assert warnings == []
+    assert foretold.saved_bytes == measured.saved_bytes
+    for name in ("resting_bytes", "peak_allocated_bytes", "cold_peak_allocated_bytes"):
+        assert getattr(foretold, name) == getattr(measured, name) - of_mesh
+
+
+def test_parameters_and_state_are_shards():
+    """A rank has its part of parameters and optimizer state; blocks are gathered one after another.
+
+    With `reshard` off all blocks stay gathered until the backward pass has come by.
+    """
+    alone, given_back, stay = (
+        predicted(**settings)
+        for settings in ({"ranks": 1, "parallel": None}, {}, {"reshard": False})
+    )
+    batch = 2 * 2 * 48 * 8
+    mine, whole = (each.resting_bytes - batch for each in (given_back, alone))
+    assert 4 * mine == pytest.approx(whole, rel=0.01)
+    shards = given_back.at_peak_bytes["parameters"]
+    assert given_back.at_peak_bytes["optimizer"] == pytest.approx(2 * shards, rel=0.01)
+    assert stay.at_peak_bytes["gathered"] > 1.5 * given_back.at_peak_bytes["gathered"]
+    assert sum(stay.at_peak_bytes.values()) == stay.peak_live_bytes
+    assert stay.saved_bytes == given_back.saved_bytes == alone.saved_bytes
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_real_processes_take_what_is_predicted(ranks):
+    """Of two and four processes on the CPU the one that takes most takes what is predicted.
+
+    Gloo's threads may let go of a gathered block a moment later than FSDP2 does.
+    """
+    size = {"batch_size": 16, "ranks": ranks}
+    record = measure(
+        device="cpu",
+        quiet=True,
+        timing={"warmup_steps": 1, "min_steps": 1, "max_steps": 1},
+        **CASE | size,
+    )
+    assert record.outcome == "ok", record.reason
+    measured = max(record.memory.rank_peak_bytes)
+    foretold = predicted(**size, update="single").peak_allocated_bytes
+    assert foretold == pytest.approx(measured, rel=0.03)
