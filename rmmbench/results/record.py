@@ -252,8 +252,7 @@ class Record(Strict):
         """Return the flat row that tables, figures and exports read, one value a column."""
         case, memory, timing = self.case, self.memory, self.timing
         row = case_row(case)
-        row["dtype"] = told_dtype(case.dtype, self.parameter_dtypes)
-        row["device"] = case.device
+        row |= {"dtype": told_dtype(case.dtype, self.parameter_dtypes), "device": case.device}
         # What cannot be predicted may have been measured.
         row["memory_device"] = memory.device if memory else case.memory_device
         row |= {"key": self.key, "cell": case.cell, "outcome": self.outcome, "reason": self.reason}
@@ -261,7 +260,8 @@ class Record(Strict):
             if name != "device":
                 row[name] = getattr(memory, name, None)
         row |= peak_columns(row.pop("at_peak_bytes"))
-        row["rank_peak_bytes"] = " ".join(map(str, row["rank_peak_bytes"] or ())) or None
+        ranks = memory.rank_peak_bytes if memory else None
+        row["rank_peak_bytes"] = " ".join(map(str, ranks or ())) or None
         row["attention_kernels"] = _called(memory.attention_kernels if memory else None)
         for name in COUNTS:
             row[name] = getattr(self.counts, name, None)
