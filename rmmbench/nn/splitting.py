@@ -145,7 +145,8 @@ def split_layers(model: nn.Module, mesh: "DeviceMesh") -> dict[str, Split]:
         ValueError: If the ranks do not divide the heads of attention, or there is no layer to
             split.
     """
-    names = Counter(parameter for _, parameter in model.named_parameters(remove_duplicate=False))
+    every = model.named_parameters(remove_duplicate=False)
+    names = Counter[Tensor](parameter for _, parameter in every)
     layers = {
         name: layer
         for name, layer in model.named_modules()
@@ -206,8 +207,9 @@ def _split(layer: Any, split: Split) -> None:
             setattr(layer, name, _part(whole, dimension, split.mesh))
     if isinstance(layer, CompressedLinear):
         layer.split = split
-        if "basis" in layer._buffers:
-            place_basis(layer, layer.basis.shape[1])
+        basis = layer._buffers.get("basis")
+        if basis is not None:
+            place_basis(layer, basis.shape[1])
     else:
         become(layer, SplitLinear, SplitLinear)
         layer.split = split

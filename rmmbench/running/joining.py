@@ -23,7 +23,7 @@ def join(rank: Rank, device: Literal["cuda", "cpu"]) -> list[str]:
     """
     if dist.is_initialized():
         return []
-    count = rank.count
+    count = rank.ranks
     numbers = {"RANK": rank.number, "LOCAL_RANK": rank.number}
     numbers |= {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     numbers["OMP_NUM_THREADS"] = max(1, torch.get_num_threads() // count)

@@ -36,13 +36,13 @@ class Rank(NamedTuple):
 
     Attributes:
         number: From 0 on; it takes the device of this index.
-        count: How many there are.
+        ranks: How many there are.
         meeting: A file in which they find one another.
         patience_seconds: How long it waits for the others.
     """
 
     number: int
-    count: int
+    ranks: int
     meeting: Path
     patience_seconds: float
 
