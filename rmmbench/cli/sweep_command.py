@@ -48,7 +48,7 @@ def sweep(
       rmmbench sweep quick
       rmmbench sweep figure2 --device predict
       rmmbench sweep quick --model hf:gpt2 --rho 0.5,0.1 --out runs/gpt2
-      rmmbench sweep quick --model roberta-tiny --seq-len 32 --ranks 1,2 --parallel fsdp2
+      rmmbench sweep quick --model roberta-tiny --task cola --ranks 1,2 --parallel fsdp2
       rmmbench sweep my-profile.toml --dry-run
       rmmbench sweep frontier --devices 0,1
       rmmbench sweep figure2 --launcher ray
