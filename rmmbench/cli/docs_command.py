@@ -12,17 +12,8 @@ _FOLDER = Path(__file__).parents[1] / "docs"
 
 TOPICS = (
     *("quick-start", "which-method", "planning", "own-model", "integrations", "sketches"),
-    *(
-        "methods",
-        "results",
-        "profiles",
-        "measuring",
-        "scaling",
-        "ci",
-        "pytest",
-        "paper",
-        "extending",
-    ),
+    *("methods", "results", "profiles", "measuring", "scaling"),
+    *("ci", "pytest", "paper", "extending"),
 )
 """Every page, in the order of reading."""
 

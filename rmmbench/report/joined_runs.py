@@ -25,7 +25,11 @@ def joined(runs: Sequence[Run]) -> FigureData:
     environment = _environment(runs[0].info.environment, by_run)
     records = [record for of in by_run.values() for record in of]
     data = FigureData.of_records(records, runs[0].info.profile, environment)
-    return replace(data, runs=tuple(map(FigureData.of, runs)))
+    parts = [
+        FigureData.of_records(by_run[run.path], run.info.profile, run.info.environment)
+        for run in runs
+    ]
+    return replace(data, runs=tuple(parts))
 
 
 def _environment(first: Environment, by_run: Mapping[Path, Sequence[Record]]) -> Environment:
