@@ -54,7 +54,8 @@ def ranks_lack(case: Case, device: str) -> str | None:
         device: "cuda", "cpu", or "predict".
     """
     if device == "predict" and case.parallel not in (None, "fsdp2"):
-        return f"a step over several ranks is predicted with parallel fsdp2, not '{case.parallel}'"
+        need = f"a step over several ranks is predicted with parallel fsdp2, not '{case.parallel}'"
+        return f"{need}; take fsdp2, or measure it on device cpu or cuda"
     if device != "cuda" or case.ranks == 1:
         return None
     count = torch.cuda.device_count()
