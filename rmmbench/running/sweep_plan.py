@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from rmmbench.data import DATA
 from rmmbench.errors import ArgumentError, RmmbenchError, UnknownNameError, UsageError
@@ -17,6 +17,9 @@ from rmmbench.spec.profile import Profile
 
 TimeDevice = Literal["cuda", "cpu"] | None
 DEVICES = ("cuda", "cpu", "predict", "auto")
+
+_EVERYWHERE: Final[tuple[Device, TimeDevice]] = ("predict", "cpu")
+"""Devices on which every case of a profile can be measured."""
 
 
 class Plan(NamedTuple):
@@ -56,14 +59,15 @@ def make_plan(
     """
     if device not in DEVICES:
         raise UnknownNameError("device", device, DEVICES)
-    every_case = profile.cases("predict", "cpu")
+    every_case = profile.cases(*_EVERYWHERE)
     check_names(every_case)
     if any(case.training for case in every_case):
         check_installed()
     models = sorted({case.model.partition(":")[0] for case in every_case})
     process.preload([MODELS.module(name) for name in models] + _trainers(every_case))
     environment = machines.environment() if machines else process.call(environment_here)
-    cases = profile.cases(*resolve(device, environment))
+    where = resolve(device, environment)
+    cases = every_case if where == _EVERYWHERE else profile.cases(*where)
     if not cases:
         raise UsageError(
             f"device '{device}' has nothing to measure here: this profile asks for time"

@@ -120,6 +120,7 @@ class Grid(Strict):
         """
         shared = {name: getattr(self, name) for name in ("optimizer", "attention", *STEP)}
         names = ("model", "task", "dtype", "ranks", "gpu", "seed")
+        ways: list[dict[str, Any]] | None = None
         for values in itertools.product(*(getattr(self, name) or (None,) for name in names)):
             cell = shared | dict(zip(names, values, strict=True))
             model, task = cell["model"], cell["task"]
@@ -128,7 +129,8 @@ class Grid(Strict):
                 cell |= {"parallel": None, "reshard": True}
             for shape in self._shapes(model, task):
                 yield cell | shape
-                yield from (cell | shape | settings for settings in self._settings())
+                ways = list(self._settings()) if ways is None else ways
+                yield from (cell | shape | settings for settings in ways)
 
     def _shapes(self, model: str, task: str | None) -> Iterator[dict[str, Any]]:
         workload = TASKS[task] if task else None

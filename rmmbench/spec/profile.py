@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -22,11 +22,15 @@ from rmmbench.spec.overriding import (
 )
 from rmmbench.spec.published import Published
 from rmmbench.spec.ranges import Count, Duration, Line, Name
+from rmmbench.spec.steps import Step
 from rmmbench.spec.strict import Strict, complaint
 from rmmbench.spec.toml_file import fault_in, read_toml
 from rmmbench.units import parse_bytes
 
 PROFILE_VERSION = 1
+
+_FIELDS: Final = Case.model_fields.keys() - {"steps"}
+"""What a combination says of a case beside its method and settings."""
 
 _HERE = Path(__file__).parents[1]
 _FOLDERS = (_HERE / "profiles", _HERE.parent / "profiles")
@@ -152,6 +156,7 @@ class Profile(Strict):
             ProfileError: If a grid does not say how large a sketch is.
         """
         cases: dict[str, Case] = {}
+        made: dict[str, tuple[Step, ...]] = {}
         for grid in self.grid:
             measures = self._measures(grid, memory_device, time_device)
             if measures:
@@ -159,7 +164,13 @@ class Profile(Strict):
                     is_predicted = measures.get("memory_device") == "predict"
                     data["gpu"] = (data["gpu"] or self.gpu) if is_predicted else None
                     own = measures if data["ranks"] == 1 else _of_many(measures)
+                    # Many cases share their steps, which take longest to make.
+                    about = repr([item for item in data.items() if item[0] not in _FIELDS])
+                    if about in made:
+                        data = {name: data[name] for name in _FIELDS & data.keys()}
+                        data["steps"] = made[about]
                     case = case_from(data | own | {"timing": self.timing})
+                    made[about] = case.steps
                     cases.setdefault(case.key, case)
         return list(cases.values())
 
