@@ -146,7 +146,7 @@ def test_a_checkpoint_half_written_is_passed_over(trained, tmp_path, state, is_f
 
 def test_a_run_that_was_stopped_after_its_last_step_takes_no_other(trained):
     """Its losses and scores are those that it had; its last epoch need not be whole."""
-    steps = {"eval_every": 3, "log_every": 3, "max_steps": 6}
+    steps = {"training": {"max_steps": 6, "eval_every": 3, "log_every": 3}}
     whole, _ = trained("stopped", **steps)
     resumed, _ = trained("stopped", **steps)
     assert (resumed.resumed_at, resumed.steps) == ((6,), 6)

@@ -8,7 +8,8 @@ is it known which records have come.
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import ray
@@ -82,7 +83,7 @@ class Cluster:
     def _environments(self, question: Surroundings) -> Iterator[object]:
         asked = {}
         for node in self.nodes():
-            remote = ray.remote(node_environment).options(num_cpus=0, **_on(node.id))
+            remote = _remote(node_environment).options(num_cpus=0, **_on(node.id))
             asked[remote.remote(node.name, question.here, question.modules)] = node
         while asked:
             yield Working(())
@@ -172,7 +173,7 @@ def _unreachable(address: str, error: Exception) -> UsageError:
 
 def _started(task: Task, terms: Terms) -> Any:
     """Bring a task to its node, and return the stream of its events."""
-    remote = ray.remote(node_events).options(
+    remote = _remote(node_events).options(
         num_returns="streaming",
         num_cpus=task.cpus,
         num_gpus=task.gpus,
@@ -180,6 +181,12 @@ def _started(task: Task, terms: Terms) -> Any:
         **_on(task.node.id),
     )
     return remote.remote(task.node.name, task.cases, task.lanes, terms)
+
+
+@cache
+def _remote(function: Callable[..., Any]) -> Any:
+    """Return what Ray calls on a node; it is sent to the head once, which may be lost later."""
+    return ray.remote(function)
 
 
 def _on(node: str) -> dict[str, Any]:
