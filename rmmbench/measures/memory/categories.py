@@ -16,7 +16,7 @@ from rmmbench.fakes.device import FakeGPU
 from rmmbench.measures.optimizers import InBackward
 from rmmbench.nn import ops
 from rmmbench.nn.analysis.live import LiveBytes
-from rmmbench.nn.analysis.shards import is_of_others, local, sent
+from rmmbench.nn.analysis.shards import local, sent
 from rmmbench.results.timeline import PARTS, Part, Phase
 
 NO_WORK: Final = ("prim", "profiler")
@@ -96,25 +96,17 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         self._storages: dict[int, _Storage] = {}
         self._is_aside = False
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Run the operator, count what it made, and note the moment."""
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator, count what it made, and note the moment."""
         if self._is_aside or func.namespace in NO_WORK:
-            return super().__torch_dispatch__(func, types, args, kwargs)
-        if any(map(is_of_others, types)):
-            return NotImplemented
+            return super()._run(func, args, kwargs)
         self.before_operator()
         self.operators += 1
-        result = super().__torch_dispatch__(func, types, args, kwargs)
+        result = super()._run(func, args, kwargs)
         if func in ops.OPERATORS:
-            for storage in self._known(tree_iter(result)):
+            for storage in self._known((result,)):
                 storage.is_sketch = True
-        for part, tensors in sent(func, args, kwargs or {}):
+        for part, tensors in sent(func, args, kwargs):
             self.give(tensors, part, since_birth=True)
         self.note()
         return result

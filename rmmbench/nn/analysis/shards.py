@@ -20,7 +20,7 @@ def is_of_others(kind: type) -> bool:
 
 
 def local(values: Iterable[Any]) -> Iterator[Tensor]:
-    """Yield the tensors among some values; of one that is spread over ranks, what is here."""
+    """Yield the tensors among some values and lists of such; of one over ranks, what is here."""
     for value in values:
         if isinstance(value, Tensor):
             if is_of_others(type(value)):
@@ -28,6 +28,8 @@ def local(values: Iterable[Any]) -> Iterator[Tensor]:
                 yield from local(getattr(value, name) for name in names)
             else:
                 yield value
+        elif isinstance(value, list | tuple):
+            yield from local(value)
 
 
 _About = Callable[..., "list[tuple[Part, Any]]"]

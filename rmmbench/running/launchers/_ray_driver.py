@@ -27,6 +27,9 @@ _LOOK_SECONDS = 1.0
 _HEAD_SECONDS = 5.0
 """So long a head may not answer, as it may be started again."""
 
+# Each is handed to the head once: to start a case must not wait for a head that is gone.
+_ENVIRONMENT, _EVENTS = ray.remote(node_environment), ray.remote(node_events)
+
 
 class Cluster:
     """A Ray cluster that this process has joined."""
@@ -81,7 +84,7 @@ class Cluster:
     def _environments(self, question: Surroundings) -> Iterator[object]:
         asked = {}
         for node in self.nodes():
-            remote = ray.remote(node_environment).options(num_cpus=0, **_on(node.id))
+            remote = _ENVIRONMENT.options(num_cpus=0, **_on(node.id))
             asked[remote.remote(node.name, question.here, question.modules)] = node
         while asked:
             yield Working(())
@@ -174,7 +177,7 @@ def _unreachable(address: str, error: Exception) -> UsageError:
 
 def _started(task: Task, terms: Terms) -> Any:
     """Bring a task to its node, and return the stream of its events."""
-    remote = ray.remote(node_events).options(
+    remote = _EVENTS.options(
         num_returns="streaming",
         num_cpus=task.cpus,
         num_gpus=task.gpus,
