@@ -19,6 +19,8 @@ def fake_group(ranks: int, device_type: str) -> Iterator[None]:
     # Only tests of torch's own and this need it.
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
+    from rmmbench.fakes.reducer import reducing_fakes
+
     kinds = dict.fromkeys(("cpu", device_type))
     backend = ",".join(f"{kind}:fake" for kind in kinds)
     dist.init_process_group(backend, store=FakeStore(), rank=0, world_size=ranks)
@@ -26,7 +28,7 @@ def fake_group(ranks: int, device_type: str) -> Iterator[None]:
     group: Any = dist.group.WORLD
     group._set_default_backend(dist.ProcessGroup.BackendType.CUSTOM)
     try:
-        with quicker():
+        with quicker(), reducing_fakes():
             yield
     finally:
         dist.destroy_process_group()

@@ -51,11 +51,8 @@ def ranks_lack(case: Case, device: str) -> str | None:
 
     Args:
         case: Perhaps of one rank.
-        device: "cuda", "cpu", or "predict".
+        device: "cuda", "cpu", or "predict", which lacks nothing.
     """
-    if device == "predict" and case.parallel not in (None, "fsdp2"):
-        need = f"a step over several ranks is predicted with parallel fsdp2, not '{case.parallel}'"
-        return f"{need}; take fsdp2, or measure it on device cpu or cuda"
     if device != "cuda" or case.ranks == 1:
         return None
     count = torch.cuda.device_count()

@@ -142,19 +142,20 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
     def _put(
         self, storages: Iterable[_Storage], category: Part, *, since_birth: bool = False
     ) -> None:
-        new = []
+        new: dict[Part, list[tuple[int, int]]] = {}
         for storage in storages:
             if storage.given != category:
-                if storage.category == "temporary":
-                    new.append((storage.birth, storage.size_bytes))
+                if storage.given is not None or storage.category == "temporary":
+                    about = storage.birth, storage.size_bytes
+                    new.setdefault(storage.category, []).append(about)
                 self.sizes[storage.category] -= storage.size_bytes
                 storage.given = category
                 self.sizes[category] += storage.size_bytes
-        if since_birth and new:
-            self._rename(sorted(new), category)
+        for before in new if since_birth else ():
+            self._rename(sorted(new[before]), before, category)
 
-    def _rename(self, new: Sequence[tuple[int, int]], category: Part) -> None:
-        """Let what was temporary be of a category since its birth; of each birth and bytes."""
+    def _rename(self, new: Sequence[tuple[int, int]], before: Part, category: Part) -> None:
+        """Let what was of one category be of another since its birth; of each birth and bytes."""
         births = [birth for birth, _ in new]
         sizes = list(itertools.accumulate((size for _, size in new), initial=0))
         for moment in reversed(self.moments):
@@ -162,7 +163,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
             if size == 0:
                 break
             moment.sizes[category] += size
-            moment.sizes["temporary"] -= size
+            moment.sizes[before] -= size
 
     @contextmanager
     def saving(self) -> Iterator[None]:

@@ -39,8 +39,9 @@ _SENT: Final[Mapping[str, _About]] = {
     "fsdp::split_with_sizes_copy": lambda _, named: [("gathered", named["out"])],
     "fsdp::chunk_cat": lambda args, named: [("gradients", args[0]), ("reducing", [named["out"]])],
     "c10d::_reduce_scatter_base_": lambda args, _: [("reducing", args[:2])],
+    "c10d::allreduce_": lambda args, _: [("reducing", args[0])],
 }
-"""What FSDP2's operators are about, by name."""
+"""What operators of FSDP2, and the last one of DDP, are about, by name."""
 
 
 def sent(
