@@ -122,6 +122,7 @@ def test_peft_s_lora(example):
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")  # data in memory need none
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # lightning 2.6's own
+@pytest.mark.filterwarnings("ignore:The `srun` command")  # where there is a Slurm
 def test_lightning(example):
     """Lightning's loop trains the converted module."""
     names = example("Lightning")

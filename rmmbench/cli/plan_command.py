@@ -137,11 +137,15 @@ def _show(
     from rmmbench.report.tables.plan_table import plan_table, verified_table
 
     tables = [plan_table(plans)]
-    print_tables([*tables, *([verified_table(measured, "CPU")] if measured else [])])
+    print_tables(
+        [*tables, *([verified_table(measured, "CPU", plans.case.ranks)] if measured else [])]
+    )
     if chosen is None:
-        needs = format_bytes(plans.exact.needed_bytes)
+        needs = f"{format_bytes(plans.exact.needed_bytes)}{plans.case.on_each}"
         note(f"the unchanged model needs {needs}, which fits: no plan is needed, none is written")
         return
     note(f"{', '.join(chosen.names)} is in {out}, made in {format_seconds(plans.seconds)}")
     note(f'use it:     rmmbench.convert(model, plan="{out}")')
-    note(f"measure it: rmmbench sweep PROFILE --plan {out}; so do train and max-batch")
+    over = f" --ranks {plans.case.ranks} --parallel {plans.case.parallel}"
+    over = over if plans.case.ranks > 1 else ""
+    note(f"measure it: rmmbench sweep PROFILE --plan {out}{over}; so do train and max-batch")

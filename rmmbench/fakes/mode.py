@@ -8,7 +8,8 @@ yield real batches.
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from functools import cache
+from typing import Any, Final
 from unittest import mock
 
 import torch
@@ -24,13 +25,11 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.data import DataLoader
 
 
-class _Fakes(FakeTensorMode):
-    """Fake tensors, with an operator whose shapes torch knows in bfloat16 only."""
+class _Fakes(FakeTensorMode):  # type: ignore[no-untyped-call]
+    """Fake tensors, with an operator whose shapes torch knows in bfloat16 only.
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Leave that to the class above, which does it for every operator; twice would be slow."""
-        return False
+    What an operator gives is looked up by what it is given, as torch does it, with less work.
+    """
 
     def __torch_dispatch__(
         self,
@@ -44,11 +43,60 @@ class _Fakes(FakeTensorMode):
         if func is torch.ops.aten._to_copy.default and isinstance(args[0], FakeTensor):
             # A number that is known would be copied for real.
             args[0].constant = None
-        return super().__torch_dispatch__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
+        if _is_for_each_in_place(func) and all(map(self._is_without_value, _tensors(args))):
+            return None
+        return self.dispatch(func, types, args, kwargs or {})
 
+    def _prep_args_for_hash(self, result: list[Any], args: Any, *rest: Any) -> None:
+        """Add to `result` all that makes a difference to what an operator gives."""
+        if isinstance(args, dict):
+            args = [each for item in args.items() for each in item]
+        result.append(len(args))
+        for each in args:
+            kind = type(each)
+            if kind in _PLAIN:
+                # 1 and 1.0 are equal, and give results of other dtypes.
+                result += (kind, each)
+            elif kind is list or kind is tuple:
+                self._prep_args_for_hash(result, each, *rest)
+            elif self._is_without_value(each) and each.layout is torch.strided:
+                result += (each.dtype, each.shape, each.stride(), each.storage_offset())
+                result += (each.untyped_storage().nbytes(), each.fake_device, each.requires_grad)
+                result += (each.is_conj(), each.is_neg(), each.is_inference())
+            else:
+                super()._prep_args_for_hash(result, [each], *rest)
+
+    def _is_without_value(self, value: object) -> bool:
+        """Tell whether something is a fake tensor of this mode whose numbers are unknown."""
+        return isinstance(value, FakeTensor) and value.fake_mode is self and value.constant is None
+
+
+_PLAIN: Final = {
+    *(int, float, bool, str, type(None), torch.dtype, torch.device),
+    *(torch.layout, torch.memory_format),
+}
+"""Types of what is a key as it is."""
 
 _MODE = _Fakes(allow_non_fake_inputs=True)
 _iterate = DataLoader.__iter__
+
+
+@cache
+def _is_for_each_in_place(operator: Any) -> bool:
+    """Tell whether an operator changes each tensor of a list, and makes none."""
+    schema = getattr(operator, "_schema", None)
+    if schema is None or "::_foreach_" not in schema.name:
+        return False
+    return bool(schema.is_mutable) and not schema.returns
+
+
+def _tensors(args: Sequence[Any]) -> Iterator[Tensor]:
+    """Yield the tensors among an operator's arguments and in lists of such."""
+    for each in args:
+        if isinstance(each, Tensor):
+            yield each
+        elif isinstance(each, list):
+            yield from _tensors(each)
 
 
 @contextmanager

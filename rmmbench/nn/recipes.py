@@ -137,13 +137,14 @@ def forget_written(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, An
     """Forget the recipes of what an operator writes to."""
     for argument, value in zip(func._schema.arguments, args, strict=False):
         if argument.is_write:
-            _forget(value)
+            forget(value)
     for argument in func._schema.arguments:
         if argument.is_write and argument.name in kwargs:
-            _forget(kwargs[argument.name])
+            forget(kwargs[argument.name])
 
 
-def _forget(values: Any) -> None:
+def forget(values: Any) -> None:
+    """Forget the recipes of all tensors among some values, which are kept from now on."""
     for one in tree_iter(values):
         if isinstance(one, Tensor):
             _RECIPES.pop(storage_key(one), None)

@@ -10,6 +10,7 @@ again: gradients stay the same to the last bit.
 What is made again lives until all who wait for it have had it.
 """
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rmmbench.nn.recipes import (
     Kept,
     View,
+    forget,
     forget_written,
     kept,
     note,
@@ -62,7 +64,11 @@ class OperatorsAgain:
             return call(*args, **kwargs)
         recording, saves = Recording(self.products), _Saves()
         with recording.current(), saved_tensors_hooks(saves.pack, saves.unpack), recording:
-            return call(*args, **kwargs)
+            result = call(*args, **kwargs)
+        if _is_sharded(call):
+            # Its weights are gone when the next block's backward pass would make this again.
+            forget(result)
+        return result
 
 
 def current_recording() -> "Recording | None":
@@ -146,6 +152,19 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # Under autocast a product's weight is a copy.
         if func._overloadpacket is aten._to_copy and storage_key(args[0]) in self._weights():
             self._casts.add(storage_key(result))
+
+
+def _is_sharded(call: Callable[..., Any]) -> bool:
+    """Tell whether a module, whose call this is, has its parameters gathered by FSDP2.
+
+    It is the owner of a bound method, or of a `partial` of one, or the first argument of that.
+    """
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    if fsdp is None:
+        return False
+    owner = getattr(getattr(call, "func", call), "__self__", None)
+    found = (owner, *getattr(call, "args", ()))
+    return any(isinstance(each, fsdp.FSDPModule) for each in found)
 
 
 class _Saves:

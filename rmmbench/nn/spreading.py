@@ -87,6 +87,11 @@ def mesh_over(ranks: int, device: str) -> "DeviceMesh":
         return init_device_mesh(device, (ranks,))
 
 
+def gathered_dtype(how: How) -> torch.dtype | None:
+    """Return the dtype that parameters are gathered and used in; None for their own."""
+    return torch.bfloat16 if how.parallel == "fsdp2" and how.dtype == "bfloat16" else None
+
+
 def seed_rank(seed: int, parallel: Parallel | None) -> None:
     """Let each rank draw its own batch and dropout; all the same where layers are split."""
     if parallel != "tensor":
@@ -104,8 +109,8 @@ def _shard(model: nn.Module, how: How, mesh: "DeviceMesh") -> None:
         raise ValueError(f"{need}, {given}; take parallel ddp")
     check_owners(model, blocks)
     policy = MixedPrecisionPolicy()
-    if how.dtype == "bfloat16":
-        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    if (gathered := gathered_dtype(how)) is not None:
+        policy = MixedPrecisionPolicy(param_dtype=gathered, reduce_dtype=torch.float32)
     for block in blocks.values():
         fully_shard(block, mesh=mesh, reshard_after_forward=how.reshard, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)

@@ -113,32 +113,29 @@ def _advise(tell: Callable[[_Found], None], case: Case) -> dict[str, Any]:
 
 
 def _layers(case: Case) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]]:
-    import torch
-
-    from rmmbench import models
     from rmmbench.measures.memory.predict import followed
-    from rmmbench.measures.step import AUTOCAST, autocast
+    from rmmbench.measures.step import autocast
     from rmmbench.nn.analysis.layer_advice import advise_layers
     from rmmbench.nn.candidates import left_out_layers, linear_layers
     from rmmbench.nn.size import SketchSettings
     from rmmbench.running.draft import parameter_dtypes
+    from rmmbench.running.one_rank import gather, step_alone
     from rmmbench.running.predicting import gpu_of
 
-    (step,) = case.steps
-    asked = dict(step.settings)
+    (method,) = case.steps
+    asked = dict(method.settings)
     sizes = {name: asked[name] for name in ("rho", "proj_dim", "min_proj_dim", "max_proj_dim")}
     sketch = asked["sketch"]
     settings = SketchSettings.of({"sketch": sketch.name, **sizes, **dict(sketch.settings)})
-    with followed(gpu_of(case)) as fake, torch.device(fake.device_type if fake else "cpu"):
-        model, make_batch, *_, own_step = models.build(case)
-        if own_step is not None:
-            need = "advice on layers needs a factory that returns (model, make_batch)"
-            raise UsageError(f"{need}, got a step from {case.model}")
-        names = list(linear_layers(model))
-        with autocast(model, AUTOCAST[case.dtype]):
-            advice = advise_layers(model, names, settings, make_batch(), share=asked["share"])
-    found = {
-        "left_out": dict(Counter(left_out_layers(model).values())),
-        "parameter_dtypes": parameter_dtypes(model),
-    }
+    with followed(gpu_of(case)) as fake:
+        device = fake.device_type if fake else "cpu"
+        step = step_alone(case, device, "advice on layers")
+        model, names = step.model, list(linear_layers(step.model))
+        found = {
+            "left_out": dict(Counter(left_out_layers(model).values())),
+            "parameter_dtypes": parameter_dtypes(model),
+        }
+        gather(step, case, device)
+        with autocast(model, step.autocast):
+            advice = advise_layers(model, names, settings, step.batch, share=asked["share"])
     return [layer._asdict() for layer in advice], found

@@ -113,7 +113,9 @@ def holding(run: Run, what: str) -> Iterator[None]:
     """
 
     def kept() -> str:
-        return f"{len(run.records())} {what} are recorded in {run.path}; the same command goes on"
+        count = len(run.records())
+        verb = "is" if count == 1 else "are"
+        return f"{count} {what} {verb} recorded in {run.path}; the same command goes on"
 
     try:
         with keeping(kept), run.locked(), deferred():

@@ -51,10 +51,8 @@ def ranks_lack(case: Case, device: str) -> str | None:
 
     Args:
         case: Perhaps of one rank.
-        device: "cuda", "cpu", or "predict".
+        device: "cuda", "cpu", or "predict", which lacks nothing.
     """
-    if device == "predict" and case.parallel not in (None, "fsdp2"):
-        return f"a step over several ranks is predicted with parallel fsdp2, not '{case.parallel}'"
     if device != "cuda" or case.ranks == 1:
         return None
     count = torch.cuda.device_count()

@@ -8,12 +8,10 @@ from typing import Final
 
 import transformers  # noqa: F401 -- before fake tensors, which change how it makes masks
 
-from rmmbench.errors import CannotPredictError
 from rmmbench.fakes.device import why_no_fake_gpu
 from rmmbench.measures.memory.predict import predict_memory, predict_step
 from rmmbench.results.record import Memory
 from rmmbench.running.draft import Draft, prepare
-from rmmbench.running.joining import ranks_lack
 from rmmbench.spec.case import Case
 from rmmbench.spec.gpus import GPU, find_gpu
 
@@ -23,20 +21,16 @@ _OFF: Final = (
 )
 """By how much a prediction of the CPU's memory was wrong; measured with torch 2.13."""
 
-_ONE_RANK: Final = "only the first rank is predicted; no other has a larger shard"
+_ONE_RANK: Final = "only the first rank is predicted; no other has larger shards or parts"
 
 
 def predict(draft: Draft) -> None:
     """Predict the memory of the draft's case and count its work; both go into the draft.
 
     Raises:
-        CannotPredictError: If the step asks for the value of a tensor, or is spread over ranks in a
-            way that is not predicted.
+        CannotPredictError: If the step asks for the value of a tensor.
     """
     case = draft.case
-    lacks = ranks_lack(case, "predict")
-    if lacks is not None:
-        raise CannotPredictError(lacks)
     build = functools.partial(prepare, draft, foreach=True)
     gpu = gpu_of(case)
     if gpu is None:

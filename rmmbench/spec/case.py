@@ -167,6 +167,12 @@ class Case(Strict):
         return self.batch_size * self.accumulate * batches
 
     @property
+    def on_each(self) -> str:
+        """Whose the memory is, as words that follow a size: " on each of 8 GPUs", or nothing."""
+        what = "ranks" if self.memory_device == "cpu" else "GPUs"
+        return f" on each of {self.ranks} {what}" if self.ranks > 1 else ""
+
+    @property
     def shape(self) -> str:
         """The batch as people write it: "128×98"."""
         return f"{self.batch_size}×{self.seq_len}" if self.seq_len else str(self.batch_size)
@@ -185,6 +191,10 @@ class Case(Strict):
     def as_exact(self) -> "Case":
         """Return the case of the unchanged model in the same cell."""
         return Case.model_validate({name: getattr(self, name) for name in _CELL})
+
+    def alone(self) -> "Case":
+        """Return the case of one rank alone, which has all parameters and the same batch."""
+        return self.model_copy(update={"ranks": 1, "parallel": None, "reshard": True})
 
     def with_settings(self, **changes: Any) -> "Case":
         """Return this case with some settings of its steps changed; None is as they are usually.

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from rmmbench.errors import PlanError
 from rmmbench.spec.case import digest
-from rmmbench.spec.choices import Attention, Dtype, Optimizer
+from rmmbench.spec.choices import Attention, Dtype, Optimizer, Parallel
 from rmmbench.spec.name_ranges import expanded
 from rmmbench.spec.ranges import Count, Line, Name, NotNegative, Rho
 from rmmbench.spec.strict import Strict
@@ -111,7 +111,8 @@ class SavingPlan(Strict):
     Attributes:
         title: What it is, in one line.
         model: Whose it is; of a model of one's own any name.
-        task, batch_size, seq_len, dtype, optimizer, attention, gpu: What it was made for.
+        task, batch_size, seq_len, dtype, optimizer, attention, ranks, parallel, gpu: What it was
+            made for.
         checkpoint: Blocks that are computed again in the backward pass.
         checkpoint_attention: Blocks whose attention alone is.
         checkpoint_operators: Blocks of which single operators are: normalisation, activation and
@@ -130,6 +131,8 @@ class SavingPlan(Strict):
     dtype: Dtype | None = None
     optimizer: Optimizer | None = None
     attention: Attention | None = None
+    ranks: Count | None = None
+    parallel: Parallel | None = None
     gpu: Name | None = None
     checkpoint: tuple[Ranged, ...] = ()
     checkpoint_attention: tuple[Ranged, ...] = ()

@@ -109,12 +109,12 @@ def test_every_step_draws_sketches_of_its_own(trained, monkeypatch):
 )
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(trained, settings):
     """Order of the data, dropout, sketches, optimizer and schedule are those of the whole run."""
-    steps = {"training": {"max_steps": 16, "log_every": 2, "eval_every": 6}}
+    steps = {"training": {"max_steps": 8, "log_every": 2, "eval_every": 4}}
     whole, _ = trained("whole", **settings, **steps)
     with pytest.raises(KeyboardInterrupt):
-        trained("stopped", [Stop(9)], **settings, **steps)
+        trained("stopped", [Stop(6)], **settings, **steps)
     resumed, _ = trained("stopped", **settings, **steps)
-    assert resumed.resumed_at == (6,)
+    assert resumed.resumed_at == (4,)
     assert [point.step for point in resumed.losses] == [point.step for point in whole.losses]
     for one, other in zip(resumed.losses, whole.losses, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-5)

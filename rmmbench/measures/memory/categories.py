@@ -16,7 +16,7 @@ from rmmbench.fakes.device import FakeGPU
 from rmmbench.measures.optimizers import InBackward
 from rmmbench.nn import ops
 from rmmbench.nn.analysis.live import LiveBytes
-from rmmbench.nn.analysis.shards import is_of_others, local, sent
+from rmmbench.nn.analysis.shards import local, sent
 from rmmbench.results.timeline import PARTS, Part, Phase
 
 NO_WORK: Final = ("prim", "profiler")
@@ -96,25 +96,17 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
         self._storages: dict[int, _Storage] = {}
         self._is_aside = False
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Run the operator, count what it made, and note the moment."""
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator, count what it made, and note the moment."""
         if self._is_aside or func.namespace in NO_WORK:
-            return super().__torch_dispatch__(func, types, args, kwargs)
-        if any(map(is_of_others, types)):
-            return NotImplemented
+            return super()._run(func, args, kwargs)
         self.before_operator()
         self.operators += 1
-        result = super().__torch_dispatch__(func, types, args, kwargs)
+        result = super()._run(func, args, kwargs)
         if func in ops.OPERATORS:
-            for storage in self._known(tree_iter(result)):
+            for storage in self._known((result,)):
                 storage.is_sketch = True
-        for part, tensors in sent(func, args, kwargs or {}):
+        for part, tensors in sent(func, args, kwargs):
             self.give(tensors, part, since_birth=True)
         self.note()
         return result
@@ -150,19 +142,20 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
     def _put(
         self, storages: Iterable[_Storage], category: Part, *, since_birth: bool = False
     ) -> None:
-        new = []
+        new: dict[Part, list[tuple[int, int]]] = {}
         for storage in storages:
             if storage.given != category:
-                if storage.category == "temporary":
-                    new.append((storage.birth, storage.size_bytes))
+                if storage.given is not None or storage.category == "temporary":
+                    about = storage.birth, storage.size_bytes
+                    new.setdefault(storage.category, []).append(about)
                 self.sizes[storage.category] -= storage.size_bytes
                 storage.given = category
                 self.sizes[category] += storage.size_bytes
-        if since_birth and new:
-            self._rename(sorted(new), category)
+        for before in new if since_birth else ():
+            self._rename(sorted(new[before]), before, category)
 
-    def _rename(self, new: Sequence[tuple[int, int]], category: Part) -> None:
-        """Let what was temporary be of a category since its birth; of each birth and bytes."""
+    def _rename(self, new: Sequence[tuple[int, int]], before: Part, category: Part) -> None:
+        """Let what was of one category be of another since its birth; of each birth and bytes."""
         births = [birth for birth, _ in new]
         sizes = list(itertools.accumulate((size for _, size in new), initial=0))
         for moment in reversed(self.moments):
@@ -170,7 +163,7 @@ class LiveByCategory(LiveBytes):  # type: ignore[no-untyped-call]
             if size == 0:
                 break
             moment.sizes[category] += size
-            moment.sizes["temporary"] -= size
+            moment.sizes[before] -= size
 
     @contextmanager
     def saving(self) -> Iterator[None]:

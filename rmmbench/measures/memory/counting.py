@@ -1,15 +1,13 @@
 """Counts the work of a training step on fake tensors, beside its memory; none of it is a time."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
-from torch import Tensor
-from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
 from rmmbench.measures.memory.categories import NO_WORK
 from rmmbench.nn.analysis.live import LiveBytes
+from rmmbench.nn.analysis.shards import local
 from rmmbench.results.counts import Counts
 
 aten = torch.ops.aten
@@ -28,11 +26,6 @@ class CountedWork(LiveBytes):  # type: ignore[no-untyped-call]
     with its formula, and its input and result as moved.
     """
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Leave that to the class above, which does it for every operator; twice would be slow."""
-        return False
-
     def begin_counts(self) -> None:
         """Start to count from nothing."""
         self._flops = self._moved_bytes = self._calls = 0
@@ -49,23 +42,15 @@ class CountedWork(LiveBytes):  # type: ignore[no-untyped-call]
 
     _is_counting = False
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Run the operator, count what it made and what it did."""
-        result = super().__torch_dispatch__(func, types, args, kwargs)
-        if result is NotImplemented:
-            return result
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator, count what it made and what it did."""
+        result = super()._run(func, args, kwargs)
         if self._is_counting and not self.is_inside and does_work(func):
             self._calls += 1
-            self._moved_bytes += _bytes_of((args, kwargs, result))
+            self._moved_bytes += _bytes_of(args, tuple(kwargs.values()), result)
             formula = flop_registry.get(func._overloadpacket)
             if formula is not None:
-                self._flops += int(formula(*args, **(kwargs or {}), out_val=result))
+                self._flops += int(formula(*args, **kwargs, out_val=result))
         return result
 
 
@@ -78,7 +63,6 @@ def does_work(operator: Any) -> bool:
     )
 
 
-def _bytes_of(values: Any) -> int:
+def _bytes_of(*values: Any) -> int:
     """Return the bytes of all tensors among some values, each as often as it is there."""
-    tensors = (value for value in tree_iter(values) if isinstance(value, Tensor))
-    return sum(tensor.numel() * tensor.itemsize for tensor in tensors)
+    return sum(tensor.numel() * tensor.itemsize for tensor in local(values))

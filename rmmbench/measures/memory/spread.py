@@ -1,6 +1,6 @@
 """Work and bytes by category of a step that is spread over ranks, on the one that is here."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -26,11 +26,6 @@ class WorkByCategory(CountedWork, LiveByCategory):  # type: ignore[no-untyped-ca
     _began = 0
     _is_forward_over = False
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Leave that to the class above, which does it for every operator; twice would be slow."""
-        return False
-
     def begin(self) -> None:
         """Begin a step."""
         super().begin()
@@ -41,18 +36,12 @@ class WorkByCategory(CountedWork, LiveByCategory):  # type: ignore[no-untyped-ca
         super().enter(phase)
         self._is_forward_over = phase == "backward"
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Run the operator; before the first of a backward pass, see what was left for it."""
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator; before the first of a backward pass, see what was left for it."""
         if self._is_forward_over:
             self._is_forward_over = False
             self._give_what_is_left()
-        return super().__torch_dispatch__(func, types, args, kwargs)
+        return super()._run(func, args, kwargs)
 
     def _give_what_is_left(self) -> None:
         left = [one for one in self._storages.values() if one.category == "temporary"]
@@ -60,9 +49,15 @@ class WorkByCategory(CountedWork, LiveByCategory):  # type: ignore[no-untyped-ca
             found = [one for one in left if one.birth > self._began and one.is_sketch is is_sketch]
             self._put(found, part, since_birth=True)
 
+    def note(self, extra_bytes: int = 0) -> None:
+        """Note the current moment if none of the step was higher; no other is asked for."""
+        if not self.moments or self.live + extra_bytes > self.moments[0].total:
+            self.moments.clear()
+            super().note(extra_bytes)
+
     def at_peak(self) -> dict[Part, int]:
         """Return what was live at the highest moment of the step, by category."""
-        highest = max(self.moments, key=lambda moment: moment.total)
+        (highest,) = self.moments
         return {part: size for part, size in highest.sizes.items() if size}
 
 

@@ -3,13 +3,13 @@
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 from unittest import mock
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
 
 from rmmbench import sketches
 from rmmbench.fakes.caching_allocator import Block
@@ -86,16 +86,25 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run the operator and count what it made; of a sharded tensor what is done to its part."""
+        if func is _DEVICE and isinstance(args[0], FakeTensor):
+            # Two in three of all calls: autograd's engine asks for the device of each fake tensor.
+            return args[0].device
         if any(map(is_of_others, types)):
             return NotImplemented
+        # Modes of functions are for what a model calls, and an operator was called.
+        with torch._C.DisableTorchFunction():
+            return self._run(func, args, kwargs or {})
+
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator on tensors that hold their numbers themselves, and count what it made."""
         if self._is_paused:
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
         if func in ops.OPERATORS:
             self._count_workspace(func, *args)
         if self._gpu is not None:
             self._gpu.before(func)
-        result = func(*args, **(kwargs or {}))
-        self.count(tree_iter(result))
+        result = func(*args, **kwargs)
+        self.count((result,))
         if self._gpu is not None:
             self._gpu.after(func, args)
         return result
@@ -106,7 +115,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._events is not None
 
     def count(self, values: Iterable[Any]) -> None:
-        """Count the tensors among some values, each storage once."""
+        """Count the tensors among some values and lists of such, each storage once."""
         for tensor in local(values):
             self._count(tensor)
 
@@ -189,6 +198,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._events is not None:
             self._events.append((key, None))
 
+
+_DEVICE: Final = torch.ops.prim.device.default
 
 _COUNTING: list[LiveBytes] = []
 

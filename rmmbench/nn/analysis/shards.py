@@ -20,7 +20,7 @@ def is_of_others(kind: type) -> bool:
 
 
 def local(values: Iterable[Any]) -> Iterator[Tensor]:
-    """Yield the tensors among some values; of one that is spread over ranks, what is here."""
+    """Yield the tensors among some values and lists of such; of one over ranks, what is here."""
     for value in values:
         if isinstance(value, Tensor):
             if is_of_others(type(value)):
@@ -28,6 +28,8 @@ def local(values: Iterable[Any]) -> Iterator[Tensor]:
                 yield from local(getattr(value, name) for name in names)
             else:
                 yield value
+        elif isinstance(value, list | tuple):
+            yield from local(value)
 
 
 _About = Callable[..., "list[tuple[Part, Any]]"]
@@ -37,8 +39,9 @@ _SENT: Final[Mapping[str, _About]] = {
     "fsdp::split_with_sizes_copy": lambda _, named: [("gathered", named["out"])],
     "fsdp::chunk_cat": lambda args, named: [("gradients", args[0]), ("reducing", [named["out"]])],
     "c10d::_reduce_scatter_base_": lambda args, _: [("reducing", args[:2])],
+    "c10d::allreduce_": lambda args, _: [("reducing", args[0])],
 }
-"""What FSDP2's operators are about, by name."""
+"""What operators of FSDP2, and the last one of DDP, are about, by name."""
 
 
 def sent(

@@ -73,21 +73,24 @@ def _without(plans: Plans) -> list[str]:
 
 
 def _notes(plans: Plans) -> list[str]:
-    limit = f" · {format_bytes(plans.limit_bytes)}" if plans.limit_bytes is not None else ""
-    said = [f"{place(case_row(plans.case), CELL)}{limit}"]
+    limit, on_each = plans.limit_bytes, plans.case.on_each
+    fits = f" · {format_bytes(limit)}{on_each}" if limit is not None else ""
+    said = [f"{place(case_row(plans.case), CELL)}{fits}"]
     said += [f"{', '.join(line.names)}: {line.why}." for line in plans.found]
     if plans.uniform:
         said.append("one setting: the best with one for all layers, beside that of least noise.")
     said += [
-        "Memory is predicted, of the whole step of each plan; a limit goes by what is reserved.",
+        f"Memory is predicted{on_each}, of the whole step of each plan; a limit goes by what is "
+        "reserved.",
         f"Noise by {plans.noise_by}.",
         f"Time by {plans.time_by}: an estimate, not a measurement.",
     ]
     return [*said, *plans.warnings]
 
 
-def verified_table(lines: Sequence[Verified], device: str) -> Table:
+def verified_table(lines: Sequence[Verified], device: str, ranks: int = 1) -> Table:
     """Return the table of what was measured of plans."""
+    over = f"Time is of {ranks} processes, noise of one alone; each has its own batch."
     return build(
         lines,
         [
@@ -105,6 +108,7 @@ def verified_table(lines: Sequence[Verified], device: str) -> Table:
         notes=(
             f"Measured on the {device}, beside the unchanged model in turns.",
             "Noise is of all weights, as planned of those of linear layers alone.",
+            *[over] * (ranks > 1),
         ),
     )
 

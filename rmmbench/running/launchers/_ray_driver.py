@@ -8,8 +8,7 @@ is it known which records have come.
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from typing import Any
 
 import ray
@@ -27,6 +26,9 @@ _REACH_SECONDS = 3.0
 _LOOK_SECONDS = 1.0
 _HEAD_SECONDS = 5.0
 """So long a head may not answer, as it may be started again."""
+
+# Each is handed to the head once: to start a case must not wait for a head that is gone.
+_ENVIRONMENT, _EVENTS = ray.remote(node_environment), ray.remote(node_events)
 
 
 class Cluster:
@@ -83,7 +85,7 @@ class Cluster:
     def _environments(self, question: Surroundings) -> Iterator[object]:
         asked = {}
         for node in self.nodes():
-            remote = _remote(node_environment).options(num_cpus=0, **_on(node.id))
+            remote = _ENVIRONMENT.options(num_cpus=0, **_on(node.id))
             asked[remote.remote(node.name, question.here, question.modules)] = node
         while asked:
             yield Working(())
@@ -173,7 +175,7 @@ def _unreachable(address: str, error: Exception) -> UsageError:
 
 def _started(task: Task, terms: Terms) -> Any:
     """Bring a task to its node, and return the stream of its events."""
-    remote = _remote(node_events).options(
+    remote = _EVENTS.options(
         num_returns="streaming",
         num_cpus=task.cpus,
         num_gpus=task.gpus,
@@ -181,12 +183,6 @@ def _started(task: Task, terms: Terms) -> Any:
         **_on(task.node.id),
     )
     return remote.remote(task.node.name, task.cases, task.lanes, terms)
-
-
-@cache
-def _remote(function: Callable[..., Any]) -> Any:
-    """Return what Ray calls on a node; it is sent to the head once, which may be lost later."""
-    return ray.remote(function)
 
 
 def _on(node: str) -> dict[str, Any]:

@@ -96,6 +96,8 @@ class _Finding:
             names = tuple(block.name for block in found.blocks)
             again = predictor.peak(SavingPlan(model=case.model, checkpoint=names))
         clock = clock_of(find_gpu(case.gpu) if case.gpu else None, case.dtype)
+        if case.ranks > 1:
+            clock = clock._replace(by=f"{clock.by}, without what GPUs send one another")
         measured = None
         if request.ratios is not None:
             clock = clock._replace(by=_timed_by(request.ratios, found, request.sketch, clock))
@@ -179,11 +181,12 @@ class _Finding:
         tried = [Ladder(self.costs, goal).least for goal in wanted]
         plans = [self._plan(least) for least in tried if least is not None]
         title = self.request.case.title
-        limit = self.asked.memory_bytes
+        limit, on_each = self.asked.memory_bytes, self.request.case.on_each
         if not plans or limit is None:
             return f"no plan of {title} has {within}; ask for less"
         least = min(plans, key=self.predictor.peak)
-        need = f"memory must be at least {format_bytes(self.predictor.peak(least))} for {title}"
+        need = f"memory must be at least {format_bytes(self.predictor.peak(least))}{on_each}"
+        need += f" for {title}"
         need += f" with {within}" if within else ""
         rests = format_bytes(self.predictor.step(least).memory.resting_bytes)
         told = f"that least is reached with {least.words}; {rests} of it rest between steps, as"
@@ -197,9 +200,10 @@ def _noise(found: Survey, request: Request) -> Noise:
     layers = [name for unit in found.units for name in unit.layers]
     file.check_layers({name: _shape(found.shapes[name]) for name in layers})
     case, watched = request.case, file.batch_size
-    scaled = file.for_batch(case.batch_size, case.seq_len)
+    # Each rank draws a sketch of its own for its own batch, as do micro-batches.
+    scaled = file.for_batch(case.samples, case.seq_len)
     if scaled is not file:
-        path = f"{path}, of batch {watched}, brought to batch {case.batch_size}"
+        path = f"{path}, of batch {watched}, brought to batch {case.samples}"
     return FromFile(scaled, path, request.sketch)
 
 

@@ -92,7 +92,7 @@ class Plans:
     Attributes:
         case: The unchanged model's.
         exact: Its memory.
-        limit_bytes: What a step may need; None if memory was not limited.
+        limit_bytes: What a step may need, on each rank; None if memory was not limited.
         noise_by, time_by: What noise and time are computed from.
         found: The plans that fit; none if the unchanged model does.
         uniform: The plan with the least noise that has one setting for all layers, at no more bytes
@@ -187,7 +187,8 @@ def plan_of(
         LayerChoice(names=tuple(joined(some)), sketch=sketch, rho=way.rho, bits=way.bits)  # type: ignore[arg-type]
         for way, some in sorted(names.items(), key=lambda pair: (-pair[0].rho, pair[0].bits or 99))
     ]
-    same = ("model", "task", "batch_size", "seq_len", "dtype", "optimizer", "attention", "gpu")
+    same = ["model", "task", "batch_size", "seq_len", "dtype", "optimizer", "attention", "gpu"]
+    same += ["ranks", "parallel"] if case.ranks > 1 else []
     shaped: dict[str, list[str]] = {}
     for name, shape in shapes.items():
         shaped.setdefault(shape, []).append(name)

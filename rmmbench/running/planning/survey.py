@@ -6,14 +6,14 @@ Runs in a process of its own; see `rmmbench.fakes.device`.
 import transformers  # noqa: F401 -- before fake tensors, which change how it makes masks
 from torch import nn
 
-from rmmbench.errors import UsageError
 from rmmbench.measures.memory.counting import CountedWork
 from rmmbench.measures.memory.predict import followed
-from rmmbench.measures.step import TrainingStep, autocast
+from rmmbench.measures.step import autocast
 from rmmbench.nn.blocks import named_blocks
 from rmmbench.nn.candidates import linear_layers
 from rmmbench.nn.planned import shapes_of
-from rmmbench.running.draft import Draft, prepare
+from rmmbench.nn.spreading import gathered_dtype
+from rmmbench.running.one_rank import gather, step_alone
 from rmmbench.running.planning.layer_survey import counting_layers, gaining
 from rmmbench.running.planning.part_survey import made_again_inputs, surveyed_parts
 from rmmbench.running.planning.passages import Passed, passages
@@ -29,18 +29,14 @@ def survey(case: Case, sketch: str) -> Survey:
         UsageError: If the model's factory returns a step of its own.
         CannotPredictError: If the step asks for the value of a tensor.
     """
-    # What there is to choose from is the same on every rank, and followed on one alone.
-    case = case.model_copy(update={"ranks": 1, "parallel": None, "reshard": True})
     with followed(gpu_of(case)) as fake:
         with CountedWork(gpu=fake) as count:
-            draft = Draft(case, lambda stage: None)
-            step = prepare(draft, fake.device_type if fake else "cpu", foreach=True)
-            if not isinstance(step, TrainingStep):
-                need = "a plan needs a factory that returns (model, make_batch)"
-                raise UsageError(f"{need}, got a step from {case.model}")
+            device = fake.device_type if fake else "cpu"
+            step = step_alone(case, device, "a plan")
+            gather(step, case, device)
             model, layers = step.model, linear_layers(step.model)
             passed = passages(step, count, named_blocks(model))
-            blocks = _blocks(model, passed)
+            blocks = _blocks(model, passed, case)
             parts = surveyed_parts(step, count, blocks, passed, layers)
             inputs = made_again_inputs(step, blocks, layers)
             with autocast(model, step.autocast):
@@ -51,12 +47,20 @@ def survey(case: Case, sketch: str) -> Survey:
     return Survey(blocks, parts, surveyed, shapes_of(layers), tuple(trained))
 
 
-def _blocks(model: nn.Module, passed: Passed) -> tuple[SurveyedBlock, ...]:
-    """Return the blocks that ran once, in order."""
+def _blocks(model: nn.Module, passed: Passed, case: Case) -> tuple[SurveyedBlock, ...]:
+    """Return the blocks that ran once, in order; of gradients the share of a rank of the case."""
     found = []
     for name, passage in passed.blocks.items():
         parameters = model.get_submodule(name).parameters()
-        gradients = sum(each.nbytes for each in parameters if each.requires_grad)
+        gradients = sum(_gradient_bytes(each, case) for each in parameters if each.requires_grad)
         kept = passage.kept_bytes, passage.output_bytes
         found.append(SurveyedBlock(name, *kept, passage.work, gradients))
     return tuple(found)
+
+
+def _gradient_bytes(parameter: nn.Parameter, case: Case) -> int:
+    """Return what a rank holds of a gradient: of a shard, in float32 where others are gathered."""
+    if case.parallel != "fsdp2":
+        return parameter.nbytes
+    item = parameter.itemsize if gathered_dtype(case) is None else 4
+    return -(-parameter.numel() // case.ranks) * item

@@ -34,6 +34,8 @@ def verify_plans(
 ) -> list[Verified]:
     """Measure the plans, and the one that has one setting for all layers, side by side.
 
+    Over ranks steps are timed on all of them, and gradients compared on one alone.
+
     Args:
         plans: Of a model that this machine can train.
         device: "cpu" or "cuda".
@@ -47,23 +49,28 @@ def verify_plans(
     case = plans.case
     names = ("dtype", "optimizer", "attention", "seed")
     same: dict[str, Any] = {name: getattr(case, name) for name in names}
-    same |= {"gradient_draws": draws, "timing": _TIMING, "method": "plan"}
+    same |= {"timing": _TIMING, "method": "plan"}
+    over = {name: getattr(case, name) for name in ("ranks", "parallel", "reshard")}
+    asked = [same | {"plan": line.plan, "gradient_draws": draws} for line in lines]
+    asked += [same | {"plan": line.plan, **over} for line in lines if case.ranks > 1]
     records = measure_ways(
         case.model,
-        [same | {"plan": line.plan} for line in lines],
+        asked,
         device=device,
         sizes=(case.task, case.batch_size, case.seq_len),
         time_limit_seconds=3600.0,
         quiet=quiet,
     )
-    return [_verified(line, record) for line, record in zip(lines, records, strict=True)]
+    compared, timed = records[: len(lines)], records[-len(lines) :]
+    return [_verified(*each) for each in zip(lines, compared, timed, strict=True)]
 
 
-def _verified(line: Sought, record: Record) -> Verified:
-    if record.gradient is None:
-        why = record.reason or record.missing.get("gradient", record.outcome)
+def _verified(line: Sought, compared: Record, timed: Record) -> Verified:
+    if compared.gradient is None or timed.outcome != "ok":
+        failed = compared if compared.gradient is None else timed
+        why = failed.reason or failed.missing.get("gradient", failed.outcome)
         raise UsageError(f"the plan {', '.join(line.names)} cannot be measured here: {why}")
-    errors = record.gradient.errors
+    errors = compared.gradient.errors
     noise = sum(error**2 for error in errors) / len(errors)
-    speed = record.timing.relative_throughput if record.timing else None
+    speed = timed.timing.relative_throughput if timed.timing else None
     return Verified(line.names, line.plan.words, line.predicted.noise, noise, speed)

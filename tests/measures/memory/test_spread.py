@@ -65,15 +65,26 @@ def allocated(wanted):
         return measure_cpu_memory(lambda: prepare(draft, "cpu", foreach=True))
 
 
-@pytest.mark.parametrize("settings", [{}, {"dtype": "bfloat16", "ranks": 3}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"dtype": "bfloat16", "ranks": 3},
+        {"parallel": "ddp"},
+        {"parallel": "tensor", "model": "decoder:2x256"},
+    ],
+)
 def test_the_allocator_gives_out_what_is_predicted(settings):
-    """Bytes are those that the allocator gave out, beside the mesh's numbers of its ranks."""
+    """Bytes are those that the allocator gave out, beside eight numbers at most.
+
+    They are those of the mesh's ranks, and single numbers that an optimizer computes with.
+    """
     measured, warnings = process.call(allocated, case(**settings))
-    foretold, of_mesh = predicted(**settings), 4 * case(**settings).ranks
+    foretold = predicted(**settings)
     assert warnings == []
     assert foretold.saved_bytes == measured.saved_bytes
     for name in ("resting_bytes", "peak_allocated_bytes", "cold_peak_allocated_bytes"):
-        assert getattr(foretold, name) == getattr(measured, name) - of_mesh
+        assert 0 <= getattr(measured, name) - getattr(foretold, name) <= 8 * 4
 
 
 def test_parameters_and_state_are_shards():
@@ -95,13 +106,27 @@ def test_parameters_and_state_are_shards():
     assert stay.saved_bytes == given_back.saved_bytes == alone.saved_bytes
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_real_processes_take_what_is_predicted(ranks):
+def test_buckets_are_what_is_reduced():
+    """DDP's buckets hold all gradients once more from the first step on; the others are whole.
+
+    In the step in which they are made anew they are none of the activations.
+    """
+    spread = predicted(parallel="ddp", batch_size=1, seq_len=8)
+    at_peak = spread.at_peak_bytes
+    assert sum(at_peak.values()) == spread.peak_live_bytes
+    assert at_peak["reducing"] == at_peak["gradients"]
+    assert at_peak["optimizer"] == pytest.approx(2 * at_peak["reducing"], rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("parallel", "ranks"), [("fsdp2", 2), ("fsdp2", 4), ("ddp", 2), ("tensor", 4)]
+)
+def test_real_processes_take_what_is_predicted(parallel, ranks):
     """Of two and four processes on the CPU the one that takes most takes what is predicted.
 
-    Gloo's threads may let go of a gathered block a moment later than FSDP2 does.
+    Gloo's threads may let go of a tensor a moment later than the step does.
     """
-    size = {"batch_size": 16, "ranks": ranks}
+    size = {"batch_size": 16, "ranks": ranks, "parallel": parallel, "model": "decoder:2x256"}
     record = measure(
         device="cpu",
         quiet=True,

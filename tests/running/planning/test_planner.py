@@ -4,7 +4,10 @@ import pytest
 
 import rmmbench
 from rmmbench.errors import UsageError
+from rmmbench.running.isolation import process
+from rmmbench.running.one_case import case_of
 from rmmbench.running.planning.noise_terms import RuleOfThumb
+from rmmbench.running.planning.survey import survey
 
 SHAPE = {"batch_size": 64, "seq_len": 64, "quiet": True}
 
@@ -24,6 +27,48 @@ def test_what_is_planned_is_what_is_predicted(plans):
             "roberta-tiny", batch_size=64, seq_len=64, method="plan", plan=found.plan
         )
         assert alone.needed_bytes == found.predicted.peak_bytes
+
+
+def test_plans_over_ranks_are_held_to_what_a_rank_takes():
+    """Over ranks the limit is each rank's, of shards and gathered blocks; the plan says for whom.
+
+    A block whose last operator has weights is one of roberta's; FSDP lets go of them.
+    """
+    over = {"ranks": 2, "parallel": "fsdp2", "dtype": "bfloat16"}
+    plans = rmmbench.plan("roberta-tiny", save="15%", **SHAPE, **over)
+    assert plans.found
+    for found in plans.found:
+        plan, peak = found.plan, found.predicted.peak_bytes
+        assert (plan.ranks, plan.parallel) == (2, "fsdp2")
+        assert peak <= plans.limit_bytes == int(0.85 * plans.exact.needed_bytes)
+        alone = rmmbench.predict(
+            "roberta-tiny", batch_size=64, seq_len=64, method="plan", plan=plan, **over
+        )
+        assert alone.needed_bytes == peak
+    alone = rmmbench.predict("roberta-tiny", batch_size=64, seq_len=64, dtype="bfloat16")
+    assert plans.exact.resting_bytes < 0.6 * alone.resting_bytes
+    assert plans.time_by.endswith("without what GPUs send one another")
+
+
+def test_what_a_rank_keeps_is_surveyed():
+    """Blocks keep what ranks keep, which gather parameters in bfloat16: autocast's copies are none.
+
+    A block of autocast would keep more than twice as much.
+    """
+    over = {"ranks": 4, "parallel": "fsdp2", "dtype": "bfloat16", "attention": "sdpa"}
+    sizes = ("decoder:3x256", None, 2, 48)
+    case = case_of(*sizes, over | {"memory_device": "predict"})
+    found = process.call(survey, case, "oporp")
+    shape = {"batch_size": 2, "seq_len": 48, **over}
+    exact, again = (
+        rmmbench.predict("decoder:3x256", method=method, **shape)
+        for method in ("exact", "checkpoint")
+    )
+    kept = sum(block.kept_bytes - block.output_bytes for block in found.blocks)
+    assert kept == pytest.approx(exact.saved_bytes - again.saved_bytes, rel=0.05)
+    gradients = sum(block.gradient_bytes for block in found.blocks)
+    alone = process.call(survey, case.alone(), "oporp")
+    assert 4 * gradients == pytest.approx(sum(block.gradient_bytes for block in alone.blocks))
 
 
 def test_each_plan_is_what_it_is_called(plans):
