@@ -80,7 +80,12 @@ def max_batch(
     """
     launch = Launch.of(launcher, devices, cpus_per_case)
     changes = axes_of(axes, but=("model", "batch_size"), others=_OWN)
-    given = {"memory": memory, "device": device, "profile": str(profile), "time": time}
+    given: dict[str, Any] = {
+        "memory": memory,
+        "device": device,
+        "profile": str(profile),
+        "time": time,
+    }
     given |= {"launcher": launcher, "devices": launch.devices, "cpus_per_case": cpus_per_case}
     told = {each: value for each, value in given.items() if value not in _USUAL} | axes
     with importable(model) as name, TemporaryDirectory(prefix="rmmbench-") as folder:

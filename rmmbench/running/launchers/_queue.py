@@ -71,13 +71,13 @@ class Queue:
                 said = tempfile.TemporaryFile()  # noqa: SIM115 -- closed with the answer
                 self._asked = subprocess.Popen(mine, stdout=said, stderr=said), said
             return
-        process, said = self._asked
+        process, answer = self._asked
         if process.poll() is None:
             return
         self._asked = None
-        with said:
-            said.seek(0)
-            lines = said.read().decode(errors="replace").splitlines()
+        with answer:
+            answer.seek(0)
+            lines = answer.read().decode(errors="replace").splitlines()
         if process.returncode == 0:
             self._answered_at = now
             self._take(dict(line.split(maxsplit=1) for line in lines if line.strip()))

@@ -171,7 +171,9 @@ class SlurmCluster:
         folder = self.new_file().parent / "jobs"
         kind = "local" if self._is_local else "slurm"
         executor = submitit.AutoExecutor(folder=folder, cluster=kind)
-        own = {f"slurm_{name}": each for name, each in self._settings.items() if name != "gpus"}
+        own: dict[str, Any] = {
+            f"slurm_{name}": each for name, each in self._settings.items() if name != "gpus"
+        }
         own |= {} if cpus else {"slurm_exclusive": True}
         # A step of srun would have one CPU; a job that is lost is submitted again here.
         own |= {"slurm_use_srun": False, "slurm_additional_parameters": {"no-requeue": True}}
