@@ -1,6 +1,7 @@
 """`rmmbench.max_batch`: the search for the largest batch that fits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 from rmmbench.errors import UsageError
 from rmmbench.report.tables.batch_table import batch_table
 from rmmbench.report.tables.table import Table
+from rmmbench.results.store import Run
 from rmmbench.running.batch_search import Search, search_profile, unfinished
 from rmmbench.running.execution import open_run
 from rmmbench.running.factories import Factory, importable, name_of
+from rmmbench.running.largest_batch import Line
 from rmmbench.running.launchers.launcher import Launch
 from rmmbench.running.one_run import as_call, axes_of
 from rmmbench.running.progress import show_nothing, show_progress
@@ -80,30 +83,34 @@ def max_batch(
     """
     launch = Launch.of(launcher, devices, cpus_per_case)
     changes = axes_of(axes, but=("model", "batch_size"), others=_OWN)
-    given: dict[str, Any] = {
-        "memory": memory,
-        "device": device,
-        "profile": str(profile),
-        "time": time,
-    }
-    given |= {"launcher": launcher, "devices": launch.devices, "cpus_per_case": cpus_per_case}
+    given: dict[str, Any] = {"memory": memory, "device": device, "profile": str(profile)}
+    given |= {"time": time, "launcher": launcher, "devices": launch.devices}
+    given |= {"cpus_per_case": cpus_per_case}
     told = {each: value for each, value in given.items() if value not in _USUAL} | axes
-    with importable(model) as name, TemporaryDirectory(prefix="rmmbench-") as folder:
-        if launch.name != "local" and name != name_of(model):
-            must = "be in a file of its own, which nodes can import"
-            raise UsageError(f"with launcher '{launcher}' a model's function must {must}")
+    show = partial(show_nothing if quiet else show_progress, noun="probe")
+    with _name_for(launch, model) as name, TemporaryDirectory(prefix="rmmbench-") as folder:
         chosen = search_profile(str(profile), name, memory, changes)
         check_names(chosen.cases("predict", "cpu"))
         path = Path(folder, "run") if out is None else Path(out)
-        command = as_call("max_batch", name, **told)
-        show = partial(show_nothing if quiet else show_progress, noun="probe")
+        about = {"name": str(profile), "command": as_call("max_batch", name, **told)}
         with launch.machines() as machines:
             plan = make_plan(chosen, device, machines=machines)
             search = Search.of(plan, memory, is_timed=time)
-            about = {"name": str(profile), "command": command}
             run = open_run(path, chosen, search.cases, plan.environment, **about)
             lines = search.carry_out(run, retry=retry, follow=show, machines=machines)
-        warnings = [
-            f"{each.outcome}: {each.case.title}: {each.reason}" for each in unfinished(lines)
-        ]
-        return replace(batch_table(lines, run.info.environment), warnings=tuple(warnings))
+        return _table(lines, run)
+
+
+@contextmanager
+def _name_for(launch: Launch, model: str | Factory) -> Iterator[str]:
+    """Give the name by which the processes of cases find a model."""
+    with importable(model) as name:
+        if launch.name != "local" and name != name_of(model):
+            must = "be in a file of its own, which nodes can import"
+            raise UsageError(f"with launcher '{launch.name}' a model's function must {must}")
+        yield name
+
+
+def _table(lines: list[Line], run: Run) -> Table:
+    troubles = [f"{each.outcome}: {each.case.title}: {each.reason}" for each in unfinished(lines)]
+    return replace(batch_table(lines, run.info.environment), warnings=tuple(troubles))
