@@ -11,6 +11,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -85,7 +86,7 @@ def train(
         callbacks=[recorder, *callbacks],
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    with attending(case.attention_kernel):
+    with attending(case.attention_kernel), suppress(_DoneError):
         trainer.train(resume_from_checkpoint=of_first(lambda: _last_checkpoint(folder, case.ranks)))
     if recorder.diverged is None and recorder.last_evaluation(trainer.state) < recorder.step:
         trainer.evaluate()
@@ -115,6 +116,10 @@ def _is_whole(checkpoint: Path, ranks: int) -> bool:
     return True
 
 
+class _DoneError(Exception):
+    """All steps of a training were done before it was interrupted."""
+
+
 class _Recorder(transformers.TrainerCallback):
     """Seeds the sketches of each step, times steps, and stops a training that diverges.
 
@@ -132,7 +137,10 @@ class _Recorder(transformers.TrainerCallback):
         if state.global_step:
             logged = [entry["train_seconds"] for entry in _entries(state, "train_seconds")]
             self._seconds = logged[-1] if logged else 0.0
+            self.step = state.global_step
             state.log_history.append({"step": state.global_step, "resumed": True})
+        if state.global_step >= state.max_steps:
+            raise _DoneError  # the Trainer would take one step more
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         manual_seed(self._seed * _STEPS_A_SEED + state.global_step)

@@ -1,21 +1,29 @@
 """`rmmbench.max_batch`: the search for the largest batch that fits."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from rmmbench.errors import UsageError
 from rmmbench.report.tables.batch_table import batch_table
 from rmmbench.report.tables.table import Table
+from rmmbench.results.store import Run
 from rmmbench.running.batch_search import Search, search_profile, unfinished
 from rmmbench.running.execution import open_run
-from rmmbench.running.factories import Factory, importable
-from rmmbench.running.one_run import axes_of
+from rmmbench.running.factories import Factory, importable, name_of
+from rmmbench.running.largest_batch import Line
+from rmmbench.running.launchers.launcher import Launch
+from rmmbench.running.one_run import as_call, axes_of
 from rmmbench.running.progress import show_nothing, show_progress
 from rmmbench.running.sweep_plan import check_names, make_plan
 
-_OWN = ("memory", "device", "profile", "time", "out", "retry", "quiet")
+_WHERE = ("launcher", "devices", "cpus_per_case")
+_OWN = ("memory", "device", "profile", "time", "out", *_WHERE, "retry", "quiet")
+_USUAL = ("auto", "frontier", "local", (), None)
 
 
 def max_batch(
@@ -26,6 +34,9 @@ def max_batch(
     profile: str | Path = "frontier",
     time: bool | None = None,
     out: str | Path | None = None,
+    launcher: str = "local",
+    devices: Sequence[int] = (),
+    cpus_per_case: int | None = None,
     retry: bool = False,
     quiet: bool = False,
     **axes: Any,
@@ -45,6 +56,10 @@ def max_batch(
         time: Whether to time the largest batches; by default only on a GPU.
         out: A run directory that keeps the records; the same call goes on where it stopped. By
             default nothing is kept.
+        launcher: As `run` takes it, with devices and cpus_per_case. On a cluster a function must be
+            of a module that nodes can import.
+        devices: Numbers of this machine's GPUs, each of which tries one batch at a time.
+        cpus_per_case: On a cluster, CPUs of a batch that others may be tried beside.
         retry: Whether to measure failed batches again.
         quiet: Whether to show no progress.
         axes: Replace axes of the profile: method, sketch, rho, task, seq_len, dtype …, each one
@@ -53,7 +68,8 @@ def max_batch(
     Raises:
         TypeError: If there is no argument of a name.
         UnknownNameError: If there is no model, method, sketch, profile or device of a name.
-        UsageError: If a value is invalid, or the memory does not even hold the model's parameters.
+        UsageError: If a value is invalid, the memory does not even hold the model's parameters, or
+            there is no such cluster.
         RunError: If `out` holds another run, is in use or cannot be written.
 
     Examples:
@@ -65,21 +81,36 @@ def max_batch(
         >>> bool(min(sketched) > exact)
         True
     """
+    launch = Launch.of(launcher, devices, cpus_per_case)
     changes = axes_of(axes, but=("model", "batch_size"), others=_OWN)
-    with importable(model) as name, TemporaryDirectory(prefix="rmmbench-") as folder:
+    given: dict[str, Any] = {"memory": memory, "device": device, "profile": str(profile)}
+    given |= {"time": time, "launcher": launcher, "devices": launch.devices}
+    given |= {"cpus_per_case": cpus_per_case}
+    told = {each: value for each, value in given.items() if value not in _USUAL} | axes
+    show = partial(show_nothing if quiet else show_progress, noun="probe")
+    with _name_for(launch, model) as name, TemporaryDirectory(prefix="rmmbench-") as folder:
         chosen = search_profile(str(profile), name, memory, changes)
         check_names(chosen.cases("predict", "cpu"))
-        plan = make_plan(chosen, device)
-        search = Search.of(plan, memory, is_timed=time)
         path = Path(folder, "run") if out is None else Path(out)
-        about = {
-            "name": str(profile),
-            "command": f"rmmbench.max_batch({name!r}, memory={memory!r})",
-        }
-        run = open_run(path, chosen, search.cases, plan.environment, **about)
-        show = show_nothing if quiet else show_progress
-        lines = search.carry_out(run, retry=retry, follow=partial(show, noun="probe"))
-        warnings = [
-            f"{each.outcome}: {each.case.title}: {each.reason}" for each in unfinished(lines)
-        ]
-        return replace(batch_table(lines, run.info.environment), warnings=tuple(warnings))
+        about = {"name": str(profile), "command": as_call("max_batch", name, **told)}
+        with launch.machines() as machines:
+            plan = make_plan(chosen, device, machines=machines)
+            search = Search.of(plan, memory, is_timed=time)
+            run = open_run(path, chosen, search.cases, plan.environment, **about)
+            lines = search.carry_out(run, retry=retry, follow=show, machines=machines)
+        return _table(lines, run)
+
+
+@contextmanager
+def _name_for(launch: Launch, model: str | Factory) -> Iterator[str]:
+    """Give the name by which the processes of cases find a model."""
+    with importable(model) as name:
+        if launch.name != "local" and name != name_of(model):
+            must = "be in a file of its own, which nodes can import"
+            raise UsageError(f"with launcher '{launch.name}' a model's function must {must}")
+        yield name
+
+
+def _table(lines: list[Line], run: Run) -> Table:
+    troubles = [f"{each.outcome}: {each.case.title}: {each.reason}" for each in unfinished(lines)]
+    return replace(batch_table(lines, run.info.environment), warnings=tuple(troubles))

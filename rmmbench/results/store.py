@@ -199,7 +199,8 @@ class Run:
 
     def drop_checkpoints(self, key: str) -> None:
         """Remove the checkpoints of a case whose training is done and recorded."""
-        shutil.rmtree(self.path / CHECKPOINTS / key, ignore_errors=True)
+        for folder in (self.path / CHECKPOINTS).glob(f"{key}*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def locked(self, wait_seconds: float = 0.0, hint: str = "give --out") -> Iterator[None]:

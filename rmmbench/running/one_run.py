@@ -74,7 +74,7 @@ def run(
         >>> bool(frame.saving.max() > 0)
         True
     """
-    launch = Launch.of(launcher, ",".join(map(str, devices)) or None, cpus_per_case)
+    launch = Launch.of(launcher, devices, cpus_per_case)
     name = str(profile) if isinstance(profile, str | Path) else "python"
     changes = axes_of(axes, others=[*TrainingSettings.model_fields, *_OWN])
     training = {each: value for each, value in axes.items() if each not in changes}

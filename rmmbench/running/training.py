@@ -1,6 +1,8 @@
 """Trains a case: brings its model, method and data together with transformers' Trainer."""
 
+import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,7 @@ from rmmbench.measures.gradient.ways_of_keeping import (
     way_with_exact_part,
     ways_of_keeping,
 )
+from rmmbench.measures.over_ranks import of_first
 from rmmbench.measures.training_loop import train
 from rmmbench.nn.patterns import layers_matching
 from rmmbench.results.gradient_noise import DrawnNoise, LayerNoise
@@ -53,7 +56,8 @@ def train_model(draft: Draft, folder: Path) -> str | None:
     draft.synthetic = "; ".join(filter(None, [examples.note, made_up]))
     draft.stage("training")
     watch = _watch(case)
-    where, draws = folder / CHECKPOINTS / case.key, bool(watch and case.training.draw_rho)
+    where = of_first(lambda: _own_checkpoints(folder / CHECKPOINTS, case.key))
+    draws = bool(watch and case.training.draw_rho)
     tell = _part(draft.announce, 0.0, _TRAINED if draws else 1.0)
     trained = train(model, examples, case, where, announce=tell, callbacks=watch)
     draft.training = trained.training
@@ -74,6 +78,24 @@ def train_model(draft: Draft, folder: Path) -> str | None:
             except Exception as error:
                 draft.lost(f"training.{name}", error)
     return trained.diverged
+
+
+def _own_checkpoints(folder: Path, key: str) -> Path:
+    """Return a folder for this process's checkpoints, with those that an earlier process left.
+
+    Another process that a cluster has given up may still train the same case, and would remove a
+    checkpoint while it is read here; of what is moved away it knows nothing.
+    """
+    own = folder / f"{key}-{secrets.token_hex(4)}"
+    for each in sorted(folder.glob(f"{key}*"), key=_last_step, reverse=True):
+        with suppress(OSError):  # it may be gone
+            return each.rename(own)
+    return own
+
+
+def _last_step(folder: Path) -> int:
+    steps = [each.name.rpartition("-")[2] for each in folder.glob("checkpoint-*")]
+    return max(map(int, filter(str.isdecimal, steps)), default=0)
 
 
 def _part(announce: Announce, begin: float, end: float) -> Announce:

@@ -188,6 +188,20 @@ def test_the_table_has_a_line_for_each_way(folder, max_batch):
     assert "the same command" not in error
 
 
+def test_over_ranks_a_batch_is_each_ranks(folder, max_batch):
+    """The table says on how many GPUs the memory is, and what all ranks have together."""
+    over = ["--ranks", "2", "--parallel", "fsdp2", "--seq-len", "16", "--method", "exact"]
+    where = ["--memory", "100MiB", "--device", "predict", "--out", "run"]
+    code, out, error = max_batch("decoder:2x64", *over, *where)
+    assert code == Exit.OK, error
+    assert "100.0 MiB of memory on each of 2 GPUs" in " ".join(out.split())
+    (line,) = [line for line in out.splitlines() if line.startswith("exact")]
+    largest, in_all = map(int, line.split()[1:3])
+    assert in_all == 2 * largest
+    fitting = [one.case.batch_size for one in Run.open(folder / "run").records() if one.memory]
+    assert largest in fitting
+
+
 def test_measured_and_timed_as_data(folder, max_batch):
     """Told as JSON: the batches, their peaks on the CPU, and the throughput of the largest."""
     flags = ["--method", "exact", "--device", "cpu", "--time", "--json", "--out", "run"]

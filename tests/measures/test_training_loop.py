@@ -144,6 +144,15 @@ def test_a_checkpoint_half_written_is_passed_over(trained, tmp_path, state, is_f
     assert resumed.evaluations[-1].loss == pytest.approx(whole.evaluations[-1].loss, rel=1e-5)
 
 
+def test_a_run_that_was_stopped_after_its_last_step_takes_no_other(trained):
+    """Its losses and scores are those that it had; its last epoch need not be whole."""
+    steps = {"training": {"max_steps": 6, "eval_every": 3, "log_every": 3}}
+    whole, _ = trained("stopped", **steps)
+    resumed, _ = trained("stopped", **steps)
+    assert (resumed.resumed_at, resumed.steps) == ((6,), 6)
+    assert (resumed.losses, resumed.evaluations) == (whole.losses, whole.evaluations)
+
+
 def test_a_run_that_diverges_is_stopped_and_kept(trained):
     """What was learnt before the loss was no number stays, with the reason."""
     training, diverged = trained(training={"learning_rate": 1e15}, optimizer="sgd")

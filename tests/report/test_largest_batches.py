@@ -56,6 +56,15 @@ def test_the_largest_batch_is_kept_where_it_is_asked_for(tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_batches_may_be_tried_on_a_cluster():
+    """With a launcher as `run` takes it; what nodes cannot have is refused."""
+    pytest.importorskip("ray")
+    with pytest.raises(UsageError, match=r"the Ray cluster at 127\.0\.0\.1:1 cannot be reached"):
+        rmmbench.max_batch(MODEL, **ASKED, launcher="ray:127.0.0.1:1")
+    with pytest.raises(UsageError, match="function must be in a file of its own, which nodes can"):
+        rmmbench.max_batch(lambda batch_size, seq_len: None, **ASKED, launcher="ray")
+
+
 def test_a_search_that_fails_is_told():
     """Of a function's model: how far it came, and why it ended, in the table and in the frame."""
     found = rmmbench.max_batch(fails_later, **ASKED)

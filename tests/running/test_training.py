@@ -11,6 +11,7 @@ import pytest
 from rmmbench.cli import main
 from rmmbench.errors import Exit
 from rmmbench.results.store import CHECKPOINTS, RECORDS_FILE, Run
+from rmmbench.running.training import _own_checkpoints
 from rmmbench.running.worker import measure
 from rmmbench.spec.case import Case
 
@@ -172,6 +173,21 @@ def test_a_killed_run_goes_on_from_its_checkpoint(
     assert [p.step for p in resumed.training.losses] == [p.step for p in whole.training.losses]
     for one, other in zip(resumed.training.losses, whole.training.losses, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-5)
+
+
+def test_checkpoints_are_of_one_process_at_a_time(tmp_path, make_run):
+    """One that a cluster has given up, and that goes on, does not touch those of its successor."""
+    run = make_run()
+    folder = run.path / CHECKPOINTS
+    first = _own_checkpoints(folder, "key")
+    (first / "checkpoint-20").mkdir(parents=True)
+    second = _own_checkpoints(folder, "key")
+    assert (first.exists(), (second / "checkpoint-20").exists()) == (False, True)
+    (first / "checkpoint-100").mkdir(parents=True)
+    third = _own_checkpoints(folder, "key")
+    assert [each.name for each in third.iterdir()] == ["checkpoint-100"]
+    run.drop_checkpoints("key")
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(

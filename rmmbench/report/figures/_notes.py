@@ -101,7 +101,8 @@ def case_sheet(
 
 def shared_words(rows: Sequence[Row]) -> str:
     """Return what all the rows share: "roberta-base · CoLA · adam · gaussian sketch, unshared"."""
-    alike = shared(rows, ("model", "task", "batch_size", "seq_len", "attention", "optimizer"))
+    names = ("model", "task", "batch_size", "seq_len", "attention", "optimizer", "parallel")
+    alike = shared(rows, names)
     return join(place(rows[0], alike), sketch_words(rows))
 
 

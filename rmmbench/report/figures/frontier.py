@@ -72,7 +72,7 @@ class Frontier(Figure):
         colors = error_colors(row for cell in cells for row in cell.timed)
         for cell in cells:
             for panel, shown, view in _panels(
-                cell, len(cells), _heading(cell, cells, drawn), colors
+                cell, len(cells), _heading(cell, cells, drawn), colors, data
             ):
                 if view is not None:
                     notes, rows = point_labels(shown, view, str(len(panels) + 1) if panels else "")
@@ -94,11 +94,11 @@ class Frontier(Figure):
 
 
 def _panels(
-    cell: Cell, count: int, heading: str, colors: Mapping[Errors, str]
+    cell: Cell, count: int, heading: str, colors: Mapping[Errors, str], data: FigureData
 ) -> Iterator[tuple[Panel, Cell, View | None]]:
     """Yield a cell's panels, each with the cases whose names it needs and its view, if any."""
     if not cell.timed:
-        yield peak_bars(cell, heading), cell, None
+        yield peak_bars(cell, heading, data), cell, None
         return
     height = HEIGHT if count == 1 else LOW
     view = replace(View.of(cell.timed), height=height)

@@ -31,7 +31,7 @@ def batch_table(lines: Sequence[Line], environment: Environment) -> Table:
     records += [line.timed for line in lines if line.timed is not None]
     rows = read_rows(records)
     names = [name for name in CELL if name not in ("batch_size", "dtype", "seed")]
-    limit = f"{format_bytes(lines[0].case.memory_limit_bytes)} of memory"
+    limit = f"{format_bytes(lines[0].case.memory_limit_bytes)} of memory{_on_each(lines)}"
     synthetic = "; ".join(dict.fromkeys(r.synthetic for r in records if r.memory or r.timing))
     about = " · ".join(filter(None, [place(rows[0], shared(rows, names)), limit]))
     return build(
@@ -41,6 +41,12 @@ def batch_table(lines: Sequence[Line], environment: Environment) -> Table:
         section=lambda line: line.case.cell,
         notes=(about, provenance(rows, environment, synthetic), *[CONTEXT] * has_reserved(rows)),
     )
+
+
+def _on_each(lines: Sequence[Line]) -> str:
+    """Return whose the memory is, where steps are over ranks: all of one count, or of several."""
+    found = {line.case.on_each for line in lines}
+    return found.pop() if len(found) == 1 else " on each rank"
 
 
 def _tone(line: Line) -> Tone:
@@ -96,10 +102,16 @@ def _numbers(lines: Sequence[Line]) -> list[Column[Line]]:
             Column("", shown, text=lambda line: unit.write(part(line, "needed_bytes"))),
         ]
 
+    in_all: Column[Line] = Column(
+        "largest_samples",
+        "in all\nranks",
+        lambda line: line.at(line.fits).samples if line.fits else None,
+    )
     return [
         Column(
             "largest_batch_size", "largest\nbatch", lambda line: line.fits or None, text=_largest
         ),
+        *[in_all] * any(line.case.ranks > 1 for line in lines),
         *taken("largest", lambda line: line.fits),
         Column("too_large_batch_size", "too\nlarge", lambda line: line.fails),
         *taken("too_large", lambda line: line.fails),

@@ -2,6 +2,7 @@
 
 import pickle
 import secrets
+import signal
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +22,9 @@ def job_environment(file: Path, here: Path, modules: Sequence[str]) -> None:
 
 def job_events(file: Path, cases: Sequence[Case], lanes: int, terms: Terms) -> None:
     """Run cases on this node, and write what `node_events` yields to a file as it comes."""
+    # Submitit ignores it. Slurm sends it to a job that is to end, and may lose sight of one that
+    # goes on.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _write(file, node_events(socket.gethostname(), cases, lanes, terms))
 
 

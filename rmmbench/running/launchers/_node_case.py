@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rmmbench.measures.environment import environment
 from rmmbench.results.reading import content_of
@@ -19,6 +18,7 @@ from rmmbench.results.record import Environment, Record
 from rmmbench.results.store import RUN_FILE, Run
 from rmmbench.running.events import Event, Finished, Working
 from rmmbench.running.isolation import process
+from rmmbench.running.isolation.leftovers import Folder
 from rmmbench.running.launchers.local import VISIBLE, LocalLauncher, Place, gpus_of
 from rmmbench.spec.case import Case
 
@@ -136,8 +136,11 @@ def _folder(terms: Terms) -> Iterator[tuple[Path, bool]]:
     if terms.run_digest is not None and _digest(terms.folder) == terms.run_digest:
         yield terms.folder, True
         return
-    with TemporaryDirectory(prefix="rmmbench-case-") as folder:
-        yield Path(folder), False
+    folder = Folder()  # if this process is killed, the next start removes it
+    try:
+        yield folder.path, False
+    finally:
+        folder.remove()
 
 
 def _digest(folder: Path) -> str | None:

@@ -70,15 +70,16 @@ class Cluster:
         return self._nodes
 
     def _living(self, found: list[dict[str, Any]]) -> list[Node]:
-        hosts = [each["NodeManagerHostname"] for each in found]
-        for each, host in zip(found, hosts, strict=True):
+        alive = [each for each in found if each["Alive"]]
+        hosts = [each["NodeManagerHostname"] for each in alive]
+        for each, host in zip(alive, hosts, strict=True):
             is_alone = hosts.count(host) == 1
             number = each["NodeID"]
             self._names.setdefault(number, host if is_alone else f"{host}-{number[:6]}")
         return [
             Node(each["NodeID"], self._names[each["NodeID"]], *_sizes(each["Resources"]))
-            for each in found
-            if each["Alive"] and any(_sizes(each["Resources"]))
+            for each in alive
+            if any(_sizes(each["Resources"]))
         ]
 
     def _environments(self, question: Surroundings) -> Iterator[object]:
@@ -99,10 +100,7 @@ class Cluster:
                         raise UsageError(f"{node.name}: {_line(error)}; {need}") from None
 
     def _work(self, work: Work) -> Iterator[object]:
-        nodes = {node.name: node.id for node in self.nodes()}
-        # A home that is gone is told as one that is lost.
-        known = {cell: nodes.get(name, name) for cell, name in work.homes.items()}
-        self._homes = known | self._homes
+        self._homes = work.homes | self._homes
         predicted = [case for case in work.cases if case.device == "predict"]
         measured = [case for case in work.cases if case.device != "predict"]
         # What is timed has no predictions beside it.

@@ -169,7 +169,7 @@ class Spread(Tasks):
 
         Args:
             cases: In the order in which they are started.
-            homes: By cell, the id of the node that its cases run on; it is added to.
+            homes: By cell, the name of the node that its cases run on; it is added to.
             cpus_per_case: Of a case that others may run beside.
             began_on: The environment of a record that no node could make.
         """
@@ -184,7 +184,7 @@ class Spread(Tasks):
             NoNodeError: If no node can start a case, or for long none could run what waits.
         """
         nodes = [node for node in alive if self.refused(node) is None]
-        self._forget_homes({node.id for node in nodes})
+        self._forget_homes({node.name for node in nodes})
         while self.waiting:
             by_room = sorted(nodes, key=self._room, reverse=True)
             task = next(filter(None, map(self._next, by_room)), None)
@@ -212,7 +212,7 @@ class Spread(Tasks):
         for index, case in enumerate(self.waiting):
             needs = self._needs(case, node)
             if needs is not None and needs[0] <= cpus and needs[1] <= gpus:
-                self._homes.setdefault(case.cell, node.id)
+                self._homes.setdefault(case.cell, node.name)
                 return Task(node, [self.waiting.pop(index)], *needs)
         return None
 
@@ -225,7 +225,7 @@ class Spread(Tasks):
 
     def _needs(self, case: Case, node: Node) -> tuple[int, int] | None:
         """Return the CPUs and GPUs that a case takes of a node; None if it must not run there."""
-        if self._homes.get(case.cell, node.id) != node.id:
+        if self._homes.get(case.cell, node.name) != node.name:
             return None
         if gpus_of(case):
             return self._cpus, gpus_of(case)

@@ -56,19 +56,24 @@ class Launch:
 
     @classmethod
     def of(
-        cls, launcher: str = "local", devices: str | None = None, cpus_per_case: int | None = None
+        cls,
+        launcher: str = "local",
+        devices: str | Sequence[int] | None = None,
+        cpus_per_case: int | None = None,
     ) -> "Launch":
-        """Read what a command line says.
+        """Read what a command line or a call says.
 
         Args:
             launcher: "local", "ray", "ray:ADDRESS" …
-            devices: Numbers separated by commas.
+            devices: Numbers, in a text separated by commas.
             cpus_per_case: At least 1.
 
         Raises:
             UsageError: If there is no such launcher, or it does not take what is given.
         """
         name, _, argument = launcher.partition(":")
+        if devices is not None and not isinstance(devices, str):
+            devices = ",".join(map(str, devices)) or None
         LAUNCHERS.check(name)
         if name == "local" and argument:
             raise UsageError(f"--launcher local takes nothing after a colon, got '{launcher}'")

@@ -4,11 +4,11 @@ A job hands its events over in a file of a folder that all nodes share, which Sl
 Only this process writes records.
 """
 
+import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from rmmbench.errors import UsageError, did_you_mean
 from rmmbench.results.record import Environment
+from rmmbench.results.stage import Stage
 from rmmbench.results.store import Run
 from rmmbench.running import interrupts
 from rmmbench.running.events import Event, Finished, Started, Working
@@ -26,11 +27,13 @@ from rmmbench.running.isolation.process import TICK_SECONDS
 from rmmbench.running.launchers._job import Told, job_environment, job_events
 from rmmbench.running.launchers._node_case import Terms
 from rmmbench.running.launchers._nodes import best_known
+from rmmbench.running.launchers._queue import Queue, cancel, submitted, why_ended
 from rmmbench.running.launchers._spreading import Node, Task, Tasks
 from rmmbench.running.launchers.launcher import Launch
 from rmmbench.running.launchers.local import gpus_of, threads_beside
 from rmmbench.spec.case import Case
-from rmmbench.spec.printable import printable
+
+logger = logging.getLogger("rmmbench")
 
 _SETTINGS: Final = ("partition", "account", "qos", "constraint", "gpus", "mem", "time")
 """What may follow "slurm:", each by its name in sbatch; gpus says that there are some."""
@@ -38,7 +41,11 @@ _SETTINGS: Final = ("partition", "account", "qos", "constraint", "gpus", "mem", 
 _CHUNK: Final = 20
 """So many predictions make a job."""
 
+_ARRAY = 1000
+"""So many jobs make an array; Slurm takes no more, unless it is told to."""
+
 _FIRST_MINUTES, _MORE_MINUTES = 10, 5
+_PATIENCE_SECONDS = 15.0
 _SLURM: Final = Node("", "Slurm", 0, 0)
 
 
@@ -60,6 +67,7 @@ class SlurmCluster:
             why = "--launcher slurm needs Slurm, and this machine has no sbatch"
             raise UsageError(f"{why}; run the command where jobs are submitted")
         self._cpus = launch.cpus_per_case or 1
+        self._queue = Queue()
         self._folder: Path | None = None
         self._count = 0
 
@@ -67,20 +75,24 @@ class SlurmCluster:
         """Return the environment of the node that a first, short job gets.
 
         Raises:
-            EndedError: If that job fails.
+            UsageError: If Slurm does not take that job.
+            EndedError: If it fails.
         """
         file = self.new_file()
         executor = self._executor(_FIRST_MINUTES, self._cpus, int("gpus" in self._settings))
         here, modules = Path.cwd(), tuple(fork_server.server().modules)
-        job = _submitted(executor.submit, job_environment, file, here, modules)
-        try:
-            while not job.done():
-                _pause()
-        finally:
-            _cancel(job)
+        with interrupts.deferred():
+            try:
+                job = submitted(executor.submit, job_environment, file, here, modules)
+            except EndedError as error:
+                raise UsageError(str(error)) from None
+            try:
+                self._wait(job)
+            finally:
+                self.cancel([job])
         found = [each for each in Told(file).read() if isinstance(each, Environment)]
         if not found:
-            raise EndedError(f"the first job of Slurm failed: {_why(job)}")
+            raise EndedError(f"the first job of Slurm failed: {why_ended(job)}")
         return best_known(found)
 
     def launcher(self, run: Run) -> "SlurmLauncher":
@@ -100,14 +112,45 @@ class SlurmCluster:
             minutes = math.ceil(turns * terms.time_limit_seconds / 60) + _MORE_MINUTES
             alike.setdefault((minutes, task.cpus, task.gpus), []).append(task)
         jobs: dict[Any, tuple[Task, Told]] = {}
-        for (minutes, cpus, gpus), some in alike.items():
+        for (minutes, cpus, gpus), every in alike.items():
             executor = self._executor(minutes, cpus, gpus)
-            files = [self.new_file() for _ in some]
-            what = [task.cases for task in some], [task.lanes for task in some]
-            made = _submitted(executor.map_array, job_events, files, *what, [terms] * len(some))
-            told = zip(some, map(Told, files), strict=True)
-            jobs |= dict(zip(made, told, strict=True))
+            for start in range(0, len(every), _ARRAY):
+                some = every[start : start + _ARRAY]
+                files = [self.new_file() for _ in some]
+                what = [task.cases for task in some], [task.lanes for task in some]
+                made = submitted(executor.map_array, job_events, files, *what, [terms] * len(some))
+                told = zip(some, map(Told, files), strict=True)
+                jobs |= dict(zip(made, told, strict=True))
         return jobs
+
+    def _wait(self, job: Any) -> None:
+        told, begun = "", time.monotonic()
+        while not self.has_ended(job):
+            _pause()
+            why = self.reason(job)
+            if why and why != told and time.monotonic() - begun > _PATIENCE_SECONDS:
+                told = why
+                logger.warning("a first, short job waits in the queue of Slurm: %s", why)
+
+    def reason(self, job: Any) -> str | None:
+        """Return Slurm's word for why a job waits; None if it does not."""
+        return None if self._is_local else self._queue.reason(job)
+
+    def has_ended(self, job: Any) -> bool:
+        """Return whether a job has ended, and what it told can be read.
+
+        Raises:
+            EndedError: If Slurm has not answered for long.
+        """
+        return bool(job.done()) if self._is_local else self._queue.has_ended(job)
+
+    def cancel(self, jobs: Iterable[Any]) -> None:
+        """End jobs, if they have not ended."""
+        if self._is_local:
+            for job in jobs:
+                job.cancel()
+        else:
+            cancel(jobs)
 
     def needs(self, case: Case) -> tuple[int, int]:
         """Return the CPUs and GPUs of a case's job; 0 CPUs stand for a whole node."""
@@ -128,14 +171,18 @@ class SlurmCluster:
         folder = self.new_file().parent / "jobs"
         kind = "local" if self._is_local else "slurm"
         executor = submitit.AutoExecutor(folder=folder, cluster=kind)
-        own = {f"slurm_{name}": each for name, each in self._settings.items() if name != "gpus"}
-        whole = {} if cpus or self._is_local else {"slurm_exclusive": True}
+        own: dict[str, Any] = {
+            f"slurm_{name}": each for name, each in self._settings.items() if name != "gpus"
+        }
+        own |= {} if cpus else {"slurm_exclusive": True}
+        # A step of srun would have one CPU; a job that is lost is submitted again here.
+        own |= {"slurm_use_srun": False, "slurm_additional_parameters": {"no-requeue": True}}
         needs = {
             "timeout_min": minutes,
             "cpus_per_task": max(1, cpus),
             "gpus_per_node": gpus,
         }
-        executor.update_parameters(name="rmmbench", **needs, **whole, **own)
+        executor.update_parameters(name="rmmbench", **needs, **({} if self._is_local else own))
         return executor
 
 
@@ -161,17 +208,27 @@ class SlurmLauncher:
                     jobs |= self._cluster.submit(tasks, self._terms)
                 _pause()
                 for job, (task, told) in list(jobs.items()):
-                    is_done = job.done()  # first: what it has told until then is all
+                    # Asked first: what it has told until then is all.
+                    is_done = self._cluster.has_ended(job)
                     yield from _heard(left, task, told)
                     if is_done:
                         del jobs[job]
-                        yield from left.ended(task, _why(job))
-                yield left.working()
+                        yield from left.ended(task, why_ended(job))
+                yield self._working(left, jobs)
                 if refusal := left.refused(_SLURM):
                     raise EndedError(f"no job of Slurm can start a case: {refusal}")
         finally:
-            for job in jobs:
-                _cancel(job)
+            self._cluster.cancel(jobs)
+
+    def _working(self, left: Tasks, jobs: dict[Any, tuple[Task, Told]]) -> Working:
+        """Return what runs; if nothing does, what waits, and for what."""
+        working = left.working()
+        waiting = ((self._cluster.reason(job), task.cases) for job, (task, _) in jobs.items())
+        first = next(((why, cases[0]) for why, cases in waiting if why and cases), None)
+        if working.running or first is None:
+            return working
+        why = "" if first[0] == "None" else f": {first[0]}"
+        return Working([(first[1], Stage(f"in the queue of Slurm{why}"))])
 
     def _taken(self, left: Tasks) -> Iterator[Task]:
         """Take all cases that wait, as tasks."""
@@ -205,25 +262,6 @@ def _settings(argument: str) -> dict[str, str | int]:
             raise UsageError(f"{must}; got '{word}'{did_you_mean(name, _SETTINGS)}")
         found[name] = int(value) if value.isdecimal() else value
     return found
-
-
-def _submitted(submit: Callable[..., Any], *args: Any) -> Any:
-    try:
-        return submit(*args)
-    except Exception as error:  # submitit has no class of its own for what sbatch says
-        said = printable(" ".join(str(error).split()), 300)
-        raise EndedError(f"Slurm takes no job: {said}") from None
-
-
-def _why(job: Any) -> str:
-    """Return why a job ended without what it was to tell, as far as its output says."""
-    said = [line.strip() for line in (job.stderr() or "").splitlines() if line.strip()]
-    return printable(said[-1] if said else f"its state is {job.state}", 300)
-
-
-def _cancel(job: Any) -> None:
-    with suppress(Exception):  # it may be gone, or Slurm may be
-        job.cancel(check=False)
 
 
 def _pause() -> None:

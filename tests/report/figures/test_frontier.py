@@ -133,6 +133,27 @@ def test_without_times_there_are_bars(draw, way, plain):
     assert "Memory predicted on fake tensors with torch" in seen.note
 
 
+@pytest.mark.parametrize(
+    ("memory", "walls", "words"),
+    [
+        ("9GiB", [9.0], "dashed, for what is reserved: GPU: 9 GiB"),
+        ("20GiB", [], "all within GPU: 20 GiB"),
+    ],
+)
+def test_bars_show_what_a_limit_is_held_against(draw, way, profile_with, memory, walls, words):
+    """With a device's limit bars have what is reserved, and the limit is a line across them."""
+    ways = [way(10), way(8, **OPORP), way(4, **QUANTIZE)]
+    more = [one.memory.model_copy(update={"reserved_bytes": 12 * 2**30}) for one in ways]
+    told = zip(ways, more, strict=True)
+    records = [one.model_copy(update={"memory": memory}) for one, memory in told]
+    profile = profile_with(device_limit={"name": "GPU", "memory": memory})
+    seen = draw("frontier", records, profile=profile)
+    assert seen.lines["more reserved"] == [(12, 2), (12, 1), (12, 0)]
+    shapes = seen.drawing.layout.shapes
+    assert [shape.x0 for shape in shapes if shape.x0 == shape.x1] == walls
+    assert any(words in text.text for text in seen.drawing.layout.annotations)
+
+
 def test_what_has_no_mark_is_named_with_its_reason(draw, five, way, make_record):
     """A case that failed, or lacks one of the two numbers, is in the footnote by name and why."""
     skipped = make_record(outcome="skipped", step_seconds=(1.0,), method="compile")

@@ -119,19 +119,33 @@ def cluster():
     assert made.processes() == []
 
 
+WAITING = {"model": ["import:waits:factory"], "method": ["exact"]}
+TRAINED = {
+    "title": "Digits, quickly",
+    "training": {"max_steps": 600, "eval_every": 40, "log_every": 20},
+    "grid": [
+        {"model": ["mlp:64-32-10"], "task": ["digits"], "method": ["exact"]}
+        | {"measure": ["training"]}
+    ],
+}
+
+
+def waiting(count):
+    """Return a profile of so many cases that wait."""
+    return {"title": "Waits", "grid": [WAITING | {"batch_size": list(range(1, count + 1))}]}
+
+
 @pytest.fixture
 def carried_out(tmp_path, monkeypatch):
-    """Return what runs cases that wait, and gives the run; events are seen as they come."""
+    """Return what runs the cases of a profile, and gives the run; events are seen as they come."""
     (tmp_path / "waits.py").write_text(WAITS)
     monkeypatch.chdir(tmp_path)
 
-    def made(out, launcher, count, seen=lambda event: None):
-        grid = {"model": ["import:waits:factory"], "batch_size": list(range(1, count + 1))}
-        asked = {"version": 1, "title": "Waits", "grid": [grid | {"method": ["exact"]}]}
-        profile = profiles.validated(asked, "the profile")
+    def made(out, launcher, asked, seen=lambda event: None, device="predict"):
+        profile = profiles.validated({"version": 1} | asked, "the profile")
         with Launch.of(launcher).machines() as machines:
-            plan = make_plan(profile, "predict", machines=machines)
-            about = {"name": "waits", "command": "rmmbench sweep waits"}
+            plan = make_plan(profile, device, machines=machines)
+            about = {"name": "asked", "command": "rmmbench sweep asked"}
             run = open_run(Path(out), profile, plan.cases, plan.environment, **about)
             follow = lambda events: list(map(seen, events))  # noqa: E731
             execute(run, plan.cases, follow=follow, machines=machines)
@@ -146,23 +160,35 @@ def told(run):
     return sorted(str(each.model_dump(exclude=own)) for each in run.each_record())
 
 
-def test_a_killed_worker_and_a_killed_node_lose_nothing(cluster, carried_out):
-    """Their cases are run again, elsewhere if need be; records are this machine's, but for that."""
-    killed, nodes = [], set()
+def test_a_training_whose_worker_is_killed_ends_as_one_that_was_not(cluster, carried_out):
+    """It goes on from its checkpoint, with the same losses, and its record says so."""
+    killed = []
 
     def seen(event):
-        if isinstance(event, Finished):
-            nodes.add(event.record.environment.node)
+        if not killed and list(Path("there").glob("checkpoints/*/checkpoint-*/trainer_state.json")):
+            killed.append(cluster.processes(b"ray::node_events")[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    (there,) = carried_out("there", f"ray:{cluster.address}", TRAINED, seen, "cpu").records()
+    (here,) = carried_out("here", "local", TRAINED, device="cpu").records()
+    assert killed
+    assert there.training.losses == here.training.losses
+    assert there.training.resumed_at
+    assert any("measured anew" in each for each in there.warnings)
+
+
+def test_a_killed_node_loses_nothing(cluster, carried_out):
+    """Its cases are run again elsewhere; records are this machine's, but for that."""
+    killed = []
+
+    def seen(event):
         if isinstance(event, Working) and len(event.running) == 2 and not killed:
-            killed.append("worker")
-            os.kill(cluster.processes(b"ray::node_events")[0], signal.SIGKILL)
-        elif killed == ["worker"] and isinstance(event, Finished) and len(nodes) == 2:
             killed.append("other")
             cluster.kill("other")
 
-    there = carried_out("there", f"ray:{cluster.address}", 7, seen)
-    here = carried_out("here", "local", 7)
-    assert killed == ["worker", "other"]
+    there = carried_out("there", f"ray:{cluster.address}", waiting(4), seen)
+    here = carried_out("here", "local", waiting(4))
+    assert killed
     assert told(there) == told(here)
     assert {record.outcome for record in there.records()} == {"ok"}
     warnings = [each for record in there.records() for each in record.warnings]
@@ -177,12 +203,12 @@ def test_a_killed_head_ends_the_command_and_what_is_recorded_stays(cluster, carr
             cluster.kill("head")
 
     with pytest.raises(EndedError) as ended:
-        carried_out("headless", f"ray:{cluster.address}", 4, seen)
+        carried_out("headless", f"ray:{cluster.address}", waiting(3), seen)
     assert str(ended.value).startswith("the Ray cluster stopped working: ")
     assert str(ended.value).endswith("recorded in headless; the same command goes on")
     assert "\n" not in str(ended.value)
-    run = carried_out("headless", "local", 4)
-    assert len(list(run.each_record())) == len(run.records()) == 4
+    run = carried_out("headless", "local", waiting(3))
+    assert len(list(run.each_record())) == len(run.records()) == 3
 
 
 @pytest.mark.parametrize(
@@ -195,6 +221,6 @@ def test_a_killed_head_ends_the_command_and_what_is_recorded_stays(cluster, carr
 def test_a_cluster_that_cannot_be_reached_is_told(address, message, carried_out):
     """One line says what to do."""
     with pytest.raises(UsageError) as refused:
-        carried_out("none", f"ray:{address}", 1)
+        carried_out("none", f"ray:{address}", waiting(1))
     assert str(refused.value).startswith(message)
     assert "\n" not in str(refused.value)

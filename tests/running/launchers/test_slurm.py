@@ -1,13 +1,18 @@
 """Jobs of Slurm: tested where submitit runs them on this machine."""
 
+import os
+import signal
 import socket
+import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 
 import rmmbench
 from rmmbench.errors import UsageError
 from rmmbench.running.isolation.process import EndedError
-from rmmbench.running.launchers import _job, slurm
+from rmmbench.running.launchers import _job, _queue, slurm
 from rmmbench.running.launchers.launcher import Launch
 from rmmbench.running.launchers.slurm import SlurmCluster
 
@@ -44,6 +49,17 @@ def test_what_slurm_cannot_do_is_refused(argument, message, monkeypatch):
     assert message in str(refused.value)
 
 
+def test_a_job_ends_when_it_is_told_to(tmp_path, monkeypatch):
+    """Submitit would have it go on, beside the job that takes its place."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    monkeypatch.setattr(_job, "node_events", lambda *_: [signal.getsignal(signal.SIGTERM)])
+    try:
+        _job.job_events(tmp_path / "told", [], 1, None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert list(_job.Told(tmp_path / "told").read()) == [signal.SIG_DFL]
+
+
 def test_what_a_job_tells_is_read_as_far_as_it_is_written(tmp_path):
     """Half a message waits for its other half; a job that is started again is read anew."""
     file = tmp_path / "told"
@@ -60,11 +76,70 @@ def test_what_a_job_tells_is_read_as_far_as_it_is_written(tmp_path):
     assert list(told.read()) == ["again"]
 
 
-def test_a_job_that_cannot_be_submitted_ends_the_command():
+class Job:
+    """What is asked of submitit's job."""
+
+    def __init__(self, folder, number):
+        """Have no result yet."""
+        self.job_id, self.paths = number, SimpleNamespace(result_pickle=folder / "result")
+
+
+def test_a_job_that_cannot_be_submitted_ends_the_command(capsys):
     """What sbatch says is the message."""
 
     def refuses():
-        raise RuntimeError("sbatch: error:\n invalid partition")
+        sys.stderr.write("said twice")
+        raise RuntimeError("sbatch: error: invalid partition: x\nsbatch: error: It failed")
 
-    with pytest.raises(EndedError, match="Slurm takes no job: sbatch: error: invalid partition"):
-        slurm._submitted(refuses)
+    said = "Slurm takes no job: invalid partition: x; It failed; mend the settings after slurm:"
+    with pytest.raises(EndedError, match=f"^{said}$"):
+        _queue.submitted(refuses)
+    assert capsys.readouterr().err == ""
+
+
+SQUEUE = """#!/bin/sh
+cat {listed} && test ! -e {broken}
+"""
+
+
+def test_jobs_end_when_slurm_has_them_no_longer(tmp_path, monkeypatch):
+    """Without accounting: while squeue lists a job, or does not answer, it has not ended."""
+    listed, broken, job = tmp_path / "listed", tmp_path / "broken", Job(tmp_path, "7_1")
+    (tmp_path / "squeue").write_text(SQUEUE.format(listed=listed, broken=broken))
+    (tmp_path / "squeue").chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name in ("_EVERY_SECONDS", "_LATE_SECONDS"):
+        monkeypatch.setattr(_queue, name, 0.0)
+    queue = _queue.Queue()
+
+    def asked(until):
+        for _ in range(500):
+            has_ended = queue.has_ended(job)
+            if until(has_ended):
+                return has_ended
+            time.sleep(0.01)
+        return has_ended
+
+    listed.write_text("7_0 R None\n7_1 PD Nodes required are DOWN\n")
+    assert asked(lambda has_ended: queue.reason(job)) is False
+    assert queue.reason(job) == "Nodes required are DOWN"
+    listed.write_text("7_0 R None\n7_1 CG None\n")
+    assert asked(lambda has_ended: queue.reason(job) is None) is False
+    broken.touch()
+    listed.write_text("slurm_load_jobs error: Unable to contact slurm controller\n")
+    monkeypatch.setattr(_queue, "_SILENT_SECONDS", 0.0)
+    with pytest.raises(EndedError, match=r"^Slurm does not answer: slurm_load_jobs error: Unable"):
+        asked(lambda has_ended: has_ended)
+    broken.unlink()
+    listed.write_text("7_1 PD PartitionTimeLimit\n")
+    with pytest.raises(EndedError, match="waiting for ever, by its word PartitionTimeLimit; give"):
+        asked(lambda has_ended: has_ended)
+    listed.write_text("7_0 R None\n")
+    assert asked(lambda has_ended: has_ended) is True
+
+
+def test_a_job_that_has_told_its_result_is_not_asked_for(tmp_path):
+    """What it has written says so, before Slurm does."""
+    job = Job(tmp_path, "8")
+    job.paths.result_pickle.touch()
+    assert _queue.Queue().has_ended(job)

@@ -101,6 +101,15 @@ def test_a_cell_whose_node_is_lost_goes_on_elsewhere_and_says_so(spread, case, m
     assert record.warnings == ("other cases of its cell may have run on a node that was lost",)
 
 
+def test_a_node_that_comes_back_is_the_same_node(spread, case):
+    """Its cells go on there, whatever id the cluster gives it."""
+    homes = {case(**ON_GPU).cell: "second"}
+    spread = spread(case(**ON_GPU), case(**ON_GPU, method="rmm", rho=0.5), homes=homes)
+    back = Node("d", "second", 4, 1)
+    (task,) = spread.next_tasks([A, back])
+    assert (task.node, spread.moved) == (back, set())
+
+
 def test_a_timed_case_on_the_cpu_has_its_node_alone(spread, case):
     """It takes all CPUs of the node; predictions take one each, or as many as were asked for."""
     timed = [case(peak=None, step_seconds=(1.0,), batch_size=size) for size in (1, 2, 3)]
