@@ -114,8 +114,10 @@ def holding(run: Run, what: str) -> Iterator[None]:
 
     def kept() -> str:
         count = len(run.records())
-        verb = "is" if count == 1 else "are"
-        return f"{count} {what} {verb} recorded in {run.path}; the same command goes on"
+        # "1 probe is", and "1 of 4 cases is".
+        one = what if what.startswith("of ") else what.removesuffix("s")
+        told = f"{one} is" if count == 1 else f"{what} are"
+        return f"{count} {told} recorded in {run.path}; the same command goes on"
 
     try:
         with keeping(kept), run.locked(), deferred():

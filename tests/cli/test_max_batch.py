@@ -273,7 +273,7 @@ def test_an_interrupted_search_goes_on(folder, max_batch, wait_for):
                 os.killpg(running.pid, signal.SIGKILL)
     assert running.returncode == Exit.INTERRUPTED
     assert out == ""
-    told = "interrupted: 1 probes are recorded in run; the same command goes on"
+    told = "interrupted: 1 probe is recorded in run; the same command goes on"
     assert error.splitlines()[-1] == told
     before = Path("run", RECORDS_FILE).read_bytes()
     code, out, error = max_batch(*flags)
