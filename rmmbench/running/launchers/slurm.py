@@ -8,7 +8,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,9 +25,10 @@ from rmmbench.running.isolation import fork_server
 from rmmbench.running.isolation.fork_server import EndedError
 from rmmbench.running.isolation.process import TICK_SECONDS
 from rmmbench.running.launchers._job import Told, job_environment, job_events
+from rmmbench.running.launchers._jobs_here import JobsHere
 from rmmbench.running.launchers._node_case import Terms
 from rmmbench.running.launchers._nodes import best_known
-from rmmbench.running.launchers._queue import Queue, cancel, submitted, why_ended
+from rmmbench.running.launchers._queue import Queue, submitted, why_ended
 from rmmbench.running.launchers._spreading import Node, Task, Tasks
 from rmmbench.running.launchers.launcher import Launch
 from rmmbench.running.launchers.local import gpus_of, threads_beside
@@ -36,7 +37,9 @@ from rmmbench.spec.case import Case
 logger = logging.getLogger("rmmbench")
 
 _SETTINGS: Final = ("partition", "account", "qos", "constraint", "gpus", "mem", "time")
-"""What may follow "slurm:", each by its name in sbatch; gpus says that there are some."""
+"""What may follow "slurm:", each by its name in sbatch; gpus says whether there are some."""
+
+_COMMANDS: Final = ("sbatch", "squeue")
 
 _CHUNK: Final = 20
 """So many predictions make a job."""
@@ -50,7 +53,11 @@ _SLURM: Final = Node("", "Slurm", 0, 0)
 
 
 class SlurmCluster:
-    """The machines that Slurm gives, one for each job."""
+    """The machines that Slurm gives, one for each job.
+
+    Attributes:
+        jobs: What tells of jobs, and ends them.
+    """
 
     def __init__(self, launch: Launch) -> None:
         """Submit with the settings of `launch.argument`; "local" runs jobs here, without Slurm.
@@ -63,11 +70,13 @@ class SlurmCluster:
             raise UsageError(f"{need}; pip install 'rmmbench[slurm]'")
         self._is_local = launch.argument == "local"
         self._settings = {} if self._is_local else _settings(launch.argument)
-        if not self._is_local and shutil.which("sbatch") is None:
-            why = "--launcher slurm needs Slurm, and this machine has no sbatch"
+        self._gpus = int(self._settings.pop("gpus", 0))
+        missing = next((each for each in _COMMANDS if shutil.which(each) is None), None)
+        if missing is not None and not self._is_local:
+            why = f"--launcher slurm needs Slurm, and this machine has no {missing}"
             raise UsageError(f"{why}; run the command where jobs are submitted")
         self._cpus = launch.cpus_per_case or 1
-        self._queue = Queue()
+        self.jobs: Queue | JobsHere = JobsHere() if self._is_local else Queue()
         self._folder: Path | None = None
         self._count = 0
 
@@ -79,7 +88,7 @@ class SlurmCluster:
             EndedError: If it fails.
         """
         file = self.new_file()
-        executor = self._executor(_FIRST_MINUTES, self._cpus, int("gpus" in self._settings))
+        executor = self._executor(_FIRST_MINUTES, self._cpus, self._gpus)
         here, modules = Path.cwd(), tuple(fork_server.server().modules)
         with interrupts.deferred():
             try:
@@ -89,7 +98,7 @@ class SlurmCluster:
             try:
                 self._wait(job)
             finally:
-                self.cancel([job])
+                self.jobs.cancel([job])
         found = [each for each in Told(file).read() if isinstance(each, Environment)]
         if not found:
             raise EndedError(f"the first job of Slurm failed: {why_ended(job)}")
@@ -125,32 +134,12 @@ class SlurmCluster:
 
     def _wait(self, job: Any) -> None:
         told, begun = "", time.monotonic()
-        while not self.has_ended(job):
+        while not self.jobs.has_ended(job):
             _pause()
-            why = self.reason(job)
+            why = self.jobs.reason(job)
             if why and why != told and time.monotonic() - begun > _PATIENCE_SECONDS:
                 told = why
                 logger.warning("a first, short job waits in the queue of Slurm: %s", why)
-
-    def reason(self, job: Any) -> str | None:
-        """Return Slurm's word for why a job waits; None if it does not."""
-        return None if self._is_local else self._queue.reason(job)
-
-    def has_ended(self, job: Any) -> bool:
-        """Return whether a job has ended, and what it told can be read.
-
-        Raises:
-            EndedError: If Slurm has not answered for long.
-        """
-        return bool(job.done()) if self._is_local else self._queue.has_ended(job)
-
-    def cancel(self, jobs: Iterable[Any]) -> None:
-        """End jobs, if they have not ended."""
-        if self._is_local:
-            for job in jobs:
-                job.cancel()
-        else:
-            cancel(jobs)
 
     def needs(self, case: Case) -> tuple[int, int]:
         """Return the CPUs and GPUs of a case's job; 0 CPUs stand for a whole node."""
@@ -171,9 +160,7 @@ class SlurmCluster:
         folder = self.new_file().parent / "jobs"
         kind = "local" if self._is_local else "slurm"
         executor = submitit.AutoExecutor(folder=folder, cluster=kind)
-        own: dict[str, Any] = {
-            f"slurm_{name}": each for name, each in self._settings.items() if name != "gpus"
-        }
+        own: dict[str, Any] = {f"slurm_{name}": each for name, each in self._settings.items()}
         own |= {} if cpus else {"slurm_exclusive": True}
         # A step of srun would have one CPU; a job that is lost is submitted again here.
         own |= {"slurm_use_srun": False, "slurm_additional_parameters": {"no-requeue": True}}
@@ -209,7 +196,7 @@ class SlurmLauncher:
                 _pause()
                 for job, (task, told) in list(jobs.items()):
                     # Asked first: what it has told until then is all.
-                    is_done = self._cluster.has_ended(job)
+                    is_done = self._cluster.jobs.has_ended(job)
                     yield from _heard(left, task, told)
                     if is_done:
                         del jobs[job]
@@ -218,12 +205,12 @@ class SlurmLauncher:
                 if refusal := left.refused(_SLURM):
                     raise EndedError(f"no job of Slurm can start a case: {refusal}")
         finally:
-            self._cluster.cancel(jobs)
+            self._cluster.jobs.cancel(jobs)
 
     def _working(self, left: Tasks, jobs: dict[Any, tuple[Task, Told]]) -> Working:
         """Return what runs; if nothing does, what waits, and for what."""
         working = left.working()
-        waiting = ((self._cluster.reason(job), task.cases) for job, (task, _) in jobs.items())
+        waiting = ((self._cluster.jobs.reason(job), task.cases) for job, (task, _) in jobs.items())
         first = next(((why, cases[0]) for why, cases in waiting if why and cases), None)
         if working.running or first is None:
             return working
@@ -259,7 +246,11 @@ def _settings(argument: str) -> dict[str, str | int]:
         name, _, value = word.partition("=")
         if name not in _SETTINGS or not value:
             must = f"--launcher slurm takes local, or NAME=VALUE of {', '.join(_SETTINGS)}"
-            raise UsageError(f"{must}; got '{word}'{did_you_mean(name, _SETTINGS)}")
+            hint = "" if name in _SETTINGS else did_you_mean(name, _SETTINGS)
+            raise UsageError(f"{must}; got '{word}'{hint}")
+        if name == "gpus" and value not in ("0", "1"):
+            must = "gpus must be 1 or 0, whether there are any: a case has one for each rank"
+            raise UsageError(f"--launcher slurm: {must}; got '{word}'")
         found[name] = int(value) if value.isdecimal() else value
     return found
 
