@@ -138,6 +138,20 @@ class SplitLinear(nn.Linear):
 def split_layers(model: nn.Module, mesh: "DeviceMesh") -> dict[str, Split]:
     """Split the linear layers of a model in place, and return how, by qualified name.
 
+    Raises:
+        ValueError: As `kinds_of_split` raises it, or if something else replaced a layer's forward.
+    """
+    splits = {name: kind(mesh) for name, kind in kinds_of_split(model, mesh.size()).items()}
+    layers = {name: model.get_submodule(name) for name in splits}
+    check_forwards(layers)
+    for name, split in splits.items():
+        _split(layers[name], split)
+    return splits
+
+
+def kinds_of_split(model: nn.Module, ranks: int) -> dict[str, type[Split]]:
+    """Return how each linear layer of a model is to be split, by qualified name.
+
     A layer whose weight another module has too, or whose sizes the ranks do not divide, stays
     whole; so does every other module.
 
@@ -152,23 +166,20 @@ def split_layers(model: nn.Module, mesh: "DeviceMesh") -> dict[str, Split]:
         for name, layer in model.named_modules()
         if isinstance(layer, nn.Linear) and names[layer.weight] == 1
     }
-    splits = dict(_pairs(model, layers, mesh))
+    splits = dict(_pairs(model, layers, ranks))
     for name, layer in layers.items():
-        if name not in splits and layer.out_features % mesh.size() == 0:
-            splits[name] = Gathered(mesh)
+        if name not in splits and layer.out_features % ranks == 0:
+            splits[name] = Gathered
     if not splits:
-        need = f"tensor needs linear layers whose outputs {mesh.size()} ranks divide"
+        need = f"tensor needs linear layers whose outputs {ranks} ranks divide"
         given = f"and whose weights are theirs alone, got none in {type(model).__name__}"
         raise ValueError(f"{need}, {given}; take fewer ranks, or parallel ddp")
-    check_forwards({name: layers[name] for name in splits})
-    for name, split in splits.items():
-        _split(layers[name], split)
     return splits
 
 
 def _pairs(
-    model: nn.Module, layers: dict[str, nn.Linear], mesh: "DeviceMesh"
-) -> Iterator[tuple[str, Split]]:
+    model: nn.Module, layers: dict[str, nn.Linear], ranks: int
+) -> Iterator[tuple[str, type[Split]]]:
     """Yield the layers of transformers' blocks that are split by outputs and then by inputs.
 
     Of a block from elsewhere it is not known what is between them.
@@ -183,10 +194,10 @@ def _pairs(
             first = re.escape(last.removesuffix(pair.second)) + pair.first
             heads = [name for name in inside if re.fullmatch(first, name)]
             for name in heads if pair.has_heads else ():
-                _check_heads(name, layers[name], model, mesh.size())
-            if heads and not any(layers[name].out_features % mesh.size() for name in heads):
-                yield from ((name, ByOutputs(mesh)) for name in heads)
-                yield last, ByInputs(mesh)
+                _check_heads(name, layers[name], model, ranks)
+            if heads and not any(layers[name].out_features % ranks for name in heads):
+                yield from ((name, ByOutputs) for name in heads)
+                yield last, ByInputs
 
 
 def _check_heads(name: str, layer: nn.Linear, model: nn.Module, ranks: int) -> None:

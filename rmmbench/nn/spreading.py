@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from rmmbench.nn.blocks import named_blocks
 from rmmbench.nn.seeds import draw_alike
-from rmmbench.nn.splitting import split_layers
+from rmmbench.nn.splitting import kinds_of_split, split_layers
 from rmmbench.spec.choices import Dtype, Parallel
 
 if TYPE_CHECKING:
@@ -98,22 +98,40 @@ def seed_rank(seed: int, parallel: Parallel | None) -> None:
         torch.manual_seed(seed + _SEEDS * dist.get_rank())
 
 
+def check_spread(model: nn.Module, parallel: Parallel | None, ranks: int) -> None:
+    """Raise ValueError if a model cannot be spread so over so many ranks."""
+    if parallel == "fsdp2":
+        _sharded_blocks(model)
+    elif parallel == "tensor":
+        kinds_of_split(model, ranks)
+
+
 def _shard(model: nn.Module, how: How, mesh: "DeviceMesh") -> None:
     """Shard each block's parameters by themselves, and all others together."""
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    blocks = named_blocks(model)
-    if not blocks:
-        need = "fsdp2 needs blocks: two or more modules of one class, with parts of their own"
-        given = f"in one ModuleList or Sequential, got none in {type(model).__name__}"
-        raise ValueError(f"{need}, {given}; take parallel ddp")
-    check_owners(model, blocks)
+    blocks = _sharded_blocks(model)
     policy = MixedPrecisionPolicy()
     if (gathered := gathered_dtype(how)) is not None:
         policy = MixedPrecisionPolicy(param_dtype=gathered, reduce_dtype=torch.float32)
     for block in blocks.values():
         fully_shard(block, mesh=mesh, reshard_after_forward=how.reshard, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
+
+
+def _sharded_blocks(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the blocks of a model, whose parameters are gathered block by block.
+
+    Raises:
+        ValueError: If there are none, or a parameter is in two.
+    """
+    blocks = named_blocks(model)
+    if not blocks:
+        need = "fsdp2 needs blocks: two or more modules of one class, with parts of their own"
+        given = f"in one ModuleList or Sequential, got none in {type(model).__name__}"
+        raise ValueError(f"{need}, {given}; take parallel ddp")
+    check_owners(model, blocks)
+    return blocks
 
 
 def check_owners(model: nn.Module, blocks: dict[str, nn.Module]) -> None:

@@ -15,6 +15,7 @@ from rmmbench.running.launchers.local import LocalLauncher
 from rmmbench.running.progress import show_nothing, show_progress
 from rmmbench.running.sweep_plan import (
     DEVICES,
+    check_cores,
     check_models,
     check_names,
     environment_here,
@@ -180,6 +181,7 @@ def measure_ways(
             measured = devices["time_device"] or devices["memory_device"]
             devices = {"memory_device": measured, "time_device": None}
         cases = [case_of(name, *sizes, {**way, **devices}) for way in ways]
+        check_cores(cases, environment)
         check_models(cases, time_limit_seconds)
         launcher = LocalLauncher(environment, time_limit_seconds, 1, Path(folder))
         done: dict[str, Record] = {}

@@ -3,8 +3,9 @@
 A user's own factory is not called for this.
 """
 
-from rmmbench import methods, sketches
+from rmmbench import methods, models, sketches
 from rmmbench.fakes.mode import fake_tensors
+from rmmbench.nn.spreading import check_spread
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.spec.case import Case
 from rmmbench.spec.steps import chosen
@@ -33,6 +34,22 @@ def check_sketch(case: Case) -> None:
         except ValueError as error:
             hint = f"(layer '{read[-1]}' of {case.model}; `exclude` can leave it out)"
             raise ValueError(f"{error} {hint}") from error
+
+
+def check_ranks(case: Case) -> None:
+    """Raise if the case's model cannot be spread over its ranks.
+
+    Raises:
+        ValueError: If it has no blocks to shard, or heads that the ranks do not divide.
+    """
+    if case.model.startswith("import:"):
+        return
+    with fake_tensors():
+        model = models.build(case).model
+    try:
+        check_spread(model, case.parallel, case.ranks)
+    except ValueError as error:
+        raise ValueError(f"{case.model}: {error}") from error
 
 
 def check_method(case: Case) -> None:

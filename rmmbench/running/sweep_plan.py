@@ -1,6 +1,6 @@
 """The plan of a sweep: its cases, checked against this machine and the names that exist."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Final, Literal, NamedTuple
@@ -14,12 +14,16 @@ from rmmbench.running.isolation import process
 from rmmbench.running.launchers.launcher import Machines
 from rmmbench.spec.case import Case, Device
 from rmmbench.spec.profile import Profile
+from rmmbench.units import format_count
 
 TimeDevice = Literal["cuda", "cpu"] | None
 DEVICES = ("cuda", "cpu", "predict", "auto")
 
 _EVERYWHERE: Final[tuple[Device, TimeDevice]] = ("predict", "cpu")
 """Devices on which every case of a profile can be measured."""
+
+_RANKS_A_CORE: Final = 16
+"""Each is a process, and connected with all others; far more of them take a machine down."""
 
 
 class Plan(NamedTuple):
@@ -75,6 +79,7 @@ def make_plan(
     if trains and not any(case.training for case in cases):
         raise UsageError(f"device '{device}' cannot train; use cuda, cpu or auto")
     looked_at = [case for case in cases if import_models or not case.model.startswith("import:")]
+    check_cores(cases, environment)
     check_models(looked_at, profile.time_limit_seconds)
     return Plan(cases, environment, len(every_case) - len(cases))
 
@@ -102,7 +107,7 @@ def check_names(cases: list[Case]) -> None:
 
 
 def check_models(cases: list[Case], limit_seconds: float) -> None:
-    """Raise UsageError for a model that cannot be made, sketched or trained as a case asks.
+    """Raise UsageError for a model that cannot be made, spread, sketched or trained as a case asks.
 
     Faults that show only when a case runs, such as an import that never ends, are left to the case.
     """
@@ -120,7 +125,11 @@ def check_models(cases: list[Case], limit_seconds: float) -> None:
     stacked = {
         (case.model, case.task, case.seq_len, case.attention, case.method): case for case in cases
     }
-    asked = [list(some.values()) for some in (shapes, stacked, sketched, trained)]
+    over_ranks = {
+        (case.model, case.task, case.parallel, case.ranks): case for case in cases if case.ranks > 1
+    }
+    parts = shapes, over_ranks, stacked, sketched, trained
+    asked = [list(some.values()) for some in parts]
     try:
         fault = process.call(_fault, *asked, limit_seconds=limit_seconds)
     except process.EndedError:
@@ -154,6 +163,15 @@ def resolve(device: str, environment: Environment) -> tuple[Device | None, TimeD
     return devices[device]
 
 
+def check_cores(cases: Iterable[Case], environment: Environment) -> None:
+    """Raise UsageError if a case has more ranks than a machine's CPU can take."""
+    most = _RANKS_A_CORE * environment.cpu_count
+    ranks = max((case.ranks for case in cases if "cpu" in case.device), default=1)
+    if ranks > most:
+        need = f"ranks must be at most {most} on {format_count(environment.cpu_count, 'CPU core')}"
+        raise UsageError(f"{need}, got {ranks}; take fewer ranks, or device predict")
+
+
 def why_no_gpu(environment: Environment) -> str:
     """Return in words why an environment has no GPU."""
     if environment.node is not None:
@@ -169,12 +187,17 @@ def environment_here() -> Environment:
 
 
 def _fault(
-    shapes: list[Case], stacked: list[Case], sketched: list[Case], trained: list[Case]
+    shapes: list[Case],
+    over_ranks: list[Case],
+    stacked: list[Case],
+    sketched: list[Case],
+    trained: list[Case],
 ) -> str | None:
-    """Return what is wrong with the first case that cannot be made, changed or trained."""
+    """Return what is wrong with the first case that cannot be made, spread, changed or trained."""
     suitability = import_module("rmmbench.running.suitability")
     checks: list[tuple[Callable[[Case], object], list[Case]]] = [
         (check, shapes),
+        (suitability.check_ranks, over_ranks),
         (suitability.check_method, stacked),
         (suitability.check_sketch, sketched),
     ]

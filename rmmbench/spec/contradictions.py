@@ -1,12 +1,15 @@
 """What a training step cannot be: parts of it that rule each other out."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rmmbench.spec.gpus import GPUS
 
 if TYPE_CHECKING:
     from rmmbench.spec.case import Case
+
+_MOST_RANKS: Final = 2**20
+"""What is known of each of them, even in a prediction, takes some memory."""
 
 
 def contradiction(case: "Case") -> str | None:
@@ -56,6 +59,8 @@ def _over_ranks(case: "Case") -> Iterator[str]:
     if case.ranks == 1 and case.parallel is not None:
         need = "parallel must be with two ranks or more"
         yield f"{need}, got '{case.parallel}' on one; set ranks, or leave parallel out"
+    if case.ranks > _MOST_RANKS:
+        yield f"ranks must be at most {_MOST_RANKS}, got {case.ranks}; take fewer ranks"
     if not case.reshard and case.parallel != "fsdp2":
         got = f"'{case.parallel}'" if case.parallel else "none"
         yield f"reshard must be with parallel 'fsdp2', got {got}; leave reshard out"
@@ -77,7 +82,7 @@ def _over_ranks(case: "Case") -> Iterator[str]:
         yield f"{need} clip_norm where layers are split; leave clip_norm out, or take fsdp2"
     if case.training is not None and case.parallel != "ddp":
         need = "a training over several ranks must be with parallel 'ddp', transformers' Trainer's"
-        yield f"{need} own way, got '{case.parallel}'"
+        yield f"{need} own way, got '{case.parallel}'; take ddp, or train on one rank"
 
 
 def _in_training(case: "Case") -> Iterator[str]:

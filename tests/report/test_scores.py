@@ -210,6 +210,8 @@ def test_threads_are_told(make_trained, make_record):
     assert threads_note(read_lines([two])) == "2 CPU threads a run."
     both = "1 CPU thread a run, up to 2 runs side by side; 2 CPU threads a run."
     assert threads_note(read_lines([one, two])) == both
+    spread = make_trained(0.9, ranks=2, parallel="ddp")
+    assert threads_note(read_lines([spread])) == "1 CPU thread a rank."
     assert threads_note(read_lines([make_trained(0.9, time_device="cuda")])) == ""
 
 

@@ -3,7 +3,14 @@
 import pytest
 
 from rmmbench.errors import Exit, UnknownNameError, UsageError
-from rmmbench.running.sweep_plan import DEVICES, check_installed, check_names, make_plan, resolve
+from rmmbench.running.sweep_plan import (
+    DEVICES,
+    check_cores,
+    check_installed,
+    check_names,
+    make_plan,
+    resolve,
+)
 from rmmbench.spec.profile import Profile
 
 
@@ -120,6 +127,29 @@ def test_a_model_that_cannot_be_made_is_told_before_the_sweep(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "says_much.py").write_text("raise KeyError('a b')")
     assert refused(lambda: make_plan(profile(model=[model]), "predict")).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("model", "ranks", "parallel", "message"),
+    [
+        ("mlp:8-16-4", 2, "fsdp2", "mlp:8-16-4: fsdp2 needs blocks: two or more modules of one"),
+        ("roberta-tiny", 3, "tensor", "roberta-tiny: tensor needs ranks that divide the heads"),
+        ("linear:9x7", 2, "tensor", "linear:9x7: tensor needs linear layers whose outputs 2"),
+    ],
+)
+def test_a_model_that_cannot_be_spread_is_told_before_the_sweep(model, ranks, parallel, message):
+    """A model without blocks, or with heads that ranks do not divide, is one line at once."""
+    length = {"seq_len": [8]} if model == "roberta-tiny" else {}
+    asked = profile(model=[model], ranks=[1, ranks], parallel=parallel, **length)
+    assert refused(lambda: make_plan(asked, "predict")).startswith(message)
+
+
+def test_ranks_that_would_take_the_machine_down_are_refused(environment):
+    """On a CPU ranks are processes, of which each core takes some; predicted ones are none."""
+    cases = profile(ranks=[33], parallel="ddp").cases("cpu", "cpu")
+    check_cores(profile(ranks=[33], parallel="ddp").cases("predict", None), environment)
+    told = refused(lambda: check_cores(cases, environment))
+    assert told.startswith("ranks must be at most 32 on 2 CPU cores, got 33; take fewer ranks, or")
 
 
 GRAPH = {"model": ["gcn2:4-8x2-2"], "batch_size": [10]}

@@ -293,7 +293,11 @@ def test_a_cell_is_named_after_its_exact_case():
         ({"ranks": 2, "parallel": "fsdp2", "dtype": "float16"}, "got parallel 'fsdp2'; take bfloa"),
         ({"ranks": 2, "parallel": "ddp", "update": "in-backward"}, "must be without update 'in-ba"),
         ({"ranks": 2, "parallel": "ddp", "gradient_draws": 3}, "must be without gradient_draws"),
-        ({"ranks": 2, "parallel": "fsdp2", "training": {}}, "with parallel 'ddp', .* got 'fsdp2'"),
+        (
+            {"ranks": 2, "parallel": "fsdp2", "training": {}},
+            "with parallel 'ddp', .* got 'fsdp2'; take d",
+        ),
+        ({"ranks": 2**30, "parallel": "ddp"}, "at most 1048576, got 1073741824; take fewer"),
         ({"ranks": 0}, "greater than or equal to 1"),
         ({"accumulate": 0}, "greater than or equal to 1"),
         ({"clip_norm": 0.0}, "greater than 0"),

@@ -35,9 +35,9 @@ def threads_note(lines: Iterable[Line]) -> str:
     notes = set()
     for run in (run for line in lines for run in line.records.values()):
         if run.case.training and run.case.time_device == "cpu":
-            threads = run.case.training.threads
-            beside = max(1, run.environment.cpu_count // threads)
-            note = f"{format_count(threads, 'CPU thread')} a run"
+            threads, ranks = run.case.training.threads, run.case.ranks
+            beside = max(1, run.environment.cpu_count // (threads * ranks))
+            note = f"{format_count(threads, 'CPU thread')} a {'rank' if ranks > 1 else 'run'}"
             notes.add(note + (f", up to {beside} runs side by side" if beside > 1 else ""))
     return "; ".join(sorted(notes)) + "." if notes else ""
 

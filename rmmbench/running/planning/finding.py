@@ -184,12 +184,14 @@ class _Finding:
         limit, on_each = self.asked.memory_bytes, self.request.case.on_each
         if not plans or limit is None:
             return f"no plan of {title} has {within}; ask for less"
-        least = min(plans, key=self.predictor.peak)
+        unchanged = SavingPlan(model=self.request.case.model)
+        least = min([unchanged, *plans], key=self.predictor.peak)
+        how = "the unchanged model's" if least.does_nothing else f"reached with {least.words}"
         need = f"memory must be at least {format_bytes(self.predictor.peak(least))}{on_each}"
         need += f" for {title}"
         need += f" with {within}" if within else ""
         rests = format_bytes(self.predictor.step(least).memory.resting_bytes)
-        told = f"that least is reached with {least.words}; {rests} of it rest between steps, as"
+        told = f"that least is {how}; {rests} of it rest between steps, as"
         return f"{need}, got {format_bytes(limit)}; {told} parameters and the optimizer's state do"
 
 

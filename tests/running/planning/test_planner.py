@@ -100,6 +100,14 @@ def test_a_limit_out_of_reach_tells_the_least():
         rmmbench.plan("roberta-tiny", memory="20MiB", **SHAPE)
 
 
+def test_a_least_that_is_the_unchanged_models_is_told_as_such():
+    """Where no choice saves anything, the least is said to be the unchanged model's."""
+    with pytest.raises(
+        UsageError, match=r"got 1\.0 KiB; that least is the unchanged model's; 2\.8"
+    ):
+        rmmbench.plan("linear:8x8", memory="1KiB", quiet=True)
+
+
 def test_what_fits_needs_no_plan():
     """With memory enough there is nothing to plan."""
     plans = rmmbench.plan("roberta-tiny", memory="1GiB", **SHAPE)
