@@ -57,8 +57,30 @@ def gradients(model, x, target):
     return [whole(p.grad) for name, p in model.named_parameters() if name.endswith("weight")]
 
 
+def check_mean(draw, exact, told):
+    """Assert that a mean gradient is the exact one, as far as two directions tell.
+
+    Along the exact one its length is 1; along a random one across it, 0.
+    """
+    unit = [e / e.norm() for e in exact]
+    across = [torch.randn(e.shape, generator=torch.Generator().manual_seed(2)) for e in exact]
+    across = [c - (c * u).sum() * u for c, u in zip(across, unit, strict=True)]
+    drawn = []
+    for _ in range(DRAWS):
+        found = [g / e.norm() for g, e in zip(draw(), exact, strict=True)]
+        drawn.append(
+            [float((g * u).sum()) - 1 for g, u in zip(found, unit, strict=True)]
+            + [float((g * c).sum() / c.norm()) for g, c in zip(found, across, strict=True)]
+        )
+    errors = torch.tensor(drawn)
+    standard_error = errors.std(0) / DRAWS**0.5
+    assert bool((standard_error < 0.1).all()), (told, standard_error)
+    far = errors.mean(0).abs() / standard_error
+    assert bool((far <= 5).all()), (told, far)
+
+
 def check_mean_gradient(mesh, parallel, **settings):
-    """Assert that the mean gradient over the ranks lies along the exact one, at length 1."""
+    """Assert that the mean gradient over the ranks is the exact one."""
     torch.manual_seed(0)
     # Rows near one direction, half of them opposite, have little noise.
     signs = torch.tensor([1.0, -1.0]).repeat(32)[torch.randperm(64)].view(64, 1)
@@ -69,15 +91,22 @@ def check_mean_gradient(mesh, parallel, **settings):
     model = spread(rmmbench.convert(model, **settings), how(parallel, ranks), mesh)
     if parallel != "tensor":
         x, target = x.chunk(ranks)[rank], target.chunk(ranks)[rank]
-    along = []
-    for _ in range(DRAWS):
-        pairs = zip(gradients(model, x, target), exact, strict=True)
-        along.append([float((g * e).sum() / e.square().sum()) for g, e in pairs])
-    ratios = torch.tensor(along)
-    standard_error = ratios.std(0) / DRAWS**0.5
-    assert bool((standard_error < 0.1).all()), standard_error
-    far = (ratios.mean(0) - 1).abs() / standard_error
-    assert bool((far <= 5).all()), (parallel, ranks, settings, far)
+    check_mean(lambda: gradients(model, x, target), exact, (parallel, ranks, settings))
+
+
+def check_mean_of_pairs(mesh, **settings):
+    """Assert that layers split in pairs, by outputs and by inputs, have the mean gradient."""
+    tokens = torch.randint(64, (3, 16), generator=torch.Generator().manual_seed(1))
+    exact = of_a_step(llama(), tokens)
+    names = [name for name in exact if name.endswith("proj.weight")]
+    model = rmmbench.convert(llama(), exclude="lm_head", **settings)
+    model = spread(model, how("tensor", mesh.size()), mesh)
+
+    def draw():
+        found = of_a_step(model, tokens, seed=None)
+        return [found[name] for name in names]
+
+    check_mean(draw, [exact[name] for name in names], ("pairs", mesh.size(), settings))
 
 
 def llama(**sizes):
@@ -90,9 +119,10 @@ def llama(**sizes):
     return LlamaForCausalLM(config).train()
 
 
-def of_a_step(model, tokens):
+def of_a_step(model, tokens, seed=3):
     """Return the gradients of one step of a decoder by name, whatever is around it."""
-    rmmbench.manual_seed(3)
+    if seed is not None:
+        rmmbench.manual_seed(seed)
     model.zero_grad()
     model(input_ids=tokens, labels=tokens, use_cache=False).loss.backward()
     inner = unwrapped(model)
@@ -180,10 +210,12 @@ def run_rank(rank, port):
         # A split layer has a whole one's gradient, as is checked below.
         for settings in WAYS if parallel != "tensor" else WAYS[-1:]:
             check_mean_gradient(all_ranks, parallel, **settings)
-        check_mean_gradient(pair, parallel, **WAYS[-1])
+            check_mean_gradient(pair, parallel, **settings)
         check_again(pair, parallel)
     check_again(pair, "fsdp2", dtype="bfloat16")
     check_norms_at_the_end(pair)
+    check_mean_of_pairs(pair, **WAYS[-1])
+    check_mean_of_pairs(all_ranks, sketch="oporp", rho=0.5, bits=8)
     for settings in ({}, {"rho": 0.5}, {"sketch": "oporp", "rho": 0.5, "share": False}):
         check_split_layers(all_ranks, **settings)
     check_refusals(all_ranks)

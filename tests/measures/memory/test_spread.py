@@ -68,10 +68,10 @@ def allocated(wanted):
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
+        {"method": "quantize"},
         {"dtype": "bfloat16", "ranks": 3},
-        {"parallel": "ddp"},
-        {"parallel": "tensor", "model": "decoder:2x256"},
+        {"parallel": "ddp", "method": "rmm", "rho": 0.3, "bits": 8},
+        {"parallel": "tensor", "model": "decoder:2x256", "method": "rmm+quantize", "rho": 0.3},
     ],
 )
 def test_the_allocator_gives_out_what_is_predicted(settings):
@@ -119,14 +119,20 @@ def test_buckets_are_what_is_reduced():
 
 
 @pytest.mark.parametrize(
-    ("parallel", "ranks"), [("fsdp2", 2), ("fsdp2", 4), ("ddp", 2), ("tensor", 4)]
+    ("parallel", "ranks", "way"),
+    [
+        ("fsdp2", 2, {"method": "rmm+quantize", "rho": 0.3}),
+        ("fsdp2", 4, {"method": "selective-checkpoint"}),
+        ("ddp", 2, {"method": "rmm+checkpoint", "rho": 0.3, "bits": 8}),
+        ("tensor", 4, {"method": "rmm", "rho": 0.3, "bits": 4, "principal": 4}),
+    ],
 )
-def test_real_processes_take_what_is_predicted(parallel, ranks):
+def test_real_processes_take_what_is_predicted(parallel, ranks, way):
     """Of two and four processes on the CPU the one that takes most takes what is predicted.
 
     Gloo's threads may let go of a tensor a moment later than the step does.
     """
-    size = {"batch_size": 16, "ranks": ranks, "parallel": parallel, "model": "decoder:2x256"}
+    size = {"batch_size": 16, "ranks": ranks, "parallel": parallel, "model": "decoder:2x256"} | way
     record = measure(
         device="cpu",
         quiet=True,
