@@ -87,7 +87,7 @@ class SlurmCluster:
             UsageError: If Slurm does not take that job.
             EndedError: If it fails.
         """
-        file = self.new_file()
+        file = self._new_file()
         executor = self._executor(_FIRST_MINUTES, self._cpus, self._gpus)
         here, modules = Path.cwd(), tuple(fork_server.server().modules)
         with interrupts.deferred():
@@ -117,17 +117,17 @@ class SlurmCluster:
         """Submit a job for each task, those that need the same together, and return them by job."""
         alike: dict[tuple[int, int, int], list[Task]] = {}
         for task in tasks:
-            turns = math.ceil(len(task.cases) / task.lanes)
-            minutes = math.ceil(turns * terms.time_limit_seconds / 60) + _MORE_MINUTES
+            seconds = len(task.cases) * terms.time_limit_seconds
+            minutes = math.ceil(seconds / 60) + _MORE_MINUTES
             alike.setdefault((minutes, task.cpus, task.gpus), []).append(task)
         jobs: dict[Any, tuple[Task, Told]] = {}
         for (minutes, cpus, gpus), every in alike.items():
             executor = self._executor(minutes, cpus, gpus)
             for start in range(0, len(every), _ARRAY):
                 some = every[start : start + _ARRAY]
-                files = [self.new_file() for _ in some]
-                what = [task.cases for task in some], [task.lanes for task in some]
-                made = submitted(executor.map_array, job_events, files, *what, [terms] * len(some))
+                files = [self._new_file() for _ in some]
+                what = [task.cases for task in some], [terms] * len(some)
+                made = submitted(executor.map_array, job_events, files, *what)
                 told = zip(some, map(Told, files), strict=True)
                 jobs |= dict(zip(made, told, strict=True))
         return jobs
@@ -147,29 +147,31 @@ class SlurmCluster:
             return self._cpus, gpus_of(case)
         return threads_beside(case) or 0, 0
 
-    def new_file(self) -> Path:
-        """Return the path of a file that is not there yet, in the folder that jobs share."""
+    def _shared(self) -> Path:
+        """Return the folder that jobs share, which is made when it is first needed."""
         if self._folder is None:
             self._folder = Path(mkdtemp(prefix=".rmmbench-slurm-", dir=Path.cwd()))
+        return self._folder
+
+    def _new_file(self) -> Path:
+        """Return the path of a file of that folder that is not there yet."""
         self._count += 1
-        return self._folder / f"{self._count}.told"
+        return self._shared() / f"{self._count}.told"
 
     def _executor(self, minutes: int, cpus: int, gpus: int) -> Any:
-        """Return what submits jobs with these needs."""
+        """Return what submits jobs with these needs; 0 CPUs stand for a whole node."""
         submitit = import_module("submitit")
-        folder = self.new_file().parent / "jobs"
         kind = "local" if self._is_local else "slurm"
-        executor = submitit.AutoExecutor(folder=folder, cluster=kind)
-        own: dict[str, Any] = {f"slurm_{name}": each for name, each in self._settings.items()}
-        own |= {} if cpus else {"slurm_exclusive": True}
-        # A step of srun would have one CPU; a job that is lost is submitted again here.
-        own |= {"slurm_use_srun": False, "slurm_additional_parameters": {"no-requeue": True}}
-        needs = {
-            "timeout_min": minutes,
-            "cpus_per_task": max(1, cpus),
-            "gpus_per_node": gpus,
-        }
-        executor.update_parameters(name="rmmbench", **needs, **({} if self._is_local else own))
+        executor = submitit.AutoExecutor(folder=self._shared() / "jobs", cluster=kind)
+        needs: dict[str, Any] = {"timeout_min": minutes, "gpus_per_node": gpus}
+        needs["cpus_per_task"] = max(1, cpus)
+        if not self._is_local:
+            needs |= {f"slurm_{name}": each for name, each in self._settings.items()}
+            needs |= {} if cpus else {"slurm_exclusive": True}
+            # A step of srun would have one CPU; a job that is lost is submitted again here.
+            needs["slurm_use_srun"] = False
+            needs["slurm_additional_parameters"] = {"no-requeue": True}
+        executor.update_parameters(name="rmmbench", **needs)
         return executor
 
 
@@ -225,8 +227,7 @@ class SlurmLauncher:
             groups.setdefault(str(index // _CHUNK) if is_alone else case.cell, []).append(case)
         left.waiting.clear()
         for cases in groups.values():
-            lanes = self._cluster.needs(cases[0])[0] if cases[0].device == "predict" else 1
-            yield Task(_SLURM, cases, *self._cluster.needs(cases[0]), lanes=lanes)
+            yield Task(_SLURM, cases, *self._cluster.needs(cases[0]))
 
 
 def _heard(left: Tasks, task: Task, told: Told) -> Iterator[Event]:

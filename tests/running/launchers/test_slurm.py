@@ -12,7 +12,7 @@ import pytest
 import rmmbench
 from rmmbench.errors import UsageError
 from rmmbench.running.isolation.process import EndedError
-from rmmbench.running.launchers import _job, _queue, slurm
+from rmmbench.running.launchers import _job, _queue, _spreading, slurm
 from rmmbench.running.launchers._jobs_here import JobsHere
 from rmmbench.running.launchers.launcher import Launch
 from rmmbench.running.launchers.slurm import SlurmCluster
@@ -57,7 +57,7 @@ def test_a_job_ends_when_it_is_told_to(tmp_path, monkeypatch):
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     monkeypatch.setattr(_job, "node_events", lambda *_: [signal.getsignal(signal.SIGTERM)])
     try:
-        _job.job_events(tmp_path / "told", [], 1, None)
+        _job.job_events(tmp_path / "told", [], None)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert list(_job.Told(tmp_path / "told").read()) == [signal.SIG_DFL]
@@ -158,3 +158,13 @@ def test_a_job_that_has_told_its_result_is_not_asked_for(tmp_path):
     job = Job(tmp_path, "8")
     job.paths.result_pickle.touch()
     assert _queue.Queue().has_ended(job)
+
+
+def test_a_case_of_a_job_has_all_its_cpus(make_record, environment):
+    """Predictions of a job run in turn, each on as many CPUs as were asked for."""
+    cluster = SlurmCluster(Launch("slurm", "local", cpus_per_case=3))
+    terms = SimpleNamespace(time_limit_seconds=60.0, began_on=environment)
+    cases = [make_record(batch_size=number).case for number in range(1, 25)]
+    launcher = slurm.SlurmLauncher(cluster, terms)
+    tasks = list(launcher._taken(_spreading.Tasks(cases, environment)))
+    assert [(len(task.cases), task.cpus, task.lanes) for task in tasks] == [(20, 3, 1), (4, 3, 1)]
