@@ -175,7 +175,7 @@ def check_cores(cases: Iterable[Case], environment: Environment) -> None:
 def why_no_gpu(environment: Environment) -> str:
     """Return in words why an environment has no GPU."""
     if environment.node is not None:
-        return "no node of the cluster has one that torch sees"
+        return "no node of the cluster has one that torch sees (Slurm gives some by slurm:gpus=1)"
     return "torch sees no GPU" if environment.cuda else "this torch is built without CUDA"
 
 

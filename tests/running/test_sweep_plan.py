@@ -47,12 +47,15 @@ def test_devices_are_those_that_are_here(environment, device, without, with_gpu)
     assert device in DEVICES
 
 
+NO_NODE = "no node of the cluster has one that torch sees (Slurm gives some by slurm:gpus=1)"
+
+
 @pytest.mark.parametrize(
     ("cuda", "node", "what"),
     [
         (None, None, "this torch is built without CUDA"),
         ("13.0", None, "torch sees no GPU"),
-        ("13.0", "first", "no node of the cluster has one that torch sees"),
+        ("13.0", "first", NO_NODE),
     ],
 )
 def test_cuda_without_a_gpu_is_told(environment, cuda, node, what):

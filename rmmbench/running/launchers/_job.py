@@ -20,12 +20,12 @@ def job_environment(file: Path, here: Path, modules: Sequence[str]) -> None:
     _write(file, [node_environment(socket.gethostname(), here, modules)])
 
 
-def job_events(file: Path, cases: Sequence[Case], lanes: int, terms: Terms) -> None:
-    """Run cases on this node, and write what `node_events` yields to a file as it comes."""
+def job_events(file: Path, cases: Sequence[Case], terms: Terms) -> None:
+    """Run cases on this node, in turn, and write what `node_events` yields as it comes."""
     # Submitit ignores it. Slurm sends it to a job that is to end, and may lose sight of one that
     # goes on.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _write(file, node_events(socket.gethostname(), cases, lanes, terms))
+    _write(file, node_events(socket.gethostname(), cases, 1, terms))
 
 
 class Told:

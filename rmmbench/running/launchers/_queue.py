@@ -7,15 +7,18 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from contextlib import redirect_stderr, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, suppress
 from io import StringIO
+from pathlib import Path
 from typing import IO, Any, Final
 
 from rmmbench.running.isolation.fork_server import EndedError
 from rmmbench.spec.printable import printable
 
 _SQUEUE: Final = ("squeue", "--noheader", "--array", "--format=%i %t %r")
+
+_MEND: Final = "mend the settings after slurm:, or see sinfo for whether it runs"
 
 _EVERY_SECONDS: Final = 5.0
 """From one question to the next."""
@@ -56,19 +59,21 @@ class Queue:
         self._look(now)
         return now - self._gone_at.get(job.job_id, now) > _LATE_SECONDS
 
+    def cancel(self, jobs: Iterable[Any]) -> None:
+        """Have Slurm end jobs, those of an array together as far as all of it ends."""
+        ids = [job.job_id for job in jobs]
+        for start in range(0, len(ids), 100):
+            with suppress(OSError, subprocess.TimeoutExpired):  # Slurm may be gone
+                command = ["scancel", "--quiet", *ids[start : start + 100]]
+                subprocess.run(command, check=False, timeout=60, capture_output=True)
+
     def _look(self, now: float) -> None:
         """Ask if it is time, and take an answer that has come; this never waits."""
         if self._asked is None:
             if now - self._asked_at > _EVERY_SECONDS:
                 self._asked_at = now
-                mine = [
-                    "squeue",
-                    f"--user={os.getuid()}",
-                    "--noheader",
-                    "--array",
-                    "--format=%i %t %r",
-                ]
                 said = tempfile.TemporaryFile()  # noqa: SIM115 -- closed with the answer
+                mine = [*_SQUEUE, f"--user={os.getuid()}"]
                 self._asked = subprocess.Popen(mine, stdout=said, stderr=said), said
             return
         process, answer = self._asked
@@ -111,12 +116,12 @@ def submitted(submit: Callable[..., Any], *args: Any) -> Any:
         EndedError: If Slurm takes none; the message is what sbatch says.
     """
     try:
-        with redirect_stderr(StringIO()):  # there submitit prints what it raises
+        with _nothing_said():
             return submit(*args)
     except Exception as error:  # submitit has no class of its own for what sbatch says
         lines = [line.removeprefix("sbatch: error:") for line in str(error).splitlines()]
         said = printable("; ".join(filter(None, (" ".join(line.split()) for line in lines))), 300)
-        raise EndedError(f"Slurm takes no job: {said}; mend the settings after slurm:") from None
+        raise EndedError(f"Slurm takes no job: {said}; {_MEND}") from None
 
 
 def why_ended(job: Any) -> str:
@@ -126,10 +131,17 @@ def why_ended(job: Any) -> str:
     return printable(said[-1] if said else "Slurm no longer has it", 300) + hint
 
 
-def cancel(jobs: Iterable[Any]) -> None:
-    """Have Slurm end jobs, those of an array together as far as all of it ends."""
-    ids = [job.job_id for job in jobs]
-    for start in range(0, len(ids), 100):
-        with suppress(OSError, subprocess.TimeoutExpired):  # Slurm may be gone
-            command = ["scancel", "--quiet", *ids[start : start + 100]]
-            subprocess.run(command, check=False, timeout=60, capture_output=True)
+@contextmanager
+def _nothing_said() -> Iterator[None]:
+    """Within, neither this process nor what it starts writes to stderr.
+
+    Submitit prints there what it raises, and what watches a job here that it was interrupted.
+    """
+    stderr = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere, redirect_stderr(StringIO()):
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)

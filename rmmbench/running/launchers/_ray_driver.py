@@ -23,6 +23,7 @@ from rmmbench.running.launchers._spreading import Node, Spread, Task
 from rmmbench.running.launchers.ray import Surroundings, Work
 
 _REACH_SECONDS = 3.0
+_PORTS = set(map(str, range(1, 2**16)))
 _LOOK_SECONDS = 1.0
 _HEAD_SECONDS = 5.0
 """So long a head may not answer, as it may be started again."""
@@ -40,7 +41,7 @@ class Cluster:
         Raises:
             UsageError: If there is none, or it cannot be joined.
         """
-        _join(address or os.environ.get("RAY_ADDRESS") or "auto")
+        _join(address)
         self._cpus_per_case = cpus_per_case
         self._names: dict[str, str] = {}
         self._nodes: list[Node] = []
@@ -83,6 +84,10 @@ class Cluster:
         ]
 
     def _environments(self, question: Surroundings) -> Iterator[object]:
+        most = max((node.cpus for node in self.nodes()), default=0)
+        if 0 < most < self._cpus_per_case:
+            must = f"--cpus-per-case must be at most {most}, as no node of the cluster has more"
+            raise UsageError(f"{must}; got {self._cpus_per_case}")
         asked = {}
         for node in self.nodes():
             remote = _ENVIRONMENT.options(num_cpus=0, **_on(node.id))
@@ -135,13 +140,18 @@ class Cluster:
             yield from spread.ended(task, _line(error))
 
 
-def _join(address: str) -> None:
-    if "://" in address:
-        must = "--launcher ray:ADDRESS must be HOST:PORT of a cluster that this machine is part of"
-        raise UsageError(f"{must}, got '{address}'; or run the command with `ray job submit`")
+def _join(asked: str) -> None:
+    address = asked or os.environ.get("RAY_ADDRESS") or "auto"
     host, _, port = address.rpartition(":")
+    # Of "local" Ray would start a cluster.
+    if address != "auto" and not (host and "/" not in host and port in _PORTS):
+        must = "must be HOST:PORT of a cluster that this machine is part of"
+        name = "--launcher ray:ADDRESS" if asked else "RAY_ADDRESS"
+        raise UsageError(
+            f"{name} {must}, got '{address}'; or run the command with `ray job submit`"
+        )
     try:
-        if port.isdecimal():
+        if address != "auto":
             socket.create_connection((host, int(port)), _REACH_SECONDS).close()
         ray.init(address, log_to_driver=False, configure_logging=False)
     except ConnectionError as error:

@@ -200,7 +200,9 @@ class Spread(Tasks):
             gpus = gpus_of(self.waiting[0])
             gpu = f"{format_count(gpus, 'GPU')} and " if gpus else ""
             cpus = format_count(self._cpus, "CPU")
-            raise NoNodeError(f"no node of the cluster has {gpu}{cpus} for a case")
+            raise NoNodeError(
+                f"no node of the cluster has {gpu}{cpus} for a case; add one that has"
+            )
 
     def _next(self, node: Node) -> Task | None:
         """Take from what waits the next that this node has room for."""

@@ -22,6 +22,8 @@ from rmmbench.units import format_count
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """The variable that says which GPUs a process sees."""
 
+_GPU = ("gpu", "gpu_memory_bytes")
+
 
 @dataclass(frozen=True)
 class Place:
@@ -69,8 +71,8 @@ class ThisMachine:
         missing = next((each for each in self._devices if each >= len(found)), None)
         if missing is not None:
             count = format_count(len(found), "GPU") if found else "no GPU"
-            numbers = f"; number them from 0 to {len(found) - 1}" if found else ""
-            raise UsageError(f"--devices has {missing}, and torch sees {count} here{numbers}")
+            hint = f"number them from 0 to {len(found) - 1}" if found else "leave it out"
+            raise UsageError(f"--devices has {missing}, and torch sees {count} here; {hint}")
         given = os.environ.get(VISIBLE)
         names = given.split(",") if given else list(map(str, range(len(found))))
         return [
@@ -80,9 +82,6 @@ class ThisMachine:
             )
             for number in self._devices
         ]
-
-
-_GPU = ("gpu", "gpu_memory_bytes")
 
 
 def gpus_here() -> list[tuple[str, int]]:

@@ -65,10 +65,15 @@ class RayCluster:
         """Return the environment of a node, of one with a GPU if there is any.
 
         Raises:
-            UsageError: If there is no cluster, or versions differ that must not.
+            UsageError: If there is no cluster, its nodes have fewer CPUs than a case is to have,
+                or versions differ that must not.
+            EndedError: If the cluster does not answer.
         """
         question = Surroundings(tuple(fork_server.server().modules), Path.cwd())
-        told = _asked(self._conversation(), question)
+        try:
+            told = list(_asked(self._conversation(), question))
+        except EndedError as error:
+            raise EndedError(f"{error}; see `ray status`, or start it anew") from None
         return best_known([each for each in told if isinstance(each, Environment)])
 
     def launcher(self, run: Run) -> "RayLauncher":

@@ -8,7 +8,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,9 +25,10 @@ from rmmbench.running.isolation import fork_server
 from rmmbench.running.isolation.fork_server import EndedError
 from rmmbench.running.isolation.process import TICK_SECONDS
 from rmmbench.running.launchers._job import Told, job_environment, job_events
+from rmmbench.running.launchers._jobs_here import JobsHere
 from rmmbench.running.launchers._node_case import Terms
 from rmmbench.running.launchers._nodes import best_known
-from rmmbench.running.launchers._queue import Queue, cancel, submitted, why_ended
+from rmmbench.running.launchers._queue import Queue, submitted, why_ended
 from rmmbench.running.launchers._spreading import Node, Task, Tasks
 from rmmbench.running.launchers.launcher import Launch
 from rmmbench.running.launchers.local import gpus_of, threads_beside
@@ -36,7 +37,9 @@ from rmmbench.spec.case import Case
 logger = logging.getLogger("rmmbench")
 
 _SETTINGS: Final = ("partition", "account", "qos", "constraint", "gpus", "mem", "time")
-"""What may follow "slurm:", each by its name in sbatch; gpus says that there are some."""
+"""What may follow "slurm:", each by its name in sbatch; gpus says whether there are some."""
+
+_COMMANDS: Final = ("sbatch", "squeue")
 
 _CHUNK: Final = 20
 """So many predictions make a job."""
@@ -50,7 +53,11 @@ _SLURM: Final = Node("", "Slurm", 0, 0)
 
 
 class SlurmCluster:
-    """The machines that Slurm gives, one for each job."""
+    """The machines that Slurm gives, one for each job.
+
+    Attributes:
+        jobs: What tells of jobs, and ends them.
+    """
 
     def __init__(self, launch: Launch) -> None:
         """Submit with the settings of `launch.argument`; "local" runs jobs here, without Slurm.
@@ -63,11 +70,13 @@ class SlurmCluster:
             raise UsageError(f"{need}; pip install 'rmmbench[slurm]'")
         self._is_local = launch.argument == "local"
         self._settings = {} if self._is_local else _settings(launch.argument)
-        if not self._is_local and shutil.which("sbatch") is None:
-            why = "--launcher slurm needs Slurm, and this machine has no sbatch"
+        self._gpus = int(self._settings.pop("gpus", 0))
+        missing = next((each for each in _COMMANDS if shutil.which(each) is None), None)
+        if missing is not None and not self._is_local:
+            why = f"--launcher slurm needs Slurm, and this machine has no {missing}"
             raise UsageError(f"{why}; run the command where jobs are submitted")
         self._cpus = launch.cpus_per_case or 1
-        self._queue = Queue()
+        self.jobs: Queue | JobsHere = JobsHere() if self._is_local else Queue()
         self._folder: Path | None = None
         self._count = 0
 
@@ -78,8 +87,8 @@ class SlurmCluster:
             UsageError: If Slurm does not take that job.
             EndedError: If it fails.
         """
-        file = self.new_file()
-        executor = self._executor(_FIRST_MINUTES, self._cpus, int("gpus" in self._settings))
+        file = self._new_file()
+        executor = self._executor(_FIRST_MINUTES, self._cpus, self._gpus)
         here, modules = Path.cwd(), tuple(fork_server.server().modules)
         with interrupts.deferred():
             try:
@@ -89,7 +98,7 @@ class SlurmCluster:
             try:
                 self._wait(job)
             finally:
-                self.cancel([job])
+                self.jobs.cancel([job])
         found = [each for each in Told(file).read() if isinstance(each, Environment)]
         if not found:
             raise EndedError(f"the first job of Slurm failed: {why_ended(job)}")
@@ -108,49 +117,29 @@ class SlurmCluster:
         """Submit a job for each task, those that need the same together, and return them by job."""
         alike: dict[tuple[int, int, int], list[Task]] = {}
         for task in tasks:
-            turns = math.ceil(len(task.cases) / task.lanes)
-            minutes = math.ceil(turns * terms.time_limit_seconds / 60) + _MORE_MINUTES
+            seconds = len(task.cases) * terms.time_limit_seconds
+            minutes = math.ceil(seconds / 60) + _MORE_MINUTES
             alike.setdefault((minutes, task.cpus, task.gpus), []).append(task)
         jobs: dict[Any, tuple[Task, Told]] = {}
         for (minutes, cpus, gpus), every in alike.items():
             executor = self._executor(minutes, cpus, gpus)
             for start in range(0, len(every), _ARRAY):
                 some = every[start : start + _ARRAY]
-                files = [self.new_file() for _ in some]
-                what = [task.cases for task in some], [task.lanes for task in some]
-                made = submitted(executor.map_array, job_events, files, *what, [terms] * len(some))
+                files = [self._new_file() for _ in some]
+                what = [task.cases for task in some], [terms] * len(some)
+                made = submitted(executor.map_array, job_events, files, *what)
                 told = zip(some, map(Told, files), strict=True)
                 jobs |= dict(zip(made, told, strict=True))
         return jobs
 
     def _wait(self, job: Any) -> None:
         told, begun = "", time.monotonic()
-        while not self.has_ended(job):
+        while not self.jobs.has_ended(job):
             _pause()
-            why = self.reason(job)
+            why = self.jobs.reason(job)
             if why and why != told and time.monotonic() - begun > _PATIENCE_SECONDS:
                 told = why
                 logger.warning("a first, short job waits in the queue of Slurm: %s", why)
-
-    def reason(self, job: Any) -> str | None:
-        """Return Slurm's word for why a job waits; None if it does not."""
-        return None if self._is_local else self._queue.reason(job)
-
-    def has_ended(self, job: Any) -> bool:
-        """Return whether a job has ended, and what it told can be read.
-
-        Raises:
-            EndedError: If Slurm has not answered for long.
-        """
-        return bool(job.done()) if self._is_local else self._queue.has_ended(job)
-
-    def cancel(self, jobs: Iterable[Any]) -> None:
-        """End jobs, if they have not ended."""
-        if self._is_local:
-            for job in jobs:
-                job.cancel()
-        else:
-            cancel(jobs)
 
     def needs(self, case: Case) -> tuple[int, int]:
         """Return the CPUs and GPUs of a case's job; 0 CPUs stand for a whole node."""
@@ -158,31 +147,31 @@ class SlurmCluster:
             return self._cpus, gpus_of(case)
         return threads_beside(case) or 0, 0
 
-    def new_file(self) -> Path:
-        """Return the path of a file that is not there yet, in the folder that jobs share."""
+    def _shared(self) -> Path:
+        """Return the folder that jobs share, which is made when it is first needed."""
         if self._folder is None:
             self._folder = Path(mkdtemp(prefix=".rmmbench-slurm-", dir=Path.cwd()))
+        return self._folder
+
+    def _new_file(self) -> Path:
+        """Return the path of a file of that folder that is not there yet."""
         self._count += 1
-        return self._folder / f"{self._count}.told"
+        return self._shared() / f"{self._count}.told"
 
     def _executor(self, minutes: int, cpus: int, gpus: int) -> Any:
-        """Return what submits jobs with these needs."""
+        """Return what submits jobs with these needs; 0 CPUs stand for a whole node."""
         submitit = import_module("submitit")
-        folder = self.new_file().parent / "jobs"
         kind = "local" if self._is_local else "slurm"
-        executor = submitit.AutoExecutor(folder=folder, cluster=kind)
-        own: dict[str, Any] = {
-            f"slurm_{name}": each for name, each in self._settings.items() if name != "gpus"
-        }
-        own |= {} if cpus else {"slurm_exclusive": True}
-        # A step of srun would have one CPU; a job that is lost is submitted again here.
-        own |= {"slurm_use_srun": False, "slurm_additional_parameters": {"no-requeue": True}}
-        needs = {
-            "timeout_min": minutes,
-            "cpus_per_task": max(1, cpus),
-            "gpus_per_node": gpus,
-        }
-        executor.update_parameters(name="rmmbench", **needs, **({} if self._is_local else own))
+        executor = submitit.AutoExecutor(folder=self._shared() / "jobs", cluster=kind)
+        needs: dict[str, Any] = {"timeout_min": minutes, "gpus_per_node": gpus}
+        needs["cpus_per_task"] = max(1, cpus)
+        if not self._is_local:
+            needs |= {f"slurm_{name}": each for name, each in self._settings.items()}
+            needs |= {} if cpus else {"slurm_exclusive": True}
+            # A step of srun would have one CPU; a job that is lost is submitted again here.
+            needs["slurm_use_srun"] = False
+            needs["slurm_additional_parameters"] = {"no-requeue": True}
+        executor.update_parameters(name="rmmbench", **needs)
         return executor
 
 
@@ -209,7 +198,7 @@ class SlurmLauncher:
                 _pause()
                 for job, (task, told) in list(jobs.items()):
                     # Asked first: what it has told until then is all.
-                    is_done = self._cluster.has_ended(job)
+                    is_done = self._cluster.jobs.has_ended(job)
                     yield from _heard(left, task, told)
                     if is_done:
                         del jobs[job]
@@ -218,12 +207,12 @@ class SlurmLauncher:
                 if refusal := left.refused(_SLURM):
                     raise EndedError(f"no job of Slurm can start a case: {refusal}")
         finally:
-            self._cluster.cancel(jobs)
+            self._cluster.jobs.cancel(jobs)
 
     def _working(self, left: Tasks, jobs: dict[Any, tuple[Task, Told]]) -> Working:
         """Return what runs; if nothing does, what waits, and for what."""
         working = left.working()
-        waiting = ((self._cluster.reason(job), task.cases) for job, (task, _) in jobs.items())
+        waiting = ((self._cluster.jobs.reason(job), task.cases) for job, (task, _) in jobs.items())
         first = next(((why, cases[0]) for why, cases in waiting if why and cases), None)
         if working.running or first is None:
             return working
@@ -238,8 +227,7 @@ class SlurmLauncher:
             groups.setdefault(str(index // _CHUNK) if is_alone else case.cell, []).append(case)
         left.waiting.clear()
         for cases in groups.values():
-            lanes = self._cluster.needs(cases[0])[0] if cases[0].device == "predict" else 1
-            yield Task(_SLURM, cases, *self._cluster.needs(cases[0]), lanes=lanes)
+            yield Task(_SLURM, cases, *self._cluster.needs(cases[0]))
 
 
 def _heard(left: Tasks, task: Task, told: Told) -> Iterator[Event]:
@@ -259,7 +247,11 @@ def _settings(argument: str) -> dict[str, str | int]:
         name, _, value = word.partition("=")
         if name not in _SETTINGS or not value:
             must = f"--launcher slurm takes local, or NAME=VALUE of {', '.join(_SETTINGS)}"
-            raise UsageError(f"{must}; got '{word}'{did_you_mean(name, _SETTINGS)}")
+            hint = "" if name in _SETTINGS else did_you_mean(name, _SETTINGS)
+            raise UsageError(f"{must}; got '{word}'{hint}")
+        if name == "gpus" and value not in ("0", "1"):
+            must = "gpus must be 1 or 0, whether there are any: a case has one for each rank"
+            raise UsageError(f"--launcher slurm: {must}; got '{word}'")
         found[name] = int(value) if value.isdecimal() else value
     return found
 

@@ -12,11 +12,12 @@ import pytest
 import rmmbench
 from rmmbench.errors import UsageError
 from rmmbench.running.isolation.process import EndedError
-from rmmbench.running.launchers import _job, _queue, slurm
+from rmmbench.running.launchers import _job, _queue, _spreading, slurm
+from rmmbench.running.launchers._jobs_here import JobsHere
 from rmmbench.running.launchers.launcher import Launch
 from rmmbench.running.launchers.slurm import SlurmCluster
 
-pytest.importorskip("submitit")
+submitit = pytest.importorskip("submitit")
 MINE = {"grid": [{"model": ["mlp:8-16-4"], "batch_size": [16, 32], "rho": [0.5]}]}
 
 
@@ -38,6 +39,8 @@ def test_jobs_leave_the_records_of_this_machine(tmp_path, monkeypatch):
     [
         ("partion=gpu", "got 'partion=gpu'; did you mean 'partition'?"),
         ("gpu", "got 'gpu'; did you mean 'gpus'?"),
+        ("mem=1G,gpus", "mem, time; got 'gpus'"),
+        ("gpus=2", "gpus must be 1 or 0, whether there are any: a case has one for each rank; got"),
         ("partition=gpu", "and this machine has no sbatch"),
     ],
 )
@@ -54,7 +57,7 @@ def test_a_job_ends_when_it_is_told_to(tmp_path, monkeypatch):
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     monkeypatch.setattr(_job, "node_events", lambda *_: [signal.getsignal(signal.SIGTERM)])
     try:
-        _job.job_events(tmp_path / "told", [], 1, None)
+        _job.job_events(tmp_path / "told", [], None)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert list(_job.Told(tmp_path / "told").read()) == [signal.SIG_DFL]
@@ -91,10 +94,22 @@ def test_a_job_that_cannot_be_submitted_ends_the_command(capsys):
         sys.stderr.write("said twice")
         raise RuntimeError("sbatch: error: invalid partition: x\nsbatch: error: It failed")
 
-    said = "Slurm takes no job: invalid partition: x; It failed; mend the settings after slurm:"
-    with pytest.raises(EndedError, match=f"^{said}$"):
+    said = "Slurm takes no job: invalid partition: x; It failed; mend the settings after slurm:, or"
+    with pytest.raises(EndedError, match=f"^{said} see sinfo for whether it runs$"):
         _queue.submitted(refuses)
     assert capsys.readouterr().err == ""
+
+
+def test_a_job_here_has_ended_once_it_is_cancelled(tmp_path, capfd):
+    """And nothing is printed of it, as submitit's own process is interrupted too."""
+    executor = submitit.AutoExecutor(folder=tmp_path, cluster="local")
+    job, jobs = _queue.submitted(executor.submit, time.sleep, 60), JobsHere()
+    while not list(tmp_path.glob("*.out")):
+        assert not jobs.has_ended(job)
+        time.sleep(0.05)
+    jobs.cancel([job])
+    assert jobs.has_ended(job)
+    assert capfd.readouterr().err == ""
 
 
 SQUEUE = """#!/bin/sh
@@ -143,3 +158,13 @@ def test_a_job_that_has_told_its_result_is_not_asked_for(tmp_path):
     job = Job(tmp_path, "8")
     job.paths.result_pickle.touch()
     assert _queue.Queue().has_ended(job)
+
+
+def test_a_case_of_a_job_has_all_its_cpus(make_record, environment):
+    """Predictions of a job run in turn, each on as many CPUs as were asked for."""
+    cluster = SlurmCluster(Launch("slurm", "local", cpus_per_case=3))
+    terms = SimpleNamespace(time_limit_seconds=60.0, began_on=environment)
+    cases = [make_record(batch_size=number).case for number in range(1, 25)]
+    launcher = slurm.SlurmLauncher(cluster, terms)
+    tasks = list(launcher._taken(_spreading.Tasks(cases, environment)))
+    assert [(len(task.cases), task.cpus, task.lanes) for task in tasks] == [(20, 3, 1), (4, 3, 1)]

@@ -125,7 +125,7 @@ def test_cases_that_no_node_can_run_are_told(spread, case, monkeypatch):
     waits = spread(case(**ON_GPU))
     assert list(waits.next_tasks([Node("c", "small", 4, 0)])) == []
     monkeypatch.setattr(_spreading, "_WAIT_SECONDS", -1.0)
-    with pytest.raises(NoNodeError, match="no node of the cluster has 1 GPU and 1 CPU for a case"):
+    with pytest.raises(NoNodeError, match="has 1 GPU and 1 CPU for a case; add one that has"):
         list(waits.next_tasks([Node("c", "small", 4, 0)]))
     refuses = spread(case())
     for _ in range(3):
