@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from contextlib import AbstractContextManager
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, Final
 
 from torch import Tensor
@@ -64,21 +64,20 @@ def around_sharding(entered: Callable[[], AbstractContextManager[None]] | None) 
     It runs the operator on fake tensors of whole sizes then, for their shapes alone.
     """
     module = sys.modules.get("torch.distributed.tensor._sharding_prop")
-    if module is not None:
-        lock = nullcontext() if entered is None else _EachTime(entered)
-        module.ShardingPropagator._fake_mode_lock = lock
+    if module is None:
+        return
+    kind = module.ShardingPropagator
+    shapes = kind._propagate_tensor_meta_non_cached
+    shapes = getattr(shapes, "__wrapped__", shapes)
+    kind._propagate_tensor_meta_non_cached = shapes if entered is None else _within(entered, shapes)
 
 
-class _EachTime:
-    """Enters anew what can be entered once."""
+def _within(
+    entered: Callable[[], AbstractContextManager[None]], function: Callable[..., Any]
+) -> Callable[..., Any]:
+    @wraps(function)
+    def called(*args: Any) -> Any:
+        with entered():
+            return function(*args)
 
-    def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
-        self._make = make
-        self._entered: list[AbstractContextManager[None]] = []
-
-    def __enter__(self) -> None:
-        self._entered.append(self._make())
-        self._entered[-1].__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._entered.pop().__exit__(*error)
+    return called

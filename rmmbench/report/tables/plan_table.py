@@ -90,7 +90,7 @@ def _notes(plans: Plans) -> list[str]:
 
 def verified_table(lines: Sequence[Verified], device: str, ranks: int = 1) -> Table:
     """Return the table of what was measured of plans."""
-    over = f"Time is of {ranks} processes, noise of one alone; each has its own batch."
+    over = f"Time is of {ranks} processes, noise of one that has the samples of all."
     return build(
         lines,
         [

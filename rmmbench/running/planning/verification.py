@@ -34,7 +34,8 @@ def verify_plans(
 ) -> list[Verified]:
     """Measure the plans, and the one that has one setting for all layers, side by side.
 
-    Over ranks steps are timed on all of them, and gradients compared on one alone.
+    Over ranks or micro-batches steps are timed as they are, and gradients compared on one rank that
+    has the samples of all in one batch: the noise that they have together.
 
     Args:
         plans: Of a model that this machine can train.
@@ -50,9 +51,11 @@ def verify_plans(
     names = ("dtype", "optimizer", "attention", "seed")
     same: dict[str, Any] = {name: getattr(case, name) for name in names}
     same |= {"timing": _TIMING, "method": "plan"}
-    over = {name: getattr(case, name) for name in ("ranks", "parallel", "reshard")}
-    asked = [same | {"plan": line.plan, "gradient_draws": draws} for line in lines]
-    asked += [same | {"plan": line.plan, **over} for line in lines if case.ranks > 1]
+    over = {name: getattr(case, name) for name in ("ranks", "parallel", "reshard", "accumulate")}
+    is_spread = case.ranks > 1 or case.accumulate > 1
+    noisy = {"gradient_draws": draws, "batch_size": case.samples}
+    asked = [same | {"plan": line.plan, **noisy} for line in lines]
+    asked += [same | {"plan": line.plan, **over} for line in lines if is_spread]
     records = measure_ways(
         case.model,
         asked,

@@ -7,7 +7,10 @@ from rmmbench.errors import UsageError
 from rmmbench.running.isolation import process
 from rmmbench.running.one_case import case_of
 from rmmbench.running.planning.noise_terms import RuleOfThumb
+from rmmbench.running.planning.plans import Plans, Sought
 from rmmbench.running.planning.survey import survey
+from rmmbench.spec.case import Case
+from rmmbench.spec.saving_plan import SavingPlan
 
 SHAPE = {"batch_size": 64, "seq_len": 64, "quiet": True}
 
@@ -155,3 +158,34 @@ def test_plans_are_measured_beside_one_setting_for_all():
         assert (
             one.noise == pytest.approx(0, abs=1e-9) or 0.02 < one.noise / one.predicted_noise < 50
         )
+
+
+@pytest.mark.parametrize(
+    ("spread", "samples", "timed"),
+    [
+        ({}, 4, 0),
+        ({"ranks": 3, "parallel": "fsdp2", "reshard": False}, 12, 1),
+        ({"accumulate": 5}, 20, 1),
+    ],
+)
+def test_noise_is_verified_over_the_samples_of_all(monkeypatch, spread, samples, timed):
+    """Noise is planned over all samples of a step, and so measured; steps are timed as they are."""
+    from rmmbench.running.planning import verification
+
+    def measured(model, ways, **others):
+        asked.extend(ways)
+        raise KeyboardInterrupt
+
+    asked = []
+    monkeypatch.setattr(verification, "measure_ways", measured)
+    line = Sought(("fastest",), "", SavingPlan(model="mlp"))
+    case = Case(model="mlp", batch_size=4, **spread)
+    with pytest.raises(KeyboardInterrupt):
+        verification.verify_plans(Plans(case, None, None, "", "", found=(line,)), draws=2)
+    compared, *others = asked
+    assert (compared["batch_size"], compared["gradient_draws"]) == (samples, 2)
+    assert not compared.keys() & {"ranks", "accumulate"}
+    assert len(others) == timed
+    for way in others:
+        assert spread.items() <= way.items()
+        assert "gradient_draws" not in way
