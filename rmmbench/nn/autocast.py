@@ -7,9 +7,15 @@ import torch
 from torch import Tensor
 
 
+@torch.compiler.assume_constant_result
+def _has_autocast(device_type: str) -> bool:
+    """Tell whether a type of device has autocast; "meta" has none. Dynamo of torch 2.11 asks it."""
+    return torch.amp.is_autocast_available(device_type)
+
+
 def is_autocast(device_type: str) -> bool:
-    """Tell whether autocast is on for a type of device; some types, such as "meta", have none."""
-    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
+    """Tell whether autocast is on for a type of device."""
+    return _has_autocast(device_type) and torch.is_autocast_enabled(device_type)
 
 
 def as_autocast(tensor: Tensor) -> Tensor:
