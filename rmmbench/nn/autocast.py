@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _has_autocast(device_type: str) -> bool:
     """Tell whether a type of device has autocast; "meta" has none. Dynamo of torch 2.11 asks it."""
     return torch.amp.is_autocast_available(device_type)

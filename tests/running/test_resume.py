@@ -95,8 +95,12 @@ def test_a_killed_sweep_loses_no_record_and_doubles_none(start, tmp_path, wait_f
             assert sweep.returncode == (128 + number if is_told else -number), error
             wait_for(lambda: not living(), seconds=10)
         if is_told:
-            told = f"interrupted by {number.name}: {len(whole_lines())} of {len(cases)} cases are "
-            assert error.splitlines()[-1] == f"{told}recorded in run; the same command goes on"
+            count = len(whole_lines())
+            kept_ones = (
+                f"{count} of {len(cases)} cases {'is' if count == 1 else 'are'} recorded in run"
+            )
+            told = f"interrupted by {number.name}: {kept_ones}; the same command goes on"
+            assert error.splitlines()[-1] == told
         assert whole_lines()[: len(kept)] == kept
         kept = whole_lines()
         if kept:
