@@ -18,6 +18,18 @@ _MAKE_NOTHING: Final = {
 }
 """Operators that neither read nor write a number."""
 
+_ATTENTIONS: Final = (
+    aten._scaled_dot_product_flash_attention,
+    aten._scaled_dot_product_efficient_attention,
+    aten._scaled_dot_product_cudnn_attention,
+)
+
+_QUERY_AT: Final = {
+    **dict.fromkeys(_ATTENTIONS, 0),
+    **{getattr(aten, f"{each.__name__}_backward"): 1 for each in _ATTENTIONS},
+}
+"""Operators of attention that have a formula, and the place of the query, key and value."""
+
 
 class CountedWork(LiveBytes):  # type: ignore[no-untyped-call]
     """Counts live bytes, and between `begin_counts` and `counts` the work of every operator.
@@ -50,8 +62,22 @@ class CountedWork(LiveBytes):  # type: ignore[no-untyped-call]
             self._moved_bytes += _bytes_of(args, tuple(kwargs.values()), result)
             formula = flop_registry.get(func._overloadpacket)
             if formula is not None:
+                args = _with_every_head(func._overloadpacket, args)
                 self._flops += int(formula(*args, **kwargs, out_val=result))
         return result
+
+
+def _with_every_head(operator: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the arguments for a formula: of keys and values that queries share, whole shapes.
+
+    A kernel does as much with them; torch 2.11's formulas take no others.
+    """
+    place = _QUERY_AT.get(operator)
+    if place is None:
+        return args
+    query, *shared = args[place : place + 3]
+    shapes = [torch.Size((*query.shape[:2], *each.shape[2:])) for each in shared]
+    return (*args[: place + 1], *shapes, *args[place + 3 :])
 
 
 def does_work(operator: Any) -> bool:

@@ -5,11 +5,15 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from rmmbench.fakes.device import fake_gpu
+from rmmbench.measures.memory.counting import CountedWork
 from rmmbench.measures.memory.cpu import measure_cpu_memory
 from rmmbench.measures.memory.predict import predict_memory
 from rmmbench.measures.optimizers import make_optimizer
 from rmmbench.measures.step import TrainingStep
 from rmmbench.nn.analysis.live import LiveBytes
+from rmmbench.running.isolation import process
+from rmmbench.spec.gpus import GPUS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -110,3 +114,20 @@ def test_a_storage_counts_with_the_size_it_has():
         del tensor
     assert sizes == [64, 0, 128, 96]
     assert (count.live, count.peak) == (0, 128)
+
+
+def work_of_attention(key_heads):
+    """Return the operations of attention, forward and backward, of four heads of queries."""
+    with fake_gpu(GPUS["h100"]) as fake, CountedWork(gpu=fake) as count:
+        given = {"dtype": torch.bfloat16, "device": fake.device_type, "requires_grad": True}
+        query, key = (torch.empty(2, heads, 128, 64, **given) for heads in (4, key_heads))
+        count.begin_counts()
+        attention = nn.functional.scaled_dot_product_attention(query, key, key, enable_gqa=True)
+        attention.sum().backward()
+        return count.counts().flops
+
+
+def test_keys_that_queries_share_are_as_much_work():
+    """Two products of the scores forward and five backward, with whatever heads of keys."""
+    product = 2 * (2 * 4) * 128 * 128 * 64
+    assert [process.call(work_of_attention, heads) for heads in (4, 2)] == [7 * product] * 2
