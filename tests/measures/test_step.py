@@ -255,7 +255,7 @@ def test_attention_takes_the_kernel_it_is_told(kernel):
     settings = {"model": "decoder:1x64", "batch_size": 2, "seq_len": 16, "attention": "sdpa"}
     step = preparing(**settings, attention_kernel=kernel)()
     assert isinstance(step, TrainingStep)
-    with torch.profiler.profile() as profiler:
+    with torch.profiler.profile(acc_events=True) as profiler:
         step()
     names = {event.name for event in profiler.events()}
     assert ("aten::_scaled_dot_product_flash_attention_for_cpu" in names) == (kernel == "flash")
