@@ -29,6 +29,8 @@ from rmmbench.spec.tasks import TASKS
 
 _DEVICES = ("memory_device", "time_device")
 _NOT_ASKED = {"steps", *_DEVICES, "training", "timeline"}
+_CHECK_SECONDS = 900.0
+"""So long a model may take to be made before it is predicted; then it is not checked first."""
 
 
 def predict(
@@ -60,7 +62,8 @@ def predict(
 
     Raises:
         TypeError: If there is no argument of that name.
-        UsageError: If a value is not possible, or the method's memory cannot be predicted.
+        UsageError: If a value is not possible, the model cannot be changed or spread so, or the
+            method's memory cannot be predicted.
         CannotPredictError: If the model asks for values, which fake tensors do not have.
 
     Examples:
@@ -75,6 +78,7 @@ def predict(
         case = case_of(name, task, batch_size, seq_len, asked)
         check_names([case])
         process.preload([MODELS.module(name.partition(":")[0])])
+        check_models([case], _CHECK_SECONDS)
         memory: Memory = process.call(_predicted, case)
     return memory
 

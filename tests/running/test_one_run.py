@@ -88,6 +88,21 @@ def test_what_cannot_be_predicted_is_refused_with_what_can():
         rmmbench.predict("mlp:8-8", method="compile")
 
 
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        ("mlp:8", {}, "mlp must be given as mlp:IN-HIDDEN-OUT"),
+        ("mlp:8-4-2", {"method": "checkpoint"}, "mlp:8-4-2: checkpoint must find blocks"),
+        ("mlp:8-4-2", {"ranks": 2, "parallel": "fsdp2"}, "mlp:8-4-2: fsdp2 needs blocks"),
+    ],
+)
+def test_a_model_that_does_not_suit_is_told_alike(model, settings, message):
+    """By a prediction as by a measurement."""
+    for function in (rmmbench.predict, rmmbench.measure):
+        with pytest.raises(UsageError, match=f"^{message}"):
+            function(model, **settings)
+
+
 def test_run_goes_on_where_it_stopped(tmp_path, capfd, monkeypatch):
     """A run made again measures nothing that it has; other cases need another directory."""
     out = tmp_path / "mine"
