@@ -1,13 +1,18 @@
 """What one of several ranks holds is what torch's own tracker, and real processes, say it does."""
 
 import pytest
+import torch
 from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
+from torch.distributed.tensor import DTensor, Shard
 from torch.utils._python_dispatch import _disable_current_modes
 
 from rmmbench import measure
+from rmmbench.fakes.mode import fake_tensors
 from rmmbench.fakes.process_group import fake_group
 from rmmbench.measures.memory.cpu import measure_cpu_memory
+from rmmbench.nn.analysis.live import LiveBytes
 from rmmbench.nn.analysis.shards import around_sharding
+from rmmbench.nn.spreading import mesh_over
 from rmmbench.running.draft import Draft, prepare
 from rmmbench.running.isolation import process
 from rmmbench.running.predicting import predicted_memory
@@ -89,6 +94,21 @@ def test_the_allocator_gives_out_what_is_predicted(settings):
     assert foretold.saved_bytes == measured.saved_bytes
     for name in ("resting_bytes", "peak_allocated_bytes", "cold_peak_allocated_bytes"):
         assert 0 <= getattr(measured, name) - getattr(foretold, name) <= 8 * 4
+
+
+def taken_by_an_operator():
+    """Return what a product of a sharded tensor adds to the peak, of 12,000 bytes on each rank."""
+    with fake_tensors(), fake_group(4, "cpu"), LiveBytes() as count:
+        mesh = mesh_over(4, "cpu")
+        x = DTensor.from_local(torch.ones(3, 1000), mesh, [Shard(0)])
+        count.peak = before = count.live
+        x.mul(2.0)
+        return count.peak - before
+
+
+def test_what_is_tried_out_for_its_shape_is_not_counted():
+    """DTensor runs an operator on fake tensors of whole sizes; a rank makes its part alone."""
+    assert process.call(taken_by_an_operator) == 12_000
 
 
 def test_parameters_and_state_are_shards():
